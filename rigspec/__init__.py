@@ -1,0 +1,1 @@
+"""rigspec: a declarative provisioner for LLM rigs."""

@@ -1,0 +1,32 @@
+"""Units, in one place: parsing, conversion, and one formatter each.
+
+Names carry the unit everywhere else (`power_limit_w`, `memory_mib`, `bandwidth_gb_s`): W is watts,
+GiB is 2**30 bytes, GB/s is 10**9 bytes per second.
+"""
+
+from __future__ import annotations
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+GB = 10**9
+
+
+def gib(n_bytes: float) -> float:
+    """Bytes to GiB."""
+    return n_bytes / GIB
+
+
+def mib_to_gib(mib: float) -> float:
+    """MiB to GiB."""
+    return mib / 1024
+
+
+def text_gib(n_bytes: float) -> str:
+    """Bytes as `12.3 GiB`."""
+    return f"{n_bytes / GIB:.1f} GiB"
+
+
+def text_w(watts: float) -> str:
+    """Watts as `1400 W`."""
+    return f"{watts:.0f} W"
