@@ -1,8 +1,8 @@
 """The core's only complaint: a finding about the spec, as data.
 
-Rules and the loader *yield* findings; only `rigspec.report` prints them. A finding names a place by
-its path in the YAML (`("services", 0, "listen")`), never by line: lines are looked up once, when the
-finding is printed, by `rigspec.spec.source.Source.locate`.
+Rules and the loader *yield* findings; only `rigspec.report` prints them. A finding names a place
+by its path in the YAML (`("services", 0, "listen")`), never by line: lines are looked up once,
+when the finding is printed, by `rigspec.spec.source.Source.locate`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Finding:
     """One complaint.
 
     `rule` is the address of the code that raised it (`power.limit-in-range` is
-    `rigspec/rules/power.py: limit_in_range`). `message` says what is wrong with the values found and
-    allowed, `why` what happens if it stays, `hint` what to write instead.
+    `rigspec/rules/power.py: limit_in_range`). `message` says what is wrong with the values found
+    and allowed, `why` what happens if it stays, `hint` what to write instead.
     """
 
     severity: Severity
