@@ -1,0 +1,157 @@
+"""The tree of a freshly installed Debian: which packages, which files, which accounts.
+
+It is what a minimal installation with an ssh server has, no more: no Python, no pciutils, no
+ca-certificates, no curl. What a rig needs beyond that, rigspec has to install.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rigspec.lab.debian import bootstrap
+from rigspec.lab.home import ssh_key
+
+Suite = Literal["trixie", "bookworm"]
+Kernel = Literal["cloud", "full"]
+Firmware = Literal["bios", "uefi"]
+
+LAB_ADDRESS = "10.0.2.100"  # where QEMU's user network answers for the lab's own server
+LAB_NAME = "lab.rigspec.internal"
+MARKER = "/usr/share/rigspec-lab/SIMULATED"
+
+BASE = (
+    *("systemd-sysv", "dbus", "udev", "kmod", "initramfs-tools", "zstd"),
+    *("openssh-server", "sudo", "iproute2", "e2fsprogs", "less", "procps"),
+)
+BOOT = {
+    "bios": ("grub-pc",),
+    "uefi": ("grub-efi-amd64", "grub-efi-amd64-signed", "shim-signed", "efibootmgr", "mokutil"),
+}
+KERNELS = {"cloud": "linux-image-cloud-amd64", "full": "linux-image-amd64"}
+
+NETWORK = """[Match]
+Name=en* eth*
+[Network]
+DHCP=ipv4
+LinkLocalAddressing=no
+IPv6AcceptRA=no
+[DHCPv4]
+UseDNS=no
+"""
+
+# docker takes plain HTTP only from 127.0.0.0/8 without being told, so the registry is there
+REGISTRY_SOCKET = """[Unit]
+Description=Lab registry on this machine's loopback (forwards to the lab's server)
+[Socket]
+ListenStream=127.0.0.1:5000
+[Install]
+WantedBy=sockets.target
+"""
+REGISTRY_SERVICE = f"""[Unit]
+Description=Lab registry forwarder
+Requires=rigspec-lab-registry.socket
+[Service]
+ExecStart=/usr/lib/systemd/systemd-socket-proxyd {LAB_ADDRESS}:80
+"""
+
+GRUB_DEFAULTS = """GRUB_TIMEOUT=0
+GRUB_TERMINAL=console
+GRUB_DISABLE_OS_PROBER=true
+GRUB_CMDLINE_LINUX="console=ttyS0"
+GRUB_CMDLINE_LINUX_DEFAULT=""
+"""
+
+SETUP = """set -eu
+useradd -m -s /bin/bash -G sudo rig
+for home in /root /home/rig; do
+  install -d -m 700 "$home/.ssh"
+  install -m 600 /etc/rigspec-lab-key.pub "$home/.ssh/authorized_keys"
+done
+chown -R rig:rig /home/rig/.ssh
+rm /etc/rigspec-lab-key.pub
+rm -f /etc/ssh/ssh_host_*
+ssh-keygen -A
+rm -f /etc/apt/sources.list /etc/apt/apt.conf.d/99mmdebstrap
+systemctl enable -q systemd-networkd.service rigspec-lab-registry.socket
+# nothing waits for the network here, and waiting only delays the boot
+systemctl mask -q systemd-networkd-wait-online.service
+echo uninitialized > /etc/machine-id
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Which Debian, with which kernel and boot firmware."""
+
+    suite: Suite = "trixie"
+    kernel: Kernel = "cloud"
+    firmware: Firmware = "bios"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages asked for; their dependencies come with them."""
+        return (KERNELS[self.kernel], *BASE, *BOOT[self.firmware])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Files by their path on the guest, without the ones that name a disk."""
+        suite = self.suite
+        sources = (
+            f"Types: deb\nURIs: http://{LAB_NAME}/debian\nSuites: {suite} {suite}-updates\n"
+            "Components: main non-free-firmware\n"
+            "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        )
+        units = "/etc/systemd/system"
+        return {
+            "/etc/hostname": "rig\n",
+            "/etc/hosts": f"127.0.0.1 localhost rig\n{LAB_ADDRESS} {LAB_NAME}\n",
+            "/etc/resolv.conf": "# the lab has no name server\n",
+            "/etc/systemd/network/10-lab.network": NETWORK,
+            f"{units}/rigspec-lab-registry.socket": REGISTRY_SOCKET,
+            f"{units}/rigspec-lab-registry.service": REGISTRY_SERVICE,
+            "/etc/default/grub.d/00-lab.cfg": GRUB_DEFAULTS,
+            "/etc/ssh/sshd_config.d/10-lab.conf": "UseDNS no\nPasswordAuthentication no\n",
+            "/etc/sudoers.d/rig": "rig ALL=(ALL) NOPASSWD:ALL\n",
+            "/etc/apt/sources.list.d/debian.sources": sources,
+            MARKER: "this machine is a virtual rig of rigspec's lab: its GPUs are simulated\n",
+        }
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        """Everything that decides what the tree is, for the name of the cache entry."""
+        return {
+            "suite": self.suite,
+            "packages": self.packages,
+            "files": self.files,
+            "setup": SETUP,
+            "key": ssh_key().with_suffix(".pub").read_text(),
+        }
+
+
+def make_tree(installation: Installation, extra: dict[str, str], target: Path) -> None:
+    """Bootstrap the installation as a tar file; `extra` are more files by path."""
+    key = ssh_key().with_suffix(".pub").read_text()
+    files = {**installation.files, **extra, "/etc/rigspec-lab-key.pub": key}
+    with tempfile.TemporaryDirectory() as scratch:
+        overlay = Path(scratch) / "overlay.tar"
+        _pack(files, overlay)
+        setup = Path(scratch) / "setup.sh"
+        setup.write_text(SETUP)
+        Path(scratch).chmod(0o755)  # an unshared mmdebstrap reads it as another user
+        hooks = (f"tar-in {overlay} /", f'chroot "$1" sh < {setup}')
+        bootstrap((installation.suite,), installation.packages, target, hooks=hooks)
+
+
+def _pack(files: dict[str, str], target: Path) -> None:
+    with tarfile.open(target, "w") as archive:
+        for path, text in sorted(files.items()):
+            data = text.encode()
+            member = tarfile.TarInfo("." + path)
+            member.size = len(data)
+            member.mode = 0o440 if path.startswith("/etc/sudoers.d/") else 0o644
+            archive.addfile(member, io.BytesIO(data))
