@@ -1,0 +1,50 @@
+"""`lspci -t` and `lspci -tv`: addresses, parents and names, read off the drawing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rigspec.observed.pci import PciFunction, PciTree
+from rigspec.observed.text import clean_lines
+
+_TOKEN = re.compile(
+    r"-\[(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<root>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]"
+    r"|(?P<dev>[01][0-9a-f])\.(?P<fn>[0-7])(?:-\[(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\])?"
+)
+_NAME = re.compile(r"(?<=[01][0-9a-f]\.[0-7])  (?=\S)")
+
+_Level = tuple[int, str, str | None]
+"""Column where a bus begins, the bus as `0000:03`, the bridge above it."""
+
+
+def parse_lspci_tree(text: str | Iterable[str]) -> PciTree:
+    """Functions in the order of the drawing; what the drawing does not show is unknown."""
+    functions: list[PciFunction] = []
+    levels: list[_Level] = []
+    for line in clean_lines(text):
+        drawing, *name = _NAME.split(line, maxsplit=1)
+        for token in _TOKEN.finditer(drawing):
+            if token["root"]:
+                bus = f"{int(token['domain'] or '0', 16):04x}:{token['root']}"
+                levels = [(token.start(), bus, None)]
+                continue
+            levels = [level for level in levels if level[0] < token.start()]
+            if levels:
+                functions.append(_place(token, levels, name[0].strip() if name else ""))
+    return PciTree(tuple(functions))
+
+
+def _place(token: re.Match[str], levels: list[_Level], name: str) -> PciFunction:
+    """The function of a token; a bridge opens a level."""
+    _, bus, bridge = levels[-1]
+    address = f"{bus}:{token['dev']}.{token['fn']}"
+    secondary = int(token["bus"], 16) if token["bus"] else None
+    if token["bus"]:
+        levels.append((token.start(), f"{bus.partition(':')[0]}:{token['bus']}", address))
+    return PciFunction(
+        address,
+        parent=bridge,
+        secondary_bus=secondary,
+        description="" if token["bus"] else name,
+    )

@@ -1,0 +1,115 @@
+"""Reading raw text: terminal dressing off, numbers and bus ids out, or the reason why not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rigspec.observed.record import Unknown
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_BDF = re.compile(
+    r"(?<![0-9a-fA-F:])(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-1][0-9a-fA-F])"
+    r"(?:\.([0-7]))?(?![0-9a-fA-F:])"
+)
+_NO_VALUE = frozenset(
+    {"", "n/a", "not supported", "unknown error", "unknown", "not found", "err!", "none found"}
+)
+
+
+def clean_lines(text: str | Iterable[str]) -> list[str]:
+    """Lines without ANSI escapes, carriage returns and NUL bytes."""
+    if isinstance(text, str):
+        text = text.split("\n")
+    lines = [_ANSI.sub("", line).replace("\r", "").replace("\x00", "") for line in text]
+    return [piece for line in lines for piece in line.split("\n")]
+
+
+def normal_bdf(text: str) -> str | None:
+    """The first bus id in the text as `0000:41:00.0`, whatever its width; None if there is none.
+
+    nvidia-smi prints eight digits of domain, lspci none or four; Xid lines leave the function out.
+    """
+    match = _BDF.search(text)
+    if match is None:
+        return None
+    domain, bus, device, function = match.groups()
+    return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function or '0'}".lower()
+
+
+def read_cell(cell: str) -> str | Unknown:
+    """A cell of nvidia-smi: its text, or Unknown for `[N/A]` and its relatives."""
+    bare = cell.strip()
+    inner = bare.strip("[]").strip()
+    if inner.lower() in _NO_VALUE:
+        return Unknown(inner.lower() or "empty", bare)
+    if bare.startswith("[") and bare.endswith("]"):
+        return Unknown(inner.lower(), bare)
+    if inner.lower().startswith(("requested functionality", "gpu is lost", "gpu requires reset")):
+        return Unknown(inner.lower(), bare)
+    return bare
+
+
+def read_float(cell: str) -> float | Unknown:
+    """The number at the start of a cell, its unit dropped."""
+    value = read_cell(cell)
+    if isinstance(value, Unknown):
+        return value
+    match = _NUMBER.match(value)
+    return float(match.group()) if match else Unknown("not a number", value)
+
+
+def read_int(cell: str) -> int | Unknown:
+    """The whole number at the start of a cell; `0x…` is hexadecimal."""
+    value = read_cell(cell)
+    if isinstance(value, Unknown):
+        return value
+    if value.lower().startswith("0x"):
+        return read_hex(value)
+    number = read_float(value.replace(",", "").lstrip("xX"))
+    return number if isinstance(number, Unknown) else int(number)
+
+
+def read_hex(cell: str) -> int | Unknown:
+    """A hexadecimal word with or without `0x`."""
+    try:
+        return int(cell.strip(), 16)
+    except ValueError:
+        return Unknown("not a hexadecimal number", cell.strip())
+
+
+def read_bool(cell: str) -> bool | Unknown:
+    """Enabled/Disabled, Yes/No, On/Off, Active/Not Active, Y/N, 1/0."""
+    value = read_cell(cell)
+    if isinstance(value, Unknown):
+        return value
+    word = value.lower()
+    if word in {"enabled", "yes", "on", "active", "y", "1", "true"}:
+        return True
+    if word in {"disabled", "no", "off", "not active", "n", "0", "false"}:
+        return False
+    return Unknown("neither yes nor no", value)
+
+
+_SCALE = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]?)(?:iB|B)?$", re.IGNORECASE)
+
+
+def read_size(cell: str) -> int | Unknown:
+    """A size of powers of two (`64G`, `128GB`, `256 MiB`) in bytes."""
+    match = _SIZE.match(cell.strip())
+    if match is None:
+        return Unknown("not a size", cell.strip())
+    return int(float(match.group(1)) * _SCALE[match.group(2).upper()])
+
+
+def cpu_list(text: str) -> tuple[int, ...] | Unknown:
+    """The CPUs of a kernel list such as `0-31,64-95`."""
+    cpus: list[int] = []
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            return Unknown("not a list of CPUs", text.strip())
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return tuple(cpus)
