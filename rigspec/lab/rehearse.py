@@ -1,4 +1,4 @@
-"""The same spec, aimed at a virtual rig: only what a missing GPU and a closed network force changes.
+"""The same spec, aimed at a virtual rig: only what a missing GPU or a closed network forces.
 
 Everything else (kernel line, units, ACS, caps, parallel sizes, order) is planned from the owner's
 own values. `rehearse` is pure; `changes` says in plain words what was swapped, for the report.
