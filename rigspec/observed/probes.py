@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rigspec.observed.nvidia_smi import EXTRA_FIELDS, QUERY_FIELDS
+
 PRELUDE = """\
 LC_ALL=C; export LC_ALL
 rig_has() { command -v "$1" >/dev/null 2>&1 || { echo "##RIG-ABSENT $1"; return 1; }; }
@@ -118,3 +120,106 @@ grep -H -e TOTAL_ERR -e ' [1-9]' "$@"
 )
 
 PCI_PROBES = (PCI, PCI_CONFIG)
+
+HOST = Probe(
+    "host",
+    """\
+rig_line() { v=; [ -r "$2" ] && read -r v <"$2"; [ -n "$v" ] && echo "$1=$v"; }
+echo "rig_uid=$(id -u)"
+rig_line rig_boot_id /proc/sys/kernel/random/boot_id
+rig_line rig_release /proc/sys/kernel/osrelease
+rig_line rig_cmdline /proc/cmdline
+echo "rig_machine=$(uname -m)"
+echo "rig_cpus=$(grep -c '^processor' /proc/cpuinfo)"
+while read -r k v rest; do [ "$k" = MemTotal: ] && echo "rig_memory_kib=$v"; done </proc/meminfo
+read -r up rest </proc/uptime && echo "rig_uptime=$up"
+if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]
+then echo rig_reboot_required=yes; else echo rig_reboot_required=no; fi
+command -v systemd-detect-virt >/dev/null 2>&1 && echo "rig_virt=$(systemd-detect-virt)"
+cat /etc/os-release
+""",
+)
+
+IOMMU = Probe(
+    "iommu",
+    """\
+for u in /sys/class/iommu/*; do [ -e "$u" ] && echo "unit ${u##*/}"; done
+for t in IVRS DMAR; do [ -e "/sys/firmware/acpi/tables/$t" ] && echo "table $t"; done
+for g in /sys/kernel/iommu_groups/*; do
+  [ -d "$g" ] || continue
+  v='?'
+  [ -r "$g/type" ] && read -r v <"$g/type"
+  o="group ${g##*/} $v"
+  for d in "$g"/devices/*; do [ -e "$d" ] && o="$o ${d##*/}"; done
+  echo "$o"
+done
+""",
+)
+
+MODULES = Probe(
+    "modules",
+    """\
+rig_cat /proc/modules
+set --
+for m in nvidia nvidia_uvm nvidia_drm nvidia_modeset nouveau pcie_aspm; do
+  for p in "/sys/module/$m/parameters/"*; do [ -r "$p" ] && set -- "$@" "$p"; done
+done
+[ $# -eq 0 ] || grep -s -H '' "$@"
+""",
+)
+
+NVIDIA_PROC = Probe(
+    "nvidia-proc", "rig_cat /proc/driver/nvidia/version\nrig_cat /proc/driver/nvidia/params\n"
+)
+
+SECURE_BOOT = Probe(
+    "secure-boot",
+    """\
+if [ -d /sys/firmware/efi ]; then echo 'uefi yes'; else echo 'uefi no'; fi
+f=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+[ -r $f ] && echo "efivar $(od -An -v -tx1 $f)"
+[ -r /sys/kernel/security/lockdown ] && echo "lockdown $(cat /sys/kernel/security/lockdown)"
+""",
+)
+"""The variable's name carries the GUID of EFI global variables (UEFI specification, 3.3)."""
+
+ASPM = Probe("aspm", "rig_cat /sys/module/pcie_aspm/parameters/policy\n")
+
+KERNEL_LOG_PATTERN = (
+    "NVRM|nvidia|Xid|fallen off|AER:|PCIe Bus Error|AMD-Vi|DMAR|iommu:|x2apic|Unknown option|"
+    "Unknown kernel command|Can't parse ACS|Malformed|can't assign|failed to assign|limited by|"
+    "nomodeset|Configured ACS|BERT|module verification|Key was rejected|NCCL|Out of memory|"
+    "Linux version|not permitted|not seeing messages|No journal files|"
+    "_OSC: |Surprise|pciehp|lockdown|ASPM|APIC ID|[Ss]ecure boot"
+)
+KERNEL_LOG = Probe(
+    "kernel-log",
+    f"""\
+if command -v journalctl >/dev/null 2>&1
+then rig_log='journalctl -k -b --no-pager -o short-monotonic'; else rig_log=dmesg; fi
+rig_has "${{rig_log%% *}}" || exit 0
+$rig_log 2>&1 | grep -E "{KERNEL_LOG_PATTERN}" | tail -n 2000
+""",
+)
+"""This boot's kernel log; journald keeps what the ring buffer has dropped."""
+
+KERNEL_PROBES = (HOST, IOMMU, MODULES, NVIDIA_PROC, SECURE_BOOT, ASPM)
+
+_SMI_LIMIT_S = 30
+"""A driver that has lost a GPU can keep nvidia-smi waiting; healthy ones answer within 5 s."""
+
+
+def smi_query(name: str, fields: Iterable[str]) -> Probe:
+    """`nvidia-smi --query-gpu` with a time limit."""
+    asked = ",".join(fields)
+    return Probe(
+        name,
+        f"rig_try {_SMI_LIMIT_S} nvidia-smi --query-gpu={asked} --format=csv,noheader,nounits\n",
+    )
+
+
+SMI_LIST = Probe("smi-list", f"rig_try {_SMI_LIMIT_S} nvidia-smi -L\n")
+SMI_TOPO = Probe("smi-topo", f"rig_try {_SMI_LIMIT_S} nvidia-smi topo -m\n")
+SMI_P2P = Probe("smi-p2p", f"rig_try {_SMI_LIMIT_S} nvidia-smi topo -p2p r\n")
+SMI = (smi_query("smi", QUERY_FIELDS), smi_query("smi-extra", EXTRA_FIELDS))
+"""What `nvidia_smi.parse_smi_probe` reads."""

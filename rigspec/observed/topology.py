@@ -1,0 +1,98 @@
+"""`nvidia-smi topo -m` and `topo -p2p`: how GPUs reach each other, in the driver's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rigspec.observed.nvidia_smi import smi_failure
+from rigspec.observed.record import Reading, Record, Unknown
+from rigspec.observed.text import clean_lines, cpu_list
+
+_NODE = re.compile(r"^(?:GPU|NIC)\d+$|^mlx\d+_\d+$")
+_WORD = re.compile(r"^(?:X|NV\d+|PIX|PXB|PHB|NODE|SYS|C2C|SOC|PXN)$")
+_STATUS = re.compile(r"^(?:X|OK|CNS|GNS|TNS|NS|DR|U)$")
+_CPUS = re.compile(r"^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$")
+
+
+@dataclass(frozen=True)
+class TopologyRow(Record):
+    """One GPU's row: the words to every column, and where it is close to."""
+
+    name: str
+    words: tuple[str, ...]
+    cpus: Reading[tuple[int, ...]]
+    numa_node: Reading[int]
+
+
+@dataclass(frozen=True)
+class TopologyMatrix(Record):
+    """A square of words; columns beyond the GPUs are NICs."""
+
+    columns: tuple[str, ...]
+    rows: tuple[TopologyRow, ...]
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Names of the GPU columns."""
+        return tuple(name for name in self.columns if name.startswith("GPU"))
+
+    def between(self, a: int, b: int) -> Reading[str]:
+        """The word for GPU `a` to GPU `b`: `PIX`, `NV18`, …; for -p2p `OK`, `CNS`, …."""
+        row = next((row for row in self.rows if row.name == f"GPU{a}"), None)
+        column = f"GPU{b}"
+        if row is None or column not in self.columns:
+            return Unknown(f"GPU{a} to GPU{b} is not in the matrix")
+        place = self.columns.index(column)
+        if place >= len(row.words):
+            return Unknown(f"GPU{a} to GPU{b} was cut off", " ".join(row.words))
+        return row.words[place]
+
+
+def parse_topo_matrix(text: str | Iterable[str]) -> Reading[TopologyMatrix]:
+    """`topo -m`: tabs, aligned blanks or a markdown table, NIC columns and `N/A` cells."""
+    return _parse(text, _WORD)
+
+
+def parse_topo_p2p(text: str | Iterable[str]) -> Reading[TopologyMatrix]:
+    """`topo -p2p r|w|n|a|p`: OK is a grant, not delivery."""
+    return _parse(text, _STATUS)
+
+
+def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[TopologyMatrix]:
+    lines = clean_lines(text)
+    columns: tuple[str, ...] = ()
+    rows: list[TopologyRow] = []
+    for line in lines:
+        tokens = [token for token in re.split(r"[\s|]+", line) if token]
+        heads = [token for token in tokens if _NODE.match(token)]
+        if not tokens or not heads:
+            continue
+        if not columns:
+            columns = tuple(heads)
+        elif _NODE.match(tokens[0]) and len(tokens) > 1 and word.match(tokens[1]):
+            rows.append(_row(tokens, len(columns), word))
+    if not columns or not rows:
+        return smi_failure(lines) or Unknown("no matrix in the text")
+    return TopologyMatrix(columns, tuple(rows))
+
+
+def _row(tokens: list[str], width: int, word: re.Pattern[str]) -> TopologyRow:
+    words = []
+    for token in tokens[1 : width + 1]:
+        if not word.match(token):
+            break
+        words.append(token)
+    rest = tokens[1 + len(words) :]
+    cpus: Reading[tuple[int, ...]] = Unknown("no CPU affinity in the row")
+    node: Reading[int] = Unknown("no NUMA affinity in the row")
+    if len(words) < width:
+        return TopologyRow(tokens[0], tuple(words), cpus, node)
+    if rest[:1] == ["NUMA"]:  # a published variant: `NUMA 0` instead of affinities
+        rest = ["", *rest[1:]]
+    if rest and _CPUS.match(rest[0]):
+        cpus = cpu_list(rest[0])
+    if len(rest) > 1:
+        node = int(rest[1]) if rest[1].isdigit() else Unknown("no NUMA node", rest[1])
+    return TopologyRow(tokens[0], tuple(words), cpus, node)
