@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: import border, module and function length, banned words."""
+"""House rules that a machine can check: import border, lengths, what may know the lab."""
 
 from __future__ import annotations
 

@@ -54,6 +54,8 @@ def bootstrap(
         "--quiet",
         f"--keyring={KEYRING}",
         '--aptopt=Acquire::Languages "none"',
+        # a mirror that lags behind is still a signed one
+        '--aptopt=Acquire::Check-Valid-Until "false"',
         '--aptopt=APT::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude=/usr/share/{path}" for path in excluded),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
@@ -96,6 +98,7 @@ def _private_apt(work: Path, suite: str) -> tuple[str, ...]:
         "Dir::Cache": work / "cache",
         "Dir::State::status": "/dev/null",
         "Acquire::Languages": "none",
+        "Acquire::Check-Valid-Until": "false",
         "APT::Sandbox::User": "root",
     }
     return tuple(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))

@@ -26,7 +26,11 @@ class Section(BaseModel):
     """One mapping of the spec: unknown keys are refused, nothing can be changed after reading."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        str_strip_whitespace=True,
+        defer_build=True,
     )
 
 

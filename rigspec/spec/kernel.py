@@ -12,6 +12,7 @@ KernelArgument = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w.,:;=/@+*-]*$", max_length=512)
 ]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
+OptionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 OptionValue = Annotated[str, StringConstraints(pattern=r"^[\w.,:;=/@+*-]*$", max_length=512)]
 
 
@@ -28,7 +29,7 @@ class Kernel(Section):
         description="Further kernel arguments, one per entry; each is checked against what the "
         "kernel really knows.",
     )
-    module_options: dict[ModuleName, dict[ModuleName, OptionValue]] = Field(
+    module_options: dict[ModuleName, dict[OptionName, OptionValue]] = Field(
         default_factory=dict,
         description="Module options by module: `nvidia_uvm: {uvm_disable_hmm: 1}`.",
     )
