@@ -1,0 +1,81 @@
+"""What rigspec knows of one model: architecture, quantization, exact sizes where read.
+
+`ModelFacts` is frozen and free of arithmetic; `rigspec.sizing` computes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rigspec.catalog.model_parts import Attention, Draft, Latent, Layer, Naming, Vision
+from rigspec.catalog.model_quant import Quantization
+
+
+@dataclass(frozen=True)
+class ExactSizes:
+    """Bytes read from the headers of a checkpoint, or printed by its index.
+
+    `relative_error` is 0 for header bytes and about 0.02 for a page's rounded decimal GB.
+    """
+
+    total_bytes: int
+    source: str
+    draft_bytes: int | None = None
+    relative_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model, as far as its own files tell; `doubts` says what they do not."""
+
+    name: str
+    model_type: str
+    hidden: int
+    vocab: int
+    layers: tuple[Layer, ...]
+    tied: bool
+    tied_stated: bool
+    dtype_bytes: int
+    max_positions: int | None
+    quantization: Quantization
+    draft: Draft = field(default_factory=Draft)
+    vision: Vision | None = None
+    soft_cap: bool = False
+    state_bytes: int = 4
+    """Bytes per element of a recurrent state (`mamba_ssm_dtype`)."""
+    naming: Naming = "standard"
+    hyper_streams: int = 1
+    extra_elements: int = 0
+    """Elements of tables that fit none of the layers (n-gram and per-layer embeddings)."""
+    sizes: ExactSizes | None = None
+    revision: str | None = None
+    doubts: tuple[str, ...] = field(default=())
+
+    @property
+    def known(self) -> bool:
+        """Whether every part of the architecture is understood; if not, figures are bounds."""
+        return not self.doubts
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer routes tokens to experts."""
+        return any(layer.experts for layer in self.layers)
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether the cache is one latent record per token (MLA)."""
+        return any(isinstance(layer.mixer, Latent) for layer in self.layers)
+
+    @property
+    def heads(self) -> int:
+        """Query heads of the widest attention layer; 0 when there is none."""
+        found = (getattr(layer.mixer, "heads", 0) for layer in self.layers)
+        return max(found, default=0)
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads of the first attention layer with its own; 0 for latent attention."""
+        for layer in self.layers:
+            if isinstance(layer.mixer, Attention) and layer.mixer.kv_heads:
+                return layer.mixer.kv_heads
+        return 0

@@ -1,0 +1,91 @@
+"""Facts from a GGUF file: dimensions from its key-values, bytes from its tensor table.
+
+Uses the `gguf` package, imported on use: `rigspec check` never opens a GGUF file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+
+_KEYS = {
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.value_length": "v_head_dim",
+    "attention.sliding_window": "sliding_window",
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "attention.q_lora_rank": "q_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "context_length": "max_position_embeddings",
+    "vocab_size": "vocab_size",
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "leading_dense_block_count": "first_k_dense_replace",
+    "full_attention_interval": "full_attention_interval",
+    "ssm.group_count": "linear_num_key_heads",
+    "ssm.time_step_rank": "linear_num_value_heads",
+    "ssm.state_size": "linear_value_head_dim",
+    "ssm.conv_kernel": "linear_conv_kernel_dim",
+    "nextn_predict_layers": "num_nextn_predict_layers",
+}
+"""GGUF key (after the architecture's prefix) → the `config.json` key of the same thing."""
+
+_ARCHITECTURES = {
+    "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "qwen3next": "qwen3_next",
+    "qwen35": "qwen3_5_text", "qwen35moe": "qwen3_5_moe_text", "deepseek2": "deepseek_v3",
+    "gpt-oss": "gpt_oss", "gemma3": "gemma3_text", "gemma4": "gemma4_text", "llama4": "llama4_text",
+}  # fmt: skip
+
+
+def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
+    """A `config.json` look-alike from GGUF key-values."""
+    architecture = str(values.get("general.architecture", ""))
+    config: dict[str, object] = {"model_type": _ARCHITECTURES.get(architecture, architecture)}
+    for theirs, ours in _KEYS.items():
+        value = values.get(f"{architecture}.{theirs}")
+        if isinstance(value, (list, tuple)) and value:
+            value = max(value)
+        if value is not None:
+            config[ours] = value
+    if "vocab_size" not in config:
+        tokens = values.get("tokenizer.ggml.tokens")
+        config["vocab_size"] = len(tokens) if isinstance(tokens, (list, tuple)) else None
+    return config
+
+
+def facts_of_gguf(path: Path) -> ModelFacts | None:
+    """Facts and exact bytes of one GGUF file; None when it states no dimensions."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(str(path))
+    values = {
+        name: field.contents() for name, field in reader.fields.items() if len(field.data) < 512
+    }
+    tokens = reader.fields.get("tokenizer.ggml.tokens")
+    config = config_of_gguf(values)
+    if config.get("vocab_size") is None and tokens is not None:
+        config["vocab_size"] = len(tokens.data)
+    config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
+    total = sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    facts = facts_of_config(path.stem, config)
+    return with_gguf_sizes(facts, total, path.name) if facts is not None else None
+
+
+def with_gguf_sizes(facts: ModelFacts, total_bytes: int, source: str) -> ModelFacts:
+    """Facts whose weights are known only as a whole file of mixed types."""
+    from dataclasses import replace
+
+    from rigspec.catalog.model_quant import Quantization, Scheme
+
+    quantization = Quantization(scheme=Scheme.GGUF, bits_per_weight=4.85, label="GGUF")
+    return replace(
+        facts, quantization=quantization, sizes=ExactSizes(total_bytes, f"header of {source}")
+    )

@@ -1,0 +1,111 @@
+"""Typed reading of a `config.json` that may lack, misspell or null any key.
+
+A Hugging Face config is written by hundreds of hands: a value may be null, a number may be text,
+the language part may sit one or two levels down. Nothing here raises; what is absent is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config", "text_model")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Sections looked through in order; the first that holds a usable value answers."""
+
+    sections: tuple[Mapping[str, object], ...]
+
+    def whole(self, *names: str) -> int | None:
+        """The first value that is a whole number, under any of the names."""
+        for value in self._values(names):
+            number = _number(value)
+            if number is not None and number == int(number):
+                return int(number)
+        return None
+
+    def number(self, *names: str) -> float | None:
+        """The first value that is a finite number, under any of the names."""
+        for value in self._values(names):
+            number = _number(value)
+            if number is not None:
+                return number
+        return None
+
+    def flag(self, *names: str) -> bool | None:
+        """The first true or false, under any of the names."""
+        for value in self._values(names):
+            if isinstance(value, bool):
+                return value
+        return None
+
+    def text(self, *names: str) -> str | None:
+        """The first non-empty text, under any of the names."""
+        for value in self._values(names):
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+    def items(self, *names: str) -> tuple[object, ...]:
+        """The first list, under any of the names; empty when there is none."""
+        for value in self._values(names):
+            if isinstance(value, (list, tuple)):
+                return tuple(value)
+        return ()
+
+    def section(self, *names: str) -> Keys | None:
+        """The first mapping, under any of the names."""
+        for value in self._values(names):
+            if isinstance(value, Mapping):
+                return Keys((value,))
+        return None
+
+    def mapping(self, *names: str) -> Mapping[str, object]:
+        """The first mapping itself; empty when there is none."""
+        found = self.section(*names)
+        return found.sections[0] if found else {}
+
+    def has(self, *names: str) -> bool:
+        """Whether any of the names holds something other than null."""
+        return any(True for _ in self._values(names))
+
+    def _values(self, names: tuple[str, ...]) -> list[object]:
+        return [
+            section[name]
+            for section in self.sections
+            for name in names
+            if section.get(name) is not None
+        ]
+
+
+def language_keys(config: Mapping[str, object]) -> Keys:
+    """The language part of a config first, then what encloses it."""
+    chain: list[Mapping[str, object]] = [config]
+    for _ in range(3):
+        inner = next(
+            (
+                section
+                for name in _TEXT_SECTIONS
+                if isinstance(section := chain[0].get(name), Mapping) and section
+            ),
+            None,
+        )
+        if inner is None:
+            break
+        chain.insert(0, inner)
+    return Keys(tuple(chain))
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, (int, float)) and abs(value) < 1e18:
+        return float(value)
+    return None

@@ -1,0 +1,243 @@
+"""How the weights are stored: a scheme per tensor, from the checkpoint's own quantization record.
+
+Bytes per element follow the formats' definitions (OCP MX specification, NVIDIA NVFP4, AutoAWQ and
+GPTQ packing, compressed-tensors). Lists of exceptions come from `quantization_config` or
+`hf_quant_config.json`; names are compared after cutting everything before `layers.`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from rigspec.catalog.model_keys import Keys
+
+
+class Scheme(StrEnum):
+    """How one weight matrix is stored."""
+
+    PLAIN = "plain"
+    """The model's own dtype."""
+    FLOAT32 = "float32"
+    FP8 = "fp8"
+    FP8_BLOCK = "fp8-block"
+    INT8 = "int8"
+    INT4_ZERO = "int4-zero-points"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
+    MXFP8 = "mxfp8"
+    GGUF = "gguf"
+
+    @property
+    def is_four_bit(self) -> bool:
+        """Whether an element takes about half a byte."""
+        return self in (Scheme.INT4, Scheme.INT4_ZERO, Scheme.NVFP4, Scheme.MXFP4)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The scheme of quantized matrices, and which matrices keep the model's dtype."""
+
+    scheme: Scheme = Scheme.PLAIN
+    group: int = 128
+    bits_per_weight: float = 0.0
+    """Whole-file average, for GGUF only."""
+    keeps: re.Pattern[str] | None = None
+    """Names that stay in the model's dtype."""
+    per_layer: Mapping[str, Scheme] | None = None
+    """Scheme by normalised name, for mixed checkpoints."""
+    has_list: bool = False
+    """Whether the record itself lists exceptions; if not, the family's habit is assumed."""
+    experts_only: bool = False
+    kv_fp8: bool = False
+    """The checkpoint asks for an fp8 cache when the engine is left at `auto`."""
+    label: str = ""
+
+    def bytes_per_element(self, scheme: Scheme, dtype_bytes: int) -> float:
+        """Stored bytes of one weight element, scales included."""
+        group = max(1, self.group)
+        table = {
+            Scheme.PLAIN: float(dtype_bytes),
+            Scheme.FLOAT32: 4.0,
+            Scheme.FP8: 1.0,
+            Scheme.FP8_BLOCK: 1.0 + 4 / 16384,
+            Scheme.INT8: 1.0,
+            Scheme.INT4_ZERO: 0.5 + 2 / group + 0.5 / group,
+            Scheme.INT4: 0.5 + 2 / group,
+            Scheme.NVFP4: 0.5 + 1 / 16,
+            Scheme.MXFP4: 0.5 + 1 / 32,
+            Scheme.MXFP8: 1.0 + 1 / 32,
+            Scheme.GGUF: self.bits_per_weight / 8,
+        }
+        return table[scheme]
+
+    def scheme_of(self, name: str, *, plain_by_habit: bool, expert: bool) -> Scheme:
+        """The scheme of one matrix by its normalised name.
+
+        `plain_by_habit` marks what quantizers leave alone unless the record says otherwise.
+        """
+        if self.scheme is Scheme.PLAIN or self.scheme is Scheme.GGUF:
+            return self.scheme
+        if self.per_layer is not None:
+            return _by_layer(self.per_layer, name)
+        if plain_by_habit or (self.experts_only and not expert):
+            return Scheme.PLAIN
+        if self.keeps is not None and self.keeps.fullmatch(name):
+            return Scheme.PLAIN
+        return self.scheme
+
+
+def _by_layer(per_layer: Mapping[str, Scheme], name: str) -> Scheme:
+    """The listed scheme of a matrix, or of the module that holds it."""
+    if name in per_layer:
+        return per_layer[name]
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 1, -1):
+        holder = ".".join(parts[:end])
+        if holder in per_layer:
+            return per_layer[holder]
+    return Scheme.PLAIN
+
+
+def normalise(name: str) -> str:
+    """A module name from `layers.` on, in one family's words."""
+    text = name.removesuffix(".weight")
+    at = text.find("layers.")
+    if at > 0 and "mtp" not in text[:at]:
+        text = text[at:]
+    for theirs, ours in (
+        ("block_sparse_moe", "mlp"),
+        (".ffn.", ".mlp."),
+        (".attn.", ".self_attn."),
+        (".shared_expert.", ".shared_experts."),
+        (".router", ".gate"),
+    ):
+        text = text.replace(theirs, ours)
+    return text.removeprefix("model.").removeprefix("language_model.").removeprefix("model.")
+
+
+def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quantization:
+    """The record of a checkpoint; `modelopt` is a `hf_quant_config.json` beside it."""
+    record = Keys(
+        tuple(
+            section
+            for section in (
+                config.mapping("quantization_config"),
+                Keys((modelopt,)).mapping("quantization") or modelopt if modelopt else {},
+            )
+            if section
+        )
+    )
+    if not record.sections:
+        return Quantization()
+    scheme, group = _scheme_of_record(record)
+    if config.text("expert_dtype") == "fp4" and scheme is Scheme.FP8_BLOCK:
+        scheme, group = Scheme.MXFP4, 32
+    kept = [str(x) for x in record.items("ignore", "modules_to_not_convert", "exclude_modules")]
+    return Quantization(
+        scheme=scheme,
+        group=group,
+        keeps=_pattern(kept),
+        per_layer=_per_layer(record.mapping("quantized_layers")),
+        has_list=bool(kept),
+        kv_fp8=_asks_fp8_cache(record),
+        label=scheme.value,
+    )
+
+
+def _scheme_of_record(record: Keys) -> tuple[Scheme, int]:
+    method = (record.text("quant_method") or "").lower()
+    algo = (record.text("quant_algo", "moe_quant_algo") or "").upper()
+    group = record.whole("group_size")
+    if "NVFP4" in algo or "MIXED" in algo:
+        return Scheme.NVFP4, 16
+    if method in ("awq", "gptq", "auto-round", "autoround", "auto_round"):
+        if record.whole("bits") == 8:
+            return Scheme.INT8, group or 128
+        zero = method == "awq" or record.flag("sym") is True
+        return (Scheme.INT4_ZERO if zero else Scheme.INT4), group or 128
+    if method == "mxfp4":
+        return Scheme.MXFP4, 32
+    if method in ("fbgemm_fp8",) or algo == "FP8":
+        return Scheme.FP8, 0
+    if method == "fp8":
+        return (Scheme.FP8_BLOCK if record.items("weight_block_size") else Scheme.FP8), 128
+    return _scheme_of_groups(record) or (Scheme.PLAIN, 0)
+
+
+def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:
+    """compressed-tensors: the first group's weight format."""
+    groups = record.section("config_groups")
+    if groups is None or not groups.sections:
+        return None
+    for group in groups.sections[0].values():
+        weights = Keys((group,)).section("weights") if isinstance(group, Mapping) else None
+        if weights is None:
+            continue
+        width, size = weights.whole("num_bits") or 8, weights.whole("group_size") or 0
+        if weights.text("type") == "float":
+            if width == 8:
+                return (
+                    Scheme.FP8_BLOCK if size or weights.items("block_structure") else Scheme.FP8
+                ), 128
+            return (Scheme.NVFP4, 16) if size == 16 else (Scheme.MXFP4, 32)
+        return (Scheme.INT8, size) if width == 8 else (Scheme.INT4, size or 128)
+    return None
+
+
+def _asks_fp8_cache(record: Keys) -> bool:
+    algo = (record.text("kv_cache_quant_algo", "kv_cache_scheme") or "").upper()
+    scheme = record.section("kv_cache_scheme")
+    return algo == "FP8" or (scheme is not None and scheme.whole("num_bits") == 8)
+
+
+def _per_layer(listed: Mapping[str, object]) -> Mapping[str, Scheme] | None:
+    """A mixed checkpoint's own table; a shortened copy of one is no table."""
+    if not listed or any(not isinstance(value, Mapping) for value in listed.values()):
+        return None
+    words = {"NVFP4": Scheme.NVFP4, "MXFP8": Scheme.MXFP8, "MXFP4": Scheme.MXFP4}
+    found: dict[str, Scheme] = {}
+    for name, value in listed.items():
+        algo = str(value.get("quant_algo", "")).upper() if isinstance(value, Mapping) else ""
+        scheme = next((s for word, s in words.items() if word in algo), Scheme.FP8)
+        found[normalise(name)] = scheme
+    return found
+
+
+def _pattern(names: Iterable[str]) -> re.Pattern[str] | None:
+    """One expression for a list of names, globs and `re:` expressions; None when it is empty."""
+    parts = []
+    for name in names:
+        if name.startswith("re:"):
+            parts.append(rf"(?:{name[3:]})(?:\..*)?")
+        elif name.startswith("("):
+            continue  # "(shortened)": a copy's remark, not a name
+        else:
+            plain = normalise(name)
+            glob = fnmatch.translate(plain).removesuffix(r"\Z").removesuffix(r"\z")
+            parts.append(
+                rf"(?:.*\.)?(?:{glob})(?:\..*)?" if "." not in plain else rf"(?:{glob})(?:\..*)?"
+            )
+    try:
+        return re.compile("|".join(parts)) if parts else None
+    except re.error:
+        return None
+
+
+def with_scheme(
+    base: Quantization, scheme: Scheme, *, group: int, experts_only: bool, label: str
+) -> Quantization:
+    """What an owner says runs, laid over what the config records."""
+    if scheme is base.scheme and base.has_list:
+        return replace(base, label=label)
+    return Quantization(
+        scheme=scheme,
+        group=group,
+        experts_only=experts_only,
+        label=label,
+        kv_fp8=base.kv_fp8 and scheme is base.scheme,
+    )

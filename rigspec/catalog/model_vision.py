@@ -1,0 +1,74 @@
+"""The vision tower by its size; towers that a config leaves out take their class's default.
+
+Formulas: Qwen3-VL style (patch, positions, blocks, mergers), SigLIP (Gemma 3 and 4), Pixtral
+(Mistral 3), MoonViT (Kimi), CLIP style otherwise; all follow the transformers model classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_parts import Vision
+
+_DEFAULT_TOWER: Mapping[str, tuple[int, int, int]] = {
+    "gemma3": (27, 1152, 4304),
+    "mistral3": (24, 1024, 4096),
+    "llama4": (34, 1408, 5632),
+    "pixtral": (24, 1024, 4096),
+}
+"""Depth, width and feed-forward width of the class's tower."""
+
+_GATED_TOWERS = ("pixtral", "mistral3")
+
+
+def vision_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
+    """The tower of a vision-language model; None for text models."""
+    top = Keys((config,))
+    outer = top.text("model_type") or ""
+    section = top.section("vision_config")
+    if section is None or not section.sections[0]:
+        shape = _DEFAULT_TOWER.get(outer)
+        if shape is None:
+            return None
+        return _tower(outer, shape, text_hidden, Keys(({},)), stated=False)
+    depth = section.whole("depth", "num_hidden_layers", "vt_num_hidden_layers") or 0
+    width = section.whole("hidden_size", "vt_hidden_size") or 0
+    feed = section.whole("intermediate_size", "vt_intermediate_size") or 4 * width
+    if not depth or not width:
+        shape = _DEFAULT_TOWER.get(outer)
+        if shape is None:
+            return Vision(elements=0, replicated=False, stated=False)
+        return _tower(outer, shape, text_hidden, section, stated=False)
+    return _tower(outer, (depth, width, feed), text_hidden, section, stated=True)
+
+
+def _tower(
+    outer: str, shape: tuple[int, int, int], text_hidden: int, section: Keys, *, stated: bool
+) -> Vision:
+    depth, width, feed = shape
+    gated = outer.startswith(_GATED_TOWERS)
+    block = 4 * width * width + (3 if gated else 2) * width * feed + 9 * width + feed
+    patch = section.whole("patch_size") or 14
+    frames = section.whole("temporal_patch_size") or 1
+    elements = depth * block + width * (3 * frames * patch * patch + 1)
+    elements += width * (
+        section.whole("num_position_embeddings", "position_embedding_size")
+        or (4096 if outer == "gemma3" else 2304)
+    )
+    elements += _joiner(outer, section, width, text_hidden)
+    heads = section.whole("num_heads", "num_attention_heads", "vt_num_attention_heads") or 16
+    return Vision(
+        elements=elements, replicated=outer in ("mistral3", "llama4"), stated=stated, heads=heads
+    )
+
+
+def _joiner(outer: str, section: Keys, width: int, text_hidden: int) -> int:
+    """What maps tower width to the model's: a merger, a projector or a single matrix."""
+    if outer.startswith("gemma"):
+        return width * text_hidden
+    merge = section.whole("spatial_merge_size") or 2
+    inner = width * merge * merge
+    out = section.whole("out_hidden_size") or text_hidden
+    merger = inner * inner + inner * out + 4 * inner + out
+    return merger * (1 + len(section.items("deepstack_visual_indexes")))

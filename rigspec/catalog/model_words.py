@@ -1,0 +1,110 @@
+"""What people call a quantization: `AWQ INT4`, `fp8 block`, `UD-Q4_K_XL` …
+
+GGUF file types mix tensor types; the table holds whole-file bits per weight of Llama-3.1-8B
+(llama.cpp `tools/quantize/README.md`), which other dense models meet within about 5 %.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rigspec.catalog.model_quant import Quantization, Scheme
+
+GGUF_BITS = {
+    "IQ1_S": 2.00, "IQ1_M": 2.15, "IQ2_XXS": 2.38, "IQ2_XS": 2.59, "IQ2_S": 2.74, "IQ2_M": 2.93,
+    "IQ3_XXS": 3.25, "IQ3_XS": 3.50, "IQ3_S": 3.66, "IQ3_M": 3.76, "IQ4_XS": 4.46, "IQ4_NL": 4.68,
+    "IQ4_KS": 4.50, "IQ4_K": 4.97, "Q2_K": 3.16, "Q2_K_S": 2.97, "Q2_K_XL": 3.10, "Q3_K_S": 3.64,
+    "Q3_K_M": 4.00, "Q3_K_L": 4.30, "Q3_K_XL": 4.20, "Q4_0": 4.66, "Q4_1": 5.12, "Q4_K_S": 4.67,
+    "Q4_K_M": 4.89, "Q4_K_P": 5.00, "Q4_K_XL": 5.15, "Q5_0": 5.58, "Q5_1": 6.03, "Q5_K_S": 5.57,
+    "Q5_K_M": 5.70, "Q5_K_P": 5.80, "Q5_K_XL": 5.75, "Q6_K": 6.56, "Q6_K_XL": 7.20, "Q6_K_P": 6.80,
+    "Q8_0": 8.50, "Q8_K_XL": 9.80, "MXFP4": 4.34, "NVFP4": 4.95, "BF16": 16.0, "F16": 16.0,
+}  # fmt: skip
+
+_GGUF_NAME = re.compile(
+    r"(?<![A-Z0-9])(IQ[1-4]_(?:XXS|XS|NL|KS|[SMK])|Q[2-8]_(?:K(?:_(?:XL|[SMLP]))?|[01]))(?![A-Z0-9])"
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A quantization as somebody named it."""
+
+    scheme: Scheme
+    group: int = 128
+    experts_only: bool = False
+    bits: float = 0.0
+    dtype_bytes: int | None = None
+
+
+def gguf_words(text: str) -> Words | None:
+    """A GGUF file type anywhere in the text."""
+    upper = text.upper().replace("-", "_")
+    found = _GGUF_NAME.search(upper)
+    if found is not None:
+        return Words(Scheme.GGUF, bits=GGUF_BITS.get(found[1], 5.0))
+    if "GGUF" in upper:
+        for word in ("MXFP4", "NVFP4", "BF16", "F16"):
+            if word in upper:
+                return Words(Scheme.GGUF, bits=GGUF_BITS[word])
+    return None
+
+
+_NAMES: tuple[tuple[str, Words], ...] = (
+    ("nvfp4", Words(Scheme.NVFP4, 16)),
+    ("modelopt_fp4", Words(Scheme.NVFP4, 16)),
+    ("mxfp8", Words(Scheme.MXFP8, 32)),
+    ("mxfp4", Words(Scheme.MXFP4, 32)),
+    ("w8a8", Words(Scheme.INT8, 0)),
+    ("w8a16", Words(Scheme.INT8, 0)),
+    ("int8", Words(Scheme.INT8, 0)),
+    ("w4a", Words(Scheme.INT4, 128)),
+    ("awq", Words(Scheme.INT4_ZERO, 128)),
+    ("gptq", Words(Scheme.INT4_ZERO, 128)),
+    ("int4", Words(Scheme.INT4, 128)),
+    ("autoround", Words(Scheme.INT4, 128)),
+    ("auto_round", Words(Scheme.INT4, 128)),
+    ("fp8 block", Words(Scheme.FP8_BLOCK, 128)),
+    ("fp8", Words(Scheme.FP8, 0)),
+    ("float32", Words(Scheme.PLAIN, dtype_bytes=4)),
+    ("bf16", Words(Scheme.PLAIN, dtype_bytes=2)),
+    ("bfloat16", Words(Scheme.PLAIN, dtype_bytes=2)),
+    ("float16", Words(Scheme.PLAIN, dtype_bytes=2)),
+    ("fp16", Words(Scheme.PLAIN, dtype_bytes=2)),
+)
+
+
+def scheme_words(text: str) -> Words | None:
+    """The safetensors quantization a text names first; None when it names none."""
+    lower = text.lower()
+    hits = [(lower.find(name), order) for order, (name, _) in enumerate(_NAMES) if name in lower]
+    if not hits:
+        return None
+    position, _ = min(hits)
+    same = [o for p, o in hits if p == position]
+    words = _NAMES[min(same)][1]
+    group = re.search(r"\bg(\d+)\b", lower)
+    size = int(group[1]) if group and words.scheme.is_four_bit else words.group
+    return Words(words.scheme, size, "experts" in lower, words.bits, words.dtype_bytes)
+
+
+def apply_words(base: Quantization, words: Words, label: str, *, has_experts: bool) -> Quantization:
+    """A named quantization laid over what the config records.
+
+    The record's own list of exceptions is kept when it speaks of the same scheme. Without one,
+    four-bit float formats of expert models are taken to cover the experts alone, as the published
+    NVFP4 and MXFP4 checkpoints do.
+    """
+    same = words.scheme is base.scheme or {words.scheme, base.scheme} <= {
+        Scheme.FP8, Scheme.FP8_BLOCK,
+    } or {words.scheme, base.scheme} <= {Scheme.INT4, Scheme.INT4_ZERO}  # fmt: skip
+    if same:
+        return base
+    only = words.experts_only or (has_experts and words.scheme in (Scheme.NVFP4, Scheme.MXFP4))
+    return Quantization(
+        scheme=words.scheme,
+        group=words.group,
+        bits_per_weight=words.bits,
+        experts_only=only,
+        label=label,
+    )

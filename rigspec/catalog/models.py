@@ -1,0 +1,108 @@
+"""Model look-up: a folder of a checkpoint, a GGUF file, or a small file saved in the repository.
+
+A saved file (`rigs/models/ORG__NAME.json`) is the model's own `config.json` with one more key,
+`_rigspec`, that pins revision and exact bytes; a check of a spec then needs no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_gguf import facts_of_gguf
+from rigspec.catalog.model_headers import sizes_of_folder
+
+__all__ = ["ExactSizes", "ModelFacts", "facts_of_config", "load_model_facts", "saved_file"]
+
+PIN = "_rigspec"
+
+
+def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFacts | None:
+    """Facts of a path, or of a repository id saved in one of the folders; None when not found.
+
+    Raises ValueError when the file found is not JSON.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return _of_folder(path)
+    if path.is_file():
+        return facts_of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
+    name = str(model).partition("@")[0]
+    for folder in folders:
+        saved = folder / f"{file_stem(name)}.json"
+        if saved.is_file():
+            return _of_file(saved, name=name)
+        if (folder / name / "config.json").is_file():
+            return _of_folder(folder / name)
+    return None
+
+
+def file_stem(name: str) -> str:
+    """`ORG/NAME` as a file name: `ORG__NAME`."""
+    return name.strip().replace("/", "__")
+
+
+def saved_file(
+    name: str,
+    config: Mapping[str, object],
+    sizes: ExactSizes | None,
+    *,
+    revision: str | None = None,
+    modelopt: Mapping[str, object] | None = None,
+) -> str:
+    """The text of a saved facts file: the config, the quantization record, and the pin."""
+    pin: dict[str, object] = {"name": name, "revision": revision}
+    if sizes is not None:
+        pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
+        pin |= {"source": sizes.source}
+    if modelopt is not None:
+        pin["hf_quant_config"] = modelopt
+    return json.dumps({**config, PIN: pin}, indent=1, sort_keys=True) + "\n"
+
+
+def _of_folder(folder: Path) -> ModelFacts | None:
+    config = folder / "config.json"
+    if not config.is_file():
+        files = sorted(folder.glob("*.gguf"))
+        return facts_of_gguf(files[0]) if files else None
+    facts = facts_of_config(
+        folder.name, _object(config), _modelopt(folder / "hf_quant_config.json")
+    )
+    return replace(facts, sizes=sizes_of_folder(folder)) if facts is not None else None
+
+
+def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
+    config = _object(path)
+    pin = config.get(PIN)
+    pinned = pin if isinstance(pin, Mapping) else {}
+    record = pinned.get("hf_quant_config")
+    beside = _modelopt(path.with_name(path.stem + ".hf_quant_config.json"))
+    known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
+    facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
+    if facts is None:
+        return None
+    revision = pinned.get("revision")
+    return replace(facts, sizes=_pinned_sizes(pinned), revision=str(revision) if revision else None)
+
+
+def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
+    total, draft = pin.get("total_bytes"), pin.get("draft_bytes")
+    if not isinstance(total, int) or total <= 0:
+        return None
+    source = str(pin.get("source") or "saved with the config")
+    return ExactSizes(total, source, draft if isinstance(draft, int) else None)
+
+
+def _modelopt(path: Path) -> Mapping[str, object] | None:
+    return _object(path) if path.is_file() else None
+
+
+def _object(path: Path) -> Mapping[str, object]:
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return loaded
