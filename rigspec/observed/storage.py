@@ -1,0 +1,153 @@
+"""Mounts, space and block devices."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rigspec.observed.record import Reading, Record, Unknown
+from rigspec.observed.sections import section
+from rigspec.observed.text import clean_lines
+
+
+@dataclass(frozen=True)
+class Mount(Record):
+    """One mount of `findmnt -P -b -o TARGET,SOURCE,FSTYPE,OPTIONS,SIZE,AVAIL`."""
+
+    target: str
+    source: str
+    fstype: str
+    options: tuple[str, ...]
+    size_bytes: Reading[int]
+    available_bytes: Reading[int]
+
+
+@dataclass(frozen=True)
+class BlockDevice(Record):
+    """One line of `lsblk -P -b -o NAME,PATH,TYPE,SIZE,FSTYPE,LABEL,UUID,MODEL,MOUNTPOINT`."""
+
+    name: str
+    path: str
+    type: str
+    size_bytes: Reading[int]
+    fstype: str
+    label: str
+    uuid: str
+    model: str
+    mountpoint: str
+
+
+@dataclass(frozen=True)
+class Space(Record):
+    """One file system of `df -P -k`."""
+
+    source: str
+    target: str
+    size_bytes: Reading[int]
+    available_bytes: Reading[int]
+
+
+@dataclass(frozen=True)
+class Storage(Record):
+    """What the host has mounted, and on what."""
+
+    mounts: Reading[tuple[Mount, ...]]
+    devices: Reading[tuple[BlockDevice, ...]]
+    space: Reading[tuple[Space, ...]]
+
+    def mount_of(self, path: str) -> Reading[Mount] | None:
+        """The mount that a path lies on: the longest target above it."""
+        if isinstance(self.mounts, Unknown):
+            return self.mounts
+        above = [
+            m
+            for m in self.mounts
+            if path == m.target or path.startswith(m.target.rstrip("/") + "/")
+        ]
+        return max(above, key=lambda mount: len(mount.target), default=None)
+
+
+def parse_pairs(line: str) -> dict[str, str]:
+    """`KEY="value" …` as findmnt -P, lsblk -P and blkid -o export print it."""
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a line that is cut inside quotes
+        words = re.findall(r'[\w:%-]+="[^"]*"', line)
+        words = [word.replace('"', "") for word in words]
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def _bytes(value: str | None, unit: int = 1) -> Reading[int]:
+    text = (value or "").strip()
+    return int(text) * unit if text.isdigit() else Unknown("no size", text)
+
+
+def parse_findmnt(text: str | Iterable[str]) -> tuple[Mount, ...]:
+    """Mounts in the order printed."""
+    rows = [parse_pairs(line) for line in clean_lines(text)]
+    return tuple(
+        Mount(
+            _unescape(row["TARGET"]),
+            row.get("SOURCE", ""),
+            row.get("FSTYPE", ""),
+            tuple(row.get("OPTIONS", "").split(",")),
+            _bytes(row.get("SIZE")),
+            _bytes(row.get("AVAIL")),
+        )
+        for row in rows
+        if "TARGET" in row
+    )
+
+
+def _unescape(path: str) -> str:
+    return re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m.group(1), 16)), path)
+
+
+def parse_lsblk(text: str | Iterable[str]) -> tuple[BlockDevice, ...]:
+    """Block devices in the order printed."""
+    rows = [parse_pairs(line) for line in clean_lines(text)]
+    keys = ("FSTYPE", "LABEL", "UUID", "MODEL", "MOUNTPOINT")
+    return tuple(
+        BlockDevice(
+            row["NAME"],
+            row.get("PATH", ""),
+            row.get("TYPE", ""),
+            _bytes(row.get("SIZE")),
+            *(row.get(key, "") for key in keys),
+        )
+        for row in rows
+        if "NAME" in row
+    )
+
+
+def parse_blkid(text: str | Iterable[str]) -> dict[str, dict[str, str]]:
+    """`blkid`: tags by device path (`UUID`, `TYPE`, `LABEL`, `PARTUUID`)."""
+    found = {}
+    for line in clean_lines(text):
+        path, colon, rest = line.partition(": ")
+        if colon and path.startswith("/dev/"):
+            found[path] = parse_pairs(rest)
+    return found
+
+
+def parse_df(text: str | Iterable[str]) -> tuple[Space, ...]:
+    """`df -P -k`: POSIX columns in KiB; a mount point may hold blanks."""
+    found = []
+    for line in clean_lines(text):
+        match = re.match(r"^(\S.*?) +(\d+|-) +(\d+|-) +(\d+|-) +(?:\d+%|-) +(/.*)$", line)
+        if match:
+            source, size, _, free, target = match.groups()
+            found.append(Space(source, target, _bytes(size, 1024), _bytes(free, 1024)))
+    return tuple(found)
+
+
+def parse_storage_probe(sections: Mapping[str, Sequence[str]]) -> Storage:
+    """The sections `findmnt`, `lsblk` and `df`."""
+    mounts, devices, space = (section(sections, name) for name in ("findmnt", "lsblk", "df"))
+    return Storage(
+        mounts if isinstance(mounts, Unknown) else parse_findmnt(mounts),
+        devices if isinstance(devices, Unknown) else parse_lsblk(devices),
+        space if isinstance(space, Unknown) else parse_df(space),
+    )

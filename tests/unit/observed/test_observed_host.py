@@ -1,0 +1,348 @@
+"""Packages, units, files, containers, storage, NUMA: absent and unreadable are two things."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from rigspec.observed import containers, files, numa, packages, probes, storage, units
+from rigspec.observed import host_probes as host
+from rigspec.observed.record import Unknown
+from rigspec.observed.sections import split_sections
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+ASUS = CAPTURES / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+STELLINE = CAPTURES / "stelline-asus-esc8000a-e12-4x-rtx6000ada"
+
+
+def run(*asked: probes.Probe) -> dict[str, list[str]]:
+    done = subprocess.run(
+        ["sh", "-c", probes.script(asked)], capture_output=True, text=True, check=True
+    )
+    return split_sections(done.stdout)
+
+
+def test_packages_installed_removed_held_and_half_configured() -> None:
+    found = packages.parse_packages_probe(
+        {
+            "packages": [
+                "nvidia-open\tamd64\t595.58.03-1\thi ",
+                "docker-ce\tamd64\t5:29.7.2-1\tii ",
+                "nvidia-dkms-open\tamd64\t595.58.03-1\tiF ",
+                "nvidia-driver-550\tamd64\t550.163-1\trc ",
+                "nvidia-settings\t\t\tun ",
+            ],
+            "holds": ["nvidia-open", ""],
+            "dpkg-audit": ["The following packages are only half configured", " nvidia-dkms-open"],
+        }
+    )
+    assert not isinstance(found, Unknown)
+    assert found.version("nvidia-open") == "595.58.03-1"
+    assert found.version("nvidia-driver-550") is None and found.version("nosuch") is None
+    assert found.packages["nvidia-dkms-open"].broken
+    assert not found.packages["nvidia-dkms-open"].installed
+    assert "nvidia-settings" not in found.packages
+    assert found.held == ("nvidia-open",)
+
+
+def test_no_such_package_is_an_answer_and_no_dpkg_is_not() -> None:
+    none = packages.parse_packages_probe({"packages": ["", "##RIG-EXIT 1 dpkg-query"], "holds": []})
+    assert not isinstance(none, Unknown) and none.packages == {} and none.held == ()
+    assert isinstance(none.audit, Unknown)
+    absent = packages.parse_packages_probe({"packages": ["##RIG-ABSENT dpkg-query"]})
+    assert isinstance(absent, Unknown)
+
+
+def test_apt_policy_with_and_without_candidate() -> None:
+    offers = packages.parse_apt_policy(
+        "nvidia-open:\n  Installed: (none)\n  Candidate: 595.58.03-1\n  Version table:\n"
+        "     595.58.03-1 600\n"
+        "        600 https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64"
+        "  Packages\n"
+        "     550.163.01-2 500\n"
+        "        500 http://deb.debian.org/debian trixie/non-free amd64 Packages\n"
+        "cuda-drivers:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"
+    )
+    offer = offers["nvidia-open"]
+    assert (offer.installed, offer.candidate) == (None, "595.58.03-1")
+    assert [version for version, _ in offer.versions] == ["595.58.03-1", "550.163.01-2"]
+    assert "developer.download.nvidia.com" in offer.versions[0][1][0]
+    assert offers["cuda-drivers"].candidate is None
+
+
+UNITS = """\
+Id=rigspec-acs.service
+LoadState=loaded
+ActiveState=active
+SubState=exited
+UnitFileState=enabled
+NeedDaemonReload=no
+Result=success
+ExecMainStatus=0
+ActiveEnterTimestampMonotonic=4561239
+NRestarts=0
+StatusText=cleared on 4 ports
+Environment=A=1 "B=x y"
+
+Id=rigspec-engine.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+UnitFileState=enabled
+NeedDaemonReload=yes
+Result=exit-code
+ExecMainStatus=2
+NRestarts=5
+
+Id=nosuch.service
+LoadState=not-found
+ActiveState=inactive
+SubState=dead
+UnitFileState=
+"""
+
+
+def test_units_active_failed_and_missing() -> None:
+    found = units.parse_units(UNITS)
+    acs, engine, missing = (
+        found[f"{n}.service"] for n in ("rigspec-acs", "rigspec-engine", "nosuch")
+    )
+    assert acs.active and acs.enabled and acs.active_enter_us == 4561239
+    assert acs.properties["Environment"] == 'A=1 "B=x y"'
+    assert (engine.active, engine.need_daemon_reload, engine.exec_main_status) == (False, True, 2)
+    assert (engine.result, engine.n_restarts) == ("exit-code", 5)
+    assert not missing.exists and not missing.enabled
+    assert isinstance(missing.need_daemon_reload, Unknown)
+
+
+def test_units_cut_anywhere_never_raise() -> None:
+    for end in range(len(UNITS)):
+        for unit in units.parse_units(UNITS[:end]).values():
+            json.dumps(unit.to_json())
+
+
+def test_units_without_systemd_are_unknown() -> None:
+    answer = units.parse_units_probe(
+        {"units": ["System has not been booted with systemd as init system (PID 1)."]}
+    )
+    assert isinstance(answer, Unknown) and "PID 1" in answer.line
+
+
+def test_file_probe_reads_mode_hash_link_and_absence(tmp_path: Path) -> None:
+    regular, empty, link = (tmp_path / name for name in ("a file.conf", "empty", "link"))
+    regular.write_text("options nvidia_uvm uvm_disable_hmm=1\n")
+    regular.chmod(0o640)
+    empty.touch()
+    link.symlink_to(regular)
+    asked = [str(path) for path in (regular, empty, link, tmp_path, tmp_path / "x/none")]
+    found = files.parse_files_probe(run(host.files(asked)), asked)
+    assert not isinstance(found, Unknown)
+    state = found[str(regular)]
+    assert (state.mode, state.size_bytes) == (0o640, 37)
+    assert state.sha256 == hashlib.sha256(regular.read_bytes()).hexdigest()
+    assert found[str(empty)].sha256 == hashlib.sha256(b"").hexdigest()
+    assert found[str(link)].link_target == str(regular)
+    assert found[str(tmp_path)].kind == "directory" and found[str(tmp_path)].sha256 is None
+    assert found[str(tmp_path / "x/none")].exists is False
+
+
+def test_unreadable_and_unprinted_files_are_unknown() -> None:
+    sections = {
+        "files": [
+            "stat 600 root root 12 regular file /etc/rigspec/key",
+            "sha256sum: /etc/rigspec/key: Permission denied",
+            "/root/x: Permission denied",
+            "##RIG-CUT",
+        ]
+    }
+    found = files.parse_files_probe(sections, ["/etc/rigspec/key", "/root/x", "/etc/later"])
+    assert not isinstance(found, Unknown)
+    key = found["/etc/rigspec/key"]
+    assert key.exists is True and isinstance(key.sha256, Unknown)
+    assert key.sha256.reason == "permission denied"
+    assert isinstance(found["/root/x"].exists, Unknown)
+    later = found["/etc/later"].exists
+    assert isinstance(later, Unknown) and "cut" in later.reason
+
+
+def test_file_probe_without_right_to_look_is_unknown(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    (hidden / "deep").mkdir(parents=True)
+    hidden.chmod(0o000)
+    path = str(hidden / "deep/file")
+    script = probes.script([host.files([path])])
+    user = "nobody" if os.geteuid() == 0 else None
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=True, user=user, cwd="/"
+    )
+    hidden.chmod(0o700)
+    found = files.parse_files_probe(split_sections(done.stdout), [path])
+    assert not isinstance(found, Unknown) and isinstance(found[path].exists, Unknown)
+
+
+DOCKER_INFO = (
+    '{"ServerVersion":"29.7.2","Driver":"overlay2","CgroupDriver":"systemd",'
+    '"Runtimes":{"runc":{},"nvidia":{}},"CDISpecDirs":["/etc/cdi","/var/run/cdi"],'
+    '"LiveRestoreEnabled":false}'
+)
+
+
+def test_engine_of_docker_podman_and_a_dead_daemon() -> None:
+    docker = containers.parse_engine("WARNING: bridge-nf-call-iptables is disabled\n" + DOCKER_INFO)
+    assert not isinstance(docker, Unknown)
+    assert (docker.version, docker.runtimes) == ("29.7.2", ("nvidia", "runc"))
+    assert docker.cdi_spec_dirs == ("/etc/cdi", "/var/run/cdi")
+    podman = containers.parse_engine(
+        '{"host":{"cgroupManager":"systemd"},"version":{"Version":"5.4.2"},"store":{}}'
+    )
+    assert not isinstance(podman, Unknown) and podman.version == "5.4.2"
+    dead = containers.parse_engine(
+        '{"ServerVersion":"","Runtimes":null}\nCannot connect to the Docker daemon at unix:///x'
+    )
+    assert not isinstance(dead, Unknown)
+    assert isinstance(dead.version, Unknown) and "annot connect" in dead.version.line
+
+
+CONTAINER = """[{"Id":"f00","Name":"/rigspec-main","Image":"sha256:1e",
+"State":{"Status":"running","ExitCode":0,"OOMKilled":false,"Health":{"Status":"healthy"},
+"StartedAt":"2026-11-24T18:00:00Z"},"RestartCount":0,
+"HostConfig":{"Binds":["/srv/models:/models:ro"],"IpcMode":"host","ShmSize":67108864,
+"Devices":[],"DeviceRequests":[{"Driver":"cdi","DeviceIDs":["nvidia.com/gpu=GPU-5eed0000"]}],
+"RestartPolicy":{"Name":"no"}},
+"Config":{"Image":"vllm/vllm-openai@sha256:ab","Cmd":["--model","/models/q"],"Env":["A=1"],
+"Labels":{"rigspec.plan":"abc"}},
+"NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"127.0.0.1","HostPort":"8000"}]}}}]"""
+
+
+def test_container_inspect() -> None:
+    found = containers.parse_containers(CONTAINER)
+    assert not isinstance(found, Unknown)
+    (container,) = found
+    assert (container.name, container.state, container.health) == (
+        "rigspec-main",
+        "running",
+        "healthy",
+    )
+    assert container.devices == ("nvidia.com/gpu=GPU-5eed0000",)
+    assert container.ports == ("127.0.0.1:8000->8000/tcp",)
+    assert container.labels == {"rigspec.plan": "abc"} and container.shm_bytes == 64 << 20
+
+
+def test_absent_container_and_broken_inspect() -> None:
+    for said in ("[]\nError: No such container: x", "Error: No such container: x\n[]"):
+        assert containers.parse_containers(said) == ()
+    assert containers.parse_images("Error response from daemon: No such image: x") == ()
+    for end in range(1, len(CONTAINER) - 1):
+        assert isinstance(containers.parse_containers(CONTAINER[:end]), Unknown)
+    denied = containers.parse_containers("permission denied while trying to connect")
+    assert isinstance(denied, Unknown) and "denied" in denied.line
+
+
+def test_image_inspect() -> None:
+    images = containers.parse_images(
+        '[{"Id":"sha256:1e","RepoTags":["vllm/vllm-openai:v0.20"],"Size":123,'
+        '"RepoDigests":["vllm/vllm-openai@sha256:ab"],"Architecture":"amd64","Config":null}]'
+    )
+    assert not isinstance(images, Unknown)
+    assert images[0].digests == ("vllm/vllm-openai@sha256:ab",) and images[0].size_bytes == 123
+
+
+def test_cdi_list_and_stale_file() -> None:
+    cdi = containers.parse_cdi_probe(
+        {
+            "cdi": [
+                'time="2026-11-24T18:00:00Z" level=info msg="Found 3 CDI devices"',
+                "nvidia.com/gpu=0",
+                "nvidia.com/gpu=GPU-5eed0000-0001",
+                "nvidia.com/gpu=all",
+            ],
+            "cdi-files": ["/etc/cdi/nvidia.yaml", "/var/run/cdi/nvidia.yaml"],
+        }
+    )
+    assert cdi.devices == (
+        "nvidia.com/gpu=0",
+        "nvidia.com/gpu=GPU-5eed0000-0001",
+        "nvidia.com/gpu=all",
+    )
+    assert len(cdi.spec_files) == 2
+    assert isinstance(
+        containers.parse_cdi_probe({"cdi": ["##RIG-ABSENT nvidia-ctk"]}).devices, Unknown
+    )
+
+
+def test_storage_mounts_devices_and_space() -> None:
+    found = storage.parse_storage_probe(
+        {
+            "findmnt": [
+                'TARGET="/" SOURCE="/dev/md0" FSTYPE="ext4" OPTIONS="rw" SIZE="100" AVAIL="9"',
+                'TARGET="/srv/my\\x20models" SOURCE="tank/models" FSTYPE="zfs" SIZE="" AV',
+            ],
+            "lsblk": [
+                'NAME="nvme0n1" PATH="/dev/nvme0n1" TYPE="disk" SIZE="2000398934016" FSTYPE="" '
+                'LABEL="" UUID="" MODEL="Samsung SSD 990 PRO" MOUNTPOINT=""'
+            ],
+            "df": [
+                "Filesystem 1024-blocks Used Available Capacity Mounted on",
+                "tank/models  3906250 1953125 1953125  50% /srv/my models",
+            ],
+        }
+    )
+    mount = found.mount_of("/srv/my models/q/config.json")
+    assert mount is not None and not isinstance(mount, Unknown)
+    assert mount.fstype == "zfs" and isinstance(mount.size_bytes, Unknown)
+    root = found.mount_of("/srv/mymodels")
+    assert root is not None and not isinstance(root, Unknown) and root.target == "/"
+    assert not isinstance(found.devices, Unknown)
+    assert found.devices[0].model == "Samsung SSD 990 PRO"
+    assert not isinstance(found.space, Unknown)
+    assert found.space[0].available_bytes == 1953125 * 1024
+    assert isinstance(storage.parse_storage_probe({}).mounts, Unknown)
+
+
+def test_blkid_lines() -> None:
+    tags = storage.parse_blkid('/dev/sda1: LABEL="my disk" UUID="1-2" TYPE="ext4"\nrubbish\n')
+    assert tags == {"/dev/sda1": {"LABEL": "my disk", "UUID": "1-2", "TYPE": "ext4"}}
+
+
+def test_numa_of_two_sockets_shows_the_missing_cpu() -> None:
+    nodes = numa.parse_numactl((ASUS / "numa.txt").read_text())
+    assert not isinstance(nodes, Unknown)
+    assert [node.distances for node in nodes] == [(10, 32), (32, 10)]
+    cpus = nodes[1].cpus
+    assert not isinstance(cpus, Unknown) and 239 not in cpus and len(cpus) == 127
+    assert nodes[0].memory_mib == 773676
+    cpu = numa.parse_lscpu((ASUS / "lscpu.txt").read_text())
+    assert (cpu.online, cpu.expected, cpu.offline) == (255, 256, "239")
+
+
+def test_numa_probe_and_its_absence() -> None:
+    nodes = numa.parse_numa_probe(
+        {
+            "numa": [
+                "node 1 kib=2048 cpus=2-3,6 distances=32 10",
+                "node 0 kib= cpus= distances=10 32",
+            ]
+        }
+    )
+    assert not isinstance(nodes, Unknown)
+    assert nodes[1].cpus == (2, 3, 6) and nodes[1].memory_mib == 2
+    assert isinstance(nodes[0].memory_mib, Unknown) and nodes[0].cpus == ()
+    assert isinstance(numa.parse_numa_probe({}), Unknown)
+    assert numa.parse_numactl((STELLINE / "numactl-hardware.txt").read_text()) != ()
+
+
+def test_probes_of_this_machine_print_every_section() -> None:
+    asked = (
+        *host.packages(["bash", "no-such-package"]),
+        host.units(["ssh.service"]),
+        host.files(["/etc/passwd"]),
+        *host.STORAGE,
+        *host.CDI,
+        host.NUMA,
+    )
+    sections = run(*asked)
+    assert list(sections) == [probe.name for probe in asked]
+    assert all("##RIG-CUT" not in lines for lines in sections.values())
