@@ -70,13 +70,19 @@ class Machine:
             raise LabError(f"the virtual rig `{self.name}` is already running")
         need("qemu-img", "socat", "ssh")
         self._prepare_disks(config, fresh=fresh)
-        ports = {"ssh": free_port(), "server": free_port()}
-        ports |= {str(guest): free_port() for guest in config.forwards}
+        ports = self._choose_ports(config)
         (self.folder / "state.json").write_text(json.dumps(ports))
         server = (*config.server, str(ports["server"])) if config.server else ("sleep", "infinity")
         argv = machine_argv(config, ports)
         KeeperPlan(argv, server, config_edits(config.tree)).save(self.folder)
         start_keeper(self.folder)
+
+    def _choose_ports(self, config: MachineConfig) -> dict[str, int]:
+        """The ports it had, where they are still free, so that addresses stay as they were."""
+        had = self.state if (self.folder / "state.json").exists() else {}
+        names = ("ssh", "server", *(str(guest) for guest in config.forwards))
+        kept = {name: had[name] for name in names if name in had and is_free(had[name])}
+        return {name: kept.get(name) or free_port() for name in names}
 
     def wait(self, limit_s: float = BOOT_LIMIT_S) -> float:
         """Wait until ssh answers; gives the seconds it took."""
@@ -184,6 +190,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of the loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def make_overlay(base: Path, disk: Path) -> None:

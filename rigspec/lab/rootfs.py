@@ -62,9 +62,14 @@ ExecStart=/usr/lib/systemd/systemd-socket-proxyd {LAB_ADDRESS}:80
 GRUB_DEFAULTS = """GRUB_TIMEOUT=0
 GRUB_TERMINAL=console
 GRUB_DISABLE_OS_PROBER=true
-GRUB_CMDLINE_LINUX="console=ttyS0"
+GRUB_CMDLINE_LINUX="{arguments}"
 GRUB_CMDLINE_LINUX_DEFAULT=""
 """
+KERNEL_ARGUMENTS = {
+    "cloud": "console=ttyS0",
+    # the full kernel's nouveau would bind to a card whose registers are not there, and oops
+    "full": "console=ttyS0 modprobe.blacklist=nouveau",
+}
 
 SETUP = """set -eu
 useradd -m -s /bin/bash -G sudo rig
@@ -115,7 +120,9 @@ class Installation:
             "/etc/systemd/network/10-lab.network": NETWORK,
             f"{units}/rigspec-lab-registry.socket": REGISTRY_SOCKET,
             f"{units}/rigspec-lab-registry.service": REGISTRY_SERVICE,
-            "/etc/default/grub.d/00-lab.cfg": GRUB_DEFAULTS,
+            "/etc/default/grub.d/00-lab.cfg": GRUB_DEFAULTS.format(
+                arguments=KERNEL_ARGUMENTS[self.kernel]
+            ),
             "/etc/ssh/sshd_config.d/10-lab.conf": "UseDNS no\nPasswordAuthentication no\n",
             "/etc/sudoers.d/rig": "rig ALL=(ALL) NOPASSWD:ALL\n",
             "/etc/apt/sources.list.d/debian.sources": sources,

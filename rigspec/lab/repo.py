@@ -1,0 +1,130 @@
+"""The simulated NVIDIA repository: a flat apt repository, signed with this lab's own key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+
+from rigspec.errors import LabError
+from rigspec.lab.home import cached, lab_home, locked
+from rigspec.lab.hosttools import need, run
+from rigspec.lab.rootfs import LAB_NAME
+from rigspec.lab.simulated.packages import GpuFacts, Package, all_packages
+from rigspec.lab.topology import MachineTree
+
+URL = f"http://{LAB_NAME}/nvidia"
+KEY_URL = f"{URL}/key.asc"
+SIGNER = "rigspec lab (simulated NVIDIA repository)"
+
+
+def fingerprint() -> str:
+    """The 40-digit fingerprint of the key that signs the simulated repository."""
+    said = _gpg("--with-colons", "--list-keys", SIGNER)
+    for line in said.decode().splitlines():
+        fields = line.split(":")
+        if fields[0] == "fpr":
+            return fields[9]
+    raise LabError("gpg does not show the lab's signing key")
+
+
+def nvidia_repository(tree: MachineTree) -> Path:
+    """The folder of the repository for a machine with these GPUs; built on first use (2 s)."""
+    need("apt-ftparchive", "gpg", "dpkg-deb")
+    packages = all_packages(_facts(tree))
+    inputs = {"packages": [asdict(package) for package in packages], "key": fingerprint()}
+    return cached("nvidia", inputs, lambda folder: _build(packages, folder))
+
+
+def _facts(tree: MachineTree) -> tuple[GpuFacts, ...]:
+    return tuple(
+        GpuFacts(
+            gpu.vendor_id,
+            gpu.device_id,
+            gpu.subsystem,
+            gpu.name,
+            gpu.memory_mib,
+            gpu.power_min_w,
+            gpu.power_default_w,
+            gpu.power_max_w,
+            gpu.compute_capability,
+            gpu.max_clock_mhz,
+        )
+        for gpu in tree.gpus
+    )
+
+
+def _build(packages: Sequence[Package], folder: Path) -> None:
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for _ in pool.map(lambda package: _build_package(package, folder), packages):
+            pass
+    listed = run(("apt-ftparchive", "packages", "."), doing="indexing packages", cwd=folder)
+    (folder / "Packages").write_text(listed)
+    label = "-o=APT::FTPArchive::Release::Origin=rigspec-lab-simulated"
+    release = run(("apt-ftparchive", label, "release", "."), doing="indexing", cwd=folder)
+    (folder / "InRelease").write_bytes(_gpg("--clearsign", text=release.encode()))
+    (folder / "key.asc").write_bytes(_gpg("--armor", "--export", SIGNER))
+
+
+def _build_package(package: Package, folder: Path) -> None:
+    """A .deb is an ar archive of two tar files (deb(5)); writing it takes no tool and no root."""
+    control = {"./control": (package.control, 0o644)}
+    if package.postinst:
+        control["./postinst"] = (package.postinst, 0o755)
+    data = {f".{path}": (item.text, item.mode) for path, item in package.files.items()}
+    members = {
+        "debian-binary": b"2.0\n",
+        "control.tar.gz": _tar(control),
+        "data.tar.gz": _tar(data),
+    }
+    archive = bytearray(b"!<arch>\n")
+    for name, body in members.items():
+        archive += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(body):<10}`\n".encode()
+        archive += body + b"\n" * (len(body) % 2)
+    (folder / f"{package.name}_{package.version}_amd64.deb").write_bytes(archive)
+
+
+def _tar(files: dict[str, tuple[str, int]]) -> bytes:
+    buffer = BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.GNU_FORMAT) as archive:
+        folders = {str(parent) for path in files for parent in Path(path).parents}
+        for folder in sorted(folders - {"."}):
+            member = tarfile.TarInfo(f"./{folder}")
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(member)
+        for path, (text, mode) in sorted(files.items()):
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(text.encode()), mode
+            archive.addfile(member, BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def _gpg(*words: str, text: bytes = b"") -> bytes:
+    """Run gpg with the lab's own key ring; the signing key is made on first use."""
+    need("gpg")
+    ring = lab_home() / "keys" / "gnupg"
+    with locked("gpg"):
+        if not ring.exists():
+            ring.mkdir(mode=0o700, parents=True)
+            _run_gpg(ring, ("--quick-gen-key", SIGNER, "rsa3072", "sign", "0"), b"")
+    return _run_gpg(ring, words, text)
+
+
+def _run_gpg(ring: Path, words: Sequence[str], text: bytes) -> bytes:
+    # gpg-agent puts sockets where it is told; a short path keeps them below 108 bytes
+    with tempfile.TemporaryDirectory() as short:
+        home = Path(short) / "g"
+        home.symlink_to(ring)
+        argv = ("gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", *words)
+        done = subprocess.run(argv, input=text, capture_output=True)
+        stop = ("gpgconf", "--homedir", str(home), "--kill", "gpg-agent")
+        subprocess.run(stop, capture_output=True)
+    if done.returncode:
+        raise LabError(f"gpg failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
