@@ -1,0 +1,134 @@
+"""Findings as an owner reads them: place, sentence, source line, caret, why, hint; or as JSON.
+
+The caret line copies tabs and counts terminal cells, so it stands under the right letter whatever
+the line holds. Values that may be secret are covered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.cells import cell_len
+
+from rigspec.finding import Finding, Severity
+from rigspec.spec.secrets import masked_lines
+from rigspec.spec.slips import Place, PlacedFinding
+from rigspec.spec.source import Source
+from rigspec.spec.wording import dotted
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_WINDOW = 160
+"""Longest stretch of a source line that is shown, characters."""
+
+_COLOURS = {Severity.ERROR: "31;1", Severity.WARNING: "33;1", Severity.NOTE: "36;1"}
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+def place_of(finding: Finding, source: Source) -> Place | None:
+    """Where a finding points; None when it is about the file as a whole."""
+    if isinstance(finding, PlacedFinding):
+        return finding.place
+    return source.locate(finding.path, finding.at_key)
+
+
+def sorted_findings(findings: Iterable[Finding], source: Source) -> list[Finding]:
+    """In the order of the file; at one place errors first."""
+
+    def key(finding: Finding) -> tuple[int, int, int, str]:
+        place = place_of(finding, source) or Place(0, 0)
+        return place.line, place.column, _ORDER[finding.severity], finding.rule
+
+    return sorted(findings, key=key)
+
+
+def as_text(findings: Sequence[Finding], source: Source, *, colour: bool = False) -> str:
+    """All findings of one file and the summary line."""
+    lines = masked_lines(source)
+    blocks = [_block(f, source, lines, colour) for f in sorted_findings(findings, source)]
+    return "\n\n".join([*blocks, summary(findings, source.file)])
+
+
+def summary(findings: Iterable[Finding], file: str) -> str:
+    """`2 errors, 1 warning in rigs/x.yaml`, or `rigs/x.yaml: ok`."""
+    counts = dict.fromkeys(Severity, 0)
+    for finding in findings:
+        counts[finding.severity] += 1
+    said = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
+    if counts[Severity.ERROR]:
+        return f"{', '.join(said)} in {_clean(file)}"
+    return f"{_clean(file)}: ok" + (f" ({', '.join(said)})" if said else "")
+
+
+def as_records(findings: Sequence[Finding], source: Source) -> list[dict[str, str | int]]:
+    """The same as plain records; a finding about the whole file stands at line 1, column 1."""
+    records: list[dict[str, str | int]] = []
+    for finding in sorted_findings(findings, source):
+        place = place_of(finding, source) or Place(1, 1)
+        records.append(
+            {
+                "rule": finding.rule,
+                "severity": finding.severity.value,
+                "file": source.file,
+                "line": place.line,
+                "column": place.column,
+                "path": dotted(finding.path),
+                "message": finding.message,
+                "why": finding.why,
+                "hint": finding.hint,
+            }
+        )
+    return records
+
+
+def as_json(records: Sequence[Mapping[str, str | int]]) -> str:
+    """A list of records as JSON text, readable and stable."""
+    return json.dumps(records, indent=2, ensure_ascii=False)
+
+
+def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool) -> str:
+    place = place_of(finding, source)
+    where = source.file if place is None else f"{source.file}:{place.line}:{place.column}"
+    code = _COLOURS[finding.severity]
+    kind = f"\x1b[{code}m{finding.severity}\x1b[0m" if colour else str(finding.severity)
+    out = [f"{_clean(where)}: {kind}: {_clean(finding.message)}  [{finding.rule}]"]
+    if place is not None and place.line <= len(lines):
+        out += _excerpt(place, lines, code if colour else "")
+    out += [f"  also: {_also(path, source)}" for path in finding.also]
+    out += [f"  why:  {_clean(finding.why)}"] if finding.why else []
+    out += [f"  hint: {_clean(finding.hint)}"] if finding.hint else []
+    return "\n".join(out)
+
+
+def _also(path: tuple[str | int, ...], source: Source) -> str:
+    return f"line {source.locate(path).line}, `{_clean(dotted(path))}`"
+
+
+def _excerpt(place: Place, lines: Sequence[str], code: str) -> list[str]:
+    """The line before, the line itself, and the caret."""
+    width = len(str(place.line))
+    out = []
+    before = lines[place.line - 2] if place.line > 1 else ""
+    if before.strip():
+        out.append(f"  {place.line - 1:>{width}} | {_clean(before)[:_WINDOW]}".rstrip())
+    line, column = _clean(lines[place.line - 1]), place.column - 1
+    if len(line) > _WINDOW:  # one line of JSON or a forgotten line break: show where it hurts
+        start = max(0, min(column - _WINDOW // 2, len(line) - _WINDOW))
+        line, column = "…" + line[start : start + _WINDOW] + "…", column - start + 1
+    out.append(f"  {place.line} | {line}".rstrip())
+    marked = line[column : column + place.width]
+    caret = _blank(line[:column]) + "^" * max(1, cell_len(marked))
+    caret = f"\x1b[{code}m{caret}\x1b[0m" if code else caret
+    out.append(f"  {'':>{width}} | {caret}")
+    return out
+
+
+def _blank(text: str) -> str:
+    """Blanks as wide as the text; tabs stay tabs, whatever width the terminal gives them."""
+    return "".join("\t" if letter == "\t" else " " * cell_len(letter) for letter in text)
+
+
+def _clean(text: str) -> str:
+    """Without control characters, so that a spec cannot steer the terminal."""
+    return _CONTROL.sub("�", text)

@@ -1,0 +1,88 @@
+"""A spec file → `Rig`, with every finding about its text and shape.
+
+`load` never raises for bad input: it gives back what could be read and all that is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from rigspec.finding import Finding
+from rigspec.spec import slips
+from rigspec.spec.rig import Rig
+from rigspec.spec.source import Source, parse
+from rigspec.spec.wording import findings_of
+
+MAX_BYTES = 1 << 20
+"""1 MiB: two hundred times the largest spec we know."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a file holds: its source, the rig when its shape is right, and what is wrong."""
+
+    source: Source
+    rig: Rig | None
+    findings: tuple[Finding, ...]
+
+
+def load(file: str | os.PathLike[str]) -> Loaded:
+    """Read and validate one spec file."""
+    shown = os.fspath(file)
+    text = _read(FilePath(shown))
+    if isinstance(text, slips.PlacedFinding):
+        return Loaded(Source(shown, ""), None, (text,))
+    return load_text(shown, text)
+
+
+def load_text(shown: str, text: str) -> Loaded:
+    """Validate the text of a spec; `shown` names it in messages."""
+    source, data, findings = parse(shown, text)
+    if data is None:
+        return Loaded(source, None, findings)
+    if not isinstance(data, dict):
+        return Loaded(source, None, (*findings, slips.not_a_mapping(source.locate(()))))
+    try:
+        return Loaded(source, Rig.model_validate(data), findings)
+    except ValidationError as problem:
+        return Loaded(source, None, (*findings, *findings_of(problem, source)))
+
+
+def _read(file: FilePath) -> str | slips.PlacedFinding:
+    """The text without byte order mark, or why there is none."""
+    try:
+        if not file.is_file():
+            what = "is a folder" if file.is_dir() else "is no regular file"
+            what = what if file.exists() else "does not exist"
+            return slips.unreadable(f"the file {what}", "give the path of a rig spec")
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        return slips.unreadable(f"the file cannot be read: {reason}", "look at its permissions")
+    if len(data) > MAX_BYTES:
+        return slips.unreadable(
+            f"the file is larger than {MAX_BYTES >> 20} MiB", "this is hardly a rig spec"
+        )
+    return _decode(data)
+
+
+def _decode(data: bytes) -> str | slips.PlacedFinding:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return slips.unreadable("the file is UTF-16", "save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        before = data[: problem.start]
+        line = before.count(b"\n") + 1
+        start = before.rfind(b"\n") + 1
+        column = len(before[start:].decode("utf-8", "replace")) + 1
+        return slips.unreadable(
+            f"byte 0x{data[problem.start]:02x} is not UTF-8",
+            "save the file as UTF-8",
+            slips.Place(line, column),
+        )
