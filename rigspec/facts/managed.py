@@ -147,7 +147,7 @@ class UnitState(Record):
     needs_reload: bool
     result: str
     since: int
-    """When it became active, seconds since 1970; 0 is never."""
+    """When it last changed state (a reload counts), seconds since 1970; 0 is never."""
 
     @property
     def is_active(self) -> bool:
@@ -170,7 +170,7 @@ def units_probe(units: Iterable[str], name: str = "units") -> Probe:
         return Probe(name, "true")
     return Probe(
         name,
-        f"systemctl show --timestamp=unix -p {_PROPERTIES},ActiveEnterTimestamp -- {listed}"
+        f"systemctl show --timestamp=unix -p {_PROPERTIES},StateChangeTimestamp -- {listed}"
         f" 2>/dev/null || systemctl show -p {_PROPERTIES} -- {listed}",
     )
 
@@ -190,7 +190,7 @@ def parse_units(sections: Sections, name: str = "units") -> dict[str, UnitState]
 
 
 def _unit(block: Mapping[str, str]) -> UnitState:
-    since = block.get("ActiveEnterTimestamp", "").removeprefix("@").partition(".")[0]
+    since = block.get("StateChangeTimestamp", "").removeprefix("@").partition(".")[0]
     return UnitState(
         load=block.get("LoadState", ""),
         active=block.get("ActiveState", ""),

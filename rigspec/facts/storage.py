@@ -1,0 +1,86 @@
+"""Fact: what the storage and model stages compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyinfra.api import StringCommand
+from typing_extensions import override
+
+from rigspec.facts.base import RigFact, Sections, one_script
+from rigspec.facts.managed import (
+    FileState,
+    UnitState,
+    files_probe,
+    lines_of,
+    parse_files,
+    parse_units,
+    units_probe,
+    words,
+)
+from rigspec.observed.host_probes import STORAGE
+from rigspec.observed.probes import Probe
+from rigspec.observed.record import Record
+from rigspec.observed.storage import Storage, parse_storage_probe
+
+ModelQuestion = tuple[str, str, tuple[str, ...]]
+"""Name, path that must exist, and the fetch command (empty for weights brought by hand)."""
+
+
+@dataclass(frozen=True)
+class ModelState(Record):
+    """One set of weights."""
+
+    exists: bool
+    complete: bool
+    """Whether `fetch-model --check` found every file in its size; always so without a hub."""
+
+
+@dataclass(frozen=True)
+class StorageState(Record):
+    """Files, units, mounts and model folders."""
+
+    files: Mapping[str, FileState]
+    units: Mapping[str, UnitState]
+    storage: Storage
+    models: Mapping[str, ModelState]
+
+
+def models_probe(questions: tuple[ModelQuestion, ...]) -> Probe:
+    """Each model: is its path there, and what the fetch script says about its files."""
+    text = []
+    for name, path, argv in questions:
+        text.append(f"[ ! -e {words([path])} ] || echo there {name}")
+        if argv:
+            text.append(f"{words(argv)} --check >/dev/null 2>&1 && echo complete {name}")
+    return Probe("models", "\n".join([*text, "true"]))
+
+
+def parse_models(sections: Sections, names: tuple[str, ...] = ()) -> dict[str, ModelState]:
+    """States by name; a model with neither line is missing."""
+    said = {tuple(line.split(maxsplit=1)) for line in lines_of(sections, "models") if " " in line}
+    found = {word[1] for word in said} | set(names)
+    return {name: ModelState(("there", name) in said, ("complete", name) in said) for name in found}
+
+
+class StorageStage(RigFact[StorageState]):
+    """Mounts, free space and weights in one round trip."""
+
+    @override
+    def command(
+        self,
+        paths: tuple[str, ...] = (),
+        units: tuple[str, ...] = (),
+        models: tuple[ModelQuestion, ...] = (),
+    ) -> StringCommand:
+        return one_script([files_probe(paths), units_probe(units), *STORAGE, models_probe(models)])
+
+    @override
+    def parse(self, sections: Sections) -> StorageState:
+        return StorageState(
+            files=parse_files(sections),
+            units=parse_units(sections),
+            storage=parse_storage_probe(sections),
+            models=parse_models(sections),
+        )

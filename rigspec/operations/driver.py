@@ -1,0 +1,69 @@
+"""The driver stage: the planned packages from a signed source, pinned and held."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+
+from rigspec.facts.stage import Stage, StageState
+from rigspec.operations.apt import Wanted, changes, missing
+from rigspec.operations.shell import UNREADABLE, refuse, say, shell
+from rigspec.plan.sections import DriverPlan
+
+Commands = Generator[StringCommand | FunctionCommand, None, None]
+
+_CHECK_MODULE = """\
+if command -v dkms >/dev/null 2>&1 && dkms status 2>/dev/null | grep -q '^nvidia' &&
+  ! modinfo nvidia >/dev/null 2>&1; then
+  echo "the driver's kernel module was not built for $(uname -r):" >&2
+  dkms status >&2
+  tail -n 8 /var/lib/dkms/nvidia*/*/build/make.log 2>/dev/null >&2
+  echo "look at: are the headers of the running kernel installed (linux-headers-$(uname -r))?" >&2
+  exit 1
+fi
+"""
+
+
+def wanted_of(plan: DriverPlan) -> Wanted:
+    """What the driver stage wants of apt."""
+    return Wanted(
+        packages=plan.packages,
+        repositories=(plan.repository,) if plan.repository else (),
+        files=plan.files,
+        first=plan.pinning_packages,
+        hold=plan.hold,
+        absent=plan.must_be_absent,
+    )
+
+
+def read_stage(wanted: Wanted, *, units: tuple[str, ...] = ()) -> StageState | None:
+    """The stage's state in one round trip."""
+    return host.get_fact(
+        Stage,
+        paths=tuple(file.dest for file in wanted.all_files),
+        units=units,
+        packages=wanted.names,
+        keyrings=wanted.keyrings,
+        sources=wanted.sources,
+    )
+
+
+@operation()
+def driver_installed(*, plan: DriverPlan) -> Commands:
+    """The driver's packages are installed as pinned, held, and nothing stands in their way."""
+    wanted = wanted_of(plan)
+    seen = read_stage(wanted)
+    if seen is None:
+        yield refuse(UNREADABLE)
+        return
+    steps = list(changes(wanted, seen.apt, dict(seen.files)))
+    if not steps:
+        host.noop(f"driver branch {plan.branch} is installed and held")
+        return
+    if missing(plan.packages, seen.apt):
+        say(host, ["installing the driver takes minutes and is silent until it is done"])
+    yield from steps
+    if missing(plan.packages, seen.apt):
+        yield shell(_CHECK_MODULE)

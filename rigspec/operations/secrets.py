@@ -1,0 +1,92 @@
+"""Secrets: from the owner's environment, through stdin, into a root-only file; never in a log."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from pyinfra.api import FunctionCommand, StringCommand
+
+from rigspec.facts.managed import FileState
+from rigspec.operations.files import digest
+from rigspec.operations.shell import refuse, shell_with_input
+from rigspec.plan.sections import ModelPlan, ServicePlan
+
+FOLDER = "/etc/rigspec/secrets"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """One secret file: where it lands, which variable holds the value, the line around it."""
+
+    path: str
+    env: str
+    line: str
+    """`{}` stands for the value."""
+    why: str
+
+
+def service_secrets(services: Iterable[ServicePlan]) -> tuple[Secret, ...]:
+    """API keys, as the environment file the engine reads."""
+    return tuple(
+        Secret(s.secret_path, s.api_key_env, f"{s.api_key_variable}={{}}", f"services.{s.name}")
+        for s in services
+        if s.secret_path and s.api_key_env and s.api_key_variable
+    )
+
+
+def model_secrets(models: Iterable[ModelPlan]) -> tuple[Secret, ...]:
+    """Hub tokens, as the header file curl reads."""
+    return tuple(
+        Secret(m.secret_path, m.token_env, "Authorization: Bearer {}", f"models.{m.name}")
+        for m in models
+        if m.secret_path and m.token_env
+    )
+
+
+def secret_changes(
+    secrets: Iterable[Secret],
+    seen: Mapping[str, FileState],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[StringCommand | FunctionCommand]:
+    """Write what differs; without the variable the host's file stays, without both: refuse."""
+    environment = os.environ if environment is None else environment
+    for secret in secrets:
+        value = environment.get(secret.env, "").strip()
+        state = seen.get(secret.path)
+        if not value and state is None:
+            yield refuse(
+                f"{secret.why} needs a secret, and `{secret.env}` is not set here\n"
+                f"set it in the environment of this command once (export {secret.env}=…); the "
+                f"host keeps it in {secret.path}"
+            )
+            return
+        if not value:
+            continue  # the host has it from an earlier run
+        if "\n" in value or not value.isprintable():
+            yield refuse(f"`{secret.env}` must be one line of printable characters")
+            return
+        text = SecretStr(secret.line.format(value) + "\n")
+        if not _is_there(text, state):
+            yield _write(secret.path, text)
+
+
+def _is_there(text: SecretStr, state: FileState | None) -> bool:
+    return (
+        state is not None
+        and state.mode == "600"
+        and state.owner == "root:root"
+        and state.sha256 == digest(text.get_secret_value())
+    )
+
+
+def _write(path: str, text: SecretStr) -> StringCommand:
+    new, final = shlex.quote(f"{path}.new"), shlex.quote(path)
+    return shell_with_input(
+        f"umask 077; mkdir -p -m 700 {FOLDER} && cat >{new} && chown root:root {new} && "
+        f"mv -f {new} {final}",
+        text.get_secret_value(),
+    )
