@@ -10,8 +10,11 @@ from rigspec.observed.record import Unknown
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _BDF = re.compile(
-    r"(?<![0-9a-fA-F:])(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-1][0-9a-fA-F])"
-    r"(?:\.([0-7]))?(?![0-9a-fA-F:])"
+    r"(?<![0-9a-fA-F:.])"
+    r"(?:(?P<domain>[0-9a-fA-F]{4,8}):(?P<bus>[0-9a-fA-F]{2}):(?P<device>[01][0-9a-fA-F])"
+    r"(?:\.(?P<function>[0-7])|(?![0-9a-fA-F:.]))"
+    r"|(?P<bus2>[0-9a-fA-F]{2}):(?P<device2>[01][0-9a-fA-F])\.(?P<function2>[0-7]))"
+    r"(?![0-9a-fA-F])"
 )
 _NO_VALUE = frozenset(
     {"", "n/a", "not supported", "unknown error", "unknown", "not found", "err!", "none found"}
@@ -29,13 +32,15 @@ def clean_lines(text: str | Iterable[str]) -> list[str]:
 def normal_bdf(text: str) -> str | None:
     """The first bus id in the text as `0000:41:00.0`, whatever its width; None if there is none.
 
-    nvidia-smi prints eight digits of domain, lspci none or four; Xid lines leave the function out.
+    nvidia-smi prints eight digits of domain, lspci none or four; Xid lines leave the function out
+    (never both: `16:18` is a time of day).
     """
-    match = _BDF.search(text)
+    match = _BDF.search(text.replace("PCI:", " "))
     if match is None:
         return None
-    domain, bus, device, function = match.groups()
-    return f"{int(domain or '0', 16):04x}:{bus}:{device}.{function or '0'}".lower()
+    domain = int(match["domain"] or "0", 16)
+    bus, device = match["bus"] or match["bus2"], match["device"] or match["device2"]
+    return f"{domain:04x}:{bus}:{device}.{match['function'] or match['function2'] or 0}".lower()
 
 
 def read_cell(cell: str) -> str | Unknown:
