@@ -15,10 +15,12 @@ from rigspec.catalog.model_kinds import Kind, layer_kinds
 from rigspec.catalog.model_mixers import mixer_of
 from rigspec.catalog.model_parts import Experts, Layer, Mlp
 from rigspec.catalog.model_quant import quantization_of
+from rigspec.catalog.model_rotary import rotary_bytes
 from rigspec.catalog.model_vision import vision_of
 
 CLASS_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "gemma3_text": {
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
         "head_dim": 256,
@@ -91,7 +93,10 @@ def facts_of_config(
         else 4,
         naming="mixer" if model_type == "nemotron_h" else "standard",
         hyper_streams=keys.whole("hc_mult", "hc_count") or 1,
-        extra_elements=_extra_tables(keys),
+        rotary_bytes=rotary_bytes(keys, layers),
+        index_pool=keys.whole("index_kpool", "indexer_compress_ratio") or 1,
+        extra_elements=_per_layer_tables(keys),
+        weights_doubt=0.3 if keys.has("compress_ratios") else 0.0,
         doubts=(*doubts, *missing),
     )
 
@@ -107,7 +112,9 @@ def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, 
     if "unknown" in kinds:
         found.append("a layer type in `layer_types` is not known to rigspec")
     if keys.has("engram_layer_ids", "ngram_size"):
-        found.append("n-gram tables: whether they sit on the GPU depends on the engine")
+        found.append("n-gram tables are taken to stay in host memory")
+    if keys.has("compress_ratios"):
+        found.append("compressed attention: the layout changes between engine releases")
     if keys.has("sparse_attention_config"):
         found.append("the indexer cache of block-sparse attention is not counted")
     return tuple(found)
@@ -241,15 +248,11 @@ def _round_width(hidden: int, mult: float) -> int:
     return -(-int(2 * mult * hidden / 3) // 256) * 256
 
 
-def _extra_tables(keys: Keys) -> int:
-    """Embedding tables beside the vocabulary: n-gram, engram and per-layer ones."""
+def _per_layer_tables(keys: Keys) -> int:
+    """Per-layer embedding tables (Gemma E models), which sit on the GPU.
+
+    N-gram tables do not: engines keep them in host memory or offload them (`_doubts` says so).
+    """
     per_layer = keys.whole("hidden_size_per_layer_input") or 0
     count = keys.whole("num_hidden_layers") or 0
-    tables = per_layer * count * (keys.whole("vocab_size_per_layer_input") or 0)
-    base, width = keys.whole("ngram_vocab_size_base"), keys.whole("ple_embed_dim")
-    if base and width:
-        tables += base * width
-    widths = keys.whole("engram_head_dim") or 0
-    return tables + widths * sum(
-        n for n in keys.items("engram_num_embeddings") if isinstance(n, int)
-    )
+    return per_layer * count * (keys.whole("vocab_size_per_layer_input") or 0)

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rigspec.catalog.model_parts import Attention, Draft, Latent, Layer, Naming, Vision
+from rigspec.catalog.model_parts import (
+    Attention,
+    Delta,
+    Draft,
+    Latent,
+    Layer,
+    Mamba,
+    Naming,
+    Vision,
+)
 from rigspec.catalog.model_quant import Quantization
 
 
@@ -45,10 +54,16 @@ class ModelFacts:
     """Bytes per element of a recurrent state (`mamba_ssm_dtype`)."""
     naming: Naming = "standard"
     hyper_streams: int = 1
+    rotary_bytes: int = 0
+    """Rotary tables an engine builds at load, per rank."""
+    index_pool: int = 1
+    """Tokens one index record of sparse attention covers."""
     extra_elements: int = 0
     """Elements of tables that fit none of the layers (n-gram and per-layer embeddings)."""
     sizes: ExactSizes | None = None
     revision: str | None = None
+    weights_doubt: float = 0.0
+    """Extra relative doubt about the weights, where the file at hand is not the one that runs."""
     doubts: tuple[str, ...] = field(default=())
 
     @property
@@ -65,6 +80,11 @@ class ModelFacts:
     def is_latent(self) -> bool:
         """Whether the cache is one latent record per token (MLA)."""
         return any(isinstance(layer.mixer, Latent) for layer in self.layers)
+
+    @property
+    def has_states(self) -> bool:
+        """Whether some layers keep a recurrent state instead of a cache."""
+        return any(isinstance(layer.mixer, (Delta, Mamba)) for layer in self.layers)
 
     @property
     def heads(self) -> int:

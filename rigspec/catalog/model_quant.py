@@ -53,6 +53,8 @@ class Quantization:
     has_list: bool = False
     """Whether the record itself lists exceptions; if not, the family's habit is assumed."""
     experts_only: bool = False
+    mixer_scheme: Scheme | None = None
+    """The scheme of attention and state matrices, where it differs from the others'."""
     kv_fp8: bool = False
     """The checkpoint asks for an fp8 cache when the engine is left at `auto`."""
     label: str = ""
@@ -75,7 +77,15 @@ class Quantization:
         }
         return table[scheme]
 
-    def scheme_of(self, name: str, *, plain_by_habit: bool, expert: bool) -> Scheme:
+    def scheme_of(
+        self,
+        name: str,
+        *,
+        plain_by_habit: bool,
+        expert: bool = False,
+        mixer: bool = False,
+        draft: bool = False,
+    ) -> Scheme:
         """The scheme of one matrix by its normalised name.
 
         `plain_by_habit` marks what quantizers leave alone unless the record says otherwise.
@@ -86,6 +96,12 @@ class Quantization:
             return _by_layer(self.per_layer, name)
         if plain_by_habit or (self.experts_only and not expert):
             return Scheme.PLAIN
+        if draft and self.scheme.is_four_bit:
+            return (
+                Scheme.PLAIN
+            )  # four-bit lists exclude `mtp*`; numbered draft layers are not in it
+        if mixer and self.mixer_scheme is not None:
+            return self.mixer_scheme
         if self.keeps is not None and self.keeps.fullmatch(name):
             return Scheme.PLAIN
         return self.scheme

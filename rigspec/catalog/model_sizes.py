@@ -6,6 +6,7 @@ decimal GB as rounded on a page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -23,10 +24,18 @@ class SizeTable:
     exact: Mapping[str, ExactSizes]
     rounded: Mapping[str, ExactSizes]
 
-    def find(self, model: str) -> ExactSizes | None:
-        """The size of a model by its full name."""
-        name = model.strip().lower()
-        return self.exact.get(name) or self.rounded.get(name)
+    def find(self, model: str) -> tuple[str, ExactSizes] | None:
+        """The row's name and size, for a full name or a description that names a repository."""
+        name = " ".join(re.sub(r"[()]", " ", model.lower()).split())
+        for table in (self.exact, self.rounded):
+            if name in table:
+                return name, table[name]
+        words = set(re.findall(r"[a-z0-9._-]+/[a-z0-9._-]+", name))
+        for table in (self.exact, self.rounded):
+            for row, sizes in table.items():
+                if row in words:
+                    return row, sizes
+        return None
 
 
 def size_table(data: object) -> SizeTable:
@@ -42,10 +51,13 @@ def size_table(data: object) -> SizeTable:
             exact[_name(row)] = ExactSizes(int(total), "header bytes", drafts)
     for row in _rows(top.get("figures")):
         checkpoint = row.get("checkpoint_gib") or row.get("file_gib")
+        disk = row.get("disk_gb")
         if isinstance(checkpoint, (int, float)):
             rounded[_name(row)] = ExactSizes(
                 int(checkpoint * GIB), "printed checkpoint size", None, 0.01
             )
+        elif isinstance(disk, (int, float)):
+            rounded[_name(row)] = ExactSizes(int(disk * GB), "published GB", None, ROUNDED_ERROR)
     club = top.get("club3090")
     for row in _rows(club.get("rows") if isinstance(club, Mapping) else None):
         size = row.get("size_gb")

@@ -25,6 +25,8 @@ _GGUF_NAME = re.compile(
     r"(?<![A-Z0-9])(IQ[1-4]_(?:XXS|XS|NL|KS|[SMK])|Q[2-8]_(?:K(?:_(?:XL|[SMLP]))?|[01]))(?![A-Z0-9])"
 )
 
+_EIGHT_BIT = (Scheme.FP8, Scheme.FP8_BLOCK, Scheme.MXFP8)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -35,6 +37,8 @@ class Words:
     experts_only: bool = False
     bits: float = 0.0
     dtype_bytes: int | None = None
+    mixed: bool = False
+    """Two formats are named: the second is that of the attention matrices."""
 
 
 def gguf_words(text: str) -> Words | None:
@@ -75,20 +79,36 @@ _NAMES: tuple[tuple[str, Words], ...] = (
 
 
 def scheme_words(text: str) -> Words | None:
-    """The safetensors quantization a text names first; None when it names none."""
+    """The safetensors quantization a text names; None when it names none.
+
+    Of several formats the narrowest is taken for the bulk of the weights and an 8-bit one beside it
+    for the attention matrices, as mixed checkpoints are made.
+    """
     lower = text.lower()
-    hits = [(lower.find(name), order) for order, (name, _) in enumerate(_NAMES) if name in lower]
+    hits: list[tuple[int, Words]] = []
+    rest = lower
+    for name, words in _NAMES:
+        if name in rest:
+            hits.append((rest.index(name), words))
+            rest = rest.replace(name, " " * len(name))
     if not hits:
         return None
-    position, _ = min(hits)
-    same = [o for p, o in hits if p == position]
-    words = _NAMES[min(same)][1]
+    narrow = [
+        words for _, words in sorted(hits, key=lambda hit: hit[0]) if words.scheme.is_four_bit
+    ]
+    chosen = narrow[0] if narrow else min(hits, key=lambda hit: hit[0])[1]
     group = re.search(r"\bg(\d+)\b", lower)
-    size = int(group[1]) if group and words.scheme.is_four_bit else words.group
-    return Words(words.scheme, size, "experts" in lower, words.bits, words.dtype_bytes)
+    size = int(group[1]) if group and chosen.scheme.is_four_bit else chosen.group
+    eight_bit = any(words.scheme in _EIGHT_BIT for _, words in hits)
+    return Words(
+        chosen.scheme, size, "experts" in lower, chosen.bits, chosen.dtype_bytes,
+        mixed=bool(narrow) and eight_bit,
+    )  # fmt: skip
 
 
-def apply_words(base: Quantization, words: Words, label: str, *, has_experts: bool) -> Quantization:
+def apply_words(
+    base: Quantization, words: Words, label: str, *, has_experts: bool, has_states: bool
+) -> Quantization:
     """A named quantization laid over what the config records.
 
     The record's own list of exceptions is kept when it speaks of the same scheme. Without one,
@@ -106,5 +126,12 @@ def apply_words(base: Quantization, words: Words, label: str, *, has_experts: bo
         group=words.group,
         bits_per_weight=words.bits,
         experts_only=only,
+        mixer_scheme=Scheme.FP8 if _keeps_mixers(words, has_states) else None,
+        kv_fp8="modelopt" in label.lower(),
         label=label,
     )
+
+
+def _keeps_mixers(words: Words, has_states: bool) -> bool:
+    """Whether attention stays in 8 bits: named so, or NVFP4 over a model with recurrent states."""
+    return words.mixed or (words.scheme is Scheme.NVFP4 and has_states)
