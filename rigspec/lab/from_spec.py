@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.errors import LabError
-from rigspec.lab.topology import GpuEndpoint, Link, MachineTree, Port, Socket, Switch
+from rigspec.lab.topology import Aspm, GpuEndpoint, Link, MachineTree, Port, Socket, Switch
 from rigspec.spec.pcie import Switch as SwitchSpec
 from rigspec.spec.rig import Rig, members
 
@@ -34,7 +34,9 @@ def machine_tree(rig: Rig, extra: Path | None = None) -> MachineTree:
     sockets = tuple(
         Socket(tuple(ports[node]), numa_node=node if len(nodes) > 1 else -1) for node in nodes
     )
-    return MachineTree(sockets=sockets)
+    # where the spec wants ASPM off, a firmware that left L1 on is what proves it
+    firmware: Aspm = "l1" if rig.pcie.aspm == "off" else "off"
+    return MachineTree(sockets=sockets, firmware_aspm=firmware)
 
 
 def member_slots(rig: Rig) -> dict[str, int]:

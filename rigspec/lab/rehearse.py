@@ -6,6 +6,7 @@ own values. `rehearse` is pure; `changes` says in plain words what was swapped, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,8 @@ class Surroundings:
     known_hosts: str
     nvidia_repository: Repository
     hub_url: str
-    engine_image: str
-    """`127.0.0.1:5000/name@sha256:…`: the simulated engine, a real llama.cpp server on CPU."""
+    engine_images: Mapping[str, str]
+    """By engine, `127.0.0.1:5000/name@sha256:…`: a real llama.cpp server behind its flags."""
 
 
 def rehearse(rig: Rig, tree: MachineTree, lab: Surroundings) -> Rig:
@@ -98,4 +99,4 @@ def _model(model: Model, lab: Surroundings) -> Model:
 
 
 def _service(service: Service, lab: Surroundings) -> Service:
-    return service.model_copy(update={"image": lab.engine_image})
+    return service.model_copy(update={"image": lab.engine_images[service.engine]})
