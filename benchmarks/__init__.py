@@ -1,0 +1,1 @@
+"""Benchmarks: how far the estimates are from what engines printed."""

@@ -1,0 +1,284 @@
+"""The estimates for one case, quantity by quantity; a refusal always says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from benchmarks.sizing_cases import Case
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_keys import Keys
+from rigspec.sizing import all_reduce, memory, prefill, speculation, throughput, vllm
+from rigspec.sizing.accepted import refusals
+from rigspec.sizing.amount import Amount, about, exact
+from rigspec.sizing.cards import Card
+from rigspec.sizing.kvcache import PoolShape, pool_shape
+from rigspec.sizing.settings import Engine
+from rigspec.sizing.weights import rank_weights
+from rigspec.units import GIB
+
+Figure = float | str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prediction beside what was measured."""
+
+    id: str
+    source: str
+    quantity: str
+    engine: str
+    arch: str
+    predicted: Figure
+    low: Figure
+    high: Figure
+    measured: Figure
+    unit: str
+
+
+@dataclass(frozen=True)
+class Declined:
+    """One quantity of one case without a prediction, and why."""
+
+    id: str
+    quantity: str
+    reason: str
+
+
+class Unknown(Exception):
+    """A prediction cannot be made; the message is the reason printed."""
+
+
+def predictions(case: Case) -> Iterator[Row | Declined]:
+    """Every quantity the case has a measured figure for."""
+    for quantity, unit, measured, predict in _asked(case):
+        try:
+            value = predict(case)
+        except Unknown as why:
+            yield Declined(case.id, quantity, str(why))
+            continue
+        except (ArithmeticError, ValueError, TypeError, KeyError, IndexError) as broken:
+            yield Declined(case.id, quantity, f"the estimate failed on this config: {broken!r}")
+            continue
+        yield _row(case, quantity, unit, measured, value)
+
+
+def _row(case: Case, quantity: str, unit: str, measured: Figure, value: Amount | str) -> Row:
+    middle, low, high = (
+        (value, value, value) if isinstance(value, str) else (value.value, value.low, value.high)
+    )
+    return Row(
+        case.id, case.source, quantity, case.engine.value, case.arch, middle, low, high, measured,
+        unit,
+    )  # fmt: skip
+
+
+Ask = tuple[str, str, Figure, Callable[[Case], Amount | str]]
+
+
+def _asked(case: Case) -> Iterator[Ask]:
+    found = Keys((case.measured,))
+    weights = found.number("weights_gib_per_gpu")
+    if weights is not None:
+        yield "weights_gib_per_gpu", "GiB", weights, predict_weights
+    available = found.number("available_kv_gib")
+    if available is not None:
+        yield "available_kv_gib", "GiB", available, predict_available
+    tokens = found.number("kv_cache_tokens")
+    if tokens is not None:
+        if available is not None:
+            yield "kv_cache_tokens", "tokens", tokens, predict_tokens
+        yield "kv_cache_tokens_from_spec", "tokens", tokens, predict_tokens_from_spec
+    outcome = fits_measured(case)
+    if outcome is not None:
+        yield "fits", "yes/no", outcome, predict_fits
+    accepted = accepted_measured(case)
+    if accepted is not None:
+        yield "accepted", "yes/no", accepted, predict_accepted
+    yield from _speeds(case, found)
+
+
+def _speeds(case: Case, found: Keys) -> Iterator[Ask]:
+    seen: set[str] = set()
+    for entry in _entries(found.items("decode")):
+        rate, streams = entry.number("tok_s"), entry.whole("concurrency") or 1
+        context = entry.whole("context") or 0
+        if rate is None or rate <= 0:
+            continue
+        single = "decode_tok_s_spec" if case.settings.speculative else "decode_tok_s"
+        quantity = single if streams == 1 else f"decode_tok_s@{streams}"
+        if quantity not in seen:
+            seen.add(quantity)
+            yield quantity, "tok/s", rate, _decode(streams, context)
+    for entry in _entries(found.items("prefill")):
+        rate, prompt = entry.number("tok_s"), entry.whole("prompt_tokens") or 8000
+        if rate is not None and rate > 0 and "prefill" not in seen:
+            seen.add("prefill")
+            yield "prefill_tok_s", "tok/s", rate, _prefill(prompt)
+
+
+def _entries(items: tuple[object, ...]) -> list[Keys]:
+    return [Keys((item,)) for item in items if isinstance(item, Mapping)]
+
+
+def facts_of(case: Case) -> ModelFacts:
+    """The case's model, or the reason there is none."""
+    if case.facts is None:
+        raise Unknown(case.no_facts)
+    return case.facts
+
+
+def card_of(case: Case) -> Card:
+    """The case's smallest card, or the reason there is none."""
+    if case.card is None:
+        raise Unknown(case.no_card)
+    return case.card
+
+
+def predict_weights(case: Case) -> Amount:
+    """GiB of weights on the fullest GPU."""
+    if case.settings.experts_on_cpu:
+        raise Unknown("experts are kept on the CPU; the split is not stated")
+    return rank_weights(facts_of(case), case.settings).amount
+
+
+def predict_available(case: Case) -> Amount:
+    """GiB left for the cache, from the settings alone."""
+    return memory.estimate(facts_of(case), card_of(case), case.settings).available
+
+
+def predict_tokens(case: Case) -> Amount:
+    """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
+    facts = facts_of(case)
+    printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
+    return _tokens(case, facts, about(printed, 0.005))
+
+
+def predict_tokens_from_spec(case: Case) -> Amount:
+    """Tokens of the pool from the settings alone."""
+    facts = facts_of(case)
+    return _tokens(case, facts, predict_available(case))
+
+
+def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
+    settings = case.settings
+    if settings.engine is Engine.LLAMA_CPP:
+        raise Unknown("llama.cpp sizes its cache from the context, not from what is left")
+    card = case.card
+    in_flight = vllm.batch_of(settings, card).tokens if card else 8192
+    shape = pool_shape(facts, settings, in_flight=settings.max_batched_tokens or in_flight)
+    if shape is None:
+        raise Unknown("the cache layout of this architecture changes between engine releases")
+    gap = vllm.last_stage_gap(facts, settings, card) if card else 0.0
+    context = memory.asked_context(facts, settings)
+    value, low, high = (
+        float(memory.tokens_of(facts, settings, shape, context, gib - gap))
+        for gib in (pool.value, pool.low, pool.high)
+    )
+    return _in_doubt(case, facts, shape, Amount(value, low, high))
+
+
+def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -> Amount:
+    """The band widened for an unknown layout, an unknown print convention, an unstated depth."""
+    low, high = tokens.low, tokens.high
+    if facts.doubts:
+        low, high = low * 0.7, high * 1.3
+    if shape.mixed and case.settings.version is None:
+        low /= shape.groups
+    speculative = case.settings.speculative
+    if facts.has_states and speculative is not None and speculative.tokens is None:
+        low, high = low * 0.7, high * 1.4
+    return Amount(tokens.value, low, high)
+
+
+def fits_measured(case: Case) -> str | None:
+    """`yes` for a boot, `no` for a memory refusal, None when the case is about something else."""
+    found = Keys((case.measured,))
+    if shape_refusal(case):
+        return None
+    if found.flag("oom") is True or found.text("refused"):
+        return "no"
+    printed = ("available_kv_gib", "kv_cache_tokens", "cuda_graph_gib")
+    booted = case.kind != "refusal" and any(found.number(name) is not None for name in printed)
+    return "yes" if booted else None
+
+
+def shape_refusal(case: Case) -> bool:
+    """Whether the engine refused the shape of the request, not its memory."""
+    reason = (Keys((case.measured,)).text("refused") or "").lower()
+    words = ("divisib", "above the model", "max_position", "heads", "not supported", "unsupported")
+    return any(word in reason for word in words)
+
+
+def accepted_measured(case: Case) -> str | None:
+    """`no` for a shape refusal, `yes` for a run that got past it."""
+    if shape_refusal(case):
+        return "no"
+    if case.settings.engine is Engine.LLAMA_CPP:
+        return None
+    return "yes" if fits_measured(case) == "yes" else None
+
+
+def predict_fits(case: Case) -> str:
+    """Whether one request of full length fits."""
+    if case.settings.experts_on_cpu:
+        raise Unknown("experts are kept on the CPU; the split is not stated")
+    return memory.estimate(facts_of(case), card_of(case), case.settings).verdict.value
+
+
+def predict_accepted(case: Case) -> str:
+    """Whether the engine takes the shape of the request."""
+    facts = facts_of(case)
+    card = case.card or Card("not named", exact(80.0), None, None)
+    return "no" if refusals(facts, case.settings, card) else "yes"
+
+
+def link_of(case: Case) -> all_reduce.Link:
+    """The path between the cards as the case describes it."""
+    card = case.card
+    if card is not None and card.unified:
+        return all_reduce.NETWORK
+    if card is not None and card.nvlink:
+        return all_reduce.NVLINK
+    stated = (
+        case.stated.text("gpu"),
+        case.stated.text("interconnect"),
+        case.stated.text("compose"),
+    )
+    text = " ".join(filter(None, stated)).lower()
+    if "refused" in text or "no p2p" in text:
+        return all_reduce.HOST_PCIE
+    if "p2p" in text or (card is not None and card.peer_access):
+        return all_reduce.PEER_PCIE
+    return all_reduce.HOST_PCIE
+
+
+def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
+    def predict(case: Case) -> Amount:
+        facts, card = facts_of(case), card_of(case)
+        if case.settings.experts_on_cpu:
+            raise Unknown("experts are kept on the CPU")
+        speed = throughput.decode(
+            facts, card, case.settings, streams=streams, context=context, link=link_of(case)
+        )
+        if speed is None:
+            raise Unknown(case.no_card)
+        return speculation.with_speculation(speed, facts, card, case.settings).tok_s
+
+    return predict
+
+
+def _prefill(prompt: int) -> Callable[[Case], Amount]:
+    def predict(case: Case) -> Amount:
+        facts, card = facts_of(case), card_of(case)
+        if case.settings.experts_on_cpu:
+            raise Unknown("experts are kept on the CPU")
+        speed = prefill.prefill(facts, card, case.settings, prompt=prompt, link=link_of(case))
+        if speed is None:
+            raise Unknown(case.no_card)
+        return speed.tok_s
+
+    return predict
+
+
+__all__ = ["GIB", "Declined", "Row", "Unknown", "predictions"]

@@ -1,0 +1,98 @@
+"""The free text of published runs, turned into settings: versions, contexts, speculation."""
+
+from __future__ import annotations
+
+import re
+
+from rigspec.sizing.settings import Speculation, Speculative
+from rigspec.units import GB, GIB
+
+RELEASES = (
+    ((2024, 12), (0, 6)), ((2025, 3), (0, 7)), ((2025, 6), (0, 9)), ((2025, 8), (0, 10)),
+    ((2025, 10), (0, 11)), ((2025, 12), (0, 13)), ((2026, 1), (0, 14)), ((2026, 2), (0, 16)),
+    ((2026, 3), (0, 18)), ((2026, 4), (0, 19)), ((2026, 5), (0, 20)), ((2026, 6), (0, 22)),
+    ((2026, 7), (0, 24)), ((2026, 8), (0, 26)), ((2026, 9), (0, 28)), ((2026, 10), (0, 30)),
+    ((2026, 11), (0, 33)),
+)  # fmt: skip
+"""The vLLM line of a month, for runs that state a date but no version."""
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+
+
+def version_of(text: str | None, date: str | None) -> tuple[int, int] | None:
+    """`0.20.2rc1.dev249` → (0, 20); else the line that the stated date fell in."""
+    found = re.search(r"(?<![\d.])([01])\.(\d{1,2})(?![\d])", text or "")
+    if found:
+        return int(found[1]), int(found[2])
+    month = _month_of(date or "") or _month_of(text or "")
+    fitting = [version for start, version in RELEASES if month and start <= month]
+    return fitting[-1] if fitting else None
+
+
+def _month_of(text: str) -> tuple[int, int] | None:
+    stamp = re.search(r"(20\d\d)-?(0[1-9]|1[0-2])-?(?:[0-3]\d)?", text)
+    if stamp:
+        return int(stamp[1]), int(stamp[2])
+    words = re.search(r"\b([A-Z][a-z]{2})[a-z]* (20\d\d)", text)
+    if words and words[1].lower() in _MONTHS:
+        return int(words[2]), _MONTHS.index(words[1].lower()) + 1
+    return None
+
+
+def tokens_of(value: object) -> int | None:
+    """A context length: 262144, `262K`, `~188K (200K-alloc)`."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return int(value) if value > 0 else None
+    found = re.search(r"(\d+(?:[.,]\d+)*)\s*([KkMm]?)", str(value))
+    if found is None:
+        return None
+    number = float(found[1].replace(",", ""))
+    unit = {"k": 1000, "m": 1_000_000}.get(found[2].lower(), 1)
+    if unit == 1000 and number in (16, 32, 64, 128, 256):
+        unit = 1024
+    return int(number * unit) or None
+
+
+_OFF = re.compile(r"^(none|off|no|false|disabled|-|)$|no[- ]?(mtp|spec|drafter)", re.IGNORECASE)
+
+
+def speculation_of(text: str | None, compose: str | None) -> Speculative | None:
+    """How a run speculated; None when it states nothing or says that it did not."""
+    stated = (text or "").strip()
+    if not stated or _OFF.search(stated):
+        return None
+    where = f"{stated} {compose or ''}"
+    if "compose" in stated.lower() and _OFF.search(compose or "-x-"):
+        return None
+    accepted = re.search(r"acceptance length\s*([\d.]+)", where)
+    draft = re.search(r"([\d.]+)\s*GB draft", where)
+    return Speculative(
+        method=_method(where.lower()),
+        tokens=_depth(where),
+        accepted=_shrunk(float(accepted[1].rstrip("."))) if accepted else None,
+        draft_gib=float(draft[1]) * GB / GIB if draft else 0.0,
+    )
+
+
+def _shrunk(stated: float) -> float:
+    """A published length is that of one kind of prompt: half-way to the usual 2.6."""
+    return (stated + 2.6) / 2
+
+
+def _method(text: str) -> Speculation:
+    if "dflash" in text:
+        return "dflash"
+    if "nextn" in text or "mtp" in text:
+        return "mtp"
+    if "eagle" in text:
+        return "eagle"
+    if "ngram" in text:
+        return "ngram"
+    return "unstated"
+
+
+def _depth(text: str) -> int | None:
+    found = re.search(r"\bn\s*=\s*(\d+)|steps (\d+)|depth[^\d]{0,20}(\d+)", text)
+    return int(next(group for group in found.groups() if group)) if found else None

@@ -1,0 +1,129 @@
+"""What an engine refuses by shape alone, before any memory is counted.
+
+Rules of vLLM 0.33 and their printed messages; SGLang shares the divisibility rules. Each refusal
+carries the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import Engine, EngineSettings
+
+_VOCAB_PAD = 64
+_BLOCK = 128
+"""fp8 block-scaled kernels want expert and feed-forward shards in multiples of this."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason the engine will not start, whatever memory there is."""
+
+    rule: str
+    message: str
+
+
+def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[Refusal, ...]:
+    """Every rule the settings break."""
+    if settings.engine is Engine.LLAMA_CPP:
+        return ()
+    found: list[Refusal] = []
+    for rule in (_heads, _vocabulary, _states, _blocks, _context, _decode_context, _stages):
+        found += rule(facts, settings)
+    return (*found, *_precision(facts, settings, card))
+
+
+def _heads(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    ranks = settings.tensor_parallel
+    for layer in facts.layers:
+        mixer = layer.mixer
+        if isinstance(mixer, (Attention, Latent)) and mixer.heads % ranks:
+            yield Refusal("heads", f"{mixer.heads} attention heads do not divide by TP {ranks}")
+            return
+        if isinstance(mixer, Attention) and mixer.kv_heads:
+            kv = mixer.kv_heads
+            if (kv >= ranks and kv % ranks) or (kv < ranks and ranks % kv):
+                yield Refusal("kv-heads", f"{kv} key/value heads and TP {ranks} do not divide")
+                return
+
+
+def _vocabulary(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    ranks = settings.tensor_parallel
+    padded = math.ceil(facts.vocab / _VOCAB_PAD) * _VOCAB_PAD
+    if padded % ranks:
+        yield Refusal("vocabulary", f"vocabulary {padded} does not divide by TP {ranks}")
+
+
+def _states(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    ranks = settings.tensor_parallel
+    for layer in facts.layers:
+        mixer = layer.mixer
+        if isinstance(mixer, Delta) and (mixer.key_heads % ranks or mixer.value_heads % ranks):
+            heads = f"{mixer.key_heads}/{mixer.value_heads}"
+            yield Refusal("state-heads", f"{heads} linear-attention heads and TP {ranks}")
+            return
+        if isinstance(mixer, Mamba) and mixer.heads % ranks:
+            yield Refusal("state-heads", f"{mixer.heads} Mamba heads do not divide by TP {ranks}")
+            return
+
+
+def _blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    """fp8 block scales: a shard must hold whole blocks."""
+    ranks = settings.tensor_parallel
+    if facts.quantization.scheme is not Scheme.FP8_BLOCK or settings.expert_parallel:
+        return
+    widths = {layer.experts.width for layer in facts.layers if layer.experts}
+    widths |= {layer.mlp.width for layer in facts.layers if layer.mlp}
+    for width in sorted(widths):
+        if width % ranks or (width // ranks) % _BLOCK:
+            shard = width / ranks
+            yield Refusal(
+                "fp8-block",
+                f"feed-forward width {width} / TP {ranks} = {shard:g}, not a multiple of {_BLOCK}",
+            )
+            return
+
+
+def _context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    asked, limit = settings.context, facts.max_positions
+    if asked and limit and asked > limit:
+        yield Refusal("context", f"context {asked} is above the model's maximum {limit}")
+
+
+def _decode_context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    ranks, dcp = settings.tensor_parallel, settings.decode_context_parallel
+    if dcp > 1 and ranks % dcp:
+        yield Refusal("dcp", f"TP {ranks} does not divide by DCP {dcp}")
+    elif dcp > 1 and not facts.is_latent and facts.kv_heads * dcp > ranks:
+        yield Refusal(
+            "dcp",
+            f"DCP {dcp} needs TP ≥ {facts.kv_heads * dcp} with {facts.kv_heads} key/value heads",
+        )
+
+
+def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    if len(facts.layers) < settings.pipeline_parallel:
+        yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
+
+
+_MINIMUM = {
+    Scheme.FP8: (7, 5), Scheme.FP8_BLOCK: (7, 5), Scheme.INT8: (7, 5), Scheme.INT4: (7, 5),
+    Scheme.INT4_ZERO: (7, 5), Scheme.NVFP4: (7, 5), Scheme.MXFP4: (8, 0), Scheme.MXFP8: (7, 5),
+}  # fmt: skip
+"""Lowest compute capability that runs a scheme at all in vLLM 0.33, weight-only included."""
+
+
+def _precision(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:
+    least = _MINIMUM.get(facts.quantization.scheme)
+    if least and card.compute and card.compute < least:
+        yield Refusal(
+            "compute-capability",
+            f"{facts.quantization.scheme.value} weights need compute capability "
+            f"{least[0]}.{least[1]}, {card.name} has {card.compute[0]}.{card.compute[1]}",
+        )

@@ -1,0 +1,35 @@
+"""What one all-reduce of a tensor-parallel group costs, by the path between its GPUs.
+
+Fitted to published measurements: RTX PRO 6000 over PCIe peer access (local-inference-lab/rtx6kpro),
+3090s with peer access refused (noonghunna/club-3090).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Link:
+    """What one all-reduce of a tensor-parallel group costs: start, steps of a ring, traffic."""
+
+    start_us: float
+    step_us: float
+    bandwidth_gb_s: float
+
+    def all_reduce_us(self, n_bytes: float, ranks: int) -> float:
+        """Microseconds of one all-reduce over `ranks` GPUs."""
+        if ranks <= 1:
+            return 0.0
+        traffic = 2 * (ranks - 1) / ranks * n_bytes / (self.bandwidth_gb_s * 1e3)
+        return self.start_us + 2 * (ranks - 1) * self.step_us + traffic
+
+
+NVLINK = Link(6.0, 0.3, 200.0)
+PEER_PCIE = Link(5.0, 1.5, 22.0)
+"""NCCL over PCIe peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8, about 22 GB/s above
+(RTX PRO 6000)."""
+HOST_PCIE = Link(5.0, 7.0, 6.0)
+"""Through host memory, peer access refused: 40–55 µs on 4× 3090, about 20 µs on two cards."""
+NETWORK = Link(100.0, 20.0, 10.0)
+"""Between two machines (GB10 pairs); one run, so a guess."""

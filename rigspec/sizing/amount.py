@@ -1,0 +1,53 @@
+"""A figure with the band it is expected in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Amount:
+    """`value` with a band; the unit is that of the field that holds it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __add__(self, other: Amount) -> Amount:
+        return total((self, other))
+
+    def __neg__(self) -> Amount:
+        return Amount(-self.value, -self.high, -self.low)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return total((self, -other))
+
+    def times(self, factor: float) -> Amount:
+        """The amount scaled by a positive factor."""
+        return Amount(self.value * factor, self.low * factor, self.high * factor)
+
+
+def exact(value: float) -> Amount:
+    """An amount without doubt."""
+    return Amount(value, value, value)
+
+
+def about(value: float, plus_minus: float) -> Amount:
+    """An amount with the same doubt both ways."""
+    return Amount(value, value - plus_minus, value + plus_minus)
+
+
+def within(value: float, relative: float) -> Amount:
+    """An amount with a relative doubt, 0.1 for 10 %."""
+    return about(value, abs(value) * relative)
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """The sum; doubts of different origin add as the root of their squares."""
+    parts = tuple(amounts)
+    value = sum(part.value for part in parts)
+    below = math.sqrt(sum((part.value - part.low) ** 2 for part in parts))
+    above = math.sqrt(sum((part.high - part.value) ** 2 for part in parts))
+    return Amount(value, value - below, value + above)

@@ -1,0 +1,73 @@
+"""One GPU as the estimates need it, and what CUDA sees of its memory.
+
+CUDA reports less than nvidia-smi's `memory.total`: 0.43–0.47 GiB less on 24–32 GB cards and an
+H100, 0.46–0.75 GiB on larger ones (boot logs of vLLM 0.19–0.33, 12 SKUs: 23.56 of 24.00 on a 3090,
+23.52 of 23.99 on a 4090, 31.37 of 31.84 on a 5090, 94.97 of 95.59 on an RTX PRO 6000).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rigspec.catalog.gpus import Gpu
+from rigspec.sizing.amount import Amount, about, exact
+
+_RESERVED_SMALL_GIB = 0.45
+_RESERVED_LARGE_GIB = 0.58
+_LARGE_GIB = 40.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU: memory as CUDA reports it, bandwidth, compute capability, power cap."""
+
+    name: str
+    total: Amount
+    """GiB."""
+    bandwidth_gb_s: float | None
+    compute: tuple[int, int] | None
+    nvlink: bool = False
+    peer_access: bool = False
+    """Whether the stock driver lets such cards read each other over PCIe."""
+    free_gib: float | None = None
+    power_limit_w: float | None = None
+    power_default_w: float | None = None
+    unified: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        """Whether vLLM picks its large batch defaults: 70 GiB and more, but not an A100."""
+        return self.total.value >= 70 and self.compute != (8, 0)
+
+
+def card_of(
+    gpu: Gpu,
+    *,
+    total_gib: float | None = None,
+    free_gib: float | None = None,
+    power_limit_w: float | None = None,
+    nvlink: bool | None = None,
+) -> Card:
+    """A card of a known SKU; `total_gib` is what CUDA printed, when somebody saw it.
+
+    `nvlink` says whether a bridge is fitted; boards on an NVLink switch need no saying.
+    """
+    switched = "switch" in (gpu.nvlink or "")
+    return Card(
+        name=gpu.name,
+        total=exact(total_gib) if total_gib else visible_gib(gpu.memory_mib),
+        bandwidth_gb_s=gpu.memory_bandwidth_gb_s,
+        compute=gpu.compute_capability,
+        nvlink=switched if nvlink is None else nvlink,
+        peer_access=gpu.p2p == "yes",
+        free_gib=free_gib,
+        power_limit_w=power_limit_w,
+        power_default_w=gpu.power_default_w,
+    )
+
+
+def visible_gib(memory_mib: float) -> Amount:
+    """GiB that CUDA reports of a card with this `memory.total`."""
+    nominal = memory_mib / 1024
+    reserved = _RESERVED_SMALL_GIB if nominal < _LARGE_GIB else _RESERVED_LARGE_GIB
+    return about(nominal - reserved, 0.15)

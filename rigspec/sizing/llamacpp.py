@@ -1,0 +1,103 @@
+"""llama.cpp: weights by layer split, cache cells, recurrent state, compute buffer.
+
+Rules of the b11434 line (`llama-kv-cache.cpp`, `llama-context.cpp`); cache and state formulas are
+exact against seven boot logs, the compute buffer is good to ±20 % or 0.3 GiB.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.sizing.amount import Amount, about, within
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import EngineSettings
+from rigspec.units import GIB
+
+CACHE_BYTES = {
+    "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
+    "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32,
+}  # fmt: skip
+"""Bytes per cached element (`ggml-common.h`)."""
+
+
+def cache_widths(kv_dtype: str) -> tuple[float, float]:
+    """Bytes per element of keys and values, from `q8_0` or `q8_0/q4_0`."""
+    words = [
+        word
+        for word in kv_dtype.lower().replace("/", " ").replace(",", " ").split()
+        if word in CACHE_BYTES
+    ]
+    if not words:
+        return 2.0, 2.0
+    return CACHE_BYTES[words[0]], CACHE_BYTES[words[-1]]
+
+
+def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> float:
+    """GiB of cache and state over all GPUs for `context` cells."""
+    key, value = cache_widths(settings.kv_dtype)
+    cells = math.ceil(context / 256) * 256
+    found = 0.0
+    for layer in facts.layers:
+        mixer = layer.mixer
+        if isinstance(mixer, Attention) and not mixer.shares_cache:
+            kept = min(cells, _pad(mixer.window + settings.ubatch)) if mixer.window else cells
+            found += kept * mixer.kv_heads * (mixer.head_dim * key + mixer.v_dim * value)
+        elif isinstance(mixer, Latent):
+            found += cells * (mixer.record_width * key + mixer.index_dim * 2)
+        elif isinstance(mixer, (Delta, Mamba)):
+            found += _state(mixer) * settings.parallel
+    return found / GIB
+
+
+def _pad(cells: int) -> int:
+    return math.ceil(cells / 256) * 256
+
+
+def _state(mixer: Delta | Mamba) -> float:
+    if isinstance(mixer, Mamba):
+        conv = (mixer.kernel - 1) * (mixer.inner + 2 * mixer.groups * mixer.state)
+        return 4.0 * (conv + mixer.state * mixer.inner)
+    inner = mixer.value_heads * mixer.value_dim
+    conv = (mixer.kernel - 1) * (inner + 2 * mixer.key_heads * mixer.key_dim)
+    return 4.0 * (conv + mixer.key_dim * inner)
+
+
+def compute_gib(facts: ModelFacts, settings: EngineSettings, context: int, gpus: int) -> float:
+    """GiB of the largest compute buffer on one GPU."""
+    rows, copies = settings.ubatch, 4 if gpus > 1 else 1
+    logits = rows * facts.vocab * 4
+    mask = (settings.batch if settings.flash_attention else rows) * context * 4
+    scores = 0 if settings.flash_attention else facts.heads * rows * context * 4
+    hidden = rows * facts.hidden * 4 * 6
+    experts = [layer.experts for layer in facts.layers if layer.experts]
+    wide = max((e.active * (2 * e.width + facts.hidden) for e in experts), default=0)
+    return (logits + hidden + rows * wide * 4 + (mask + scores) * copies / 2) / GIB
+
+
+def terms(
+    facts: ModelFacts, card: Card, settings: EngineSettings
+) -> tuple[tuple[str, Amount, str], ...]:
+    """Everything but weights and cache on one GPU."""
+    context = settings.context or facts.max_positions or 4096
+    compute = compute_gib(facts, settings, context, max(1, settings.tensor_parallel))
+    return (
+        ("compute buffer", about(compute, max(0.3, 0.3 * compute)), "largest graph of one ubatch"),
+        ("CUDA context", within(0.45, 0.4), "0.3–0.6 GiB per process and GPU"),
+    )
+
+
+def largest_context(
+    facts: ModelFacts, settings: EngineSettings, left_gib: float, limit: int
+) -> int:
+    """The longest context whose cache fits, in steps of 256 cells."""
+    low, high = 0, max(256, limit) // 256
+    share = max(1, settings.tensor_parallel)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cache_gib(facts, settings, middle * 256) / share <= left_gib:
+            low = middle
+        else:
+            high = middle - 1
+    return min(low * 256, limit)

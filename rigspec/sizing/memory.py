@@ -1,0 +1,222 @@
+"""Memory of one service on one GPU, as a breakdown the owner can read, and what follows from it.
+
+All figures are GiB per GPU of the fullest rank, each with a band. Unequal GPUs are never summed:
+the caller estimates each card and the smallest pool rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing import llamacpp, sglang, vllm
+from rigspec.sizing.accepted import Refusal, refusals
+from rigspec.sizing.amount import Amount, exact, total
+from rigspec.sizing.cards import Card
+from rigspec.sizing.kvcache import PoolShape, pool_shape
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.weights import rank_weights
+from rigspec.units import GIB
+
+SHORT_CONTEXT = 4096
+"""The least an owner who sets no context would serve; SGLang does not insist on a full request."""
+
+
+class Verdict(StrEnum):
+    """Whether one request of full length fits."""
+
+    YES = "yes"
+    NO = "no"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One line of the breakdown."""
+
+    name: str
+    amount: Amount
+    basis: str
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """The breakdown of one GPU and what the rest of the memory holds."""
+
+    terms: tuple[Term, ...]
+    weights: Amount
+    available: Amount
+    """GiB left for the cache."""
+    kv_tokens: Amount | None
+    """Tokens the engine will print; None when the cache layout is not known."""
+    largest_context: int | None
+    """The longest single request that fits, at the expected figure."""
+    concurrency: float | None
+    """Requests of the asked length that fit at once."""
+    needed: Amount | None
+    """GiB of cache that one request of the asked length needs."""
+    verdict: Verdict
+    refusals: tuple[Refusal, ...]
+    shape: PoolShape | None
+    doubts: tuple[str, ...]
+
+
+def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
+    """The memory of one service on one GPU of its group."""
+    terms = budget(facts, card, settings)
+    left = _left(terms, card, settings)
+    batch = vllm.batch_of(settings, card)
+    shape = pool_shape(facts, settings, in_flight=batch.tokens)
+    context = asked_context(facts, settings)
+    needed = _needed(facts, settings, shape, context)
+    weights = next(term.amount for term in terms if term.name == "weights")
+    return MemoryEstimate(
+        terms=(*terms, Term("free for the cache", left, "what is left")),
+        weights=weights,
+        available=left,
+        kv_tokens=_tokens(facts, settings, shape, left, context),
+        largest_context=_largest(facts, settings, shape, left),
+        concurrency=left.value / needed.value if needed and needed.value > 0 else None,
+        needed=needed,
+        verdict=verdict_of(facts, card, settings, weights, left, needed),
+        refusals=refusals(facts, settings, card),
+        shape=shape,
+        doubts=facts.doubts,
+    )
+
+
+def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Term, ...]:
+    """Every term but the cache."""
+    weights = rank_weights(facts, settings)
+    first = Term("weights", weights.amount, weights.basis)
+    if settings.engine is Engine.SGLANG:
+        return (first, *(Term(n, a, b) for n, a, b in sglang.terms(facts, card, settings)))
+    if settings.engine is Engine.LLAMA_CPP:
+        return (first, *(Term(n, a, b) for n, a, b in llamacpp.terms(facts, card, settings)))
+    return (
+        first,
+        Term("activation peak", vllm.peak_activation(facts, settings, card), "fit, vLLM 0.11–0.30"),
+        Term(
+            "communication and workspaces",
+            vllm.non_torch(facts, settings, card),
+            "fit, vLLM 0.11–0.30",
+        ),
+        Term("CUDA graphs", vllm.graph_estimate(facts, settings, card), "vLLM's own estimate"),
+    )
+
+
+def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amount:
+    if settings.kv_bytes is not None:
+        return exact(settings.kv_bytes / GIB)
+    used = total(term.amount for term in terms)
+    others = exact(settings.other_processes_gib)
+    if settings.engine is Engine.VLLM:
+        return card.total.times(vllm.fraction_of(settings)) - used
+    if settings.engine is Engine.SGLANG:
+        return sglang.pool(card, settings, terms[0].amount)
+    return card.total - used - others
+
+
+def asked_context(facts: ModelFacts, settings: EngineSettings) -> int | None:
+    """Tokens of the longest request: what is set, else the model's own maximum."""
+    return settings.context or facts.max_positions
+
+
+def _needed(
+    facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, context: int | None
+) -> Amount | None:
+    if context is None:
+        return None
+    if settings.engine is Engine.LLAMA_CPP:
+        return exact(llamacpp.cache_gib(facts, settings, context))
+    if shape is None:
+        return None
+    sizes = [
+        sglang.bytes_per_token(facts, settings) * length / GIB
+        if settings.engine is Engine.SGLANG
+        else shape.bytes_for(length) / GIB
+        for length in (context, min(context, SHORT_CONTEXT))
+    ]
+    stated = settings.context is not None and settings.engine is Engine.VLLM
+    return exact(sizes[0]) if stated else Amount(sizes[0], sizes[1], sizes[0])
+
+
+def _tokens(
+    facts: ModelFacts,
+    settings: EngineSettings,
+    shape: PoolShape | None,
+    left: Amount,
+    context: int | None,
+) -> Amount | None:
+    if settings.engine is Engine.LLAMA_CPP or shape is None:
+        return None
+    value, low, high = (
+        float(tokens_of(facts, settings, shape, context, gib))
+        for gib in (left.value, left.low, left.high)
+    )
+    return Amount(value, low, high)
+
+
+def tokens_of(
+    facts: ModelFacts,
+    settings: EngineSettings,
+    shape: PoolShape,
+    context: int | None,
+    pool_gib: float,
+) -> int:
+    """Tokens the engine prints for a pool of `pool_gib`; 0 when nothing is left."""
+    if settings.engine is Engine.SGLANG:
+        return sglang.tokens(facts, settings, pool_gib)
+    return shape.tokens(max(0.0, pool_gib) * GIB, context or 32768)
+
+
+def _largest(
+    facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, left: Amount
+) -> int | None:
+    limit = facts.max_positions or 1 << 20
+    if settings.engine is Engine.LLAMA_CPP:
+        return llamacpp.largest_context(facts, settings, left.value, limit)
+    if shape is None:
+        return None
+    if settings.engine is Engine.SGLANG:
+        per_token = sglang.bytes_per_token(facts, settings)
+        return min(limit, int(max(0.0, left.value) * GIB / per_token)) if per_token else None
+    return shape.largest_context(left.value * GIB, limit)
+
+
+def verdict_of(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    weights: Amount,
+    left: Amount,
+    needed: Amount | None,
+) -> Verdict:
+    """`yes` when even the low end holds one request, `no` when not even the high end does."""
+    need = needed if needed is not None else exact(0.05)
+    if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
+        return Verdict.NO
+    if left.low < need.high or late_shortage(facts, card, settings):
+        return Verdict.CLOSE
+    return Verdict.YES
+
+
+def starts(card: Card, settings: EngineSettings) -> bool:
+    """Whether vLLM's first check passes: as much memory free as it is told to take."""
+    if settings.engine is not Engine.VLLM or card.free_gib is None:
+        return True
+    return card.free_gib + 0.01 >= vllm.fraction_of(settings) * card.total.value
+
+
+def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
+    """Whether what comes after sizing may not find room: contexts, drafts, delta-net scratch.
+
+    Two boots died that way under load: a 27B hybrid on two 3090s, a DFlash drafter on two 5090s.
+    """
+    if settings.engine is not Engine.VLLM:
+        return False
+    late = vllm.late_gib(facts, card, settings)
+    return late > 0.5 and card.total.value * (1 - vllm.fraction_of(settings)) < (
+        vllm.context_overhead(settings).value + late + 0.25
+    )

@@ -1,0 +1,75 @@
+"""What an engine is told, and what it assumes when it is told nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Engine(StrEnum):
+    """The engines rigspec can size."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    LLAMA_CPP = "llama.cpp"
+
+
+Speculation = Literal["mtp", "eagle", "dflash", "draft", "ngram", "unstated"]
+
+
+@dataclass(frozen=True)
+class Speculative:
+    """Speculative decoding: how, how deep, and the accepted length if the owner states one."""
+
+    method: Speculation
+    tokens: int | None = None
+    accepted: float | None = None
+    """Mean tokens per step, the first one included."""
+    draft_gib: float = 0.0
+
+    @property
+    def depth(self) -> int:
+        """Drafted tokens per step; what recipes ship when the owner states none."""
+        usual = {"mtp": 3, "eagle": 3, "dflash": 7, "draft": 5, "ngram": 3, "unstated": 3}
+        return self.tokens if self.tokens is not None else usual[self.method]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """One service: engine, version and the settings that move memory or speed; None is unset."""
+
+    engine: Engine = Engine.VLLM
+    version: tuple[int, int] | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    decode_context_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: bool = False
+    memory_fraction: float | None = None
+    kv_bytes: int | None = None
+    context: int | None = None
+    max_seqs: int | None = None
+    max_batched_tokens: int | None = None
+    max_graph_size: int | None = None
+    eager: bool = False
+    kv_dtype: str = "auto"
+    block_size: int | None = None
+    prefix_caching: bool = True
+    language_only: bool = False
+    speculative: Speculative | None = None
+    estimates_graphs: bool | None = None
+    """vLLM's VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS; None is the version's default."""
+    split: Literal["layer", "row", "tensor"] = "layer"
+    tensor_split: tuple[float, ...] = field(default=())
+    parallel: int = 1
+    batch: int = 2048
+    ubatch: int = 512
+    flash_attention: bool = True
+    experts_on_cpu: bool = False
+    other_processes_gib: float = 0.0
+
+    @property
+    def ranks(self) -> int:
+        """GPUs one replica uses."""
+        return max(1, self.tensor_parallel) * max(1, self.pipeline_parallel)

@@ -1,0 +1,86 @@
+"""SGLang's static pool (0.5.x): weights and pools together take `mem-fraction-static`.
+
+    pool = free after weights − free before weights × (1 − fraction)
+
+Activations and graphs live in the rest and are not subtracted again. Defaults follow
+`server_args.py` of 0.5.23. Fifteen boots; without term-by-term prints the band stays wide.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
+from rigspec.sizing.amount import Amount, about, exact
+from rigspec.sizing.cards import Card
+from rigspec.sizing.kvcache import attention_token_bytes, kv_kind
+from rigspec.sizing.settings import EngineSettings
+from rigspec.units import GIB
+
+STATE_SHARE = 0.9 / 1.9
+"""`mamba_full_memory_ratio` 0.9: the share of the pool that recurrent states take."""
+
+_TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192, 256, 512))
+"""Card GiB below; chunked prefill; largest graph batch at TP < 4 and at TP ≥ 4."""
+
+
+def default_fraction(card: Card, settings: EngineSettings, *, vision: bool) -> float:
+    """The static fraction SGLang picks when none is set."""
+    size = card.total.value
+    tier = next((t for t in _TIERS if size < t[0]), (0, 16384, 512, 512))
+    chunk = settings.max_batched_tokens or tier[1]
+    graph = settings.max_graph_size or tier[3 if settings.tensor_parallel >= 4 else 2]
+    reserved = 512 + 1.5 * chunk + settings.ranks / 8 * 1024 + 2 * graph
+    if size > 60:
+        reserved = max(reserved, 10 * 1024)
+    fraction = (size * 1024 - reserved) / (size * 1024)
+    return max(0.1, fraction * (0.95 if vision else 1.0))
+
+
+def pool(card: Card, settings: EngineSettings, weights: Amount) -> Amount:
+    """GiB of the pools, state and drafts included."""
+    fraction = settings.memory_fraction
+    if fraction is None:
+        fraction = default_fraction(card, settings, vision=False)
+    overhead = about(0.6 if settings.tensor_parallel == 1 else 1.2, 0.5)
+    before = exact(card.free_gib) if card.free_gib else card.total - overhead
+    return before.times(fraction) - weights
+
+
+def terms(
+    facts: ModelFacts, card: Card, settings: EngineSettings
+) -> tuple[tuple[str, Amount, str], ...]:
+    """What the engine keeps outside the static pool."""
+    fraction = settings.memory_fraction
+    if fraction is None:
+        fraction = default_fraction(card, settings, vision=facts.vision is not None)
+    rest = card.total.value * (1 - fraction)
+    return (("activation, graphs, context", about(rest, 0.1 * rest), "1 − mem-fraction-static"),)
+
+
+def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Cache bytes per token on one rank over all layers; 0 when a layout is not known."""
+    layers: tuple[Layer, ...] = facts.layers[
+        : math.ceil(len(facts.layers) / max(1, settings.pipeline_parallel))
+    ]
+    if any(isinstance(layer.mixer, Compressed) for layer in layers):
+        return 0.0
+    found = 0.0
+    for layer in layers:
+        if isinstance(layer.mixer, Attention) and not layer.mixer.shares_cache:
+            found += attention_token_bytes(facts, layer.mixer, settings)
+        elif isinstance(layer.mixer, Latent):
+            width = 1 if kv_kind(facts, settings) == "fp8" else 2
+            found += layer.mixer.record_width * width + (132 if layer.mixer.index_heads else 0)
+    return found
+
+
+def tokens(facts: ModelFacts, settings: EngineSettings, pool_gib: float) -> int:
+    """Tokens of a pool, after the share that recurrent states take."""
+    per_token = bytes_per_token(facts, settings)
+    if not per_token:
+        return 0
+    stateful = any(isinstance(layer.mixer, (Delta, Mamba)) for layer in facts.layers)
+    share = 1 - STATE_SHARE if stateful else 1.0
+    return int(max(0.0, pool_gib) * share * GIB / per_token)

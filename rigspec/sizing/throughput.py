@@ -1,0 +1,236 @@
+"""Speed of one service: decode, aggregate and prefill, with the bottleneck named.
+
+    step = weight bytes / (η·BW) + cache bytes / (η·BW) + layers × t_layer + all-reduces × t_ar
+
+η and t_layer are fits per engine and class of model (docs/sizing.md shows their errors); bytes,
+bandwidth and all-reduce counts are not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.sizing.all_reduce import PEER_PCIE, Link
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import Card
+from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, state_bytes
+from rigspec.sizing.llamacpp import cache_widths
+from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, stored_bytes
+from rigspec.sizing.power import speed_at_cap
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.weights import calibration
+
+
+class Bottleneck(StrEnum):
+    """What a faster part would speed up most."""
+
+    MEMORY = "memory bandwidth"
+    LINK = "link between GPUs"
+    LAUNCH = "fixed cost per layer"
+    COMPUTE = "compute"
+    POWER = "power cap"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Constants of one engine and class of model, with the spread of what they were fitted on."""
+
+    efficiency: float
+    layer_us: float
+    rank_us: float
+    """More per layer for each doubling of tensor parallelism: smaller shards, more waiting."""
+    spread: float
+
+
+FITS: dict[tuple[Engine, str], Fit] = {
+    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.16),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.56, 42.0, 0.0, 0.25),
+    (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.16),
+    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 25.0, 0.30),
+    (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.20),
+    (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.35),
+}
+
+GENERATION = {(6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
+"""llama.cpp's efficiency by compute capability, relative to the fit (P40, 3090, 4090, 5090)."""
+LOW_BITS = 3.2
+LOW_BITS_SHARE = 0.78
+"""Below about 3 bits per weight unpacking, not memory, bounds llama.cpp (3080, 3090)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decode step, in milliseconds by cause."""
+
+    weights_ms: float
+    cache_ms: float
+    layers_ms: float
+    link_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """The whole step."""
+        return self.weights_ms + self.cache_ms + self.layers_ms + self.link_ms
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens per second summed over streams, and what bounds them."""
+
+    tok_s: Amount
+    step: Step
+    bottleneck: Bottleneck
+    basis: str
+
+
+def decode(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    *,
+    streams: int = 1,
+    context: int = 0,
+    link: Link = PEER_PCIE,
+) -> Speed | None:
+    """Decode speed without speculation; None when the card's bandwidth is not known."""
+    if not card.bandwidth_gb_s:
+        return None
+    fit = fit_of(facts, settings)
+    step = step_of(facts, card, settings, fit, streams=streams, context=context, link=link)
+    cap = speed_at_cap(card, "decode" if streams < 8 else "batch")
+    tok_s = streams / step.total_ms * 1e3 * cap.value
+    spread = fit.spread + (0.1 if streams > 1 else 0.0)
+    spread += 0.0 if facts.known else 0.2
+    return Speed(
+        Amount(tok_s, tok_s / (1 + spread), tok_s * (1 + spread)),
+        step,
+        _bottleneck(step, cap.value),
+        f"fit for {settings.engine.value}",
+    )
+
+
+def _bottleneck(step: Step, cap: float) -> Bottleneck:
+    shares = {
+        Bottleneck.MEMORY: step.weights_ms + step.cache_ms,
+        Bottleneck.LAUNCH: step.layers_ms,
+        Bottleneck.LINK: step.link_ms,
+    }
+    if cap < 0.9:
+        return Bottleneck.POWER
+    return max(shares, key=lambda cause: shares[cause])
+
+
+def fit_of(facts: ModelFacts, settings: EngineSettings) -> Fit:
+    """The constants of an engine and class of model."""
+    return FITS[settings.engine, "experts" if facts.has_experts else "dense"]
+
+
+def step_of(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    fit: Fit,
+    *,
+    streams: int,
+    context: int,
+    link: Link,
+) -> Step:
+    """Milliseconds of one step by cause."""
+    per_ms = efficiency_of(facts, card, settings, fit) * (card.bandwidth_gb_s or 1.0) * 1e6
+    ranks = max(1, settings.tensor_parallel)
+    shards = 1 if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor" else ranks
+    read = weight_bytes(facts, settings, streams, shards)
+    cache = cache_bytes(facts, settings, context, shards) * streams
+    blocks = block_count(facts)
+    reduces = 2 * blocks + 1 if shards > 1 else 0
+    link_us = reduces * link.all_reduce_us(streams * facts.hidden * 2, shards)
+    link_us += blocks * _decode_context_us(settings)
+    per_layer = fit.layer_us + fit.rank_us * math.log2(max(1, shards))
+    return Step(
+        weights_ms=read / per_ms,
+        cache_ms=cache / per_ms,
+        layers_ms=blocks * per_layer / 1e3,
+        link_ms=link_us / 1e3,
+    )
+
+
+def block_count(facts: ModelFacts) -> float:
+    """Layers with both a mixer and a feed-forward part; one-part layers count half."""
+    return sum(
+        1.0 if layer.mixer and (layer.mlp or layer.experts) else 0.5 for layer in facts.layers
+    )
+
+
+def _decode_context_us(settings: EngineSettings) -> float:
+    """Gather and reduce per layer under decode context parallelism (Kimi-K2.6, GLM-5.1)."""
+    ranks = settings.decode_context_parallel
+    return 14.0 + 8.0 * math.log2(ranks) if ranks > 1 else 0.0
+
+
+def efficiency_of(facts: ModelFacts, card: Card, settings: EngineSettings, fit: Fit) -> float:
+    """Share of the rated bandwidth that weights and cache are read at."""
+    if settings.engine is not Engine.LLAMA_CPP:
+        return fit.efficiency
+    share = fit.efficiency * GENERATION.get(card.compute or (0, 0), 1.0)
+    bits = facts.quantization.bits_per_weight
+    return share * (LOW_BITS_SHARE if 0 < bits < LOW_BITS else 1.0)
+
+
+def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, ranks: int) -> float:
+    """Bytes of weights one rank reads in one step: every dense matrix, the experts in use."""
+    scale, _, _ = calibration(facts)
+    found = 0.0
+    for matrix in matrices(facts):
+        if matrix.part in (Part.VISION, Part.DRAFT, Part.TABLE):
+            continue
+        if matrix.part is Part.EMBEDDING and not facts.tied:
+            continue
+        found += (
+            scale * stored_bytes(facts, matrix) * used_share(matrix, streams) / _cut(matrix, ranks)
+        )
+    return found
+
+
+def used_share(matrix: Matrix, streams: int) -> float:
+    """Share of a matrix that a step of so many streams reads: distinct experts, else all."""
+    if matrix.active_fraction >= 1.0:
+        return 1.0
+    return float(1 - (1 - matrix.active_fraction) ** streams)
+
+
+def _cut(matrix: Matrix, ranks: int) -> float:
+    if matrix.cut is Cut.WHOLE:
+        return 1.0
+    if matrix.cut is Cut.KV and matrix.kv_heads:
+        return matrix.kv_heads / max(1, math.ceil(matrix.kv_heads / ranks))
+    return float(ranks)
+
+
+def cache_bytes(facts: ModelFacts, settings: EngineSettings, context: int, ranks: int) -> float:
+    """Bytes of cache and state one rank reads and writes for one stream."""
+    found = 0.0
+    for layer in facts.layers:
+        mixer = layer.mixer
+        if isinstance(mixer, Attention):
+            reach = min(context, mixer.window) if mixer.window else context
+            found += reach * _attention_bytes(facts, mixer, settings, ranks)
+        elif isinstance(mixer, Latent):
+            reach = min(context, mixer.index_topk) if mixer.index_topk else context
+            found += reach * latent_token_bytes(facts, mixer, settings)
+            found += 132.0 * context if mixer.index_heads else 0.0
+        elif isinstance(mixer, (Delta, Mamba)):
+            found += 2 * state_bytes(facts, mixer, settings)
+    return found
+
+
+def _attention_bytes(
+    facts: ModelFacts, mixer: Attention, settings: EngineSettings, ranks: int
+) -> float:
+    if settings.engine is not Engine.LLAMA_CPP:
+        return attention_token_bytes(facts, mixer, settings)
+    key, value = cache_widths(settings.kv_dtype)
+    return mixer.kv_heads * (mixer.head_dim * key + mixer.v_dim * value) / ranks

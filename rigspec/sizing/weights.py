@@ -1,0 +1,151 @@
+"""Weight bytes per GPU: what is cut, what every rank repeats, what loading changes.
+
+Cutting rules are those of vLLM 0.33 (SGLang alike). Checked against 84 printed "model loading took"
+lines; the error table is in docs/sizing.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Latent
+from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.amount import Amount, about, total, within
+from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, scheme_of, stored_bytes
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.units import GIB
+
+MXFP4_TILE = 256
+"""MXFP4 expert kernels pad the expert width to this (gpt-oss: 2880 → 3072; vLLM 0.10–0.33)."""
+
+LOADED_EXTRA_GIB = 0.01
+"""Allocator rounding per rank: 0–40 MiB beside the rotary tables in 50 printed loads (0.19)."""
+
+SGLANG_EXTRA_GIB = 0.15
+"""SGLang measures free memory before and after, so its own start-up is inside (one boot)."""
+
+MARLIN_EXTRA = 0.03
+"""Repacked 4-bit weights take 2–4 % more than stored (Qwen3-8B-AWQ: 5.68 → 5.82 GiB)."""
+
+
+@dataclass(frozen=True)
+class RankWeights:
+    """Weights of the fullest rank, in GiB."""
+
+    amount: Amount
+    replicated_gib: float
+    basis: str
+
+
+def loaded(facts: ModelFacts, settings: EngineSettings) -> tuple[Matrix, ...]:
+    """The matrices the engine loads: drafts only with speculation, vision unless text-only."""
+    skip = set()
+    speculative = settings.speculative
+    if speculative is None or speculative.method not in ("mtp", "unstated"):
+        skip.add(Part.DRAFT)
+    if settings.language_only:
+        skip.add(Part.VISION)
+    shares = settings.engine is Engine.VLLM
+    return tuple(
+        m for m in matrices(facts) if m.part not in skip and not (shares and m.name == "mtp.vocab")
+    )
+
+
+def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
+    """GiB of weights on the fullest rank."""
+    kept = loaded(facts, settings)
+    scale, basis, error = calibration(facts)
+    parts = [scale * _rank_bytes(facts, settings, m) for m in _stage(kept, facts, settings)]
+    replicated = sum(
+        stored_bytes(facts, m) for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM
+    )
+    stored = sum(parts) / GIB
+    extra = _load_extra(facts, settings, kept)
+    draft = settings.speculative.draft_gib if settings.speculative else 0.0
+    amount = total((within(stored + draft / settings.tensor_parallel, error), extra))
+    return RankWeights(amount, replicated / GIB, basis)
+
+
+def calibration(facts: ModelFacts) -> tuple[float, str, float]:
+    """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
+    formula = sum(stored_bytes(facts, m) for m in matrices(facts))
+    doubt = max(facts.weights_doubt, 0.004 if facts.known else 0.05)
+    if facts.vision is not None and not facts.vision.stated:
+        doubt = max(doubt, 0.02)
+    if facts.quantization.scheme.is_four_bit and not facts.quantization.has_list:
+        doubt = max(doubt, 0.05 if facts.has_experts else 0.10)
+    if facts.sizes is None or formula <= 0:
+        return 1.0, "formulas over config.json", doubt
+    tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
+    with_copy = formula + tied_copy
+    stored = facts.sizes.total_bytes
+    nearest = min((formula, with_copy), key=lambda size: abs(size - stored))
+    return stored / nearest, facts.sizes.source, 0.002 + facts.sizes.relative_error
+
+
+def _stage(
+    kept: tuple[Matrix, ...], facts: ModelFacts, settings: EngineSettings
+) -> tuple[Matrix, ...]:
+    """The matrices of the fullest pipeline stage: the last one, which holds the head."""
+    stages = settings.pipeline_parallel
+    if stages <= 1:
+        return kept
+    count = math.ceil(len(facts.layers) / stages)
+    first = len(facts.layers) - count
+    return tuple(
+        m
+        for m in kept
+        if (m.layer is not None and m.layer >= first)
+        or (m.layer is None and m.part is not Part.EMBEDDING)
+    )
+
+
+def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
+    ranks, stored = max(1, settings.tensor_parallel), stored_bytes(facts, matrix)
+    if matrix.cut is Cut.WHOLE:
+        return stored
+    if matrix.cut is Cut.KV and matrix.kv_heads:
+        return stored * max(1, math.ceil(matrix.kv_heads / ranks)) / matrix.kv_heads
+    if matrix.cut is Cut.VISION and facts.vision is not None:
+        whole = facts.vision.replicated and facts.quantization.scheme is Scheme.PLAIN
+        return stored if whole or facts.vision.heads % ranks else stored / ranks
+    if matrix.cut is Cut.EXPERTS:
+        return _expert_bytes(facts, settings, matrix, stored)
+    return stored / ranks
+
+
+def _expert_bytes(
+    facts: ModelFacts, settings: EngineSettings, matrix: Matrix, stored: float
+) -> float:
+    ranks = max(1, settings.tensor_parallel)
+    if settings.expert_parallel or settings.data_parallel > 1:
+        return stored / (ranks * max(1, settings.data_parallel))
+    width = matrix.width
+    if width and scheme_of(facts, matrix) is Scheme.MXFP4 and settings.engine is Engine.VLLM:
+        cut = width / ranks
+        return stored / ranks * (math.ceil(cut / MXFP4_TILE) * MXFP4_TILE / cut)
+    return stored / ranks
+
+
+def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What loading adds to the stored bytes, GiB."""
+    ranks = max(1, settings.tensor_parallel)
+    own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
+    extra = about(own + facts.rotary_bytes / GIB, 0.02)
+    if facts.is_latent:
+        absorbed = sum(
+            layer.mixer.kv_rank * layer.mixer.heads * (layer.mixer.nope_dim + layer.mixer.v_dim)
+            for layer in facts.layers
+            if isinstance(layer.mixer, Latent)
+        )
+        extra = extra + within(absorbed * 2 / ranks / GIB, 0.3)
+    four_bit = sum(
+        stored_bytes(facts, m)
+        for m in kept
+        if scheme_of(facts, m) in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert
+    )
+    if four_bit and settings.engine is Engine.VLLM:
+        extra = extra + within(four_bit * MARLIN_EXTRA / ranks / GIB, 0.7)
+    return extra
