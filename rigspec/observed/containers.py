@@ -10,7 +10,7 @@ from typing import Any
 
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import clean_lines, hide_secrets
 
 _NO_DAEMON = re.compile(r"annot connect to the Docker daemon|permission denied|^ERROR:")
 
@@ -97,6 +97,7 @@ class Container(Record):
     restart_count: Reading[int]
     started_at: str
     command: tuple[str, ...]
+    """Values of secret flags and variables are hidden, their names stay."""
     env: tuple[str, ...]
     labels: Mapping[str, str]
     binds: tuple[str, ...]
@@ -122,7 +123,7 @@ def parse_images(text: str | Iterable[str]) -> Reading[tuple[Image, ...]]:
             _int(_at(e, "Size")),
             str(_at(e, "Architecture") or ""),
             dict(_at(e, "Config", "Labels") or _at(e, "Labels") or {}),
-            tuple(_at(e, "Config", "Env") or ()),
+            hide_secrets(_at(e, "Config", "Env") or ()),
         )
         for e in entries
     )
@@ -165,8 +166,8 @@ def _container(entry: dict[str, Any]) -> Container:
         oom_killed=bool(_at(state, "OOMKilled")),
         restart_count=_int(_at(entry, "RestartCount")),
         started_at=str(_at(state, "StartedAt") or ""),
-        command=tuple(str(word) for word in _at(config, "Cmd") or ()),
-        env=tuple(_at(config, "Env") or ()),
+        command=hide_secrets(str(word) for word in _at(config, "Cmd") or ()),
+        env=hide_secrets(_at(config, "Env") or ()),
         labels=dict(_at(config, "Labels") or {}),
         binds=tuple(_at(host, "Binds") or ()),
         devices=_devices(host),

@@ -118,3 +118,25 @@ def cpu_list(text: str) -> tuple[int, ...] | Unknown:
             return Unknown("not a list of CPUs", text.strip())
         cpus.extend(range(int(first), int(last or first) + 1))
     return tuple(cpus)
+
+
+HIDDEN = "(hidden)"
+_SECRET_NAME = re.compile(r"(?:api[-_]?key|token|secret|password|passwd)s?$", re.IGNORECASE)
+
+
+def hide_secrets(words: Iterable[str]) -> tuple[str, ...]:
+    """Words of a command or `NAME=value` pairs, values of secret names replaced by `(hidden)`.
+
+    The name stays: that a secret stands in argv or in an environment is itself an observation.
+    """
+    shown: list[str] = []
+    follows = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_secret = bool(_SECRET_NAME.search(name.rstrip()))
+        if follows and not word.startswith("--"):
+            shown.append(HIDDEN)
+        else:
+            shown.append(f"{name}={HIDDEN}" if is_secret and equals else word)
+        follows = is_secret and not equals and word.startswith("--")
+    return tuple(shown)

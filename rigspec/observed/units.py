@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import clean_lines, hide_secrets
 
 UNIT_PROPERTIES = (
     "Id",
@@ -120,8 +120,15 @@ def _close(found: dict[str, Unit], block: dict[str, str]) -> None:
         active_enter_us=_number(block, "ActiveEnterTimestampMonotonic"),
         start_us=_number(block, "InactiveExitTimestampMonotonic"),
         status_text=block.get("StatusText", ""),
-        properties=dict(block),
+        properties=_without_secrets(block),
     )
+
+
+def _without_secrets(block: Mapping[str, str]) -> dict[str, str]:
+    shown = dict(block)
+    if "Environment" in shown:
+        shown["Environment"] = " ".join(hide_secrets(shown["Environment"].split(" ")))
+    return shown
 
 
 def _text(block: Mapping[str, str], key: str) -> Reading[str]:

@@ -346,3 +346,15 @@ def test_probes_of_this_machine_print_every_section() -> None:
     sections = run(*asked)
     assert list(sections) == [probe.name for probe in asked]
     assert all("##RIG-CUT" not in lines for lines in sections.values())
+
+
+def test_secrets_are_hidden_and_their_names_stay() -> None:
+    leaking = CONTAINER.replace('"--model","/models/q"', '"--api-key","sk-planted","--port","1"')
+    leaking = leaking.replace('"A=1"', '"HF_TOKEN=hf_planted","VLLM_API_KEY=sk-planted","A=1"')
+    found = containers.parse_containers(leaking)
+    assert not isinstance(found, Unknown)
+    assert found[0].command == ("--api-key", "(hidden)", "--port", "1")
+    assert found[0].env == ("HF_TOKEN=(hidden)", "VLLM_API_KEY=(hidden)", "A=1")
+    assert "planted" not in json.dumps(found[0].to_json())
+    unit = units.parse_units("Id=a.service\nEnvironment=HF_TOKEN=planted B=2\n")["a.service"]
+    assert unit.properties["Environment"] == "HF_TOKEN=(hidden) B=2"
