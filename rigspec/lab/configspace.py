@@ -14,6 +14,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from rigspec.errors import LabError
 from rigspec.lab.qemu_args import ConfigEdit
@@ -28,7 +30,7 @@ ACS_BITS = 0x5F  # SrcValid TransBlk ReqRedir CmpltRedir UpstreamFwd DirectTrans
 
 
 class Memory:
-    """The heap of another process, for a parent or root."""
+    """The heap of another process, for its parent or root; use it in a `with`."""
 
     def __init__(self, pid: int) -> None:
         try:
@@ -43,6 +45,17 @@ class Memory:
         for match in re.finditer(r"(?m)^(\w+)-(\w+) rw\S+ \S+ \S+ \d+ +\[heap\]$", maps):
             low, high = int(match[1], 16), int(match[2], 16)
             self._regions.append((low, self.read(low, high - low)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
 
     def read(self, at: int, count: int) -> bytes:
         """Bytes at an address; empty when nothing is mapped there."""

@@ -19,7 +19,7 @@ from rigspec.lab.simulated.model import write_gguf
 PACKAGE = "llama.cpp-tools"
 SUITE = "sid"  # where Debian has llama.cpp
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
-COMMANDS = ("llama-server", "dash", "cat", "ls", "sleep")
+COMMANDS = ("llama-server", "dash", "cat", "ls", "sleep", "tr", "cut", "sed")
 SCRIPTS = Path(__file__).resolve().parent / "simulated" / "engine"
 
 # the entry points of the real images, so that the same arguments start the simulated one

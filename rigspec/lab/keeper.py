@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rigspec.errors import LabError
-from rigspec.lab.configspace import Device, Memory, apply_edit, find_devices, play_reset
+from rigspec.lab.configspace import Memory, apply_edit, find_devices, play_reset
 from rigspec.lab.qemu_args import ConfigEdit
 from rigspec.lab.qmp import Qmp
 from rigspec.lab.topology import Link
@@ -79,8 +79,10 @@ def _run_machine(
 ) -> None:
     _wait_for_socket(folder, machine)
     # this socket answers once every device exists
-    with Qmp(folder / "keep.sock", timeout_s=None) as qmp:
-        devices = _edit(machine.pid, plan.edits)
+    with Qmp(folder / "keep.sock", timeout_s=None) as qmp, Memory(machine.pid) as memory:
+        devices = find_devices(memory, plan.edits)
+        for edit in plan.edits:
+            apply_edit(devices[edit.ident], edit)
         qmp.say("cont")
         os.write(report_fd, b"ready")
         os.close(report_fd)
@@ -88,15 +90,6 @@ def _run_machine(
             if event == "RESET":
                 for device in devices.values():
                     play_reset(device)
-
-
-def _edit(pid: int, edits: tuple[ConfigEdit, ...]) -> dict[str, Device]:
-    if not edits:
-        return {}
-    devices = find_devices(Memory(pid), edits)
-    for edit in edits:
-        apply_edit(devices[edit.ident], edit)
-    return devices
 
 
 def _wait_for_socket(folder: Path, machine: subprocess.Popen[bytes]) -> None:

@@ -21,6 +21,10 @@ UPSTREAM = (0x104C, 0x8232)
 DOWNSTREAM = (0x104C, 0x8233)
 ENDPOINT = (0x1AF4, 0x1110)  # ivshmem-plain: the one with a 64-bit prefetchable BAR of any size
 
+FIRST_ROOT_SLOT = 0x10  # below are the lab's own disks and network
+ROOT_SLOTS = 0x1F - FIRST_ROOT_SLOT  # 0x1f is the chipset's
+PXB_SLOTS = 32
+
 ASPM_L1 = 2  # LnkCtl bits 1:0, PCIe base specification 7.5.3.7
 
 
@@ -56,7 +60,7 @@ class _Builder:
     def sockets(self) -> None:
         several = len(self.tree.sockets) > 1
         for number, socket in enumerate(self.tree.sockets):
-            bus, first = "pcie.0", 0x10
+            bus, first = "pcie.0", FIRST_ROOT_SLOT
             if several:
                 bus, first = f"pxb{number}", 0
                 node = f",numa_node={socket.numa_node}" if socket.numa_node >= 0 else ""
@@ -101,7 +105,8 @@ class _Builder:
 
     def endpoint(self, gpu: GpuEndpoint, trained: Link, bus: str) -> None:
         ident = f"gpu{gpu.slot}"
-        size = f"size={gpu.bar1_mib}M,share=on,reserve=off"
+        # a BAR is a power of two
+        size = f"size={1 << (gpu.bar1_mib - 1).bit_length()}M,share=on,reserve=off"
         self.args += ["-object", f"memory-backend-ram,id=mem{gpu.slot},{size}"]
         self.device(f"ivshmem-plain,id={ident},bus={bus},memdev=mem{gpu.slot}")
         self.edits.append(
@@ -120,7 +125,7 @@ class _Builder:
 
 
 def check_tree(tree: MachineTree) -> None:
-    """Raise ValueError for a tree QEMU cannot show: too many GPUs or sockets, a slot twice."""
+    """Raise ValueError for a tree QEMU cannot show: too many GPUs, sockets or root ports."""
     slots = [gpu.slot for gpu in tree.gpus]
     if len(slots) > MAX_GPUS:
         raise ValueError(f"{len(slots)} GPUs, at most {MAX_GPUS}")
@@ -128,6 +133,10 @@ def check_tree(tree: MachineTree) -> None:
         raise ValueError("two GPUs in one slot")
     if len(tree.sockets) > MAX_SOCKETS:
         raise ValueError(f"{len(tree.sockets)} sockets, at most {MAX_SOCKETS}")
+    most = ROOT_SLOTS if len(tree.sockets) == 1 else PXB_SLOTS
+    for socket in tree.sockets:
+        if len(socket.ports) > most:
+            raise ValueError(f"{len(socket.ports)} root ports on one bus, at most {most}")
 
 
 def qemu_device_args(tree: MachineTree) -> tuple[str, ...]:

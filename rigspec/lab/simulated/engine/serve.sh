@@ -83,8 +83,10 @@ case $engine in
   vllm) : "${host:=0.0.0.0}" "${port:=8000}"; key=${key:-${VLLM_API_KEY:-}} ;;
   sglang) : "${host:=127.0.0.1}" "${port:=30000}"; key=${key:-${SGLANG_API_KEY:-}} ;;
 esac
+primary=${served%%,*}
 [ -z "$key" ] || export LLAMA_API_KEY="$key"
 say "$engine with $seen simulated GPUs as '${served:-$model}', context ${context:-from the model}"
 say "a real llama.cpp server with a tiny known-answer model on CPU answers on $host:$port"
-exec /usr/bin/llama-server --model "$HOME_DIR/model.gguf" --alias "${served:-$model}" \
+# llama.cpp sorts its aliases and shows the first: only the primary name is given, any is accepted
+exec /usr/bin/llama-server --model "$HOME_DIR/model.gguf" --alias "${primary:-$model}" \
   --host "$host" --port "$port" --ctx-size 4096 --parallel 2 --threads 2 --metrics --no-webui
