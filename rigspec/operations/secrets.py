@@ -30,11 +30,11 @@ class Secret:
 
 
 def service_secrets(services: Iterable[ServicePlan]) -> tuple[Secret, ...]:
-    """API keys, as the environment file the engine reads."""
+    """API keys, in the form each engine reads."""
     return tuple(
-        Secret(s.secret_path, s.api_key_env, f"{s.api_key_variable}={{}}", f"services.{s.name}")
+        Secret(s.secret_path, s.api_key_env, s.secret_line, f"services.{s.name}")
         for s in services
-        if s.secret_path and s.api_key_env and s.api_key_variable
+        if s.secret_path and s.api_key_env
     )
 
 
@@ -69,7 +69,7 @@ def secret_changes(
         if "\n" in value or not value.isprintable():
             yield refuse(f"`{secret.env}` must be one line of printable characters")
             return
-        text = SecretStr(secret.line.format(value) + "\n")
+        text = SecretStr(secret.line.replace("{}", value) + "\n")
         if not _is_there(text, state):
             yield _write(secret.path, text)
 
