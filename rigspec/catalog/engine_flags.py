@@ -1,0 +1,145 @@
+"""Does an engine take this command line? Judged against the engine's own flag list, without it.
+
+A stock image of the version the table was read from is judged strictly. For a patched image, an
+unknown version or another version, what the table cannot know is only warned about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from rigspec.catalog.data import nearest
+from rigspec.catalog.flag_problems import Complaints, FlagProblem, Strictness
+from rigspec.catalog.flag_table import load_flags, load_history, version_key
+from rigspec.catalog.flag_walk import Seen, Walk
+from rigspec.finding import Severity
+
+__all__ = ["FlagProblem", "check_argv", "check_env"]
+
+_PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "vllm": (r"(\S*/)?vllm serve", r"(\S*/)?python3? -m vllm\.entrypoints\.openai\.api_server"),
+    "sglang": (r"(\S*/)?sglang serve", r"(\S*/)?python3? -m sglang\.launch_server"),
+    "llama_cpp": (r"(\S*/)?llama-server",),
+}
+_POSITIONALS = {"vllm": 1, "sglang": 1, "llama_cpp": 0}
+_SECRET_FLAGS = ("api_key", "hf_token", "admin_api_key")
+_SECRET_NAMES = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)$")
+_P2P_LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
+"""Words NCCL 2.30 knows (`src/graph/paths.cc`); any other is ignored without a message."""
+
+
+def check_argv(
+    engine: str, version: str | None, argv: Sequence[str], lenient_image: bool = False
+) -> tuple[FlagProblem, ...]:
+    """Everything wrong with an engine's argv, in order of position.
+
+    `argv` may begin with the program (`vllm serve`) or with its first argument. `version` is the
+    engine's version in the image, None when unknown; `lenient_image` says the image is patched.
+    """
+    name = engine.replace(".", "_")
+    table = load_flags(name)
+    another = version is not None and version_key(version) != version_key(table.version)
+    history = load_history(name) if another else None
+    complaints = Complaints(Strictness.of(table, history, version, lenient_image))
+    # what a patched image has of its own, no history of the stock engine can say
+    walk = Walk(table, history, None if lenient_image else version, complaints)
+    seen = walk.run(argv, _program_length(name, argv))
+    _check_rules(name, seen, complaints)
+    _check_secrets(seen, complaints)
+    return tuple(sorted(complaints.found, key=lambda problem: problem.index))
+
+
+def check_env(
+    engine: str, env: Mapping[str, str], version: str | None = None, lenient_image: bool = False
+) -> tuple[FlagProblem, ...]:
+    """Everything wrong with an engine's environment; unknown names are ignored by the engine."""
+    name = engine.replace(".", "_")
+    table = load_flags(name)
+    found: list[FlagProblem] = []
+    for variable in sorted(env):
+        if variable.startswith(table.env_prefix) and variable not in table.env_known:
+            near = nearest(variable.lower(), {known.lower(): known for known in table.env_known}, 1)
+            hint = f"did you mean `{near[0]}`?" if near else "leave it out"
+            if lenient_image or version not in (None, table.version):
+                hint = "a patched or other version may know it"
+            message = f"{name} {table.version} does not know `{variable}` and ignores it"
+            found.append(FlagProblem(-1, variable, "env", message, hint, Severity.WARNING))
+        found.extend(_value_of_variable(variable, env[variable]))
+    return tuple(found)
+
+
+def _value_of_variable(name: str, value: str) -> Iterator[FlagProblem]:
+    if _SECRET_NAMES.search(name) and value:
+        message = f"`{name}` looks like a secret in plain text"
+        hint = "name the variable on your own machine with `api_key_env`"
+        yield FlagProblem(-1, name, "secret", message, hint, Severity.ERROR)
+    if name == "NCCL_P2P_LEVEL" and value not in _P2P_LEVELS:
+        legacy = value.isdigit()
+        message = f"`NCCL_P2P_LEVEL={value}` is none of {', '.join(_P2P_LEVELS)}"
+        hint = "digits are legacy and easily off by one" if legacy else "NCCL ignores other words"
+        severity = Severity.WARNING if legacy else Severity.ERROR
+        yield FlagProblem(-1, name, "choice", message, hint, severity)
+    if name == "PYTORCH_CUDA_ALLOC_CONF" and "expandable_segments:True" in value:
+        message = "`expandable_segments:True` breaks all-reduce kernels that share memory by IPC"
+        yield FlagProblem(-1, name, "rule", message, "leave it out", Severity.WARNING)
+    if name == "VLLM_SERVER_DEV_MODE" and value == "1":
+        message = "`VLLM_SERVER_DEV_MODE=1` opens administrative routes"
+        yield FlagProblem(-1, name, "rule", message, "leave it out", Severity.WARNING)
+
+
+def _program_length(engine: str, argv: Sequence[str]) -> int:
+    for count in (3, 2, 1):
+        words = " ".join(argv[:count])
+        if any(re.fullmatch(program, words) for program in _PROGRAMS[engine]):
+            return count
+    return 0
+
+
+def _check_rules(engine: str, seen: Seen, say: Complaints) -> None:
+    """What the engines themselves refuse at start although each flag alone is fine."""
+    for index, word in seen.positionals[_POSITIONALS[engine] :]:
+        say.error(index, word, "positional", f"`{word}` is a stray word", "a flag lacks its name?")
+    if engine == "vllm":
+        _check_vllm(seen, say)
+    elif engine == "sglang" and not seen.positionals and seen.last("model_path") is None:
+        say.error(-1, "--model-path", "rule", "no model is given", "add `--model-path`")
+    elif engine == "llama_cpp":
+        _check_llama(seen, say)
+
+
+def _check_vllm(seen: Seen, say: Complaints) -> None:
+    for flag, needs in (
+        ("--enable-auto-tool-choice", "--tool-call-parser"),
+        ("--enable-log-outputs", "--enable-log-requests"),
+    ):
+        dest, needed = (name.strip("-").replace("-", "_") for name in (flag, needs))
+        if seen.is_on(dest) and not seen.is_on(needed):
+            message = f"`{flag}` requires `{needs}`"
+            say.error(seen.index[dest], flag, "rule", message, f"add `{needs}`")
+    if seen.last("model") is not None and not seen.positionals:
+        message = "`vllm serve` wants the model as its first argument; `--model` will go"
+        say.warn(seen.index["model"], "--model", "deprecated", message)
+
+
+def _check_llama(seen: Seen, say: Complaints) -> None:
+    mode, flag = seen.last("split_mode"), "--split-mode"
+    index = seen.index.get("split_mode", -1)
+    if mode == "row":
+        say.warn(index, flag, "deprecated", "split mode `row` is deprecated", "layer or tensor")
+    if mode != "tensor":
+        return
+    if seen.last("flash_attn") in ("off", "0", "false", "disabled"):
+        message = "split mode `tensor` needs flash attention"
+        say.error(seen.index["flash_attn"], "--flash-attn", "rule", message, "set it on or auto")
+    if seen.last("ctx_size") is None:
+        message = "split mode `tensor` does not fit the context to the memory by itself"
+        say.warn(index, flag, "rule", message, "set `--ctx-size`")
+
+
+def _check_secrets(seen: Seen, say: Complaints) -> None:
+    for dest in _SECRET_FLAGS:
+        if seen.last(dest) not in (None, "true", "false"):
+            flag = f"--{dest.replace('_', '-')}"
+            message = f"`{flag}` puts a secret on the command line, where `ps` shows it"
+            say.warn(seen.index[dest], flag, "secret", message, "use `api_key_env`")
