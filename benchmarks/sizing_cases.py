@@ -154,7 +154,7 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
         return False
     formula = sum(stored_bytes(facts, matrix) for matrix in matrices(facts))
     copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
-    return 0.75 * formula < sizes.total_bytes < 1.3 * (formula + copy)
+    return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
 
 
 def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:

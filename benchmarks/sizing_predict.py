@@ -240,11 +240,14 @@ def link_of(case: Case) -> all_reduce.Link:
         return all_reduce.NETWORK
     if card is not None and card.nvlink:
         return all_reduce.NVLINK
-    stated = (
-        case.stated.text("gpu"),
-        case.stated.text("interconnect"),
-        case.stated.text("compose"),
-    )
+    link = _over_pcie(case)
+    newest = card is not None and card.compute is not None and card.compute >= (10, 0)
+    return link.at_gen5() if newest else link
+
+
+def _over_pcie(case: Case) -> all_reduce.Link:
+    keys, card = case.stated, case.card
+    stated = (keys.text("gpu"), keys.text("interconnect"), keys.text("compose"))
     text = " ".join(filter(None, stated)).lower()
     if "refused" in text or "no p2p" in text:
         return all_reduce.HOST_PCIE

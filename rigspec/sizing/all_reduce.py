@@ -24,11 +24,14 @@ class Link:
         traffic = 2 * (ranks - 1) / ranks * n_bytes / (self.bandwidth_gb_s * 1e3)
         return self.start_us + 2 * (ranks - 1) * self.step_us + traffic
 
+    def at_gen5(self) -> Link:
+        """The same path over PCIe 5: the same start and steps, twice the traffic."""
+        return Link(self.start_us, self.step_us, 2 * self.bandwidth_gb_s)
+
 
 NVLINK = Link(6.0, 0.3, 200.0)
 PEER_PCIE = Link(5.0, 1.5, 22.0)
-"""NCCL over PCIe peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8, about 22 GB/s above
-(RTX PRO 6000)."""
+"""NCCL over PCIe 4 peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8 (RTX PRO 6000)."""
 HOST_PCIE = Link(5.0, 7.0, 6.0)
 """Through host memory, peer access refused: 40–55 µs on 4× 3090, about 20 µs on two cards."""
 NETWORK = Link(100.0, 20.0, 10.0)

@@ -112,7 +112,7 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
     used = total(term.amount for term in terms)
     others = exact(settings.other_processes_gib)
     if settings.engine is Engine.VLLM:
-        return card.total.times(vllm.fraction_of(settings)) - used
+        return vllm.requested(settings, card) - used - vllm.draft_doubt(settings)
     if settings.engine is Engine.SGLANG:
         return sglang.pool(card, settings, terms[0].amount)
     return card.total - used - others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -12,32 +13,57 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.throughput import Bottleneck, Speed, Step
+from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count
 
-PEAK_TFLOPS: dict[tuple[int, int], float] = {
-    (6, 1): 0.2, (7, 0): 0.125, (7, 5): 0.09, (8, 0): 0.153, (8, 6): 0.076, (8, 9): 0.164,
-    (9, 0): 0.295, (10, 0): 0.281, (12, 0): 0.14, (12, 1): 0.45,
+PEAK_TFLOPS = {
+    "rtx 2080 ti": 54, "rtx 3060": 25, "rtx 3060 ti": 32, "rtx 3070": 41, "rtx 3080": 60,
+    "rtx 3080 ti": 68, "rtx 3090": 71, "rtx 3090 ti": 80, "rtx 4060 ti": 44, "rtx 4070": 58,
+    "rtx 4070 ti super": 88, "rtx 4080": 97, "rtx 4080 super": 104, "rtx 4090": 165,
+    "rtx 4090 d": 147, "rtx 5060 ti": 47, "rtx 5070": 62, "rtx 5070 ti": 88, "rtx 5080": 113,
+    "rtx 5090": 210, "rtx 5090 d": 210, "rtx a4000": 77, "rtx a5000": 111, "rtx a6000": 155,
+    "a40": 150, "a10": 62, "a10g": 70, "a30": 165, "rtx 4000 ada": 107, "rtx 5000 ada": 131,
+    "rtx 6000 ada": 182, "l4": 60, "l20": 120, "l40": 181, "l40s": 181, "t4": 65,
+    "rtx pro 4000": 94, "rtx pro 4500": 110, "rtx pro 5000": 147, "rtx pro 6000": 251,
+    "gb10": 62, "v100 pcie 32": 112, "v100 pcie 16": 112, "p40": 12, "a100": 312, "h100": 989,
+    "h100 pcie": 756, "h100 nvl": 835, "h20": 148, "h200": 989, "b200": 2250, "b300": 2250,
 }  # fmt: skip
-"""Dense 16-bit TFLOP/s per GB/s of memory bandwidth: the ratio of each generation's parts
-(3090 71/936, 4090 165/1008, H100 989/3350, 5090 210/1792 rounded up for fp16 accumulate)."""
+"""Dense 16-bit tensor TFLOP/s with 32-bit accumulation (NVIDIA data sheets and GA102, AD102, GB202
+white papers, sparsity taken out); GeForce boards accumulate at half rate, so theirs are low."""
+
+_DROPPED = re.compile(
+    r"\b(nvidia|geforce|tesla|generation|blackwell|edition|workstation|server|max q|sxm4|hbm3|"
+    r"40gb|80gb|72gb|gb)\b|(?<=\d\d)gb\b"
+)
 
 
 @dataclass(frozen=True)
-class PrefillFit:
-    """Share of the 16-bit peak that a prefill reaches."""
+class Fit:
+    """Share of the peak a prefill reaches: on half-rate GeForce boards and on others."""
 
-    utilisation: float
+    geforce: float
+    others: float
     spread: float
 
 
-PREFILL = {
-    (Engine.VLLM, "dense"): PrefillFit(0.45, 0.35),
-    (Engine.VLLM, "experts"): PrefillFit(0.20, 0.6),
-    (Engine.SGLANG, "dense"): PrefillFit(0.45, 0.35),
-    (Engine.SGLANG, "experts"): PrefillFit(0.20, 0.6),
-    (Engine.LLAMA_CPP, "dense"): PrefillFit(0.50, 0.35),
-    (Engine.LLAMA_CPP, "experts"): PrefillFit(0.25, 0.6),
+FITS = {
+    (Engine.VLLM, "dense"): Fit(0.80, 0.50, 0.42),
+    (Engine.VLLM, "experts"): Fit(0.36, 0.40, 0.55),
+    (Engine.SGLANG, "dense"): Fit(0.80, 0.50, 0.42),
+    (Engine.SGLANG, "experts"): Fit(0.36, 0.40, 0.55),
+    (Engine.LLAMA_CPP, "dense"): Fit(0.77, 0.45, 0.42),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.27, 0.25, 0.60),
 }
+"""vLLM: 27B on 3090s and 5090s, 35B-A3B, Kimi and GLM on RTX PRO 6000, gpt-oss on an L4."""
+
+CHUNK = 2048
+"""Tokens per all-reduce; larger chunks cost the same per token."""
+
+
+def peak_tflops(card: Card) -> float | None:
+    """The card's peak; None when it is not in the table."""
+    flat = re.sub(r"[^a-z0-9]+", " ", card.name.lower())
+    short = " ".join(_DROPPED.sub(" ", flat).split())
+    return PEAK_TFLOPS.get(short)
 
 
 def prefill(
@@ -49,28 +75,25 @@ def prefill(
     link: Link = PEER_PCIE,
 ) -> Speed | None:
     """Prompt tokens per second of one long prompt; None when the card's peak is not known."""
-    ratio = PEAK_TFLOPS.get(card.compute) if card.compute else None
-    if not card.bandwidth_gb_s or ratio is None:
+    peak = peak_tflops(card)
+    if peak is None:
         return None
-    fit = PREFILL[settings.engine, "experts" if facts.has_experts else "dense"]
+    fit = FITS[settings.engine, "experts" if facts.has_experts else "dense"]
     ranks = max(1, settings.tensor_parallel)
-    layered = settings.engine is Engine.LLAMA_CPP and settings.split != "tensor"
-    peak = ratio * card.bandwidth_gb_s * 1e12 * (1 if layered else ranks)
-    arithmetic = (2 * active_elements(facts) + _score_flops(facts, prompt)) / (
-        peak * fit.utilisation
-    )
-    reduce_us = (
-        0.0
-        if layered
-        else 2 * len(facts.layers) * link.all_reduce_us(2048 * facts.hidden * 2, ranks) / 2048
-    )
-    seconds = arithmetic + reduce_us / 1e6
-    tok_s = 1 / seconds * speed_at_cap(card, "prefill").value
-    linked = reduce_us / 1e6 > arithmetic
+    if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor":
+        ranks = 1
+    share = fit.geforce if "GeForce" in card.name else fit.others
+    cap = speed_at_cap(card, "prefill").value
+    flops = 2 * active_elements(facts) + score_flops(facts, prompt)
+    arithmetic = flops / (peak * 1e12 * ranks * share * cap)
+    per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks)
+    reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
+    tok_s = 1 / (arithmetic + reduce_s)
+    spread = fit.spread + (0.0 if facts.known else 0.2)
     return Speed(
-        Amount(tok_s, tok_s / (1 + fit.spread), tok_s * (1 + fit.spread)),
-        Step(arithmetic * 1e3, 0.0, 0.0, reduce_us / 1e3),
-        Bottleneck.LINK if linked else Bottleneck.COMPUTE,
+        Amount(tok_s, tok_s / (1 + spread), tok_s * (1 + spread)),
+        Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
+        Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
         f"fit for {settings.engine.value}",
     )
 
@@ -81,7 +104,7 @@ def active_elements(facts: ModelFacts) -> float:
     return sum(m.elements * m.active_fraction for m in matrices(facts) if m.part not in skipped)
 
 
-def _score_flops(facts: ModelFacts, prompt: int) -> float:
+def score_flops(facts: ModelFacts, prompt: int) -> float:
     """Attention scores and values per token, averaged over a prompt."""
     found = 0.0
     for layer in facts.layers:
@@ -91,5 +114,6 @@ def _score_flops(facts: ModelFacts, prompt: int) -> float:
             found += 2 * mixer.heads * (mixer.head_dim + mixer.v_dim) * reach
         elif isinstance(mixer, Latent):
             reach = min(prompt / 2, mixer.index_topk) if mixer.index_topk else prompt / 2
-            found += 2 * mixer.heads * (mixer.record_width + mixer.kv_rank) * reach
+            found += 2 * mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim) * reach
+            found += 2 * mixer.index_heads * mixer.index_dim * prompt / 2
     return found

@@ -52,7 +52,8 @@ def batch_of(settings: EngineSettings, card: Card) -> Batch:
     large = card.is_large
     tokens = settings.max_batched_tokens or (8192 if large else 2048)
     seqs = settings.max_seqs or (1024 if large else 256)
-    stated = settings.max_batched_tokens is not None and settings.max_seqs is not None
+    explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
+    stated = explicit or (large and settings.version is not None and settings.version >= (0, 10))
     return Batch(tokens, seqs, stated)
 
 
@@ -61,6 +62,23 @@ def fraction_of(settings: EngineSettings) -> float:
     if settings.memory_fraction is not None:
         return settings.memory_fraction
     return since(DEFAULT_FRACTION, settings.version)
+
+
+def requested(settings: EngineSettings, card: Card) -> Amount:
+    """GiB the engine may take; an unknown version may still have had the older default."""
+    share = card.total.times(fraction_of(settings))
+    if settings.memory_fraction is None and settings.version is None:
+        oldest = min(DEFAULT_FRACTION.values()) * card.total.value
+        return Amount(share.value, min(share.low, oldest), share.high)
+    return share
+
+
+def draft_doubt(settings: EngineSettings) -> Amount:
+    """GiB that a separate drafter of unstated size and its cache may take."""
+    spec = settings.speculative
+    if spec is None or spec.draft_gib or spec.method in ("mtp", "ngram"):
+        return exact(0.0)
+    return Amount(0.0, 0.0, 2.5)
 
 
 def since(table: dict[tuple[int, int], float], version: tuple[int, int] | None) -> float:
@@ -87,7 +105,7 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     forward = max(forward, sparse_logits(facts, settings, batch) / GIB)
     if settings.pipeline_parallel > 1:
         return about(forward + 0.2, 0.15)  # the printed stage holds no head
-    doubt = 0.12 + (0.3 if facts.vision is not None and not settings.language_only else 0.0)
+    doubt = 0.26 + (0.2 if facts.vision is not None and not settings.language_only else 0.0)
     return about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
 
 
@@ -136,6 +154,8 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     high = max(peak, compile_time) + 1.8 * scratch
     value = (max(peak, compile_time) if compile_time else peak) + scratch
     slack = (0.1 if facts.known else 0.5) * GIB
+    if settings.version is None:
+        slack += 0.3 * GIB
     if facts.vision is not None and not settings.language_only:
         high += 0.6 * GIB
         value += 0.1 * GIB
@@ -213,9 +233,11 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
     ranks = settings.tensor_parallel
     if version is not None and version < (0, 21):
         alone = 0.25 if version >= (0, 18) else 0.13
+        if version < (0, 8):
+            return about(alone + 0.8, 0.9)  # V0 profiled other processes too: 0.16 and 1.79 seen
         if ranks > 1:
             if card.nvlink and version >= (0, 18):
-                return about(2.10, 0.10)
+                return about(2.10, 0.15)
             return about(alone + 0.42, 0.35)
         return about(0.07, 0.1) if settings.pipeline_parallel > 1 else about(alone, 0.08)
     sampler = batch.seqs * (facts.vocab + 2 * -(-facts.vocab // 32)) * 4

@@ -71,11 +71,13 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
 def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
     formula = sum(stored_bytes(facts, m) for m in matrices(facts))
-    doubt = max(facts.weights_doubt, 0.004 if facts.known else 0.05)
+    doubt = max(facts.weights_doubt, 0.002 if facts.known else 0.08)
     if facts.vision is not None and not facts.vision.stated:
         doubt = max(doubt, 0.02)
+    if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
+        doubt = max(doubt, 0.02)
     if facts.quantization.scheme.is_four_bit and not facts.quantization.has_list:
-        doubt = max(doubt, 0.05 if facts.has_experts else 0.10)
+        doubt = max(doubt, 0.03 if facts.has_experts else 0.10)
     if facts.sizes is None or formula <= 0:
         return 1.0, "formulas over config.json", doubt
     tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
@@ -133,7 +135,7 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
     """What loading adds to the stored bytes, GiB."""
     ranks = max(1, settings.tensor_parallel)
     own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
-    extra = about(own + facts.rotary_bytes / GIB, 0.02)
+    extra = about(own + facts.rotary_bytes / GIB, 0.02 if ranks == 1 else 0.05)
     if facts.is_latent:
         absorbed = sum(
             layer.mixer.kv_rank * layer.mixer.heads * (layer.mixer.nope_dim + layer.mixer.v_dim)
