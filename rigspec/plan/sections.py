@@ -114,7 +114,11 @@ class PciePlan:
 
 @dataclass(frozen=True)
 class PowerPlan:
-    """Caps and clock ceilings by member; the unit that sets them at every boot."""
+    """Caps and clock ceilings by member; the unit that sets them at every boot.
+
+    The oneshot units (acs, power, ready) are to be brought up with `systemctl reload-or-restart`:
+    the model servers require them, so a plain restart would restart those too.
+    """
 
     limits_w: tuple[tuple[str, int], ...]
     ceilings_mhz: tuple[tuple[str, int], ...]
@@ -163,6 +167,10 @@ class ModelPlan:
     exclude: tuple[str, ...]
     token_env: str | None
     secret_path: str | None
+    files: tuple[RenderedFile, ...] = ()
+    fetch_argv: tuple[str, ...] = ()
+    """Command that fetches the weights; with `--check` appended it only says, by status 0 or 3 and
+    without network, whether all of them are there. Empty without `hub`."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,12 @@ class ServicePlan:
     files: tuple[RenderedFile, ...]
     restart_inputs: tuple[str, ...]
     """Files whose content the running process was started from; a change restarts it."""
+    started_record: str = ""
+    """The script leaves `sha256sum` of the restart inputs here."""
+    volume: str = ""
+    """Named volume with compile caches; its name changes with the image, which voids them."""
+    secret_line: str = ""
+    """The one line of the secret file, `{}` for the key; see `rigspec.plan.service.secret_text`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""The words after `sglang` in its container."""
+
+from __future__ import annotations
+
+from rigspec.plan.engines.words import Words, served_names
+from rigspec.spec.services import Service
+
+ENTRYPOINT = "sglang"
+
+ENVIRONMENT = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HOME": "/cache/huggingface",
+    "XDG_CACHE_HOME": "/cache",
+    "SGLANG_CACHE_DIR": "/cache/sglang",
+    "TRITON_CACHE_DIR": "/cache/triton",
+    "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
+    "FLASHINFER_WORKSPACE_BASE": "/cache",
+    "CUDA_CACHE_PATH": "/cache/cuda",
+}
+"""Weights are there, so no hub; every compile cache in the named volume."""
+
+KEY_FILE = "/run/secrets/sglang.yaml"
+"""Where the container sees the key: SGLang reads it from no variable, only from a flag or here."""
+
+
+def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[str, ...]:
+    """Subcommand, model folder and flags; `weights` and `draft` are paths inside the container."""
+    words = Words("sglang", service)
+    return (
+        "serve",
+        *words.flag("model", weights),
+        *words.flag("served_names", *served_names(name, service)[:1]),
+        *words.flag("host", service.listen.address),
+        *words.flag("port", service.listen.port),
+        *words.parallel(),
+        *words.limits(),
+        *_speculative(words, service, draft),
+        *words.flag("tool_call_parser", service.tool_call_parser),
+        *words.flag("reasoning_parser", service.reasoning_parser),
+        *words.switches(),
+        *(words.flag("config", KEY_FILE) if service.api_key_env else ()),
+        *service.extra_args,
+    )
+
+
+def _speculative(words: Words, service: Service, draft: str | None) -> tuple[str, ...]:
+    wanted = service.speculative
+    if wanted is None:
+        return ()
+    return (
+        *words.flag("speculative_method", wanted.method.upper()),
+        *words.flag("speculative_model", draft),
+        *words.flag("speculative_tokens", wanted.tokens),
+        *words.options("--speculative-", wanted.options),
+    )

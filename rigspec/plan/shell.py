@@ -1,0 +1,36 @@
+"""An argument vector as shell text that gives back exactly these words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+_CARD = re.compile(r"nvidia\.com/gpu=\$\{RIGSPEC_GPU_[A-Z0-9_]+\}")
+
+
+def quote(word: str) -> str:
+    """One word, in quotes where it needs them."""
+    return shlex.quote(word)
+
+
+def quote_card(word: str) -> str:
+    """A CDI device whose UUID the shell fills in from the binding."""
+    if not _CARD.fullmatch(word):
+        raise ValueError(f"not a card of the binding: {word}")
+    return f'"{word}"'
+
+
+def lines(words: Sequence[str]) -> tuple[str, ...]:
+    """Words quoted, an option and its values on one line."""
+    found: list[list[str]] = []
+    for word in words:
+        if not found or word.startswith("-"):
+            found.append([])
+        found[-1].append(quote(word))
+    return tuple(" ".join(group) for group in found)
+
+
+def continued(parts: Iterable[str]) -> str:
+    """Lines of one command."""
+    return " \\\n    ".join(parts)
