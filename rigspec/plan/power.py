@@ -9,6 +9,9 @@ from rigspec.spec.rig import Rig, all_members
 POWER_UNIT = "rigspec-power.service"
 POWER_TABLE = "/etc/rigspec/power.tsv"
 
+Card = tuple[str, int | str, int | str]
+"""Member, watts, MHz; `-` is the card's own default."""
+
 
 def plan_power(rig: Rig) -> PowerPlan:
     """One number per card; cards without a cap are listed too, and set to their default."""
@@ -28,9 +31,7 @@ def plan_power(rig: Rig) -> PowerPlan:
     )
 
 
-def _files(
-    rig: Rig, cards: tuple[tuple[str, int | str, int | str], ...]
-) -> tuple[RenderedFile, ...]:
+def _files(rig: Rig, cards: tuple[Card, ...]) -> tuple[RenderedFile, ...]:
     origin = "gpus.*.power_limit_w and gpus.*.clock_ceiling_mhz"
     return (
         render(POWER_TABLE, rig=rig.name, origin=origin, cards=cards),

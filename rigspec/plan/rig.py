@@ -73,12 +73,17 @@ def _files_of_stages(plan: Plan) -> Iterator[RenderedFile]:
     yield from plan.kernel.files
     if plan.driver.repository:
         yield plan.driver.repository.sources
-    for section in (plan.driver, plan.pcie, plan.power):
-        yield from section.files
+    yield from plan.driver.files
+    yield from plan.pcie.files
+    yield from plan.power.files
     yield from (repository.sources for repository in plan.containers.repositories)
     yield from plan.containers.files
-    for part in (*plan.storage, *plan.models, *plan.services):
-        yield from part.files
+    for mount in plan.storage:
+        yield from mount.files
+    for model in plan.models:
+        yield from model.files
+    for service in plan.services:
+        yield from service.files
 
 
 def to_json(plan: Plan) -> str:
