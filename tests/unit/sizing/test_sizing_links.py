@@ -1,0 +1,139 @@
+"""Paths between GPUs, held against rigs whose owners published topology and measured rates."""
+
+from __future__ import annotations
+
+import pytest
+
+from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.links import (
+    Hop,
+    Label,
+    LinkPath,
+    Place,
+    all_reduce_link,
+    paths,
+    shared_uplinks,
+)
+
+
+def direct(gpu: str, generation: int = 4, width: int = 16, numa: int = 0) -> Place:
+    return Place(gpu, Hop(gpu, generation, width), numa_node=numa)
+
+
+def below(gpu: str, *switches: tuple[str, int, int], generation: int = 5, width: int = 16) -> Place:
+    hops = tuple(Hop(f"uplink of {name}", gen, lanes) for name, gen, lanes in switches)
+    return Place(gpu, Hop(gpu, generation, width), tuple(s[0] for s in switches), hops)
+
+
+def only(*places: Place, peer: bool = True, redirect: bool = False) -> LinkPath:
+    (path,) = paths(places, peer=peer, redirect=redirect)
+    return path
+
+
+def holds(amount: Amount, measured: float) -> bool:
+    return amount.low <= measured <= amount.high
+
+
+LEAF, TOP = ("leaf", 5, 16), ("top", 5, 16)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "label"),
+    [
+        (below("a", LEAF), below("b", LEAF), Label.PIX),
+        (below("a", LEAF, TOP), below("b", ("other", 5, 16), TOP), Label.PXB),
+        (below("a", LEAF, TOP), below("b", TOP), Label.PXB),
+        (below("a", LEAF), below("b", ("other", 5, 16)), Label.PHB),
+        (direct("a"), direct("b"), Label.PHB),
+        (direct("a"), direct("b", numa=1), Label.SYS),
+    ],
+    ids=["one switch", "cascade", "switch and its parent", "two switches", "slots", "two sockets"],
+)
+def test_label_names_what_lies_between(one: Place, other: Place, label: Label) -> None:
+    assert only(one, other).label is label
+
+
+@pytest.mark.parametrize(
+    ("path", "one_way", "two_way"),
+    [
+        (only(below("a", ("s", 4, 16), generation=4), below("b", ("s", 4, 16), generation=4)),
+         27.5, 50.4),
+        (only(below("a", LEAF), below("b", LEAF)), 54.0, 103.0),
+        (only(direct("a", 5), direct("b", 5)), 55.5, 111.2),
+        (only(direct("a"), direct("b")), 26.3, 52.1),
+        (only(direct("a", 5, numa=0), direct("b", 5, numa=1)), 39.0, 64.0),
+        (only(direct("a", 5), direct("b", 5), peer=False), 43.9, 57.0),
+        (only(direct("a"), direct("b"), peer=False), 22.2, 31.5),
+    ],
+    ids=["Gen4 switch", "Broadcom Gen5", "Turin Gen5", "Ada Gen4", "Genoa cross-socket",
+         "Gen5 without peers", "Gen4 without peers"],
+)  # fmt: skip
+def test_rates_hold_what_owners_measured(path: LinkPath, one_way: float, two_way: float) -> None:
+    assert holds(path.one_way_gb_s, one_way)
+    assert holds(path.two_way_gb_s, two_way)
+
+
+def test_narrow_slot_is_the_bottleneck() -> None:
+    path = only(direct("a", 4, 8), direct("b"))
+    assert path.bottleneck == Hop("a", 4, 8)
+    assert path.narrow
+    assert path.bottleneck.one_way_gb_s == pytest.approx(15.75, abs=0.01)
+
+
+def test_slow_uplink_between_two_switches_is_the_bottleneck() -> None:
+    path = only(below("a", ("left", 3, 16)), below("b", ("right", 5, 16)))
+    assert [hop.name for hop in path.hops] == ["a", "uplink of left", "uplink of right", "b"]
+    assert path.bottleneck.name == "uplink of left"
+    assert path.narrow
+
+
+def test_uplink_of_a_shared_switch_is_not_on_the_path() -> None:
+    path = only(below("a", ("s", 2, 16)), below("b", ("s", 2, 16)))
+    assert [hop.name for hop in path.hops] == ["a", "b"]
+    assert not path.narrow
+
+
+def test_path_at_card_speed_is_narrow_only_beside_what_the_card_can() -> None:
+    gen5_card = [Place(g, Hop(g, 4, 16), best_gb_s=63.0) for g in "ab"]
+    gen4_card = [Place(g, Hop(g, 4, 16), best_gb_s=31.5) for g in "ab"]
+    assert only(*gen5_card).narrow
+    assert not only(*gen4_card).narrow
+
+
+def test_others_below_a_crossed_uplink_share_it() -> None:
+    left, right = ("left", 4, 16), ("right", 4, 16)
+    tree = [below("a", left), below("b", left), below("c", right), below("d", right), direct("e")]
+    found = {(p.first, p.second): p for p in paths(tree, peer=True)}
+    assert found["a", "c"].shared_with == ("b", "d")
+    assert found["a", "b"].shared_with == ()
+    assert found["a", "e"].shared_with == ("b",)
+    assert [(u.hop.name, u.gpus) for u in shared_uplinks(tree)] == [
+        ("uplink of left", ("a", "b")),
+        ("uplink of right", ("c", "d")),
+    ]
+    assert shared_uplinks(tree)[0].each_gb_s == pytest.approx(31.5 / 2, abs=0.01)
+
+
+def test_redirected_switch_may_give_half_both_ways() -> None:
+    path = only(below("a", LEAF), below("b", LEAF), redirect=True)
+    assert holds(path.two_way_gb_s, 50.0)  # ASUS box with ACS on
+    assert not holds(only(below("a", LEAF), below("b", LEAF)).two_way_gb_s, 50.0)
+
+
+def test_latency_without_peers_is_that_of_host_memory() -> None:
+    assert holds(only(direct("a"), direct("b"), peer=False).latency_us, 14.0)
+    assert only(direct("a"), direct("b")).latency_us.high < 2
+
+
+def test_group_of_peers_takes_the_fitted_link_at_gen4_x16_and_twice_at_gen5() -> None:
+    gen4 = all_reduce_link(paths([direct("a"), direct("b")], peer=True))
+    gen5 = all_reduce_link(paths([direct("a", 5), direct("b", 5)], peer=True))
+    assert gen4.bandwidth_gb_s == pytest.approx(PEER_PCIE.bandwidth_gb_s)
+    assert gen5.bandwidth_gb_s == pytest.approx(PEER_PCIE.at_gen5().bandwidth_gb_s)
+
+
+def test_one_narrow_card_slows_the_whole_group() -> None:
+    tree = [direct("a"), direct("b"), direct("c", 4, 4)]
+    assert all_reduce_link(paths(tree, peer=False)).bandwidth_gb_s < HOST_PCIE.bandwidth_gb_s
+    assert all_reduce_link(paths(tree[:2], peer=False)) == HOST_PCIE
