@@ -185,6 +185,8 @@ def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -
         low, high = low * 0.7, high * 1.3
     if shape.mixed and case.settings.version is None:
         low /= shape.groups
+    if case.stated.text("kv_cache_dtype") is None and not facts.quantization.kv_fp8:
+        high *= 2  # an unstated cache type may be fp8
     speculative = case.settings.speculative
     if facts.has_states and speculative is not None and speculative.tokens is None:
         low, high = low * 0.7, high * 1.4

@@ -56,6 +56,6 @@ def with_speculation(
         gain = accepted / (1 + cost_per_draft(facts, card, settings) * spec.depth)
         text = f"accepted length {accepted:.2g} of {spec.depth} drafted"
     value = plain.tok_s.value * max(0.8, gain)
-    wide = 0.40
+    wide = 0.34 if spec.tokens is not None or spec.accepted is not None else 0.75
     band = Amount(value, value / (1 + wide), value * (1 + wide))
     return replace(plain, tok_s=band, basis=f"{plain.basis}; {text}")

@@ -15,13 +15,13 @@ from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, total, within
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, scheme_of, stored_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.units import GIB
+from rigspec.units import GIB, MIB
 
 MXFP4_TILE = 256
 """MXFP4 expert kernels pad the expert width to this (gpt-oss: 2880 → 3072; vLLM 0.10–0.33)."""
 
-LOADED_EXTRA_GIB = 0.01
-"""Allocator rounding per rank: 0–40 MiB beside the rotary tables in 50 printed loads (0.19)."""
+LOADED_EXTRA_GIB = 0.003
+"""What is left of 50 printed loads (0.19) after rotary tables and allocator rounding."""
 
 SGLANG_EXTRA_GIB = 0.15
 """SGLang measures free memory before and after, so its own start-up is inside (one boot)."""
@@ -71,20 +71,31 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
 def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
     formula = sum(stored_bytes(facts, m) for m in matrices(facts))
-    doubt = max(facts.weights_doubt, 0.002 if facts.known else 0.08)
-    if facts.vision is not None and not facts.vision.stated:
-        doubt = max(doubt, 0.02)
-    if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
-        doubt = max(doubt, 0.02)
-    if facts.quantization.scheme.is_four_bit and not facts.quantization.has_list:
-        doubt = max(doubt, 0.03 if facts.has_experts else 0.10)
     if facts.sizes is None or formula <= 0:
-        return 1.0, "formulas over config.json", doubt
+        return 1.0, "formulas over config.json", formula_doubt(facts)
     tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
-    with_copy = formula + tied_copy
     stored = facts.sizes.total_bytes
-    nearest = min((formula, with_copy), key=lambda size: abs(size - stored))
-    return stored / nearest, facts.sizes.source, 0.002 + facts.sizes.relative_error
+    nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
+    return stored / nearest, facts.sizes.source, 0.001 + facts.sizes.relative_error
+
+
+def formula_doubt(facts: ModelFacts) -> float:
+    """Relative doubt of weights computed from dimensions alone, by what is not known of them."""
+    found = [0.0005, facts.weights_doubt]
+    if not facts.known:
+        found.append(0.08)
+    if facts.vision is not None:
+        found.append(0.01 if facts.vision.stated else 0.02)
+    scheme, listed = facts.quantization.scheme, facts.quantization.has_list
+    if scheme is Scheme.MXFP4 and facts.has_experts:
+        found.append(0.02)
+    elif scheme.is_four_bit and not listed:
+        found.append(0.03 if facts.has_experts else 0.10)
+    if facts.is_latent:
+        found.append(0.03 if facts.hyper_streams > 1 else 0.003)
+    if facts.quantization.scheme is Scheme.GGUF:
+        found.append(0.05)
+    return max(found)
 
 
 def _stage(
@@ -131,11 +142,30 @@ def _expert_bytes(
     return stored / ranks
 
 
+_FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "up", "up_proj": "up"}
+"""Matrices that engines keep as one tensor."""
+
+
+def allocator_waste(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...]) -> float:
+    """Bytes lost to PyTorch's allocator: tensors above 10 MiB take whole 2 MiB steps, and a rest of
+    up to 1 MiB is never given to another tensor (Qwen2.5-72B: 78 MiB at TP 2, 120 MiB at TP 4)."""
+    fused: dict[tuple[int | None, str], float] = {}
+    for matrix in _stage(kept, facts, settings):
+        head, _, name = matrix.name.rpartition(".")
+        key = (matrix.layer, f"{head}.{_FUSED.get(name, name)}")
+        fused[key] = fused.get(key, 0.0) + _rank_bytes(facts, settings, matrix)
+    rests = (-size % (2 * MIB) for size in fused.values() if size > 10 * MIB)
+    return sum(rest for rest in rests if rest <= MIB)
+
+
 def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
     """What loading adds to the stored bytes, GiB."""
     ranks = max(1, settings.tensor_parallel)
+    waste = allocator_waste(facts, settings, kept) / GIB
     own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
-    extra = about(own + facts.rotary_bytes / GIB, 0.02 if ranks == 1 else 0.05)
+    extra = about(own + waste + facts.rotary_bytes / GIB, 0.008 + 0.008 * math.log2(ranks))
+    if facts.has_states:
+        extra = extra + about(0.0, 0.15)
     if facts.is_latent:
         absorbed = sum(
             layer.mixer.kv_rank * layer.mixer.heads * (layer.mixer.nope_dim + layer.mixer.v_dim)
@@ -143,6 +173,10 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
             if isinstance(layer.mixer, Latent)
         )
         extra = extra + within(absorbed * 2 / ranks / GIB, 0.3)
+        if ranks > 1:
+            extra = extra + about(
+                0.05, 0.05
+            )  # many tensors of 1–10 MiB packed into 20 MiB segments
     four_bit = sum(
         stored_bytes(facts, m)
         for m in kept
