@@ -8,11 +8,33 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from rigspec.spec.rig import Rig
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _WithLab(click.Group):
+    """The lab's verbs are loaded only when they are asked for: `check` must stay fast."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "lab"])
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "lab":
+            return super().get_command(ctx, cmd_name)
+        from rigspec.lab.cli import lab
+
+        return lab
+
+
+@click.group(cls=_WithLab, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rigspec")
 def main() -> None:
     """Declarative provisioner for LLM rigs: check, plan, deploy, verify."""
@@ -39,6 +61,43 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
             texts.append(report.as_text(loaded.findings, loaded.source, colour=_want_colour()))
     click.echo(report.as_json(records) if as_json else "\n\n".join(texts))
     sys.exit(2 if failed else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=str))
+@click.option("--json", "as_json", is_flag=True, help="The plan as data.")
+@click.option("--out", type=click.Path(path_type=str), help="Write every file below this folder.")
+def plan(file: str, as_json: bool, out: str | None) -> None:
+    """Show everything a host will be given; 2 if the spec has an error."""
+    from rigspec.errors import RigspecError
+    from rigspec.finding import has_errors
+    from rigspec.report import findings as report
+    from rigspec.rules.run import check_file
+
+    loaded = check_file(file)
+    if loaded.findings:
+        said = report.as_text(loaded.findings, loaded.source, colour=_want_colour())
+        click.echo(said, err=True)
+    if loaded.rig is None or has_errors(loaded.findings):
+        sys.exit(2)
+    try:
+        click.echo(_shown_plan(loaded.rig, file, as_json, out))
+    except RigspecError as problem:
+        click.echo(f"{problem.message}\nhint: {problem.hint}", err=True)
+        sys.exit(2)
+
+
+def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
+    from rigspec.plan.rig import digest, plan_rig, to_json
+    from rigspec.report import plan as report
+    from rigspec.report.plan_tree import write_tree
+    from rigspec.rules.context import saved_context
+
+    made = plan_rig(rig, saved_context(rig, Path(file)).catalog)
+    written = "" if out is None else f"{write_tree(made, Path(out))} files below {out}"
+    if as_json:
+        return to_json(made).rstrip("\n")
+    return f"{written}, digest {digest(made)}" if written else report.as_text(made)
 
 
 @main.command()

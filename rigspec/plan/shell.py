@@ -23,14 +23,26 @@ def quote_card(word: str) -> str:
 
 def lines(words: Sequence[str]) -> tuple[str, ...]:
     """Words quoted, an option and its values on one line."""
+    return tuple(" ".join(map(quote, group)) for group in _grouped(words))
+
+
+def _grouped(words: Sequence[str]) -> list[list[str]]:
     found: list[list[str]] = []
     for word in words:
         if not found or word.startswith("-"):
             found.append([])
-        found[-1].append(quote(word))
-    return tuple(" ".join(group) for group in found)
+        found[-1].append(word)
+    return found
 
 
 def continued(parts: Iterable[str]) -> str:
     """Lines of one command."""
     return " \\\n    ".join(parts)
+
+
+def shown(words: Sequence[str]) -> tuple[str, ...]:
+    """Words for reading, one option a line; a card's variable stays bare."""
+    return tuple(
+        " ".join(word if _CARD.fullmatch(word) else quote(word) for word in group)
+        for group in _grouped(words)
+    )
