@@ -36,7 +36,7 @@ def fingerprint() -> str:
 
 def nvidia_repository(tree: MachineTree) -> Path:
     """The folder of the repository for a machine with these GPUs; built on first use (2 s)."""
-    need("apt-ftparchive", "gpg", "dpkg-deb")
+    need("apt-ftparchive", "gpg")
     packages = all_packages(_facts(tree))
     inputs = {"packages": [asdict(package) for package in packages], "key": fingerprint()}
     return cached("nvidia", inputs, lambda folder: _build(packages, folder))
@@ -62,7 +62,7 @@ def _facts(tree: MachineTree) -> tuple[GpuFacts, ...]:
 
 def _build(packages: Sequence[Package], folder: Path) -> None:
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for _ in pool.map(lambda package: _build_package(package, folder), packages):
+        for _ in pool.map(lambda package: build_package(package, folder), packages):
             pass
     listed = run(("apt-ftparchive", "packages", "."), doing="indexing packages", cwd=folder)
     (folder / "Packages").write_text(listed)
@@ -72,8 +72,8 @@ def _build(packages: Sequence[Package], folder: Path) -> None:
     (folder / "key.asc").write_bytes(_gpg("--armor", "--export", SIGNER))
 
 
-def _build_package(package: Package, folder: Path) -> None:
-    """A .deb is an ar archive of two tar files (deb(5)); writing it takes no tool and no root."""
+def build_package(package: Package, folder: Path) -> Path:
+    """Write a .deb: an ar archive of two tar files (deb(5)), which takes no tool and no root."""
     control = {"./control": (package.control, 0o644)}
     if package.postinst:
         control["./postinst"] = (package.postinst, 0o755)
@@ -87,7 +87,9 @@ def _build_package(package: Package, folder: Path) -> None:
     for name, body in members.items():
         archive += f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(body):<10}`\n".encode()
         archive += body + b"\n" * (len(body) % 2)
-    (folder / f"{package.name}_{package.version}_amd64.deb").write_bytes(archive)
+    file = folder / f"{package.name}_{package.version}_amd64.deb"
+    file.write_bytes(archive)
+    return file
 
 
 def _tar(files: dict[str, tuple[str, int]]) -> bytes:

@@ -67,7 +67,7 @@ class VirtualRig:
         self.tree = tree
         self.options = options or RigOptions()
         self.machine = Machine(name)
-        self._all_cards = tree
+        self.all_cards = tree
 
     def __enter__(self) -> Self:
         self.up()
@@ -149,7 +149,7 @@ class VirtualRig:
             add_model(folder / "hub", model.name, model.revision, model.files)
         server = ServerConfig(
             apt_cache=lab_home() / "apt",
-            nvidia=repo.nvidia_repository(self._all_cards),
+            nvidia=repo.nvidia_repository(self.all_cards),
             hub=folder / "hub",
             registry=self.images.store,
             cut_after=options.hub_cut_after,

@@ -1,0 +1,141 @@
+"""`rigspec lab`: a spec on a virtual rig. Progress goes to stderr, answers to stdout."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from rigspec.errors import RigspecError
+from rigspec.lab.hosttools import say
+from rigspec.lab.machine import Machine
+from rigspec.lab.rehearse import changes
+from rigspec.lab.session import open_rehearsal
+from rigspec.lab.spec_rig import load_rig
+from rigspec.resources import folder
+
+P = ParamSpec("P")
+
+SPEC = click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def plainly(verb: Callable[P, int]) -> Callable[P, None]:
+    """Turn a verb's number into the exit code, and broken surroundings into two plain lines."""
+
+    @functools.wraps(verb)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = verb(*args, **kwargs)
+        except RigspecError as error:
+            click.echo(f"error: {error.message}", err=True)
+            if error.hint:
+                click.echo(f"hint: {error.hint}", err=True)
+            code = 1
+        sys.exit(code)
+
+    return wrapper
+
+
+@click.group()
+def lab() -> None:
+    """Rehearse a spec on a virtual rig: real kernel, GRUB, systemd, apt, Docker; simulated GPUs."""
+
+
+@lab.command()
+@SPEC
+@plainly
+def up(spec: Path) -> int:
+    """Start the virtual rig (a freshly installed OS the first time) and wait for it."""
+    rehearsal = open_rehearsal(spec)
+    rig = rehearsal.machine
+    if not rig.machine.is_running:
+        rig.up()
+    rehearsal.remember()
+    for change in changes(rehearsal.rig()):
+        say(change)
+    click.echo(" ".join(shlex.quote(word) for word in rig.machine.ssh_argv()))
+    return 0
+
+
+@lab.command()
+@SPEC
+@plainly
+def apply(spec: Path) -> int:
+    """Apply the spec to the running virtual rig with pyinfra."""
+    return _pyinfra(spec, "rig.py")
+
+
+@lab.command()
+@SPEC
+@plainly
+def verify(spec: Path) -> int:
+    """Verify the running virtual rig with pyinfra."""
+    return _pyinfra(spec, "verify.py")
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@SPEC
+@click.argument("command", nargs=-1)
+@plainly
+def ssh(spec: Path, command: tuple[str, ...]) -> int:
+    """Open a shell on the virtual rig, or run a command there."""
+    argv = (*Machine(load_rig(spec).name).ssh_argv(), *command)
+    return subprocess.run(argv).returncode
+
+
+@lab.command()
+@SPEC
+@plainly
+def reinstall(spec: Path) -> int:
+    """Install the OS anew; the weights disk stays."""
+    rehearsal = open_rehearsal(spec)
+    rehearsal.machine.reinstall()
+    rehearsal.remember()
+    return 0
+
+
+@lab.command()
+@SPEC
+@click.option("--delete", is_flag=True, help="Delete its disks, too.")
+@plainly
+def down(spec: Path, delete: bool) -> int:
+    """Power the virtual rig off."""
+    machine = Machine(load_rig(spec).name)
+    machine.stop()
+    if delete:
+        machine.remove()
+    return 0
+
+
+@lab.command()
+@SPEC
+@plainly
+def status(spec: Path) -> int:
+    """Say whether the virtual rig runs, and its loopback ports, as JSON; 1 if it does not."""
+    machine = Machine(load_rig(spec).name)
+    known = machine.is_running
+    state = {"name": machine.name, "running": known, "ports": machine.state if known else {}}
+    click.echo(json.dumps({**state, "folder": str(machine.folder)}))
+    return 0 if known else 1
+
+
+def _pyinfra(spec: Path, deploy: str) -> int:
+    """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
+    name = load_rig(spec).name
+    if not Machine(name).is_running:
+        click.echo(f"error: the virtual rig `{name}` does not run", err=True)
+        click.echo(f"hint: rigspec lab up {spec}", err=True)
+        return 1
+    deploys = folder("deploys")
+    inventory = deploys.parent / "inventory" / "lab.py"
+    argv = (sys.executable, "-m", "pyinfra", "-y", str(inventory), str(deploys / deploy))
+    environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve())}
+    return subprocess.run(argv, env=environment).returncode
