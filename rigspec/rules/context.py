@@ -1,4 +1,4 @@
-"""What rules may know besides the spec: facts saved beside it. Nothing is fetched."""
+"""What rules may know besides the spec: facts and catalog rows saved beside it; nothing fetched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
@@ -19,13 +20,26 @@ class CheckContext:
     """Facts by name of the spec's `models`; a model that is not in here is unknown."""
 
     models: Mapping[str, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
+    catalog: Path | None = None
+    """The owner's folder of further catalog rows."""
+
+    def gpu(self, rig: Rig, group_or_member: str) -> Gpu | None:
+        """The card of a group (`main`) or a member (`main.0`); None when the SKU is unknown."""
+        group = rig.gpus.get(group_or_member.partition(".")[0])
+        return find_gpu(group.sku, self.catalog) if group else None
 
 
-def saved_context(rig: Rig, folder: Path) -> CheckContext:
-    """Facts saved as `ORG__NAME.json` in a folder; a file that cannot be read counts as unknown."""
-    if not folder.is_dir():
-        return CheckContext()
-    from rigspec.catalog.models import load_model_facts  # numbers only where there are any
+def saved_context(rig: Rig, spec: Path) -> CheckContext:
+    """What lies beside a spec: `models/ORG__NAME.json`, and `../catalog/` with the owner's rows."""
+    catalog = spec.resolve().parent.parent / "catalog"
+    folder = spec.parent / "models"
+    found = _saved_facts(rig, folder) if folder.is_dir() else {}
+    return CheckContext(MappingProxyType(found), catalog if catalog.is_dir() else None)
+
+
+def _saved_facts(rig: Rig, folder: Path) -> dict[str, ModelFacts]:
+    """By model; a file that cannot be read counts as unknown."""
+    from rigspec.catalog.models import load_model_facts  # slow to import, needed by few specs
 
     found: dict[str, ModelFacts] = {}
     for name, model in rig.models.items():
@@ -36,4 +50,4 @@ def saved_context(rig: Rig, folder: Path) -> CheckContext:
                 continue
             if facts is not None:
                 found.setdefault(name, facts)
-    return CheckContext(MappingProxyType(found))
+    return found

@@ -5,15 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 from rigspec.finding import Finding
+from rigspec.rules import (
+    containers,
+    driver,
+    engine,
+    environment,
+    exposure,
+    fabric,
+    flags,
+    gpus,
+    host,
+    images,
+    kernel,
+    models,
+    parallel,
+    pcie,
+    power,
+    services,
+    storage,
+)
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
 
 Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = ()
+_SUBJECTS: tuple[ModuleType, ...] = (
+    host, gpus, pcie, fabric, kernel, power, driver, containers, storage, models,
+    services, parallel, exposure, images, engine, flags, environment,
+)  # fmt: skip
+"""In the order of the spec."""
+
+
+def _rules_of(subject: ModuleType) -> Iterator[Rule]:
+    """Every public function that takes a rig and facts, in the order it is written."""
+    for name, found in vars(subject).items():
+        own = isinstance(found, FunctionType) and found.__module__ == subject.__name__
+        if own and not name.startswith("_") and "facts" in found.__code__.co_varnames[:2]:
+            yield found
+
+
+RULES: tuple[Rule, ...] = tuple(rule for subject in _SUBJECTS for rule in _rules_of(subject))
 
 
 def rule_id(rule: Rule) -> str:
@@ -23,15 +58,16 @@ def rule_id(rule: Rule) -> str:
 
 
 def check(rig: Rig, facts: CheckContext | None = None) -> tuple[Finding, ...]:
-    """Everything the rules have to say about a rig, in the order of the rules."""
+    """Everything the rules have to say about a rig, in the order of the rules, each once."""
     context = facts or CheckContext()
-    return tuple(finding for rule in RULES for finding in rule(rig, context))
+    found = (finding for rule in RULES for finding in rule(rig, context))
+    return tuple(dict.fromkeys(found))  # two services may share one faulty model
 
 
 def check_file(file: str) -> Loaded:
-    """Load one spec and add what the rules find; facts of models come from `models/` beside it."""
+    """Load one spec and add what the rules find; facts saved beside it are used."""
     loaded = load(file)
     if loaded.rig is None:
         return loaded
-    found = check(loaded.rig, saved_context(loaded.rig, Path(file).parent / "models"))
+    found = check(loaded.rig, saved_context(loaded.rig, Path(file)))
     return replace(loaded, findings=(*loaded.findings, *found))

@@ -47,6 +47,11 @@ def looks_like_token(text: str) -> bool:
     return _TOKEN.search(text) is not None
 
 
+def hide_tokens(text: str) -> str:
+    """A message with every API key in it covered."""
+    return _TOKEN.sub("***", text)
+
+
 def may_be_secret(path: Path, text: str) -> bool:
     """Whether the value at this path must not be repeated in a message."""
     if looks_like_token(text):

@@ -1,0 +1,167 @@
+"""Fields and numbers that the chosen engine takes, and models it can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.finding import Finding, error, note, warning
+from rigspec.rules.context import CheckContext
+from rigspec.spec.rig import Rig
+from rigspec.spec.services import Service
+
+_RANKS = "llama.cpp shares a model by `split_mode` (`layer`, `tensor`)"
+FOREIGN: dict[str, dict[str, str]] = {
+    "llama_cpp": {
+        "tensor_parallel_size": f"{_RANKS}; `tensor` is its tensor parallel",
+        "pipeline_parallel_size": f"{_RANKS}; `layer` is its pipeline",
+        "data_parallel_size": "write one service per copy",
+        "decode_context_parallel_size": "llama.cpp has no such thing",
+        "expert_parallel": "llama.cpp keeps experts with their layer; `--cpu-moe` is a flag",
+        "gpu_memory_fraction": "llama.cpp takes what `context_length` and `gpu_layers` need",
+        "quantization": "a GGUF file says it itself: choose another `file`",
+        "tool_call_parser": "llama.cpp reads the chat template instead; delete it",
+        "reasoning_parser": "llama.cpp has the flag `--reasoning-format` in `extra_args`",
+        "trust_remote_code": "a GGUF file holds no code; delete it",
+        "disable_custom_all_reduce": "llama.cpp has no all-reduce of its own; delete it",
+        "enforce_eager": "`GGML_CUDA_DISABLE_GRAPHS: 1` in `environment` is its word",
+    },
+    "vllm": {
+        "split_mode": "vLLM's word is `tensor_parallel_size`",
+        "gpu_layers": "vLLM keeps the whole model on the GPUs; `--cpu-offload-gb` is a flag",
+    },
+    "sglang": {
+        "split_mode": "SGLang's word is `tensor_parallel_size`",
+        "gpu_layers": "SGLang keeps the whole model on the GPUs; `--cpu-offload-gb` is a flag",
+    },
+}
+"""Engine → field it does not have → what to write instead."""
+
+
+def field_of_other_engine(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Fields that another engine has."""
+    for name, service in rig.services.items():
+        for field, instead in FOREIGN[service.engine].items():
+            default = type(service).model_fields[field].default
+            if getattr(service, field) != default:
+                yield error(
+                    "engine.field-of-other-engine",
+                    ("services", name, field),
+                    f"`{service.engine}` has no `{field}`",
+                    why="the engine would be started without it, or not at all",
+                    hint=instead,
+                )
+
+
+def served_names_many(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """SGLang answers to one name."""
+    for name, service in rig.services.items():
+        if service.engine == "sglang" and len(service.served_names) > 1:
+            yield error(
+                "engine.served-names-many",
+                ("services", name, "served_names", 1),
+                f"SGLang answers to one name, `served_names` has {len(service.served_names)}",
+                hint="keep the one that clients ask for",
+            )
+
+
+def gguf_file(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """llama.cpp serves one GGUF file, and nothing else."""
+    for service in rig.services.values():
+        model = rig.models.get(service.model)
+        if service.engine != "llama_cpp" or model is None or model.file:
+            continue
+        if (model.path or "").endswith(".gguf"):
+            continue
+        yield error(
+            "engine.gguf-file",
+            ("models", service.model),
+            f"llama.cpp serves a GGUF file, and model `{service.model}` names none",
+            hint="add `file:` with the GGUF file (the first part of a split one)",
+        )
+
+
+def gguf_elsewhere(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Other engines read GGUF with a plugin at best."""
+    for name, service in rig.services.items():
+        model = rig.models.get(service.model)
+        if service.engine == "llama_cpp" or model is None:
+            continue
+        if model.file or (model.path or "").endswith(".gguf"):
+            yield warning(
+                "engine.gguf-elsewhere",
+                ("services", name, "engine"),
+                f"`{service.model}` is a GGUF file; {service.engine} reads it only with a plugin "
+                "or not at all",
+                why="GGUF left vLLM's core and is a plugin that the stock image does not hold",
+                hint="use `engine: llama_cpp`, or the safetensors checkpoint of the model",
+            )
+
+
+def batch_below_sequences(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """vLLM wants a token per sequence in each batch."""
+    for name, service in rig.services.items():
+        tokens, sequences = service.max_batched_tokens, service.max_sequences
+        if service.engine == "vllm" and tokens and sequences and tokens < sequences:
+            yield error(
+                "engine.batch-below-sequences",
+                ("services", name, "max_batched_tokens"),
+                f"`max_batched_tokens: {tokens}` is less than `max_sequences: {sequences}`",
+                why="each running sequence needs one token per step; vLLM refuses to start",
+                hint="2048 to 8192 is usual",
+            )
+
+
+def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """No context longer than the model's own, where it is known."""
+    for name, service in rig.services.items():
+        model = facts.models.get(service.model)
+        if model is None or not model.max_positions or not service.context_length:
+            continue
+        allowed = service.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+        stretched = any("rope" in word or "hf-overrides" in word for word in service.extra_args)
+        if service.context_length > model.max_positions and not allowed and not stretched:
+            yield error(
+                "engine.context-beyond-model",
+                ("services", name, "context_length"),
+                f"{service.context_length} tokens are more than the {model.max_positions} that "
+                f"`{service.model}` was made for",
+                why="vLLM refuses to start; others answer nonsense beyond that length",
+                hint=f"at most {model.max_positions}",
+            )
+
+
+def remote_code(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """What `trust_remote_code` allows."""
+    for name, service in rig.services.items():
+        if service.trust_remote_code and service.engine != "llama_cpp":
+            yield note(
+                "engine.remote-code",
+                ("services", name, "trust_remote_code"),
+                f"Python files that come with `{service.model}` run in this container",
+                why="they can read the weights, the requests and the API key, and use the network",
+            )
+
+
+def draft_needed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Methods that draft with a second model need one."""
+    for name, service in rig.services.items():
+        wanted = service.speculative
+        if wanted is None or wanted.model is not None or not _drafts(service, wanted.method):
+            continue
+        if "model" not in wanted.options and "draft_model_path" not in wanted.options:
+            yield warning(
+                "engine.draft-needed",
+                ("services", name, "speculative", "method"),
+                f"`{wanted.method}` drafts with a second model, and none is named",
+                hint="describe it below `models` and name it in `speculative.model`",
+            )
+
+
+def _drafts(service: Service, method: str) -> bool:
+    word = method.lower().replace("-", "_")
+    separate = {
+        "vllm": ("eagle", "eagle3", "medusa", "draft_model", "mlp_speculator"),
+        "sglang": ("eagle", "eagle3", "standalone"),
+        "llama_cpp": ("draft_simple", "draft_eagle3"),
+    }
+    return word in separate[service.engine]

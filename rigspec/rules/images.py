@@ -1,0 +1,75 @@
+"""Container images: pinned, and with enough driver below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.finding import Finding, error, note, warning
+from rigspec.rules.context import CheckContext
+from rigspec.spec.rig import Rig
+
+STOCK = {
+    "vllm": ("vllm/vllm-openai", "docker.io/vllm/vllm-openai"),
+    "sglang": ("lmsysorg/sglang", "docker.io/lmsysorg/sglang"),
+    "llama_cpp": ("ghcr.io/ggml-org/llama.cpp",),
+}
+"""The projects' own images; any other may hold a patched engine with flags of its own."""
+
+
+def repository(image: str) -> str:
+    """`registry:5000/a/b:tag@sha256:…` without tag and digest."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+def is_stock(engine: str, image: str) -> bool:
+    """Whether an image is the project's own build."""
+    return repository(image) in STOCK[engine]
+
+
+def digest_missing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """An image without digest needs consent."""
+    for name, service in rig.services.items():
+        if "@sha256:" in service.image:
+            continue
+        path = ("services", name, "image")
+        why = "a tag can be moved or deleted: the same spec may run other code tomorrow"
+        if service.accept_moving_tag:
+            yield warning(
+                "images.digest-missing", path, "no digest; the tag may move, as you accept", why=why
+            )
+            continue
+        yield error(
+            "images.digest-missing",
+            path,
+            f"`{service.image}` has no digest",
+            why=why,
+            hint=f"`docker buildx imagetools inspect {service.image}` prints it; or consent with "
+            "`accept_moving_tag: true`",
+        )
+
+
+def consent_needless(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """A consent to something the spec does not do."""
+    for name, service in rig.services.items():
+        if service.accept_moving_tag and "@sha256:" in service.image:
+            yield note(
+                "images.consent-needless",
+                ("services", name, "accept_moving_tag"),
+                "the image has a digest and cannot move",
+                hint="delete the line",
+            )
+
+
+def cuda_unknown(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Without the image's CUDA version its driver floor cannot be checked."""
+    for name, service in rig.services.items():
+        if service.cuda is None:
+            yield note(
+                "images.cuda-unknown",
+                ("services", name, "image"),
+                "`cuda` is not given, so nobody checks whether the driver is new enough",
+                why="a driver that is too old ends in error 804, or in silence on the CPU",
+                hint='the image\'s page or its `CUDA_VERSION` variable says it: `cuda: "13.0"`',
+            )

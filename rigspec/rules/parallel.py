@@ -1,0 +1,180 @@
+"""How a model is spread: sizes against the number, the equality and the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.finding import Finding, error, warning
+from rigspec.rules.context import CheckContext
+from rigspec.rules.places import ticked
+from rigspec.spec.rig import Rig, members
+from rigspec.spec.services import Service
+
+MOST_PEERS = 9
+"""CUDA gives a process 8 peers per GPU: more than 9 cards cannot all reach each other."""
+
+
+def _spread(rig: Rig) -> Iterator[tuple[str, Service]]:
+    """Services whose engine splits by ranks (llama.cpp has other words)."""
+    return ((n, s) for n, s in rig.services.items() if s.engine != "llama_cpp")
+
+
+def _cards(rig: Rig, service: Service) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(members(rig.gpus, service.gpus)))
+
+
+def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """TP × PP × DP is the number of cards."""
+    for name, service in _spread(rig):
+        tp, pp, dp = (
+            service.tensor_parallel_size,
+            service.pipeline_parallel_size,
+            service.data_parallel_size,
+        )
+        cards = len(_cards(rig, service))
+        if tp * pp * dp == cards or not cards:
+            continue
+        terms = [f"TP {tp}"] + [f"{k} {v}" for k, v in (("PP", pp), ("DP", dp)) if v > 1]
+        sizes = f"{' × '.join(terms)} = {tp * pp * dp}" if len(terms) > 1 else terms[0]
+        key = "tensor_parallel_size" if "tensor_parallel_size" in service.model_fields_set else ""
+        fits = cards % (pp * dp) == 0
+        yield error(
+            "parallel.world-size",
+            ("services", name, key or "gpus"),
+            f"{sizes}, but `{name}` has {cards} GPU{'s' if cards > 1 else ''}",
+            why="too many ranks find no card; cards without a rank stay idle",
+            hint=f"`tensor_parallel_size: {cards // (pp * dp)}` uses all of them"
+            if fits
+            else "choose sizes whose product is the number of cards",
+        )
+
+
+def equal_cards(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The cards of one tensor parallel group are equal."""
+    for name, service in _spread(rig):
+        if service.tensor_parallel_size == 1:
+            continue
+        cards = _cards(rig, service)
+        skus = {m.partition(".")[0]: facts.gpu(rig, m) for m in cards}
+        kinds = {card.sku: card for card in skus.values() if card is not None}
+        if len(kinds) < 2:
+            continue
+        smallest = min(kinds.values(), key=lambda card: card.memory_mib)
+        yield warning(
+            "parallel.equal-cards",
+            ("services", name, "gpus"),
+            f"one tensor parallel group over {ticked(tuple(kinds))}",
+            why="every rank holds the same share and waits for the slowest: memory counts as "
+            f"{len(cards)} × {smallest.memory_mib} MiB, and cards of different generations get no "
+            "peer access",
+            hint="serve two models, one per kind of card, or use pipeline parallel",
+        )
+
+
+def unequal_caps(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """One tensor parallel group runs under one cap."""
+    for name, service in _spread(rig):
+        groups = {m.partition(".")[0] for m in _cards(rig, service)}
+        caps = {rig.gpus[g].power_limit_w for g in groups}
+        skus = {rig.gpus[g].sku for g in groups}
+        if service.tensor_parallel_size > 1 and len(caps) > 1 and len(skus) == 1:
+            shown = " and ".join(sorted(f"{c} W" if c else "no cap" for c in caps))
+            yield warning(
+                "parallel.unequal-caps",
+                ("services", name, "gpus"),
+                f"cards of one tensor parallel group run under {shown}",
+                why="the group is as fast as its slowest card; the others' watts are wasted",
+                hint="give all of them the same `power_limit_w`",
+            )
+
+
+def heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """TP divides the model's attention heads, where they are known."""
+    for name, service in _spread(rig):
+        model = facts.models.get(service.model)
+        tp = service.tensor_parallel_size
+        if model is None or not model.heads or model.heads % tp == 0:
+            continue
+        fitting = [n for n in range(1, 17) if model.heads % n == 0]
+        yield error(
+            "parallel.heads-divide",
+            ("services", name, "tensor_parallel_size"),
+            f"TP {tp} does not divide the {model.heads} attention heads of `{service.model}`",
+            why="each rank takes a whole number of heads; the engine refuses to start",
+            hint=f"sizes that divide {model.heads}: {', '.join(map(str, fitting))}",
+        )
+
+
+def kv_heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """TP and the key/value heads divide each other."""
+    for name, service in _spread(rig):
+        model = facts.models.get(service.model)
+        tp = service.tensor_parallel_size
+        if model is None or not model.kv_heads or not model.heads or model.heads % tp:
+            continue
+        if model.kv_heads % tp and tp % model.kv_heads:
+            yield error(
+                "parallel.kv-heads-divide",
+                ("services", name, "tensor_parallel_size"),
+                f"TP {tp} and the {model.kv_heads} key/value heads of `{service.model}` do not "
+                "divide each other",
+                why="key/value heads are split or copied whole; the engine refuses anything else",
+            )
+
+
+def context_parallel_divides(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Decode context parallel reuses the TP ranks."""
+    for name, service in _spread(rig):
+        tp, dcp = service.tensor_parallel_size, service.decode_context_parallel_size
+        if tp % dcp:
+            yield error(
+                "parallel.context-parallel-divides",
+                ("services", name, "decode_context_parallel_size"),
+                f"DCP {dcp} does not divide TP {tp}",
+                why="decode context parallel groups the tensor parallel ranks; it adds none",
+                hint=f"sizes that divide {tp}: "
+                + ", ".join(str(n) for n in range(1, tp + 1) if tp % n == 0),
+            )
+
+
+def experts_missing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Expert parallel needs experts."""
+    for name, service in _spread(rig):
+        model = facts.models.get(service.model)
+        if service.expert_parallel and model is not None and not model.has_experts:
+            yield error(
+                "parallel.experts-missing",
+                ("services", name, "expert_parallel"),
+                f"`{service.model}` has no experts to spread",
+                hint="delete `expert_parallel`",
+            )
+
+
+def too_many_peers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """CUDA's limit of peers."""
+    for name, service in _spread(rig):
+        ranks = service.tensor_parallel_size
+        if rig.pcie.peer_to_peer and ranks >= MOST_PEERS + 1:
+            yield warning(
+                "parallel.too-many-peers",
+                ("services", name, "tensor_parallel_size"),
+                f"TP {ranks} with peer copies: CUDA gives each GPU 8 peers in one process",
+                why="the pairs beyond go through host memory, or the engine stops",
+                hint="TP 8 with `pipeline_parallel_size: 2` stays within it",
+            )
+
+
+def all_reduce_without_peers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Two cards without peer access, and the engine's own all-reduce left on."""
+    for name, service in _spread(rig):
+        if service.tensor_parallel_size != 2 or rig.pcie.peer_to_peer:
+            continue
+        if not service.disable_custom_all_reduce:
+            yield warning(
+                "parallel.all-reduce-without-peers",
+                ("services", name, "tensor_parallel_size"),
+                "TP 2 without peer copies, and the engine's own all-reduce is left on",
+                why="SGLang crashes then; vLLM believes a driver that promises peer access, and "
+                "talks nonsense if the promise is wrong",
+                hint="add `disable_custom_all_reduce: true`",
+            )

@@ -1,0 +1,184 @@
+"""`services`: names that exist, cards and ports that two services do not fight over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+
+from rigspec.finding import Finding, error, warning
+from rigspec.rules.context import CheckContext
+from rigspec.rules.exposure import overlap
+from rigspec.rules.places import concurrent, span, ticked
+from rigspec.spec.misnamed import nearest
+from rigspec.spec.rig import Rig, members
+from rigspec.spec.services import Service
+
+VLLM_FRACTION = 0.92
+"""vLLM's own `--gpu-memory-utilization` since 0.24; 0.9 before."""
+
+MOST_AT_ONCE = 12
+"""Services on one card up to which every combination is looked at."""
+
+
+def model_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Models, draft models and partners that a service names exist."""
+    for name, service in rig.services.items():
+        yield from _known(("services", name, "model"), service.model, tuple(rig.models), "model")
+        draft = service.speculative.model if service.speculative else None
+        if draft is not None:
+            path = ("services", name, "speculative", "model")
+            yield from _known(path, draft, tuple(rig.models), "model")
+
+
+def _known(
+    path: tuple[str | int, ...], wanted: str, known: tuple[str, ...], what: str
+) -> Iterator[Finding]:
+    if wanted in known:
+        return
+    meant = nearest(wanted, known)
+    yield error(
+        "services.model-known",
+        path,
+        f"there is no {what} `{wanted}`; `{what}s` has {ticked(known) or 'none'}",
+        hint=f"did you mean `{meant}`?" if meant else f"describe it below `{what}s`",
+    )
+
+
+def partner_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """`instead_of` names other services."""
+    for name, service in rig.services.items():
+        for i, partner in enumerate(service.instead_of):
+            if partner in rig.services and partner != name:
+                continue
+            others = tuple(s for s in rig.services if s != name)
+            meant = nearest(partner, others)
+            yield error(
+                "services.partner-known",
+                ("services", name, "instead_of", i),
+                "a service cannot run instead of itself"
+                if partner == name
+                else f"there is no service `{partner}`; the others are {ticked(others) or 'none'}",
+                hint=f"did you mean `{meant}`?" if meant else "",
+            )
+
+
+def nothing_at_boot(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Services with `instead_of` wait to be started; one of each pair should not."""
+    waiting = [name for name, service in rig.services.items() if service.instead_of]
+    if waiting and len(waiting) == len(rig.services):
+        yield warning(
+            "services.nothing-at-boot",
+            ("services", waiting[0], "instead_of"),
+            "every service has `instead_of`, so none starts at boot",
+            why="`instead_of` marks the service that is started by hand in place of another",
+            hint="delete it in the service that shall run by default",
+        )
+
+
+def port_twice(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Services that run at the same time listen on different ports."""
+    for one, other in concurrent(rig):
+        first, second = rig.services[one].listen, rig.services[other].listen
+        if first.port == second.port and overlap(first.address, second.address):
+            found = error(
+                "services.port-twice",
+                ("services", other, "listen", "port"),
+                f"`{one}` and `{other}` both listen on port {first.port}",
+                why="the second one to start fails",
+                hint="give one another port, or let one run `instead_of` the other",
+            )
+            yield replace(found, also=(("services", one, "listen", "port"),))
+
+
+def port_of_ssh(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The SSH port is taken."""
+    for name, service in rig.services.items():
+        if service.listen.port in (22, rig.host.port):
+            yield error(
+                "services.port-of-ssh",
+                ("services", name, "listen", "port"),
+                f"port {service.listen.port} belongs to SSH",
+                why="the engine would not start, or rigspec could not come in any more",
+                hint="8000 and 8080 are usual",
+            )
+
+
+def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Services that share a card at the same time share its memory."""
+    told: set[tuple[str, ...]] = set()
+    for member, names in _sharers(rig).items():
+        worst = max(_groups_at_once(rig, names), key=lambda g: _share(rig, g), default=())
+        total = _share(rig, worst)
+        if total <= 1 or worst in told:
+            continue
+        told.add(worst)
+        parts = " + ".join(f"{_fraction(rig.services[n]):g}" for n in worst)
+        found = error(
+            "services.gpus-oversubscribed",
+            _fraction_path(rig, worst[-1]),
+            f"{ticked(worst)} take {parts} = {total:g} of the memory of `{member}`",
+            why="an engine takes its share at start; the second one finds too little and ends",
+            hint="lower `gpu_memory_fraction`, use other cards, or let one run `instead_of` the "
+            "other",
+        )
+        yield replace(found, also=tuple(_fraction_path(rig, n) for n in worst[:-1]))
+
+
+def gpus_shared_unbounded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """An engine without a memory share takes what is free."""
+    for one, other in concurrent(rig):
+        both = [n for n in (one, other) if _is_unbounded(rig.services[n])]
+        shared = set(members(rig.gpus, rig.services[one].gpus)) & set(
+            members(rig.gpus, rig.services[other].gpus)
+        )
+        if shared and both:
+            yield warning(
+                "services.gpus-shared-unbounded",
+                ("services", both[-1], "gpus"),
+                f"`{one}` and `{other}` share {span(sorted(shared))}, and nothing bounds the "
+                f"memory of {ticked(tuple(both))}",
+                why="which one gets the memory depends on which one starts first",
+                hint="bound it: `context_length` for llama.cpp, `gpu_memory_fraction` for SGLang",
+            )
+
+
+def _is_unbounded(service: Service) -> bool:
+    if service.engine == "llama_cpp":
+        return True
+    return service.engine == "sglang" and service.gpu_memory_fraction is None
+
+
+def _fraction(service: Service) -> float:
+    """The share an engine takes; 0 where it is not known."""
+    if service.gpu_memory_fraction is not None:
+        return service.gpu_memory_fraction
+    return VLLM_FRACTION if service.engine == "vllm" else 0.0
+
+
+def _fraction_path(rig: Rig, name: str) -> tuple[str, str, str]:
+    given = rig.services[name].gpu_memory_fraction is not None
+    return ("services", name, "gpu_memory_fraction" if given else "gpus")
+
+
+def _share(rig: Rig, names: tuple[str, ...]) -> float:
+    return round(sum(_fraction(rig.services[n]) for n in names), 4)
+
+
+def _sharers(rig: Rig) -> dict[str, list[str]]:
+    """Card → services that use it, where there are several."""
+    users: dict[str, list[str]] = {}
+    for name, service in rig.services.items():
+        for member in dict.fromkeys(members(rig.gpus, service.gpus)):
+            users.setdefault(member, []).append(name)
+    return {member: names for member, names in users.items() if len(names) > 1}
+
+
+def _groups_at_once(rig: Rig, names: list[str]) -> Iterator[tuple[str, ...]]:
+    """Every set of these services that may run at the same time."""
+    together = set(concurrent(rig))
+    most = len(names) if len(names) <= MOST_AT_ONCE else 2
+    for size in range(2, most + 1):
+        for group in combinations(names, size):
+            if all(pair in together for pair in combinations(group, 2)):
+                yield group
