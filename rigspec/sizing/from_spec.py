@@ -1,0 +1,198 @@
+"""A rig spec as the estimators take it: cards, engine settings, places in the PCIe tree.
+
+The one place where a field of the spec becomes an input of `rigspec.sizing`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from rigspec.catalog.gpus import Gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
+from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
+from rigspec.spec.pcie import Switch
+from rigspec.spec.rig import Rig, all_members, members
+from rigspec.spec.services import Service
+from rigspec.units import GIB
+
+Catalog = Callable[[str], Gpu | None]
+"""The card of a SKU; None when nobody knows it."""
+
+ENGINES = {"vllm": Engine.VLLM, "sglang": Engine.SGLANG, "llama_cpp": Engine.LLAMA_CPP}
+
+_METHODS: tuple[tuple[str, Speculation], ...] = (
+    ("dflash", "dflash"), ("eagle", "eagle"), ("mtp", "mtp"), ("nextn", "mtp"),
+    ("ngram", "ngram"), ("lookahead", "ngram"), ("draft", "draft"),
+)  # fmt: skip
+"""A word in the engine's name of the method → what the estimates know it as."""
+
+
+def settings_of(
+    rig: Rig, name: str, models: Mapping[str, ModelFacts] | None = None
+) -> EngineSettings:
+    """What one service tells its engine; `models` holds facts of a draft model, if any."""
+    service = rig.services[name]
+    engine = ENGINES[service.engine]
+    llama = engine is Engine.LLAMA_CPP
+    flags = Flags(service.extra_args)
+    return EngineSettings(
+        engine=engine,
+        version=version_of(service.engine_version),
+        tensor_parallel=_ranks(rig, service) if llama else service.tensor_parallel_size,
+        pipeline_parallel=service.pipeline_parallel_size,
+        decode_context_parallel=service.decode_context_parallel_size,
+        data_parallel=service.data_parallel_size,
+        expert_parallel=service.expert_parallel,
+        memory_fraction=service.gpu_memory_fraction,
+        kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),
+        context=service.context_length,
+        max_seqs=service.max_sequences,
+        max_batched_tokens=service.max_batched_tokens,
+        max_graph_size=flags.whole("--max-cudagraph-capture-size", "--cuda-graph-max-bs"),
+        eager=service.enforce_eager,
+        kv_dtype=service.kv_cache_dtype or "auto",
+        block_size=flags.whole("--block-size", "--page-size"),
+        prefix_caching=not flags.given("--no-enable-prefix-caching", "--disable-radix-cache"),
+        language_only=flags.given("--language-model-only"),
+        speculative=_speculative(service, models or {}),
+        split=_split(service),
+        parallel=service.max_sequences or 1,
+        batch=flags.whole("-b", "--batch-size") or 2048,
+        ubatch=flags.whole("-ub", "--ubatch-size") or 512,
+        experts_on_cpu=flags.given("--cpu-moe", "-cmoe", "--n-cpu-moe", "-ncmoe", "-ot"),
+    )
+
+
+def _split(service: Service) -> Literal["layer", "row", "tensor"]:
+    if service.split_mode == "row":
+        return "row"
+    return "tensor" if service.split_mode == "tensor" else "layer"
+
+
+def _ranks(rig: Rig, service: Service) -> int:
+    return 1 if service.split_mode == "none" else max(1, len(members(rig.gpus, service.gpus)))
+
+
+def version_of(text: str | None) -> tuple[int, int] | None:
+    """`0.30.0` → (0, 30); None for a build number or nothing."""
+    found = re.match(r"v?(\d+)\.(\d+)", text or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+class Flags:
+    """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = tuple(part for word in words for part in _parts(word))
+
+    def given(self, *names: str) -> bool:
+        """Whether one of the flags is there."""
+        return any(name in self._words for name in names)
+
+    def whole(self, *names: str) -> int | None:
+        """The whole number after one of the flags; None when it is not there or is none."""
+        for flag, value in zip(self._words, self._words[1:], strict=False):
+            if flag in names and value.isdigit():
+                return int(value)
+        return None
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    name, sign, value = word.partition("=")
+    return (name, value) if sign and name.startswith("-") else (word,)
+
+
+def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculative | None:
+    asked = service.speculative
+    if asked is None:
+        return None
+    word = asked.method.lower()
+    known = (ours for theirs, ours in _METHODS if theirs in word)
+    method: Speculation = next(known, "unstated")
+    draft = models.get(asked.model or "")
+    size = draft.sizes.total_bytes / GIB if draft and draft.sizes else 0.0
+    accepted = None if asked.acceptance is None else 1 + asked.acceptance * asked.tokens
+    return Speculative(method, asked.tokens, accepted, size)
+
+
+def cards_of(rig: Rig, name: str, catalog: Catalog) -> tuple[Card, ...]:
+    """The cards of one service in order, with their caps; empty when a SKU is unknown."""
+    found = []
+    for member in members(rig.gpus, rig.services[name].gpus):
+        group = rig.gpus[member.partition(".")[0]]
+        gpu = catalog(group.sku)
+        if gpu is None:
+            return ()
+        found.append(card_of(gpu, power_limit_w=group.power_limit_w))
+    return tuple(found)
+
+
+def places_of(rig: Rig, catalog: Catalog) -> tuple[Place, ...]:
+    """Every GPU of the rig that the spec gives a place in the PCIe tree, in member order."""
+    found = dict(_places(rig, catalog))
+    return tuple(found[member] for member in all_members(rig.gpus) if member in found)
+
+
+def _places(rig: Rig, catalog: Catalog) -> Iterator[tuple[str, Place]]:
+    for direct in rig.pcie.direct:
+        for member in members(rig.gpus, direct.gpus):
+            generation = direct.generation or rig.pcie.generation
+            hop = Hop(member, generation, direct.width or rig.pcie.width)
+            best = _best(rig, member, catalog)
+            yield member, Place(member, hop, numa_node=direct.numa_node, best_gb_s=best)
+    for switch in rig.pcie.switches:
+        yield from _below(rig, catalog, switch, (), switch.numa_node)
+
+
+def _below(
+    rig: Rig, catalog: Catalog, switch: Switch, above: tuple[Switch, ...], numa: int
+) -> Iterator[tuple[str, Place]]:
+    chain = (switch, *above)
+    uplinks = tuple(_uplink(chain[i : i + 2]) for i in range(len(chain)))
+    for member in members(rig.gpus, switch.gpus):
+        hop = Hop(
+            member,
+            min(rig.pcie.generation, switch.generation),
+            min(rig.pcie.width, switch.downstream_width),
+        )
+        best = _best(rig, member, catalog)
+        yield member, Place(member, hop, tuple(s.name for s in chain), uplinks, numa, best)
+    for lower in switch.switches:
+        yield from _below(rig, catalog, lower, chain, numa)
+
+
+def _uplink(pair: tuple[Switch, ...]) -> Hop:
+    """A switch's uplink: as fast as its slower end."""
+    switch, above = pair[0], pair[1] if len(pair) > 1 else None
+    generation, width = switch.generation, switch.upstream_width
+    if above is not None:
+        generation, width = min(generation, above.generation), min(width, above.downstream_width)
+    return Hop(f"uplink of {switch.name}", generation, width)
+
+
+def _best(rig: Rig, member: str, catalog: Catalog) -> float | None:
+    gpu = catalog(rig.gpus[member.partition(".")[0]].sku)
+    return LANE_GB_S[gpu.pcie_gen] * gpu.pcie_width if gpu and gpu.in_pcie_slot else None
+
+
+def peers(rig: Rig, name: str, catalog: Catalog) -> bool:
+    """Whether the cards of a service copy to each other directly: wanted, granted, not disabled."""
+    service = rig.services[name]
+    groups = {member.partition(".")[0] for member in members(rig.gpus, service.gpus)}
+    granted = all(
+        (gpu := catalog(rig.gpus[g].sku)) is not None and gpu.p2p == "yes" for g in groups
+    )
+    disabled = service.environment.get("NCCL_P2P_DISABLE") == "1"
+    return rig.pcie.peer_to_peer and granted and not disabled
+
+
+def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
+    """The way between every two cards of one service."""
+    used = members(rig.gpus, rig.services[name].gpus)
+    places = {place.gpu: place for place in places_of(rig, catalog)}
+    own = [places[member] for member in used if member in places]
+    return paths(own, peer=peers(rig, name, catalog), redirect=rig.pcie.acs == "keep")

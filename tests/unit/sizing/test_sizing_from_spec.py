@@ -1,0 +1,178 @@
+"""A spec's fields arrive at the estimates: settings, cards with caps, places in the PCIe tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.cards import card_of
+from rigspec.sizing.from_spec import (
+    cards_of,
+    paths_of,
+    peers,
+    places_of,
+    settings_of,
+    version_of,
+)
+from rigspec.sizing.links import Label
+from rigspec.sizing.memory import Verdict
+from rigspec.sizing.service import size_service, tightest
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+HOME, STARTER = ROOT / "rigs/home.yaml", ROOT / "rigs/starter.yaml"
+
+
+def rig(file: Path, *changes: tuple[str, str]) -> Rig:
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    loaded = load_text("rig.yaml", text)
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def test_settings_of_the_home_rig_hold_every_field_that_moves_memory() -> None:
+    found = settings_of(rig(HOME), "glm")
+    assert found.engine is Engine.VLLM
+    assert (found.tensor_parallel, found.decode_context_parallel) == (4, 4)
+    assert (found.context, found.memory_fraction) == (460000, 0.96)
+    assert (found.max_seqs, found.max_batched_tokens, found.kv_dtype) == (8, 4096, "fp8")
+    assert found.max_graph_size == 32  # from extra_args
+    assert found.speculative == Speculative("mtp", 3)
+    assert found.version is None
+
+
+def test_acceptance_becomes_the_accepted_length() -> None:
+    spec = rig(HOME, ("      tokens: 3\n", "      tokens: 3\n      acceptance: 0.5\n"))
+    found = settings_of(spec, "glm").speculative
+    assert found is not None
+    assert found.accepted == pytest.approx(2.5)  # the checked token and half of three drafts
+
+
+def test_flags_are_read_in_both_spellings() -> None:
+    spec = rig(
+        HOME,
+        ("      - --max-cudagraph-capture-size\n      - 32\n",
+         "      - --max-cudagraph-capture-size=16\n      - --kv-cache-memory-bytes=2147483648\n"),
+    )  # fmt: skip
+    found = settings_of(spec, "glm")
+    assert (found.max_graph_size, found.kv_bytes) == (16, 2 << 30)
+
+
+def test_llama_cpp_counts_cards_instead_of_ranks() -> None:
+    spec = rig(
+        STARTER,
+        ("engine: vllm", "engine: llama_cpp"),
+        ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
+    )
+    found = settings_of(spec, "qwen")
+    assert (found.engine, found.tensor_parallel, found.split) == (Engine.LLAMA_CPP, 2, "layer")
+    assert found.parallel == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("0.30.0", (0, 30)), ("b11434", None), (None, None), ("0.5.23", (0, 5))]
+)
+def test_version_is_the_first_two_numbers(
+    text: str | None, version: tuple[int, int] | None
+) -> None:
+    assert version_of(text) == version
+
+
+def test_cards_carry_their_cap() -> None:
+    cards = cards_of(rig(STARTER), "qwen", find_gpu)
+    assert [(c.name, c.power_limit_w) for c in cards] == [("NVIDIA GeForce RTX 3090", 290)] * 2
+    assert 23.4 < cards[0].total.value < 23.7  # CUDA prints 23.56 to 23.58 of a 3090
+
+
+def test_unknown_card_leaves_a_service_unsized() -> None:
+    spec = rig(STARTER, ("sku: rtx-3090", "sku: rtx-9090"))
+    assert cards_of(spec, "qwen", find_gpu) == ()
+    assert size_service(spec, "qwen", {}, find_gpu) is None
+
+
+def test_home_rig_turns_in_its_switch_at_gen4_x16() -> None:
+    found = paths_of(rig(HOME), "glm", find_gpu)
+    assert len(found) == 6
+    assert {p.label for p in found} == {Label.PIX}
+    assert {p.bottleneck.form for p in found} == {"Gen4 x16"}
+    assert all(p.peer and p.narrow for p in found)  # Gen5 cards behind a Gen4 switch
+    assert all(p.one_way_gb_s.low <= 27.5 <= p.one_way_gb_s.high for p in found)  # the guide's
+
+
+def test_starter_pair_goes_through_host_memory_at_x8() -> None:
+    (path,) = paths_of(rig(STARTER), "qwen", find_gpu)
+    assert path.label is Label.PHB
+    assert not path.peer
+    assert path.bottleneck.form == "Gen4 x8"
+    assert path.narrow
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("peer_to_peer: true", "peer_to_peer: false"),
+        ("rtx-pro-6000-blackwell-workstation-edition", "rtx-5090"),
+        ("NCCL_IB_DISABLE: 1", "NCCL_P2P_DISABLE: 1"),
+    ],
+    ids=["not wanted", "not granted", "disabled"],
+)
+def test_peers_need_wish_driver_and_nccl(change: tuple[str, str]) -> None:
+    assert peers(rig(HOME), "glm", find_gpu)
+    assert not peers(rig(HOME, change), "glm", find_gpu)
+
+
+def test_cascade_names_every_uplink_and_the_slower_end() -> None:
+    spec = rig(
+        HOME,
+        ("      gpus: [main]\n  resizable_bar",
+         "      gpus: [main.0, main.1]\n"
+         "      switches:\n"
+         "        - {name: low, generation: 5, upstream_width: 8, gpus: [main.2, main.3]}\n"
+         "  resizable_bar"),
+    )  # fmt: skip
+    place = places_of(spec, find_gpu)[2]
+    assert place.switches == ("low", "payne")
+    assert [(h.name, h.form) for h in place.uplinks] == [
+        ("uplink of low", "Gen4 x8"),
+        ("uplink of payne", "Gen4 x16"),
+    ]
+    across = next(p for p in paths_of(spec, "glm", find_gpu) if p.second == "main.2")
+    assert across.label is Label.PXB
+    assert across.bottleneck.name == "uplink of low"
+    assert across.shared_with == ("main.3",)
+
+
+def test_starter_model_holds_a_published_boot_of_the_same_network() -> None:
+    """Two 3090s at 0.92, 131,072 tokens, fp8 cache, batches of 8,192: 4.99 GiB for the cache.
+
+    mitchross/talos-argocd-proxmox pull request 1995; 14.28 GiB of weights were printed at TP 2.
+    """
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    spec = rig(
+        STARTER,
+        ("context_length: 32768", "context_length: 131072\n    kv_cache_dtype: fp8"),
+        ("max_sequences: 8", "max_sequences: 2\n    max_batched_tokens: 8192"),
+    )
+    sized = size_service(spec, "qwen", {"qwen": facts}, find_gpu)
+    assert sized is not None
+    assert sized.memory.verdict is not Verdict.NO
+    assert sized.memory.available.low <= 4.99 <= sized.memory.available.high
+    assert sized.memory.weights.low <= 14.28 <= sized.memory.weights.high
+
+
+def test_unequal_cards_are_ruled_by_the_smallest() -> None:
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    small, large = find_gpu("rtx-3090"), find_gpu("rtx-a6000")
+    assert facts is not None and small is not None and large is not None
+    cards = (card_of(large), card_of(small))
+    sized = tightest(facts, cards, EngineSettings(tensor_parallel=2, context=32768))
+    assert sized[1].name == small.name
