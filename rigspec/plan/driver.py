@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rigspec.catalog.drivers import Flavour, packages_for
 from rigspec.plan.gpus import known_card
 from rigspec.plan.render import render
 from rigspec.plan.repository import plan_repository
@@ -12,44 +13,40 @@ from rigspec.spec.rig import Rig
 
 PREFERENCES = "/etc/apt/preferences.d/rigspec-nvidia"
 
+PINNED_NAMES = (
+    "nvidia-* libnvidia-* libcuda* cuda-drivers* firmware-nvidia-* xserver-xorg-video-nvidia*"
+)
+"""Everything that is versioned like the driver; what carries another version (the container
+toolkit's libnvidia-container1, say) is not touched by a pin on the driver's version."""
+
 
 def plan_driver(rig: Rig, extra: Path | None = None) -> DriverPlan:
-    """Provisional."""
-    wanted = rig.driver
-    flavour = flavour_of(rig, extra)
-    packages = {
-        "open": ("nvidia-open", "nvidia-driver-cuda", "nvidia-kernel-open-dkms"),
-        "proprietary": ("cuda-drivers",),
-    }[flavour]
-    pattern = f"{wanted.version}-*" if wanted.version else f"{wanted.branch}.*"
-    mirror = wanted.repository
+    """Packages of the wanted branch and flavour; every one of them is asked for by version, so that
+    a change of branch in the spec is seen."""
+    wanted, flavour = rig.driver, flavour_of(rig, extra)
+    known = packages_for(rig.host.os, wanted.branch, wanted.version, flavour, wanted.hold)
+    # a pinning package is there for every branch, but not for every release: our own file pins too
+    pinning = known.pinning if known.pinning and not wanted.version else None
     return DriverPlan(
         branch=wanted.branch,
         version=wanted.version,
         flavour=flavour,
         repository=plan_repository(
-            rig.name,
-            "nvidia",
-            origin="driver.repository",
-            url=mirror.url
-            if mirror
-            else "https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/",
-            suite="/",
-            components="",
-            key_url=mirror.key_url
-            if mirror
-            else "https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/3bf863cc.pub",
-            key_fingerprint=mirror.key_fingerprint if mirror else "0" * 40,
+            rig.name, known.repository, wanted.repository, origin="driver.repository"
         ),
-        pinning_packages=(),
-        packages=tuple(Package(name, pattern) for name in packages),
-        hold=packages if wanted.hold else (),
-        must_be_absent=(),
-        files=(_preferences(rig, packages, pattern),),
+        pinning_packages=(Package(pinning),) if pinning else (),
+        packages=(
+            *(Package(name) for name in known.headers),
+            *(Package(name, known.pin_pattern) for name, _ in known.install),
+        ),
+        hold=tuple(name for name in known.hold if name != known.pinning or pinning),
+        must_be_absent=known.must_be_absent,
+        files=(_preferences(rig, known.pin_pattern),),
+        components=known.distribution_components,
     )
 
 
-def flavour_of(rig: Rig, extra: Path | None = None) -> str:
+def flavour_of(rig: Rig, extra: Path | None = None) -> Flavour:
     """`open` or `proprietary`; `auto` is open where every card can be driven by it."""
     if rig.driver.flavour != "auto":
         return rig.driver.flavour
@@ -57,11 +54,11 @@ def flavour_of(rig: Rig, extra: Path | None = None) -> str:
     return "proprietary" if any(c.open_module == "unsupported" for c in cards) else "open"
 
 
-def _preferences(rig: Rig, packages: tuple[str, ...], pattern: str) -> RenderedFile:
+def _preferences(rig: Rig, pattern: str) -> RenderedFile:
     return render(
         PREFERENCES,
         rig=rig.name,
         origin="driver.branch and driver.version",
-        packages=" ".join(packages),
+        packages=PINNED_NAMES,
         version=pattern,
     )

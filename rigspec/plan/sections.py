@@ -22,7 +22,10 @@ class RenderedFile:
 
 @dataclass(frozen=True)
 class Package:
-    """One apt package; `version` is an apt version pattern (`595.71.05-*`) or None for newest."""
+    """One apt package; `version` is an apt version pattern (`595.71.05-*`) or None for newest.
+
+    `{release}` in a name stands for the running kernel's release (`linux-headers-{release}`).
+    """
 
     name: str
     version: str | None = None
@@ -99,6 +102,8 @@ class DriverPlan:
     hold: tuple[str, ...]
     must_be_absent: tuple[str, ...]
     files: tuple[RenderedFile, ...]
+    components: tuple[str, ...] = ()
+    """Components of the distribution (`contrib`) that apt must know: dependencies live there."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ class ContainersPlan:
     """Keys that must hold these values in /etc/docker/daemon.json; others are the owner's."""
     files: tuple[RenderedFile, ...] = ()
     units: tuple[str, ...] = ()
+    must_be_absent: tuple[str, ...] = ()
+    """Packages that conflict with those to install."""
 
 
 @dataclass(frozen=True)

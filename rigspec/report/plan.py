@@ -83,8 +83,10 @@ def _packages(plan: Plan) -> Iterator[str]:
     )
     for package in dict.fromkeys(packages):
         yield _package(package, package.name in held)
-    for name in plan.driver.must_be_absent:
+    for name in (*plan.driver.must_be_absent, *plan.containers.must_be_absent):
         yield f"not {name}"
+    for component in plan.driver.components:
+        yield f"the distribution's component {component} must be enabled: dependencies live there"
 
 
 def _repository(repository: AptRepository) -> str:
