@@ -54,6 +54,9 @@ def run(cases: Path, models: Path) -> tuple[list[Row], list[Declined]]:
     rows: list[Row] = []
     declined: list[Declined] = []
     for case in load_cases(cases, models):
+        if isinstance(case, Declined):
+            declined.append(case)
+            continue
         for found in predictions(case):
             if isinstance(found, Declined):
                 declined.append(found)
@@ -62,13 +65,21 @@ def run(cases: Path, models: Path) -> tuple[list[Row], list[Declined]]:
     return rows, declined
 
 
-def load_cases(cases: Path, models: Path) -> list[Case]:
+def load_cases(cases: Path, models: Path) -> list[Case | Declined]:
     """The cases of a file, in order; entries that are no mapping are skipped."""
     loaded = read_yaml(cases)
     listed = loaded.get("cases") if isinstance(loaded, Mapping) else loaded
     known = Models(models, size_table(read_yaml(models / "sizes.yaml")))
     items = listed if isinstance(listed, list) else []
-    return [case_of(raw, known, n) for n, raw in enumerate(items) if isinstance(raw, Mapping)]
+    return [_load(raw, known, n) for n, raw in enumerate(items) if isinstance(raw, Mapping)]
+
+
+def _load(raw: Mapping[str, object], known: Models, order: int) -> Case | Declined:
+    """A case, or why it cannot be read: one odd entry never stops the others."""
+    try:
+        return case_of(raw, known, order)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
+        return Declined(str(raw.get("id") or f"case-{order}"), "all", f"unreadable: {broken!r}")
 
 
 def _as_json(rows: Sequence[Row], declined: Sequence[Declined]) -> str:

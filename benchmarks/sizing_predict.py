@@ -57,7 +57,7 @@ def predictions(case: Case) -> Iterator[Row | Declined]:
         except Unknown as why:
             yield Declined(case.id, quantity, str(why))
             continue
-        except (ArithmeticError, ValueError, TypeError, KeyError, IndexError) as broken:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
             yield Declined(case.id, quantity, f"the estimate failed on this config: {broken!r}")
             continue
         yield _row(case, quantity, unit, measured, value)
@@ -235,8 +235,11 @@ def predict_accepted(case: Case) -> str:
     return "no" if refusals(facts, case.settings, card) else "yes"
 
 
-def link_of(case: Case) -> all_reduce.Link:
-    """The path between the cards as the case describes it."""
+def link_of(case: Case, *, large: bool) -> all_reduce.Link:
+    """The path between the cards as the case describes it.
+
+    `large` messages (prefill) gain from PCIe 5; the small ones of decoding are bound by latency.
+    """
     card = case.card
     if card is not None and card.unified:
         return all_reduce.NETWORK
@@ -244,7 +247,7 @@ def link_of(case: Case) -> all_reduce.Link:
         return all_reduce.NVLINK
     link = _over_pcie(case)
     newest = card is not None and card.compute is not None and card.compute >= (10, 0)
-    return link.at_gen5() if newest else link
+    return link.at_gen5() if newest and large else link
 
 
 def _over_pcie(case: Case) -> all_reduce.Link:
@@ -264,7 +267,12 @@ def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
         if case.settings.experts_on_cpu:
             raise Unknown("experts are kept on the CPU")
         speed = throughput.decode(
-            facts, card, case.settings, streams=streams, context=context, link=link_of(case)
+            facts,
+            card,
+            case.settings,
+            streams=streams,
+            context=context,
+            link=link_of(case, large=False),
         )
         if speed is None:
             raise Unknown(case.no_card)
@@ -278,7 +286,9 @@ def _prefill(prompt: int) -> Callable[[Case], Amount]:
         facts, card = facts_of(case), card_of(case)
         if case.settings.experts_on_cpu:
             raise Unknown("experts are kept on the CPU")
-        speed = prefill.prefill(facts, card, case.settings, prompt=prompt, link=link_of(case))
+        speed = prefill.prefill(
+            facts, card, case.settings, prompt=prompt, link=link_of(case, large=True)
+        )
         if speed is None:
             raise Unknown(case.no_card)
         return speed.tok_s

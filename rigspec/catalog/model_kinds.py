@@ -22,6 +22,9 @@ _WINDOW_PERIOD = {
 }
 """Every n-th layer is full; the transformers class default when the config does not say."""
 
+MOST_LAYERS = 4096
+"""A config that states more is broken."""
+
 _FULL: Kind = "full"
 _WINDOW: Kind = "window"
 _PATTERN: dict[str, Kind] = {"M": "mamba", "E": "moe", "*": "full", "-": "mlp"}
@@ -29,6 +32,8 @@ _PATTERN: dict[str, Kind] = {"M": "mamba", "E": "moe", "*": "full", "-": "mlp"}
 
 def layer_kinds(keys: Keys, model_type: str) -> tuple[Kind, ...]:
     """One kind per layer, in order; empty when even the number of layers is not stated."""
+    if (keys.whole("num_hidden_layers", "n_layer", "num_layers") or 0) > MOST_LAYERS:
+        return ()
     for rule in (_named, _nemotron, _linear_lists, _intervals, _windows):
         kinds = rule(keys, model_type)
         if kinds:

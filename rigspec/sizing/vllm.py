@@ -30,6 +30,9 @@ SAMPLER_BYTES = {(0, 0): 14.3, (0, 11): 38.6, (0, 17): 14.3}
 38.6 fits Llama, Qwen3 and gpt-oss on 0.11–0.16 (4 boots), 14.3 on 0.17–0.19 (59 boots)."""
 SAMPLER_BASE_GIB = 0.14
 
+MOST_GRAPH = 8192
+"""A larger capture size is a slip."""
+
 GRAPHS_DEDUCTED = (0, 21)
 NEW_ACTIVATION = (0, 21)
 """From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
@@ -251,7 +254,10 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
 def graph_sizes(settings: EngineSettings, seqs: int) -> tuple[int, ...]:
     """Batch sizes captured: 1, 2, 4, then by 8 to 256, then by 16 to the cap."""
     drafts = settings.speculative.depth if settings.speculative else 0
-    cap = settings.max_graph_size or min(2 * seqs * (1 + drafts), 512)
+    cap = min(
+        settings.max_graph_size or 2 * seqs * (1 + drafts),
+        512 if not settings.max_graph_size else 8192,
+    )
     sizes = (1, 2, 4, *range(8, 256, 8), *range(256, cap + 1, 16))
     return tuple(size for size in sizes if size <= cap)
 

@@ -1,0 +1,99 @@
+"""What fits: one model on one kind of card, over context lengths and tensor-parallel sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.all_reduce import PEER_PCIE, Link
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import Card
+from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.speculation import with_speculation
+from rigspec.sizing.throughput import Speed, decode
+
+CONTEXTS = (8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """One cell of the table: a tensor-parallel size and a context length."""
+
+    tensor_parallel: int
+    context: int
+    verdict: Verdict
+    refused: str
+    """The shape rule the engine would refuse by; empty when it takes the shape."""
+    weights_gib: Amount
+    available_gib: Amount
+    kv_tokens: Amount | None
+    concurrency: float | None
+    largest_context: int | None
+    decode_tok_s: Amount | None
+    bottleneck: str
+
+
+def fit_table(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    *,
+    count: int,
+    contexts: Sequence[int] = CONTEXTS,
+    link: Link = PEER_PCIE,
+) -> tuple[FitRow, ...]:
+    """A row per tensor-parallel size up to `count` cards and per context up to the model's own."""
+    limit = facts.max_positions or max(contexts)
+    wanted = [context for context in contexts if context <= limit] or [limit]
+    return tuple(
+        row
+        for ranks in group_sizes(count)
+        for row in _rows(facts, card, replace(settings, tensor_parallel=ranks), wanted, link)
+    )
+
+
+def group_sizes(count: int) -> tuple[int, ...]:
+    """Powers of two up to `count`, and `count` itself."""
+    powers = [1 << power for power in range(count.bit_length()) if 1 << power <= count]
+    return tuple(sorted({*powers, count}))
+
+
+def _rows(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    contexts: Sequence[int],
+    link: Link,
+) -> Iterator[FitRow]:
+    for context in contexts:
+        asked = replace(settings, context=context)
+        found = estimate(facts, card, asked)
+        yield _row(found, asked, context, _speed(facts, card, asked, context, link))
+
+
+def _speed(
+    facts: ModelFacts, card: Card, settings: EngineSettings, context: int, link: Link
+) -> Speed | None:
+    plain = decode(facts, card, settings, context=context // 2, link=link)
+    return with_speculation(plain, facts, card, settings) if plain else None
+
+
+def _row(
+    found: MemoryEstimate, settings: EngineSettings, context: int, speed: Speed | None
+) -> FitRow:
+    refused = found.refusals[0].message if found.refusals else ""
+    return FitRow(
+        tensor_parallel=settings.tensor_parallel,
+        context=context,
+        verdict=Verdict.NO if refused else found.verdict,
+        refused=refused,
+        weights_gib=found.weights,
+        available_gib=found.available,
+        kv_tokens=found.kv_tokens,
+        concurrency=found.concurrency,
+        largest_context=found.largest_context,
+        decode_tok_s=speed.tok_s if speed else None,
+        bottleneck=speed.bottleneck.value if speed else "unknown",
+    )
