@@ -35,13 +35,11 @@ def plan_driver(rig: Rig, extra: Path | None = None) -> DriverPlan:
             rig.name, known.repository, wanted.repository, origin="driver.repository"
         ),
         pinning_packages=(Package(pinning),) if pinning else (),
-        packages=(
-            *(Package(name) for name in known.headers),
-            *(Package(name, known.pin_pattern) for name, _ in known.install),
-        ),
+        packages=tuple(Package(name, known.pin_pattern) for name, _ in known.install),
         hold=tuple(name for name in known.hold if name != known.pinning or pinning),
         must_be_absent=known.must_be_absent,
         files=(_preferences(rig, known.pin_pattern),),
+        headers=known.headers,
         components=known.distribution_components,
     )
 

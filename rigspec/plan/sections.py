@@ -22,10 +22,7 @@ class RenderedFile:
 
 @dataclass(frozen=True)
 class Package:
-    """One apt package; `version` is an apt version pattern (`595.71.05-*`) or None for newest.
-
-    `{release}` in a name stands for the running kernel's release (`linux-headers-{release}`).
-    """
+    """One apt package; `version` is an apt version pattern (`595.71.05-*`) or None for newest."""
 
     name: str
     version: str | None = None
@@ -102,6 +99,9 @@ class DriverPlan:
     hold: tuple[str, ...]
     must_be_absent: tuple[str, ...]
     files: tuple[RenderedFile, ...]
+    headers: tuple[str, ...] = ()
+    """Kernel headers, to be installed before `packages`: DKMS builds the module with them. In a
+    name, `{release}` stands for the running kernel's release (`uname -r`)."""
     components: tuple[str, ...] = ()
     """Components of the distribution (`contrib`) that apt must know: dependencies live there."""
 

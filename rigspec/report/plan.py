@@ -81,6 +81,7 @@ def _packages(plan: Plan) -> Iterator[str]:
         *plan.driver.packages,
         *plan.containers.packages,
     )
+    yield from (name.replace("{release}", "$(uname -r)") for name in plan.driver.headers)
     for package in dict.fromkeys(packages):
         yield _package(package, package.name in held)
     for name in (*plan.driver.must_be_absent, *plan.containers.must_be_absent):
