@@ -20,7 +20,7 @@ from rigspec.lab.qemu import Release, has_native_kvm, qemu
 from rigspec.lab.qemu_args import config_edits, qemu_device_args
 from rigspec.lab.qmp import Qmp
 from rigspec.lab.rootfs import LAB_ADDRESS, Firmware
-from rigspec.lab.topology import MachineTree
+from rigspec.lab.topology import MAX_BARS_MIB, MachineTree
 
 BOOT_LIMIT_S = 240  # 17 s on a quiet machine, 54 s on a busy one
 STOP_LIMIT_S = 90
@@ -254,6 +254,8 @@ def _firmware_args(*, secure: bool) -> tuple[str, ...]:
     drives = (
         *("-drive", f"if=pflash,format=raw,readonly=on,file={code}"),
         *("-drive", "if=pflash,format=raw,file=vars.fd"),
+        # OVMF keeps 32 GiB for 64-bit BARs, and starts no boot loader when they do not fit
+        *("-fw_cfg", f"name=opt/ovmf/X-PciMmio64Mb,string={2 * MAX_BARS_MIB}"),
     )
     lock = ("-global", "driver=cfi.pflash01,property=secure,value=on") if secure else ()
     return (*drives, *lock)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rigspec.errors import LabError
 from rigspec.lab import repo
 from rigspec.lab.engine import EngineImages, engine_images
 from rigspec.lab.home import lab_home
@@ -26,7 +27,7 @@ from rigspec.lab.image import base_image
 from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rootfs import LAB_NAME, Installation
 from rigspec.lab.server import ServerConfig
-from rigspec.lab.topology import MachineTree
+from rigspec.lab.topology import MachineTree, fit_bars
 from rigspec.lab.weights import make_weights_disk
 
 HUB_URL = f"http://{LAB_NAME}/hub"
@@ -64,7 +65,7 @@ class VirtualRig:
     def __init__(
         self, tree: MachineTree, *, name: str = "rig", options: RigOptions | None = None
     ) -> None:
-        self.tree = tree
+        self.tree = fit_bars(tree)
         self.options = options or RigOptions()
         self.machine = Machine(name)
         self.all_cards = tree
@@ -168,5 +169,9 @@ class VirtualRig:
 
     def _remember_host_keys(self) -> None:
         port = str(self.machine.state["ssh"])
-        keys = run(("ssh-keyscan", "-p", port, "127.0.0.1"), doing="reading its host keys")
+        # all kinds at once may be cut short on a busy machine; ssh asks for this one first
+        argv = ("ssh-keyscan", "-T", "60", "-t", "ed25519", "-p", port, "127.0.0.1")
+        keys = run(argv, doing="reading its host key")
+        if "ssh-ed25519" not in keys:
+            raise LabError(f"`{self.machine.name}` gave no host key", hint="try again")
         self.known_hosts.write_text(keys)

@@ -15,6 +15,9 @@ Iommu = Literal["intel", "amd", "none"]
 Aspm = Literal["off", "l1"]
 
 MAX_GPUS = 16
+# an emulated processor has 40 address bits, and the firmware aligns the cards' whole window to its
+# own size: 4 x 64 GiB is placed, 4 x 128 GiB is not (tried with SeaBIOS and OVMF)
+MAX_BARS_MIB = 256 << 10
 MAX_SOCKETS = 3  # each socket gets 64 of the 256 bus numbers, the first 64 are the chipset's
 
 
@@ -151,6 +154,20 @@ def _at_slot(
     if slot not in {gpu.slot for gpu in tree.gpus}:
         raise ValueError(f"no GPU in slot {slot}")
     return replace(_change_ports(tree, visit), faults=(*tree.faults, fault))
+
+
+def fit_bars(tree: MachineTree) -> MachineTree:
+    """The same machine with BARs halved until the emulated processor has room for them all."""
+    largest = max((gpu.bar1_mib for gpu in tree.gpus), default=0)
+    while sum(1 << (min(g.bar1_mib, largest) - 1).bit_length() for g in tree.gpus) > MAX_BARS_MIB:
+        largest //= 2
+
+    def change(port: Port) -> Port:
+        if not isinstance(port.child, GpuEndpoint):
+            return port
+        return replace(port, child=replace(port.child, bar1_mib=min(port.child.bar1_mib, largest)))
+
+    return _change_ports(tree, change)
 
 
 def without_gpu(tree: MachineTree, slot: int) -> MachineTree:

@@ -52,7 +52,7 @@ class Client:
 def serve(config: ServerConfig) -> Iterator[Client]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(routes(config)))
     server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield Client(server.server_address[1])
     server.shutdown()

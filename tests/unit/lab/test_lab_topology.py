@@ -12,6 +12,7 @@ from rigspec.lab.topology import (
     Port,
     Socket,
     Switch,
+    fit_bars,
     with_other_card,
     with_trained_link,
     without_acs,
@@ -78,6 +79,14 @@ def test_a_bar_is_rounded_up_to_a_power_of_two(switch4: MachineTree) -> None:
     odd = replace(switch4.gpus[0], bar1_mib=49140)
     tree = MachineTree((Socket((Port(odd),)),))
     assert any("size=65536M" in word for word in qemu_device_args(tree))
+
+
+def test_bars_are_halved_until_they_fit_together(switch4: MachineTree) -> None:
+    assert {card.bar1_mib for card in fit_bars(switch4).gpus} == {32768}
+    large = tuple(Port(replace(card, bar1_mib=131072)) for card in switch4.gpus)
+    small = Port(replace(switch4.gpus[0], slot=9, bar1_mib=256))
+    fitted = fit_bars(MachineTree((Socket((Port(Switch(large)), small)),)))
+    assert [card.bar1_mib for card in fitted.gpus] == [32768] * 4 + [256]
 
 
 def test_more_than_sixteen_cards_are_refused(switch4: MachineTree) -> None:
