@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
+from rigspec.errors import RigspecError
 from rigspec.facts.managed import UnitState
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
@@ -14,10 +15,9 @@ from rigspec.operations.files import differing, write
 from rigspec.operations.pcie import scripts
 from rigspec.operations.shell import UNREADABLE, refuse, say
 from rigspec.operations.units import start, unit_changes
-from rigspec.plan.containers import merge_daemon_json
+from rigspec.plan.daemon_json import DAEMON_FILE, merge_daemon_json
 from rigspec.plan.sections import ContainersPlan, RenderedFile
 
-DAEMON_JSON = "/etc/docker/daemon.json"
 DOCKER = "docker.service"
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -33,12 +33,12 @@ def read_stage(plan: ContainersPlan, wanted: Wanted) -> StageState | None:
     files = (*wanted.all_files, *plan.files)
     return host.get_fact(
         Stage,
-        paths=(*(file.dest for file in files), DAEMON_JSON),
+        paths=(*(file.dest for file in files), DAEMON_FILE),
         units=tuple(dict.fromkeys((*_engine_units(plan), *plan.units))),
         packages=wanted.names,
         keyrings=wanted.keyrings,
         sources=wanted.sources,
-        texts=(DAEMON_JSON,) if plan.engine == "docker" else (),
+        texts=(DAEMON_FILE,) if plan.engine == "docker" else (),
     )
 
 
@@ -49,14 +49,15 @@ def _engine_units(plan: ContainersPlan) -> tuple[str, ...]:
 def daemon_file(plan: ContainersPlan, seen: StageState) -> RenderedFile | None:
     """daemon.json with our keys merged in, None when they hold already.
 
-    Raises ValueError when the owner's file is no JSON object.
+    Raises RigspecError when the owner's file is no JSON object.
     """
     if plan.engine != "docker" or not plan.daemon_settings:
         return None
-    text = merge_daemon_json(seen.texts.get(DAEMON_JSON, ""), plan.daemon_settings)
-    if text is None:
+    current = seen.texts.get(DAEMON_FILE, "")
+    text = merge_daemon_json(current, plan.daemon_settings)
+    if text == current:
         return None
-    return RenderedFile(DAEMON_JSON, text, "containers")
+    return RenderedFile(DAEMON_FILE, text, "containers")
 
 
 @operation()
@@ -69,8 +70,8 @@ def engine_and_toolkit(*, plan: ContainersPlan) -> Commands:
         return
     try:
         daemon = daemon_file(plan, seen)
-    except ValueError as problem:
-        yield refuse(f"{DAEMON_JSON} is not JSON: {problem}\nrepair it or move it away")
+    except RigspecError as problem:
+        yield refuse(f"{problem.message}\n{problem.hint}")
         return
     steps = [write([daemon])] if daemon else []
     steps += changes(wanted, seen.apt, dict(seen.files))
@@ -102,5 +103,5 @@ def _settings_unread(docker: UnitState, seen: StageState, daemon: RenderedFile |
     """Whether the running daemon was started before its settings were written."""
     if not docker.is_active:
         return False
-    file = seen.files.get(DAEMON_JSON)
+    file = seen.files.get(DAEMON_FILE)
     return daemon is not None or (file is not None and file.modified > docker.since > 0)

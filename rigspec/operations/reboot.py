@@ -57,6 +57,8 @@ def _module_reasons(plan: KernelPlan, seen: BootState) -> list[str]:
     if seen.driver_installed and seen.driver_loaded != seen.driver_installed:
         running = f"driver {seen.driver_loaded} runs" if seen.driver_loaded else "no driver runs"
         found.append(f"{running}, {seen.driver_installed} is installed")
+    elif seen.smi:
+        found.append(f"the driver does not answer: {seen.smi}")
     for module, option, wanted in plan.module_options:
         value = seen.parameters.get(f"{module}.{option}")
         if value is not None and _same(value) != _same(wanted):

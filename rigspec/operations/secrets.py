@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import SecretStr
 from pyinfra.api import FunctionCommand, StringCommand
@@ -14,25 +15,25 @@ from rigspec.facts.managed import FileState
 from rigspec.operations.files import digest
 from rigspec.operations.shell import refuse, shell_with_input
 from rigspec.plan.sections import ModelPlan, ServicePlan
+from rigspec.plan.service import secret_text
 
 FOLDER = "/etc/rigspec/secrets"
 
 
 @dataclass(frozen=True)
 class Secret:
-    """One secret file: where it lands, which variable holds the value, the line around it."""
+    """One secret file: where it lands, which variable holds the value, its text for a value."""
 
     path: str
     env: str
-    line: str
-    """`{}` stands for the value."""
     why: str
+    text: Callable[[str], str]
 
 
 def service_secrets(services: Iterable[ServicePlan]) -> tuple[Secret, ...]:
     """API keys, in the form each engine reads."""
     return tuple(
-        Secret(s.secret_path, s.api_key_env, s.secret_line, f"services.{s.name}")
+        Secret(s.secret_path, s.api_key_env, f"services.{s.name}", partial(secret_text, s))
         for s in services
         if s.secret_path and s.api_key_env
     )
@@ -41,7 +42,7 @@ def service_secrets(services: Iterable[ServicePlan]) -> tuple[Secret, ...]:
 def model_secrets(models: Iterable[ModelPlan]) -> tuple[Secret, ...]:
     """Hub tokens, as the header file curl reads."""
     return tuple(
-        Secret(m.secret_path, m.token_env, "Authorization: Bearer {}", f"models.{m.name}")
+        Secret(m.secret_path, m.token_env, f"models.{m.name}", "Authorization: Bearer {}\n".format)
         for m in models
         if m.secret_path and m.token_env
     )
@@ -69,7 +70,7 @@ def secret_changes(
         if "\n" in value or not value.isprintable():
             yield refuse(f"`{secret.env}` must be one line of printable characters")
             return
-        text = SecretStr(secret.line.replace("{}", value) + "\n")
+        text = SecretStr(secret.text(value))
         if not _is_there(text, state):
             yield _write(secret.path, text)
 

@@ -23,6 +23,7 @@ from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.secrets import secret_changes, service_secrets
 from rigspec.operations.shell import UNREADABLE, refuse, say, shell
 from rigspec.operations.units import daemon_reload, needs_reload, start, stop_and_disable
+from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -39,23 +40,8 @@ def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
 def planned_paths(plan: Plan) -> frozenset[str]:
     """Every file the plan puts on the host, secrets among them."""
     secrets = [*(m.secret_path for m in plan.models), *(s.secret_path for s in plan.services)]
-    files = (file.dest for file in planned_files(plan))
+    files = (file.dest for file in all_files(plan))
     return frozenset([*files, *(path for path in secrets if path)])
-
-
-def planned_files(plan: Plan) -> tuple[RenderedFile, ...]:
-    """Every rendered file of the plan, in the order of the stages."""
-    sections = (plan.kernel, plan.driver, plan.pcie, plan.power, plan.containers)
-    repositories = [plan.driver.repository, *plan.containers.repositories]
-    files = [file for section in sections for file in section.files]
-    files += [repository.sources for repository in repositories if repository]
-    files += [
-        file
-        for many in (plan.storage, plan.models, plan.services)
-        for s in many
-        for file in s.files
-    ]
-    return tuple({file.dest: file for file in files}.values())
 
 
 def stale_files(plan: Plan, seen: ServiceState) -> tuple[str, ...]:
@@ -116,7 +102,9 @@ def _read(plan: Plan) -> ServiceState | None:
     secrets = (secret.path for secret in service_secrets(plan.services))
     return host.get_fact(
         ServiceStage,
-        paths=tuple(dict.fromkeys([*(file.dest for file in files), *inputs, *secrets])),
+        paths=tuple(
+            dict.fromkeys([*(file.dest for file in files), *inputs, *secrets, PLAN_FILE])
+        ),
         units=tuple(service.unit for service in plan.services),
         questions=_questions(plan),
         engine=plan.containers.engine,
@@ -139,6 +127,10 @@ def served(*, plan: Plan) -> Commands:
     for step in _run(plan, seen, fresh):
         steps += 1
         yield step
+    record = differing((RenderedFile(PLAN_FILE, to_json(plan), "the whole spec"),), seen.files)
+    if record:
+        steps += 1
+        yield write(record)
     if not steps:
         host.noop(f"{len(plan.services)} services are as planned and answer")
 

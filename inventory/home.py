@@ -1,0 +1,7 @@
+"""Every rig in rigs/ with an address, as a pyinfra host: pyinfra inventory/home.py deploys/rig.py"""
+
+from pathlib import Path
+
+from rigspec.inventory import hosts
+
+rigs = hosts(Path(__file__).resolve().parent.parent / "rigs")

@@ -1,0 +1,38 @@
+"""The plan of the host pyinfra is working on: made once, in the inventory, before any connection."""
+
+from __future__ import annotations
+
+from pyinfra import host
+
+from rigspec.plan.rig import plan_rig
+from rigspec.plan.sections import Plan
+from rigspec.rules.run import check_file
+
+_PLANS: dict[str, Plan] = {}
+
+
+def remember(key: str, plan: Plan) -> None:
+    """Keep a plan; `key` is what the host's data says as `plan_key`."""
+    _PLANS[key] = plan
+
+
+def current_plan() -> Plan:
+    """The frozen plan of the current host.
+
+    A host that did not come from our inventories is planned from `host.data.spec`.
+    """
+    spec = str(host.data.get("spec", ""))
+    key = str(host.data.get("plan_key", spec))
+    if key not in _PLANS:
+        _PLANS[key] = _plan_file(spec)
+    return _PLANS[key]
+
+
+def _plan_file(spec: str) -> Plan:
+    rig = check_file(spec).rig if spec else None
+    if rig is None:
+        raise SystemExit(
+            f"{host.name}: no rig spec to plan from (host data `spec` is {spec!r}); use "
+            "inventory/home.py"
+        )
+    return plan_rig(rig)

@@ -1,0 +1,154 @@
+"""Specs become hosts: every spec is checked and every plan rendered before a connection is made.
+
+Used by `inventory/*.py`. Whatever is wrong is printed to stderr and ends the run with status 2.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rigspec.current import remember
+from rigspec.errors import RigspecError
+from rigspec.finding import has_errors
+from rigspec.plan.rig import plan_rig
+from rigspec.report.findings import as_text
+from rigspec.rules.run import check_file
+from rigspec.spec.rig import Rig
+
+Host = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A rig and where it is; `lab` names the virtual rig that stands for it."""
+
+    spec: str
+    rig: Rig
+    lab: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Further connection data, for example of a virtual rig."""
+
+
+def hosts(rigs_dir: str | os.PathLike[str]) -> list[Host]:
+    """Every rig below `rigs_dir` that has an address, as a pyinfra host; exits on any error."""
+    end_with_130_on_interrupt()
+    files = sorted(Path(rigs_dir).glob("*.yaml"))
+    if not files:
+        stop(f"there is no spec in {rigs_dir}", "copy rigs/starter.yaml and change it")
+    targets = [Target(str(file), rig) for file, rig in _checked(files)]
+    with_address = [target for target in targets if target.rig.host.address]
+    if not with_address:
+        names = ", ".join(str(file) for file in files)
+        stop(f"no spec has an address ({names})", "set `host.address` in the one to deploy")
+    return planned(with_address)
+
+
+def planned(targets: Iterable[Target]) -> list[Host]:
+    """Plan every target, keep the plans, and give pyinfra names and plain data."""
+    found: list[Host] = []
+    for target in targets:
+        try:
+            plan = plan_rig(target.rig)
+        except RigspecError as error:
+            stop(f"{target.spec}: {error.message}", error.hint)
+        data = host_data(target)
+        if data["plan_key"] in {other["plan_key"] for _, other in found}:
+            stop(f"{target.spec}: planned twice", "give each rig its own spec and name")
+        if f"@rig/{target.rig.name}" in {name for name, _ in found}:
+            stop(f"two specs are named `{target.rig.name}`", "change `name` in one of them")
+        remember(data["plan_key"], plan)
+        found.append((f"@rig/{target.rig.name}", data))
+    _refuse_empty_limit([name.removeprefix("@rig/") for name, _ in found])
+    return found
+
+
+def host_data(target: Target) -> dict[str, Any]:
+    """Plain JSON data: how to connect, and where the spec is. Never a plan, never a secret."""
+    host = target.rig.host
+    data: dict[str, Any] = {
+        "spec": target.spec,
+        "plan_key": f"{target.spec}#{target.lab}" if target.lab else target.spec,
+        "ssh_hostname": host.address,
+        "ssh_port": host.port,
+        "ssh_user": host.user,
+        # the default, `accept-new`, would trust whatever key it meets after a reboot
+        "ssh_strict_host_key_checking": "yes",
+        "_sudo": host.sudo,
+    }
+    if host.ssh_key:
+        data["ssh_key"] = str(Path(host.ssh_key).expanduser())
+    if host.known_hosts:
+        data["ssh_known_hosts_file"] = str(Path(host.known_hosts).expanduser())
+    if target.lab:
+        data["lab"] = target.lab
+    return {**data, **target.data}
+
+
+def _checked(files: Iterable[Path]) -> list[tuple[Path, Rig]]:
+    """All rigs; prints every finding of every spec and exits if any is an error."""
+    rigs: list[tuple[Path, Rig]] = []
+    failed = False
+    for file in files:
+        loaded = check_file(str(file))
+        if loaded.findings:
+            print(  # noqa: T201 - the findings are for the owner, on stderr
+                as_text(loaded.findings, loaded.source, colour=sys.stderr.isatty()),
+                file=sys.stderr,
+            )
+        if loaded.rig is None or has_errors(loaded.findings):
+            failed = True
+        else:
+            rigs.append((file, loaded.rig))
+    if failed:
+        raise SystemExit(2)
+    return rigs
+
+
+def _refuse_empty_limit(names: list[str]) -> None:
+    """pyinfra ends with status 0 when --limit matches nothing: say so instead."""
+    for limit in _limits(sys.argv):
+        if limit and not any(fnmatch.fnmatchcase(name, limit) for name in (*names, *_groups())):
+            stop(f"--limit {limit} matches no rig", f"the rigs are: {', '.join(names)}")
+
+
+def _groups() -> tuple[str, ...]:
+    """Group names pyinfra makes of the inventory file and its lists."""
+    stems = {Path(word).stem for word in sys.argv if word.endswith(".py")}
+    return (*stems, "rigs", "all")
+
+
+def _limits(argv: list[str]) -> list[str]:
+    found = [word.partition("=")[2] for word in argv if word.startswith("--limit=")]
+    places = [n for n, word in enumerate(argv[:-1]) if word == "--limit"]
+    return [*found, *(argv[n + 1] for n in places)]
+
+
+def end_with_130_on_interrupt() -> None:
+    """pyinfra's own Ctrl-C handler ends with 0, which reads as success."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        print(  # noqa: T201
+            "\ninterrupted: what was running on the rig may go on; run the same command again",
+            file=sys.stderr,
+        )
+        os._exit(130)
+
+    try:
+        signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread: whoever runs us there handles interrupts
+        return
+
+
+def stop(message: str, hint: str) -> NoReturn:
+    """One sentence and what to do, on stderr, status 2."""
+    lines = [f"error: {message}", *([f"hint: {hint}"] if hint else [])]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    raise SystemExit(2)

@@ -1,0 +1,67 @@
+"""Engine, toolkit, CDI: containers can be given every card."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+
+from rigspec.observed.record import Unknown
+from rigspec.plan.sections import Plan
+from rigspec.verify.observation import Observation
+from rigspec.verify.verdict import Check, Verdict, listed
+
+
+def verify_containers(plan: Plan, seen: Observation) -> Iterator[Verdict]:
+    """All rows about containers as such."""
+    yield packages(plan, seen)
+    yield cdi(plan, seen)
+    yield stale_cdi(seen)
+
+
+def packages(plan: Plan, seen: Observation) -> Verdict:
+    """Engine and toolkit are installed, in their versions."""
+    wanted = plan.containers.packages
+    check = Check(
+        "containers.packages", "engine and toolkit", "dpkg-query", listed(p.name for p in wanted)
+    )
+    if isinstance(seen.packages, Unknown):
+        return check.unknown(seen.packages)
+    wrong = []
+    for package in wanted:
+        found = seen.packages.version(package.name)
+        if found is None or (package.version and not fnmatch.fnmatchcase(found, package.version)):
+            wrong.append(f"{package.name} {found or 'is not installed'}")
+    if not wrong:
+        return check.passed(f"{len(wanted)} installed")
+    return check.failed(listed(wrong), "changed by hand", "run the containers stage")
+
+
+def cdi(plan: Plan, seen: Observation) -> Verdict:
+    """CDI offers every bound card by its UUID."""
+    check = Check("containers.cdi", "CDI offers every card", "nvidia-ctk cdi list", "every UUID")
+    if isinstance(seen.cdi.devices, Unknown):
+        return check.unknown(seen.cdi.devices)
+    if not seen.binding:
+        return check.unknown("no card is bound in /etc/rigspec/gpus.tsv")
+    names = set(seen.cdi.devices)
+    missing = [c.uuid for c in seen.binding if f"nvidia.com/gpu={c.uuid}" not in names]
+    if not missing:
+        return check.passed(f"{len(seen.binding)} cards")
+    return check.failed(
+        f"missing: {listed(missing)}",
+        "the description is older than the cards",
+        "look at: systemctl status rigspec-ready nvidia-cdi-refresh",
+    )
+
+
+def stale_cdi(seen: Observation) -> Verdict:
+    """A hand-made file in /etc/cdi would shadow or contradict the one kept up to date."""
+    check = Check("containers.cdi-files", "one CDI description", "/etc/cdi, /var/run/cdi")
+    if isinstance(seen.cdi.devices, Unknown):
+        return check.unknown(seen.cdi.devices)
+    ours = [f for f in seen.cdi.spec_files if f.startswith("/etc/cdi/nvidia")]
+    if not ours:
+        return check.passed("nothing in /etc/cdi")
+    return check.warned(
+        listed(ours), "it describes the cards of the day it was made", f"rm {' '.join(ours)}"
+    )

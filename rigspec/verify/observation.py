@@ -1,0 +1,84 @@
+"""Everything verify looks at, read off a host in one go; what was not asked is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rigspec.observed.containers import Cdi
+from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
+from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
+from rigspec.observed.nvidia_smi import GpuReading
+from rigspec.observed.packages import Packages
+from rigspec.observed.pci import PciFunction, PciTree
+from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
+from rigspec.observed.storage import Storage
+from rigspec.observed.units import Unit
+from rigspec.plan.binding import BoundCard
+
+
+@dataclass(frozen=True)
+class Answers(Record):
+    """What one service said to the smoke test."""
+
+    models: Reading[tuple[ServedModel, ...]] = NOT_ASKED
+    without_key: HttpAnswer | None = None
+    """A request without the key, where one is required."""
+    completion: Reading[Completion] = NOT_ASKED
+    stream: Reading[Completion] = NOT_ASKED
+    seconds: Reading[float] = NOT_ASKED
+    cards: Reading[tuple[str, ...]] = NOT_ASKED
+    """UUIDs the container sees."""
+
+
+@dataclass(frozen=True)
+class Observation(Record):
+    """One look at a host."""
+
+    host: Reading[Host] = NOT_ASKED
+    cpu_vendor: Reading[str] = NOT_ASKED
+    iommu: Reading[Iommu] = NOT_ASKED
+    modules: Reading[Modules] = NOT_ASKED
+    secure_boot: Reading[SecureBoot] = NOT_ASKED
+    refused: Reading[tuple[RefusedOption, ...]] = NOT_ASKED
+    tree: Reading[PciTree] = NOT_ASKED
+    cards: Reading[tuple[GpuReading, ...]] = NOT_ASKED
+    binding: tuple[BoundCard, ...] = ()
+    packages: Reading[Packages] = NOT_ASKED
+    units: Reading[Mapping[str, Unit]] = NOT_ASKED
+    cdi: Cdi = field(default_factory=lambda: Cdi(NOT_ASKED, ()))
+    storage: Storage = field(default_factory=lambda: Storage(NOT_ASKED, NOT_ASKED, NOT_ASKED))
+    models: Mapping[str, bool] | Unknown = NOT_ASKED
+    """By model: whether its weights are there and complete."""
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    simulated: bool = False
+    """The lab's marker was found: GPUs, driver and engine are stand-ins."""
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether PCI readings come out of a hypervisor and prove nothing (the lab's do)."""
+        host = known(self.host)
+        virt = known(host.virtualization) if host else None
+        return not self.simulated and virt not in {None, "none"}
+
+    @cached_property
+    def bound(self) -> dict[str, BoundCard]:
+        """Bound cards by member."""
+        return {card.member: card for card in self.binding}
+
+    def card(self, member: str) -> Reading[GpuReading]:
+        """What nvidia-smi says about a member's card."""
+        if member not in self.bound:
+            return Unknown(f"no card is bound to {member} in /etc/rigspec/gpus.tsv")
+        if isinstance(self.cards, Unknown):
+            return self.cards
+        uuid = self.bound[member].uuid
+        found = next((card for card in self.cards if card.uuid == uuid), None)
+        return found or Unknown(f"{uuid} does not answer")
+
+    def function(self, address: str) -> Reading[PciFunction]:
+        """A PCI function by address."""
+        if isinstance(self.tree, Unknown):
+            return self.tree
+        return self.tree.by_address.get(address) or Unknown(f"{address} is not on the PCI bus")

@@ -1,0 +1,79 @@
+"""Caps and ceilings, as the cards enforce them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.observed.record import Unknown, known
+from rigspec.plan.sections import GpuMember, Plan
+from rigspec.verify.observation import Observation
+from rigspec.verify.verdict import Check, Verdict
+
+
+def verify_power(plan: Plan, seen: Observation) -> Iterator[Verdict]:
+    """All rows about power."""
+    ceilings = dict(plan.power.ceilings_mhz)
+    limits = dict(plan.power.limits_w)
+    for member in plan.preflight.gpus:
+        yield limit(member, limits.get(member.member), seen)
+        if member.member in ceilings:
+            yield ceiling(member, ceilings[member.member], seen)
+
+
+def limit(member: GpuMember, planned_w: int | None, seen: Observation) -> Verdict:
+    """The *enforced* limit: the smallest of all limiters, not what was asked for."""
+    wanted = member.power_default_w if planned_w is None else planned_w
+    check = Check(
+        f"power.limit.{member.member}",
+        f"{member.member}: power limit",
+        "nvidia-smi enforced.power.limit",
+        f"{wanted} W",
+    )
+    card = seen.card(member.member)
+    if isinstance(card, Unknown):
+        return check.unknown(card)
+    enforced = card.power_enforced_w
+    if isinstance(enforced, Unknown):
+        if planned_w is None:
+            return check.not_applicable("no cap is planned, and the card tells none")
+        return check.unknown(enforced)
+    if planned_w is None:
+        wanted = round(known(card.power_default_w) or wanted)
+    found = f"{enforced:.0f} W"
+    if round(enforced) == wanted:
+        return check.passed(found)
+    asked = known(card.power_limit_w)
+    if asked is not None and round(asked) == wanted:
+        return check.failed(
+            found,
+            f"{wanted} W were set, but another limiter acts (board, BMC, power brake)",
+            "look at: nvidia-smi -q -d POWER,PERFORMANCE",
+        )
+    return check.failed(
+        found,
+        "the cap is not in effect: something else set it, or the unit did not run",
+        "look at: systemctl status rigspec-power; systemctl reload rigspec-power sets it again",
+    )
+
+
+def ceiling(member: GpuMember, mhz: int, seen: Observation) -> Verdict:
+    """No card may clock above its ceiling; drivers do not show the lock itself."""
+    check = Check(
+        f"power.ceiling.{member.member}",
+        f"{member.member}: clock ceiling",
+        "nvidia-smi clocks.current.sm; rigspec-power",
+        f"at most {mhz} MHz",
+    )
+    card = seen.card(member.member)
+    if isinstance(card, Unknown):
+        return check.unknown(card)
+    clock = known(card.clock_sm_mhz)
+    if clock is not None and clock > mhz:
+        return check.failed(
+            f"{clock} MHz", "the ceiling is not in effect", "systemctl reload rigspec-power"
+        )
+    unit = None if isinstance(seen.units, Unknown) else seen.units.get("rigspec-power.service")
+    if unit is not None and unit.active:
+        # nvidia-smi has no query for the lock; the unit fails when a card refuses it
+        return check.passed(f"set by rigspec-power, now {clock or '?'} MHz")
+    return check.unknown("nvidia-smi cannot show the lock, and rigspec-power is not active")

@@ -1,0 +1,46 @@
+"""All checks of a rig, in the order of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from rigspec.plan.sections import Plan
+from rigspec.verify import containers, driver, gpus, host, kernel, pcie, power, service, storage
+from rigspec.verify import units as units_of
+from rigspec.verify.observation import Observation
+from rigspec.verify.verdict import Verdict
+
+
+def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
+    """Every row; on the lab's stand-ins each row says that it is simulated."""
+    rows = (
+        *host.verify_host(plan, seen),
+        *gpus.verify_gpus(plan, seen),
+        *kernel.verify_kernel(plan, seen),
+        *driver.verify_driver(plan, seen),
+        *pcie.verify_pcie(plan, seen),
+        *power.verify_power(plan, seen),
+        *containers.verify_containers(plan, seen),
+        *storage.verify_storage(plan, seen),
+        *units_of.verify_units(plan, seen),
+        *service.verify_services(plan, seen),
+    )
+    return marked(rows, seen)
+
+
+def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
+    """The rows that must hold before anything is touched."""
+
+    def rows() -> Iterator[Verdict]:
+        yield from host.verify_host(plan, seen)
+        yield from gpus.on_the_bus(plan.preflight.gpus, seen)
+        yield from pcie.links(plan.preflight.gpus, seen)
+        yield from pcie.bars(plan.preflight.gpus, seen)
+
+    return marked(rows(), seen)
+
+
+def marked(rows: Iterable[Verdict], seen: Observation) -> tuple[Verdict, ...]:
+    """Rows with the simulated mark where the host is a virtual rig."""
+    return tuple(replace(row, simulated=True) if seen.simulated else row for row in rows)

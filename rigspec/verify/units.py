@@ -1,0 +1,78 @@
+"""Our units: enabled for the next boot, and up now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.observed.record import Unknown, known
+from rigspec.plan.sections import Plan
+from rigspec.verify.observation import Observation
+from rigspec.verify.verdict import Check, Verdict
+
+
+def planned_units(plan: Plan) -> tuple[str, ...]:
+    """Units that must be enabled and active, whatever services run."""
+    mounts = tuple(mount.unit for mount in plan.storage if mount.unit)
+    units = (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts)
+    return tuple(dict.fromkeys(units))
+
+
+def displaced(plan: Plan, seen: Observation) -> dict[str, str]:
+    """Units that stand back for one the owner has started in their place: unit → rival."""
+    found: dict[str, str] = {}
+    if isinstance(seen.units, Unknown):
+        return found
+    for service in plan.services:
+        unit = seen.units.get(service.unit)
+        if service.instead_of and unit is not None and unit.active:
+            found |= dict.fromkeys(service.instead_of, service.unit)
+    return found
+
+
+def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
+    """All rows about units; services that do not run by plan are not applicable."""
+    for unit in planned_units(plan):
+        yield up(unit, seen)
+    away = displaced(plan, seen)
+    for service in plan.services:
+        check = Check(f"units.{service.unit}", service.unit, "systemctl show", "enabled, active")
+        if service.unit in away:
+            yield check.not_applicable(f"{away[service.unit]} runs in its place")
+        elif not service.at_boot and not _is_active(service.unit, seen):
+            yield check.not_applicable("started by hand: `systemctl start` swaps it in")
+        elif service.at_boot:
+            yield up(service.unit, seen)
+
+
+def _is_active(unit: str, seen: Observation) -> bool:
+    found = None if isinstance(seen.units, Unknown) else seen.units.get(unit)
+    return found is not None and found.active
+
+
+def up(name: str, seen: Observation) -> Verdict:
+    """One unit: enabled, active, and systemd has read its current file."""
+    check = Check(f"units.{name}", name, "systemctl show", "enabled, active")
+    if isinstance(seen.units, Unknown):
+        return check.unknown(seen.units)
+    unit = seen.units.get(name)
+    if unit is None:
+        return check.unknown("systemd does not show it")
+    if not unit.exists:
+        return check.failed("no such unit", "its file is missing", "run the stage that owns it")
+    states = [known(unit.unit_file_state) or "?", known(unit.active_state) or "?"]
+    found = ", ".join(states)
+    look = f"look at: systemctl status {name}; journalctl -b -u {name}"
+    if not unit.active:
+        result = known(unit.result)
+        reason = f"it ended with `{result}`" if result not in {None, "", "success"} else "stopped"
+        return check.failed(found, reason, look)
+    if not unit.enabled:
+        return check.failed(
+            found, "it would not come back after a boot", f"systemctl enable {name}"
+        )
+    if unit.need_daemon_reload is True:
+        return check.warned(found, "its file has changed since systemd read it", "run the deploy")
+    restarts = known(unit.n_restarts) or 0
+    if restarts:
+        return check.warned(f"{found}, {restarts} restarts", "it has ended before", look)
+    return check.passed(found)
