@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.containers import engine_packages
 from rigspec.finding import Finding, error, note
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
@@ -11,23 +12,16 @@ from rigspec.spec.rig import Rig
 CDI_REFRESH = (1, 18)
 """Toolkit that first brings `nvidia-cdi-refresh.service` (CTK release notes)."""
 
-_PODMAN = {"debian-12": "4.3", "debian-13": "5.4", "ubuntu-22.04": "3.4", "ubuntu-24.04": "4.9"}
-"""Podman of each distribution (packages.debian.org, packages.ubuntu.com)."""
-
-CDI_PODMAN = (4, 1)
-"""Podman that first hands over devices by CDI name (its release notes)."""
-
 
 def podman_too_old(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """The distribution's podman knows CDI."""
-    version = _PODMAN[rig.host.os]
-    major, minor = (int(n) for n in version.split("."))
-    if rig.containers.engine == "podman" and (major, minor) < CDI_PODMAN:
+    """The distribution's engine can be given cards by CDI name."""
+    packages = engine_packages(rig.host.os, rig.containers.engine)
+    if packages.cdi == "none":
         yield error(
             "containers.podman-too-old",
             ("containers", "engine"),
-            f"{rig.host.os} has podman {version}; cards reach containers by CDI from "
-            f"{CDI_PODMAN[0]}.{CDI_PODMAN[1]} on",
+            f"{rig.host.os} has {packages.engine} {packages.distribution_version}, which knows no "
+            "CDI; cards reach containers by CDI only",
             hint="set `engine: docker`, or use a newer release of the system",
         )
 

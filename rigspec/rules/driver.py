@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from rigspec.catalog.drivers import card_driver, cuda_driver, driver_covers
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.places import a_card
 from rigspec.spec.rig import Rig
 
 
@@ -21,6 +24,80 @@ def version_in_branch(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         )
 
 
+def too_old_for_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The branch knows every card."""
+    for name in rig.gpus:
+        card = facts.gpu(rig, name)
+        needs = card_driver(card) if card else None
+        if card is None or needs is None:
+            continue
+        if driver_covers(rig.driver.branch, rig.driver.version, needs.minimum):
+            continue
+        say = warning if needs.source.startswith("derived") else error
+        yield say(
+            "driver.too-old-for-card",
+            _version_path(rig),
+            f"driver {_version(rig)} does not know {a_card(card)}; {needs.minimum} and newer do",
+            why="the driver loads and finds no device",
+            hint="580 is the long-lived branch, 595 the production branch",
+        )
+
+
+def too_new_for_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The branch still knows every card."""
+    for name in rig.gpus:
+        card = facts.gpu(rig, name)
+        needs = card_driver(card) if card else None
+        if card and needs and needs.last_branch and rig.driver.branch > needs.last_branch:
+            yield error(
+                "driver.too-new-for-card",
+                ("driver", "branch"),
+                f"branch {rig.driver.branch} does not drive {a_card(card)} any more; "
+                f"{needs.last_branch} is the last that does",
+                why="Maxwell, Pascal and Volta cards were dropped after it",
+                hint=f"set `branch: {needs.last_branch}`",
+            )
+
+
+def too_old_for_image(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The driver runs the CUDA version of every image."""
+    for name, service in rig.services.items():
+        needs = cuda_driver(service.cuda) if service.cuda else None
+        if needs is None or driver_covers(rig.driver.branch, rig.driver.version, needs.minimum):
+            continue
+        found = error(
+            "driver.too-old-for-image",
+            ("services", name, "cuda"),
+            f"an image built with CUDA {needs.cuda} needs driver {needs.minimum} or newer, the "
+            f"spec installs {_version(rig)}",
+            why="the engine ends with error 804 or runs on the CPU",
+            hint=f"set `driver.branch: {needs.minimum.partition('.')[0]}` or newer, or take an "
+            "image built with an older CUDA",
+        )
+        yield replace(found, also=(_version_path(rig),))
+
+
+def cuda_in_catalog(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The CUDA version is one whose driver floor is known."""
+    for name, service in rig.services.items():
+        if service.cuda is not None and cuda_driver(service.cuda) is None:
+            yield warning(
+                "driver.cuda-in-catalog",
+                ("services", name, "cuda"),
+                f"the driver floor of CUDA {service.cuda} is not in the catalog",
+                why="whether the driver is new enough is not checked",
+                hint="look for it in NVIDIA's CUDA release notes",
+            )
+
+
+def _version(rig: Rig) -> str:
+    return rig.driver.version or f"branch {rig.driver.branch}"
+
+
+def _version_path(rig: Rig) -> tuple[str, str]:
+    return ("driver", "version" if rig.driver.version else "branch")
+
+
 def open_needed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Blackwell cards work with the open kernel modules only."""
     for name in rig.gpus:
@@ -29,7 +106,7 @@ def open_needed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "driver.open-needed",
                 ("driver", "flavour"),
-                f"a {card.name} works with the open kernel modules only",
+                f"{a_card(card)} works with the open kernel modules only",
                 why="the proprietary modules do not know Blackwell and newer cards: "
                 "`No devices were found`",
                 hint="set `flavour: auto` or `open`",
@@ -44,7 +121,7 @@ def open_too_new(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "driver.open-too-new",
                 ("driver", "flavour"),
-                f"a {card.name} does not work with the open kernel modules",
+                f"{a_card(card)} does not work with the open kernel modules",
                 why="they need the GSP processor of Turing and newer cards",
                 hint="set `flavour: auto` or `proprietary`",
             )
@@ -59,7 +136,7 @@ def no_common_driver(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield error(
             "driver.no-common-driver",
             ("gpus", old[0], "sku"),
-            f"no driver drives both a {cards[old[0]].name} and a {cards[new[0]].name}",
+            f"no driver drives both {a_card(cards[old[0]])} and {a_card(cards[new[0]])}",
             why="the one needs the proprietary modules, the other the open ones; a host loads one "
             "set",
             hint="put them into two machines",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.places import a_card
 from rigspec.spec.rig import Rig, all_members
 
 
@@ -132,7 +133,7 @@ def bar_too_small(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield warning(
                 "fabric.bar-too-small",
                 ("pcie", "resizable_bar"),
-                f"the BAR1 of a {card.name} is {card.bar1_mib} MiB and does not grow to its "
+                f"the BAR1 of {a_card(card)} is {card.bar1_mib} MiB and does not grow to its "
                 f"{card.memory_mib} MiB",
                 why="verify would ask for a BIOS setting that cannot help",
                 hint="set `resizable_bar: false`",

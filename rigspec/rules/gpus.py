@@ -47,7 +47,9 @@ def identity_count(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 yield error(
                     "gpus.identity-count",
                     ("gpus", name, key),
-                    f"`{key}` names {len(listed)} cards, `count` is {group.count}",
+                    f"`{key}` names {len(listed)} of {group.count} cards"
+                    if len(listed) < group.count
+                    else f"`{key}` names {len(listed)} cards, `count` is {group.count}",
                     why="members are numbered in this order; a missing one has no number",
                     hint=f"give one entry per card, or delete `{key}`",
                 )

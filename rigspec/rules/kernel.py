@@ -52,8 +52,8 @@ def iommu_off_many_cpus(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "kernel.iommu-off-many-cpus",
             ("kernel", "iommu"),
             f"`iommu: off` on {cpus} logical CPUs loses some of them",
-            why=f"x2APIC needs the IOMMU's interrupt remapping; without it CPUs from number "
-            f"{X2APIC_FROM} on are refused at boot (seen on 2 × EPYC 9575F: CPU 239 was missing)",
+            why=f"x2APIC needs the IOMMU's interrupt remapping; without it CPUs with an APIC id of "
+            f"{X2APIC_FROM} or more are refused at boot (2 × EPYC 9575F came up with 255 of 256)",
             hint="set `iommu: pt`; peer copies work with it",
         )
 

@@ -78,7 +78,7 @@ def storage_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 yield error(
                     "models.storage-known",
                     ("models", name, "hub"),
-                    f"model `{name}` says not where its weights go",
+                    f"no `storage` says where the weights of `{name}` go",
                     hint=f"add `storage:` with one of `storage`: {known}",
                 )
         elif model.storage not in rig.storage:
@@ -139,11 +139,13 @@ def unused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every model is served, or drafts for one that is."""
     used = {s.model for s in rig.services.values()}
     used |= {s.speculative.model or "" for s in rig.services.values() if s.speculative}
-    for name in rig.models:
+    for name, model in rig.models.items():
         if name not in used:
             yield note(
                 "models.unused",
                 ("models", name),
                 f"no service uses model `{name}`",
-                hint="it is fetched all the same; delete it if that is not meant",
+                hint="it is fetched all the same; delete it if that is not meant"
+                if model.hub
+                else "name it in a service, or delete it",
             )

@@ -42,7 +42,9 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "parallel.world-size",
             ("services", name, key or "gpus"),
             f"{sizes}, but `{name}` has {cards} GPU{'s' if cards > 1 else ''}",
-            why="too many ranks find no card; cards without a rank stay idle",
+            why="a rank without a card cannot start"
+            if tp * pp * dp > cards
+            else "cards without a rank stay idle",
             hint=f"`tensor_parallel_size: {cards // (pp * dp)}` uses all of them"
             if fits
             else "choose sizes whose product is the number of cards",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
-from rigspec.rules.places import named, placements, span, switches
+from rigspec.rules.places import a_card, named, placements, span, switches
 from rigspec.spec.pcie import DirectSlots, Switch
 from rigspec.spec.rig import Rig, all_members, members
 
@@ -23,7 +23,7 @@ def gpu_not_placed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield error(
             "pcie.gpu-not-placed",
             ("pcie",),
-            f"{span(missing)} has no place in the PCIe tree",
+            f"{span(missing)} {'have' if len(missing) > 1 else 'has'} no place in the PCIe tree",
             why="links, ACS and the fabric check need to know what lies between the cards",
             hint="name it below `pcie.direct` (CPU slots) or on one of `pcie.switches`",
         )
@@ -76,7 +76,7 @@ def generation_above_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "pcie.generation-above-card",
                 path,
-                f"Gen{generation} is expected of `{member}`, but a {card.name} is a "
+                f"Gen{generation} is expected of `{member}`, but {a_card(card)} is a "
                 f"Gen{card.pcie_gen} card",
                 why="verify would call a healthy link slow",
                 hint=f"expect Gen{card.pcie_gen} there",
@@ -91,7 +91,7 @@ def width_above_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "pcie.width-above-card",
                 (*path[:-1], "width"),
-                f"x{width} is expected of `{member}`, but a {card.name} has "
+                f"x{width} is expected of `{member}`, but {a_card(card)} has "
                 f"{card.pcie_width} lanes",
                 why="verify would call a healthy link narrow",
                 hint=f"expect x{card.pcie_width} there",

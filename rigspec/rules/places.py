@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Path
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, members
@@ -81,3 +82,8 @@ def span(found: list[str] | tuple[str, ...]) -> str:
     if len(found) <= 4:
         return ticked(tuple(found))
     return f"{ticked(tuple(found[:3]))} and {len(found) - 3} more"
+
+
+def a_card(card: Gpu) -> str:
+    """A card's name with its article: `an NVIDIA L20`, `a Tesla P40`."""
+    return f"{'an' if card.name[:1] in 'AEIONX' else 'a'} {card.name}"

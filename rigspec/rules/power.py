@@ -8,7 +8,7 @@ from dataclasses import replace
 from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
-from rigspec.rules.places import feeds, named, span
+from rigspec.rules.places import a_card, feeds, named, span
 from rigspec.rules.power_budget import circuit_w, highest_cap, loads, wall_w
 from rigspec.spec.rig import Rig, all_members
 from rigspec.units import text_w
@@ -30,7 +30,7 @@ def limit_in_range(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "power.limit-in-range",
                 ("gpus", name, "power_limit_w"),
-                f"a {card.name} takes no cap of {cap} W; it takes {_range(card)}",
+                f"{a_card(card)} takes no cap of {cap} W; it takes {_range(card)}",
                 why="nvidia-smi refuses it, some drivers without an error, and the card runs at "
                 "its default",
                 hint=f"its default is {card.power_default_w} W; boards of one model differ, "
@@ -55,7 +55,7 @@ def limit_above_default(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield warning(
                 "power.limit-above-default",
                 ("gpus", name, "power_limit_w"),
-                f"{cap} W is above the default of a {card.name}, {card.power_default_w} W, and "
+                f"{cap} W is above the default of {a_card(card)}, {card.power_default_w} W, and "
                 "its highest cap is not in the catalog",
                 why="a cap the card does not take leaves it at its default",
                 hint="`nvidia-smi -q -d POWER` prints the card's own range",

@@ -58,7 +58,8 @@ def partner_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 ("services", name, "instead_of", i),
                 "a service cannot run instead of itself"
                 if partner == name
-                else f"there is no service `{partner}`; the others are {ticked(others) or 'none'}",
+                else f"there is no service `{partner}` beside this one; "
+                + (f"the others are {ticked(others)}" if others else "it is the only one"),
                 hint=f"did you mean `{meant}`?" if meant else "",
             )
 

@@ -49,7 +49,13 @@ def load_text(shown: str, text: str) -> Loaded:
     try:
         return Loaded(source, Rig.model_validate(data), findings)
     except ValidationError as problem:
-        return Loaded(source, None, (*findings, *findings_of(problem, source)))
+        shapes = (f for f in findings_of(problem, source) if not _explained(f, findings))
+        return Loaded(source, None, (*findings, *shapes))
+
+
+def _explained(shape: Finding, slips_found: tuple[Finding, ...]) -> bool:
+    """Whether a value has the wrong shape only because YAML lost it (a tag, an endless alias)."""
+    return any(slip.path and shape.path[: len(slip.path)] == slip.path for slip in slips_found)
 
 
 def _read(file: FilePath) -> str | slips.PlacedFinding:

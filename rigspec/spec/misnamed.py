@@ -91,6 +91,36 @@ ALIASES = {
 """Words of engines and other tools → our key, where a near-namesake would not find it."""
 
 
+_VALUES = {
+    "passthrough": "pt",
+    "no": "off",
+    "false": "off",
+    "disabled": "off",
+    "none": "off",
+    "yes": "on",
+    "true": "on",
+    "enabled": "on",
+    "llama.cpp": "llama_cpp",
+    "llamacpp": "llama_cpp",
+    "llama_server": "llama_cpp",
+    "bookworm": "debian-12",
+    "trixie": "debian-13",
+    "jammy": "ubuntu-22.04",
+    "noble": "ubuntu-24.04",
+    "closed": "proprietary",
+}
+"""Words for a choice that other tools use."""
+
+
+def nearest_choice(word: str, allowed: Sequence[str]) -> str | None:
+    """The choice that was probably meant, also by its beginning or another tool's word."""
+    folded = word.strip().lower().replace("-", "_")
+    if _VALUES.get(folded) in allowed:
+        return _VALUES[folded]
+    begins = [a for a in allowed if len(folded) > 1 and a.startswith(folded)]
+    return nearest(word, allowed) or (begins[0] if len(begins) == 1 else None)
+
+
 def nearest(word: str, allowed: Sequence[str]) -> str | None:
     """The allowed word that was probably meant; None when none is near."""
     folded = word.strip().lower().replace("-", "_").replace(" ", "_")

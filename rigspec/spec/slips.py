@@ -141,10 +141,15 @@ def unreadable_character(problem: yaml.reader.ReaderError, text: str) -> PlacedF
     return _error(
         "syntax",
         Place(line, column),
-        f"character U+{ord(str(problem.character)[:1] or chr(0)):04X} is not allowed in YAML",
+        f"character U+{_code_point(problem.character):04X} is not allowed in YAML",
         why="control characters usually come from a copied terminal or a broken download",
         hint="delete it; an editor that shows invisible characters helps",
     )
+
+
+def _code_point(character: int | str) -> int:
+    """PyYAML's reader gives a number for text and a letter for bytes."""
+    return character if isinstance(character, int) else ord(character[:1] or "\0")
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from pydantic import ValidationError
 from rigspec.finding import Finding, Path, Severity
 from rigspec.spec.fields import is_section, section_at, type_at
 from rigspec.spec.forms import form_of
-from rigspec.spec.misnamed import hint_for_unknown, nearest
+from rigspec.spec.misnamed import hint_for_unknown, nearest, nearest_choice
 from rigspec.spec.secrets import may_be_secret
 from rigspec.spec.source import Source
 
 SHOWN = 48
 """Characters of a found value that a message repeats."""
+
+LISTED = 16
+"""Allowed keys that a hint lists."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,14 @@ def _unknown_key(w: Wrong) -> Finding:
     keys = tuple(section.model_fields) if section else ()
     key = str(w.path[-1])
     shown = key if len(key) <= SHOWN else key[: SHOWN - 1] + "…"
-    return w.finding(
-        "unknown-key", f"unknown key `{shown}`{_below(w)}", *_unknown_hint(key, keys, w)
-    )
+    hint = hint_for_unknown(key, keys, w.path[:-1]) or _allowed(keys)
+    return w.finding("unknown-key", f"unknown key `{shown}`{_below(w)}", hint)
 
 
-def _unknown_hint(key: str, keys: tuple[str, ...], w: Wrong) -> tuple[str]:
-    return (hint_for_unknown(key, keys, w.path[:-1]) or f"allowed here: {_ticked(keys)}",)
+def _allowed(keys: tuple[str, ...]) -> str:
+    if len(keys) > LISTED:
+        return f"docs/spec.md lists the {len(keys)} keys that are allowed here"
+    return f"allowed here: {_ticked(keys)}"
 
 
 def _missing(w: Wrong) -> Finding:
@@ -118,8 +122,9 @@ def _missing(w: Wrong) -> Finding:
     section = section_at(w.path[:-1])
     info = section.model_fields.get(str(w.path[-1])) if section else None
     what = (info.description or "").rstrip(".") if info else ""
-    example = f"add `{w.name}:`" + (" and what belongs below it" if is_section(kind) else "")
-    return w.finding("missing-key", f"`{w.name}` is missing{_below(w)}", example, why=what)
+    below = " and what belongs below it" if is_section(kind) else ""
+    hint = f"add `{w.name}:`{below}" + (f" ({what[:1].lower()}{what[1:]})" if what else "")
+    return w.finding("missing-key", f"`{w.name}` is missing{_below(w)}", hint)
 
 
 def _number(words: str) -> Callable[[Wrong], Finding]:
@@ -169,7 +174,7 @@ def _mapping(w: Wrong) -> Finding:
 
 def _choice(w: Wrong) -> Finding:
     choices = tuple(str(c) for c in get_args(type_at(w.path)))
-    meant = nearest(w.written or "", choices)
+    meant = nearest_choice(w.written or "", choices)
     words = _ticked(choices) if choices else str(w.context.get("expected", ""))
     return w.finding(
         "not-a-choice",
@@ -197,9 +202,9 @@ def _plain(number: Any) -> str:
 
 def _form(w: Wrong) -> Finding:
     form = form_of(str(w.context.get("pattern", "")))
-    subject = "this name" if w.at_key else f"`{w.name}`"
+    subject = "this name must be" if w.at_key else f"`{w.name}` takes"
     hint = f"for example `{form.example}`" if form.example else ""
-    return w.finding("bad-form", f"{subject} takes {form.words}{w.found}", hint)
+    return w.finding("bad-form", f"{subject} {form.words}{w.found}", hint)
 
 
 def _too_long(w: Wrong) -> Finding:
