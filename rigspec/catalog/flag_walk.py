@@ -111,15 +111,13 @@ class Walk:
 
     def _gone(self, index: int, name: str) -> None:
         said = self.table.removed.get(name, "")
-        when = f", last in {self.history.spans[name][1]}" if self._sampled(name) else ""
+        last = re.search(r"last seen in (\S+?)(;|$)", said)
+        when = f", last in {last[1]}" if last else ""
         notes = (note for note in said.split("; ") if not note.startswith("last seen"))
         use = "; ".join(note for note in notes if "replacement" not in note)
         message = f"`{name}` is not a flag of {self.table.engine} {self.table.version}{when}"
         hint = f"use {use}" if use.startswith("-") else use
         self.say.about_name(index, name, "removed", message, hint or "leave it out")
-
-    def _sampled(self, name: str) -> bool:
-        return self.history is not None and name in self.history.spans
 
     def _abbreviated(self, index: int, name: str) -> tuple[Flag, bool] | None:
         known = self.table.by_name

@@ -79,6 +79,7 @@ def test_removed_flag_says_what_replaced_it() -> None:
     (problem,) = vllm("--swap-space", "4")
     assert (problem.kind, problem.severity) == ("removed", "error")
     assert "--kv-offloading-size" in problem.hint
+    assert problem.message.endswith("last in 0.17.1")
 
 
 def test_flag_removed_later_is_fine_in_the_version_that_has_it() -> None:

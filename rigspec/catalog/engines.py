@@ -1,0 +1,111 @@
+"""Inference engines: our spec key to their flag, what their images and servers are like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Literal, cast
+
+from rigspec.catalog.data import Row, load_table
+from rigspec.catalog.drivers import CudaDriver, cuda_driver
+
+ENGINES = ("vllm", "sglang", "llama_cpp")
+FIGURES = ("flags", "api_key", "exit_codes", "images")
+
+
+@dataclass(frozen=True)
+class ExitCodes:
+    """What the server process leaves behind; None where nobody has seen it."""
+
+    usage: int
+    """A wrong flag: starting again does not help."""
+    failure: int
+    stopped: int
+    """After SIGTERM."""
+    engine_killed: int | None
+    """After its worker died while serving: with 0, only `Restart=always` brings it back."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One inference engine."""
+
+    name: str
+    flags: Mapping[str, str | None]
+    """Spec key to flag; None: the engine has none."""
+    how: Mapping[str, str]
+    """Spec key to what is special about passing its value."""
+    entrypoint: tuple[str, ...]
+    default_port: int
+    default_host: str
+    api_key_variable: str | None
+    """Environment variable the engine reads its key from."""
+    api_key_how: Literal["environment", "config_file"]
+    """How the key gets in without standing on the command line."""
+    health: str
+    ready: str
+    ready_note: str
+    open_routes: tuple[str, ...]
+    """Routes that answer without the key."""
+    exit_codes: ExitCodes
+    flag_version: str
+    """Version whose flags the catalog knows exactly."""
+    caches: Mapping[str, str]
+    """Environment variable to folder below the cache volume."""
+    images: tuple[tuple[re.Pattern[str], str], ...]
+    """Image name pattern to the CUDA release inside."""
+    sources: Mapping[str, str]
+
+    def cuda_of_image(self, image: str) -> str | None:
+        """CUDA release in an image, told from its tag; None when the tag does not say."""
+        name = image.removeprefix("docker.io/").partition("@")[0]
+        return next((cuda for pattern, cuda in self.images if pattern.search(name)), None)
+
+    def driver_floor(self, image: str, cuda: str | None = None) -> CudaDriver | None:
+        """Driver an image needs: by the stated CUDA release, else by its tag; None: unknown."""
+        release = cuda or self.cuda_of_image(image)
+        return cuda_driver(release) if release else None
+
+
+@lru_cache(maxsize=8)
+def engine(name: str) -> Engine:
+    """The engine `vllm`, `sglang` or `llama_cpp`."""
+    return _engine(load_table("engines")[name])
+
+
+def flag_for(engine_name: str, key: str) -> str | None:
+    """The engine's flag for a spec key; None where it has none. Unknown keys are a KeyError."""
+    return engine(engine_name).flags[key]
+
+
+def engines_with(key: str) -> tuple[str, ...]:
+    """Engines that have a flag for a spec key: what a message can offer instead."""
+    return tuple(name for name in ENGINES if flag_for(name, key))
+
+
+def _engine(row: Row) -> Engine:
+    api_key = row.mapping("api_key")
+    codes = cast(Mapping[str, int], row.mapping("exit_codes"))
+    images = cast(list[dict[str, str]], row.values["images"])
+    return Engine(
+        name=row.id,
+        flags=MappingProxyType(cast(dict[str, str | None], row.mapping("flags"))),
+        how=MappingProxyType(cast(dict[str, str], row.mapping("how"))),
+        entrypoint=row.texts("entrypoint"),
+        default_port=row.whole("default_port"),
+        default_host=row.text("default_host"),
+        api_key_variable=cast(str | None, api_key["variable"]),
+        api_key_how=cast(Literal["environment", "config_file"], api_key["how"]),
+        health=row.text("health"),
+        ready=row.text("ready"),
+        ready_note=row.text("ready_note"),
+        open_routes=row.texts("open_routes"),
+        exit_codes=ExitCodes(**codes),
+        flag_version=row.text("flag_version"),
+        caches=MappingProxyType(cast(dict[str, str], row.mapping("caches"))),
+        images=tuple((re.compile(image["match"]), image["cuda"]) for image in images),
+        sources=row.sources(FIGURES, {}),
+    )
