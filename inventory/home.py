@@ -1,4 +1,4 @@
-"""Every rig in rigs/ with an address, as a pyinfra host: pyinfra inventory/home.py deploys/rig.py"""
+"""Every rig in rigs/ with an address: pyinfra inventory/home.py deploys/rig.py"""
 
 from pathlib import Path
 

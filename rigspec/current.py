@@ -1,19 +1,13 @@
-"""The plan of the host pyinfra is working on: made once, in the inventory, before any connection."""
+"""The plan of the host pyinfra works on: made once, in the inventory, before any connection."""
 
 from __future__ import annotations
 
 from pyinfra import host
 
+from rigspec.operations.plans import recall, remember
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
-
-_PLANS: dict[str, Plan] = {}
-
-
-def remember(key: str, plan: Plan) -> None:
-    """Keep a plan; `key` is what the host's data says as `plan_key`."""
-    _PLANS[key] = plan
 
 
 def current_plan() -> Plan:
@@ -23,9 +17,11 @@ def current_plan() -> Plan:
     """
     spec = str(host.data.get("spec", ""))
     key = str(host.data.get("plan_key", spec))
-    if key not in _PLANS:
-        _PLANS[key] = _plan_file(spec)
-    return _PLANS[key]
+    plan = recall(key)
+    if plan is None:
+        plan = _plan_file(spec)
+        remember(key, plan)
+    return plan
 
 
 def _plan_file(spec: str) -> Plan:

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from rigspec.current import remember
 from rigspec.errors import RigspecError
 from rigspec.finding import has_errors
+from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text
 from rigspec.rules.run import check_file

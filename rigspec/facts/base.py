@@ -29,6 +29,20 @@ class RigFact(FactBase[T | None], Generic[T]):
         return self.parse(split_sections(list(output)))
 
 
+class Quiet(tuple[T, ...]):
+    """Arguments of a fact that are too long to be shown when it fails."""
+
+    __slots__ = ()
+
+    @override
+    def __repr__(self) -> str:
+        return f"({len(self)} items)"
+
+    @override
+    def __str__(self) -> str:
+        return repr(self)
+
+
 def one_script(probes: Iterable[Probe]) -> StringCommand:
     """All probes as one command (locale C, a failing one does not harm the next)."""
     return StringCommand(script(probes))

@@ -39,6 +39,8 @@ class BootState(Record):
     driver_loaded: str | None
     driver_installed: str | None
     """Version of the module that the running kernel would load; None if it has none."""
+    smi: str
+    """nvidia-smi's complaint, asked only where sysfs shows no driver; empty: none, or not there."""
     nouveau: bool
     parameters: Mapping[str, str]
     """`module.option` → value, for modules that are loaded."""
@@ -69,7 +71,10 @@ fi
 for f in /boot/initrd.img-*; do
   [ -e "$f" ] && [ /etc/modprobe.d/rigspec.conf -nt "$f" ] && echo "initrd-stale $f"
 done
-[ -r /sys/module/nvidia/version ] && echo "loaded $(cat /sys/module/nvidia/version)"
+if [ -r /sys/module/nvidia/version ]; then echo "loaded $(cat /sys/module/nvidia/version)"
+elif command -v nvidia-smi >/dev/null; then
+  v=$(timeout 30 nvidia-smi -L 2>&1 </dev/null) || echo "smi $(echo "$v" | head -n 1)"
+fi
 v=$(modinfo -F version nvidia 2>/dev/null) && echo "installed $v"
 [ -d /sys/module/nouveau ] && echo nouveau
 {read}[ ! -r {REBOOT_FLAG} ] || sed 's/^/owed /' {REBOOT_FLAG}
@@ -95,6 +100,7 @@ def parse_boot(sections: Sections) -> BootState:
         initrd_stale="initrd-stale" in at,
         driver_loaded=_first(at, "loaded"),
         driver_installed=_first(at, "installed"),
+        smi=_first(at, "smi") or "",
         nouveau="nouveau" in at,
         parameters=parameters,
         owed=tuple(at.get("owed", ())),

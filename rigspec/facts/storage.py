@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
@@ -23,9 +23,20 @@ from rigspec.observed.host_probes import STORAGE
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Record
 from rigspec.observed.storage import Storage, parse_storage_probe
+from rigspec.plan.sections import ModelPlan
 
 ModelQuestion = tuple[str, str, tuple[str, ...]]
 """Name, path that must exist, and the fetch command (empty for weights brought by hand)."""
+
+
+def weights_path(model: ModelPlan) -> str:
+    """What must exist: the GGUF file, or the folder."""
+    return f"{model.directory.rstrip('/')}/{model.file}" if model.file else model.directory
+
+
+def model_questions(models: Iterable[ModelPlan]) -> tuple[ModelQuestion, ...]:
+    """What is asked about each model."""
+    return tuple((model.name, weights_path(model), model.fetch_argv) for model in models)
 
 
 @dataclass(frozen=True)

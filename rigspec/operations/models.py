@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
-from rigspec.facts.storage import ModelQuestion, StorageStage, StorageState
+from rigspec.facts.storage import StorageStage, StorageState, model_questions, weights_path
 from rigspec.operations.files import differing, write
 from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.secrets import model_secrets, secret_changes
@@ -15,16 +15,6 @@ from rigspec.operations.shell import UNREADABLE, refuse
 from rigspec.plan.sections import ModelPlan
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
-
-
-def weights_path(model: ModelPlan) -> str:
-    """What must exist: the GGUF file, or the folder."""
-    return f"{model.directory.rstrip('/')}/{model.file}" if model.file else model.directory
-
-
-def questions(plan: tuple[ModelPlan, ...]) -> tuple[ModelQuestion, ...]:
-    """What the fact asks about each model."""
-    return tuple((model.name, weights_path(model), model.fetch_argv) for model in plan)
 
 
 def fetch_job(model: ModelPlan) -> Job:
@@ -55,7 +45,7 @@ def weights_present(*, plan: tuple[ModelPlan, ...]) -> Commands:
     files = tuple({file.dest: file for model in plan for file in model.files}.values())
     secrets = model_secrets(plan)
     paths = (*(file.dest for file in files), *(secret.path for secret in secrets))
-    seen = host.get_fact(StorageStage, paths=paths, models=questions(plan))
+    seen = host.get_fact(StorageStage, paths=paths, models=model_questions(plan))
     if seen is None:
         yield refuse(UNREADABLE)
         return

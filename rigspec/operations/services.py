@@ -17,6 +17,7 @@ from rigspec.facts.services import (
     ServiceState,
     bare_reference,
 )
+from rigspec.facts.smoke import url_of
 from rigspec.operations.answering import wait_until_answers
 from rigspec.operations.files import differing, remove, write
 from rigspec.operations.jobs import FOLDER, Job, job_commands
@@ -27,14 +28,6 @@ from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
-
-
-def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
-    """Where the host itself reaches a service."""
-    address = service.listen_address
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
-    address = everywhere.get(address, address)
-    return f"http://{f'[{address}]' if ':' in address else address}:{service.listen_port}{path}"
 
 
 def planned_paths(plan: Plan) -> frozenset[str]:
@@ -102,9 +95,7 @@ def _read(plan: Plan) -> ServiceState | None:
     secrets = (secret.path for secret in service_secrets(plan.services))
     return host.get_fact(
         ServiceStage,
-        paths=tuple(
-            dict.fromkeys([*(file.dest for file in files), *inputs, *secrets, PLAN_FILE])
-        ),
+        paths=tuple(dict.fromkeys([*(file.dest for file in files), *inputs, *secrets, PLAN_FILE])),
         units=tuple(service.unit for service in plan.services),
         questions=_questions(plan),
         engine=plan.containers.engine,

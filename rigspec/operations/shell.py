@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 
 from pyinfra import logger
+from pyinfra import state as pyinfra_state
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -24,6 +25,11 @@ def shell_with_input(text: str, stdin: str) -> StringCommand:
     """A script that reads `stdin`: for whatever must stand in no argument list and no log."""
     # pyinfra ends each line of stdin itself
     return StringCommand(text, _stdin=stdin.removesuffix("\n"))
+
+
+def is_executing() -> bool:
+    """Whether commands really run now; False while pyinfra only asks what would change."""
+    return bool(pyinfra_state.is_executing)
 
 
 def say(host: Host, lines: Iterable[str], *, colour: str = "yellow") -> None:

@@ -14,6 +14,13 @@ _VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
 INSTALLED_FREE_GIB = 1
 """Room that upgrades and logs need once everything is installed."""
 
+ENROL = """\
+    apt-get install dkms mokutil && dkms generate_mok
+    mokutil --import /var/lib/dkms/mok.pub     (choose a one-time password)
+    reboot, and at the console: Enroll MOK, Continue, Yes, the password
+this step needs a screen or a BMC: it cannot be done over SSH"""
+"""How an owner makes the firmware trust the key that DKMS signs modules with."""
+
 
 def verify_host(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about the machine itself."""
@@ -23,6 +30,7 @@ def verify_host(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     yield rights(seen)
     yield root_space(plan, seen)
     yield secure_boot(plan, seen)
+    yield signing_key(plan, seen)
 
 
 def operating_system(plan: Plan, seen: Observation) -> Verdict:
@@ -137,9 +145,19 @@ def secure_boot(plan: Plan, seen: Observation) -> Verdict:
         "the kernel refuses drivers that are not signed by an enrolled key, and ACS cannot be "
         "changed at run time",
         "either switch Secure Boot off in the BIOS, or enrol a key and set "
-        "`driver.secure_boot: on`:\n"
-        "    apt-get install dkms mokutil && dkms generate_mok\n"
-        "    mokutil --import /var/lib/dkms/mok.pub     (choose a one-time password)\n"
-        "    reboot, and at the console: Enroll MOK, Continue, Yes, the password\n"
-        "this step needs a screen or a BMC: it cannot be done over SSH",
+        f"`driver.secure_boot: on`:\n{ENROL}",
     )
+
+
+def signing_key(plan: Plan, seen: Observation) -> Verdict:
+    """Under Secure Boot, the key that signs the driver must be trusted before it is built."""
+    check = Check("host.signing-key", "driver's signing key", "mokutil --test-key", "enrolled")
+    if plan.preflight.secure_boot == "off":
+        return check.not_applicable("`driver.secure_boot: off`")
+    if seen.simulated:
+        return check.not_applicable("the virtual rig builds no kernel module")
+    if isinstance(seen.key_enrolled, Unknown):
+        return check.unknown(seen.key_enrolled)
+    if seen.key_enrolled:
+        return check.passed("enrolled")
+    return check.failed("not enrolled", "the driver would not load", ENROL)

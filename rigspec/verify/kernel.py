@@ -120,6 +120,8 @@ def _why_no_groups(iommu: Iommu) -> str:
 def _domains(check: Check, mode: str, plan: Plan, seen: Observation) -> Verdict:
     if isinstance(seen.tree, Unknown) or isinstance(seen.iommu, Unknown):
         return check.unknown("the PCI tree cannot be read")
+    if not seen.tree.gpus:
+        return check.unknown("no GPU is on the PCI bus")
     wanted = (_IDENTITY,) if mode == "pt" else _TRANSLATED
     wrong = []
     for gpu in seen.tree.gpus:

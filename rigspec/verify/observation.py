@@ -41,6 +41,8 @@ class Observation(Record):
     iommu: Reading[Iommu] = NOT_ASKED
     modules: Reading[Modules] = NOT_ASKED
     secure_boot: Reading[SecureBoot] = NOT_ASKED
+    key_enrolled: Reading[bool] = NOT_ASKED
+    """Whether the firmware trusts the key that DKMS signs with."""
     refused: Reading[tuple[RefusedOption, ...]] = NOT_ASKED
     tree: Reading[PciTree] = NOT_ASKED
     cards: Reading[tuple[GpuReading, ...]] = NOT_ASKED

@@ -51,7 +51,10 @@ def acs(plan: Plan, seen: Observation) -> Verdict:
         return check.not_applicable("`pcie.acs: keep`: whatever the kernel set stays")
     if seen.is_guest:
         return check.unknown(GUEST)
-    bridges = seen.tree if isinstance(seen.tree, Unknown) else seen.tree.bridges_between_gpus()
+    paths = gpu_paths(seen.tree)
+    if isinstance(paths, Unknown) or isinstance(seen.tree, Unknown):
+        return check.unknown(paths if isinstance(paths, Unknown) else NO_GPU)
+    bridges = seen.tree.bridges_between_gpus()
     if isinstance(bridges, Unknown):
         return check.unknown(bridges)
     unread = [b.acs for b in bridges if isinstance(b.acs, Unknown)]
@@ -105,10 +108,15 @@ def aspm(plan: Plan, seen: Observation) -> Verdict:
     )
 
 
+NO_GPU = Unknown("no GPU is on the PCI bus")
+
+
 def gpu_paths(tree: Reading[PciTree]) -> Reading[tuple[PciFunction, ...]]:
     """Every function on the way from a root port to a GPU, once."""
     if isinstance(tree, Unknown):
         return tree
+    if not tree.gpus:
+        return NO_GPU
     found: dict[str, PciFunction] = {}
     for gpu in tree.gpus:
         way = tree.path(gpu.address)

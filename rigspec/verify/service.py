@@ -18,12 +18,11 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about services."""
     away = displaced(plan, seen)
     for service in plan.services:
-        if service.name in seen.answers:
-            yield from verify_service(service, seen.answers[service.name], seen)
-            continue
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
         if service.unit in away:
             yield check.not_applicable(f"{away[service.unit]} runs in its place")
+        elif service.name in seen.answers:
+            yield from verify_service(service, seen.answers[service.name], seen)
         elif not service.at_boot:
             yield check.not_applicable("not running by plan")
         else:

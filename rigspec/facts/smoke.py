@@ -1,0 +1,138 @@
+"""Probes of the smoke test: what a service answers, asked on the rig itself.
+
+Keys never stand in an argument list: the header is made from the root-only file, in a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+
+from rigspec.facts.base import Sections
+from rigspec.observed.endpoint import (
+    Completion,
+    HttpAnswer,
+    ServedModel,
+    parse_completion,
+    parse_http,
+    parse_models,
+    parse_stream,
+)
+from rigspec.observed.nvidia_smi_log import parse_smi_list
+from rigspec.observed.probes import Probe
+from rigspec.observed.record import Reading, Unknown, known
+from rigspec.observed.sections import section, trouble
+from rigspec.plan.sections import ServicePlan, SmokePlan
+from rigspec.verify.observation import Answers
+
+STREAM_TOKENS = 16
+"""Enough to see pieces arrive; the completion before it measures a whole answer."""
+
+_EXEC_LIMIT_S = 20
+_ASLEEP = "##RIG-ABSENT unit"
+"""Printed instead of an answer by a service that does not run, and need not."""
+_MARK = r"\n##RIG-HTTP %{http_code} %{time_total}\n"
+
+
+def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
+    """Where the host itself reaches a service."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
+    address = everywhere.get(service.listen_address, service.listen_address)
+    return f"http://{f'[{address}]' if ':' in address else address}:{service.listen_port}{path}"
+
+
+def header_pipe(service: ServicePlan) -> str:
+    """Shell text that prints the key's header line; empty where no key is planned."""
+    if not service.secret_path:
+        return ""
+    before, _, after = service.secret_line.partition("{}")
+    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
+    # YAML doubles a quote inside quotes
+    unescape = "; s/''/'/g" if after.startswith("'") else ""
+    program = shlex.quote(f"{strip}{unescape}; s/^/Authorization: Bearer /")
+    return f"sed {program} {shlex.quote(service.secret_path)} | "
+
+
+def ask(service: ServicePlan, path: str, limit_s: int, body: dict[str, object] | None) -> str:
+    """One request with the key, status and seconds behind the body."""
+    words = ["curl", "-sS", "-N", "-m", str(limit_s), "-w", _MARK]
+    if body is not None:
+        words += ["-H", "Content-Type: application/json", "--data-binary", json.dumps(body)]
+    pipe = header_pipe(service)
+    if pipe:
+        words += ["-H", "@-"]
+    return f"{pipe}{shlex.join([*words, url_of(service, path)])} 2>&1\nrig_end $? curl\n"
+
+
+def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterator[Probe]:
+    """All questions to one service; one that is not running by plan is asked only if it runs."""
+    guard = "rig_has curl || exit 0\n"
+    if not service.at_boot:
+        guard += (
+            f"systemctl -q is-active {service.unit} || {{ echo '##RIG-ABSENT unit'; exit 0; }}\n"
+        )
+    chat: dict[str, object] = {
+        "model": service.served_names[0],
+        "messages": [{"role": "user", "content": smoke.prompt}],
+        "temperature": 0,
+        "max_tokens": smoke.max_tokens,
+    }
+    streamed = chat | {"stream": True, "max_tokens": min(smoke.max_tokens, STREAM_TOKENS)}
+    path, limit = "/v1/chat/completions", smoke.timeout_s
+    yield Probe(f"models-{service.name}", guard + ask(service, "/v1/models", 30, None))
+    yield Probe(f"completion-{service.name}", guard + ask(service, path, limit, chat))
+    yield Probe(f"stream-{service.name}", guard + ask(service, path, limit, streamed))
+    if service.secret_path:
+        bare = shlex.join(["curl", "-sS", "-m", "30", "-w", _MARK, url_of(service)])
+        yield Probe(f"nokey-{service.name}", f"{guard}{bare} 2>&1\nrig_end $? curl\n")
+    container = shlex.quote(service.container)
+    yield Probe(
+        f"cards-{service.name}",
+        f"{guard}rig_try {_EXEC_LIMIT_S} {engine} exec {container} nvidia-smi -L\n",
+    )
+
+
+def parse_answers(sections: Sections, service: ServicePlan) -> Answers | None:
+    """What the service said; None when it was not asked because it does not run by plan."""
+    models = parse_http(sections.get(f"models-{service.name}", ()))
+    if any(line == _ASLEEP for line in sections.get(f"models-{service.name}", ())):
+        return None
+    completed = parse_http(sections.get(f"completion-{service.name}", ()))
+    streamed = parse_http(sections.get(f"stream-{service.name}", ()))
+    nokey = sections.get(f"nokey-{service.name}")
+    return Answers(
+        models=_models(models),
+        without_key=parse_http(nokey) if nokey is not None else None,
+        completion=_completion(completed),
+        stream=_stream(streamed),
+        seconds=completed.seconds,
+        cards=_cards(sections, service),
+    )
+
+
+def _models(answer: HttpAnswer) -> Reading[tuple[ServedModel, ...]]:
+    return answer.status if isinstance(answer.status, Unknown) else parse_models(answer.body)
+
+
+def _completion(answer: HttpAnswer) -> Reading[Completion]:
+    return answer.status if isinstance(answer.status, Unknown) else parse_completion(answer.body)
+
+
+def _stream(answer: HttpAnswer) -> Reading[Completion]:
+    return answer.status if isinstance(answer.status, Unknown) else parse_stream(answer.body)
+
+
+def _cards(sections: Sections, service: ServicePlan) -> Reading[tuple[str, ...]]:
+    name = f"cards-{service.name}"
+    lines = section(sections, name)
+    if isinstance(lines, Unknown):
+        return lines
+    problem = trouble(sections.get(name, ()))
+    if problem is not None:
+        said = next((line for line in lines if line.strip()), "")
+        return Unknown(problem.reason, said)
+    listed = parse_smi_list(lines)
+    found = known(listed)
+    return tuple(card.uuid for card in found) if found is not None else Unknown("no list of cards")
