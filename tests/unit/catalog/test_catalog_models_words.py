@@ -1,0 +1,66 @@
+"""Quantizations as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme"),
+    [
+        ("bfloat16", Scheme.PLAIN),
+        ("fp8 block", Scheme.FP8_BLOCK),
+        ("runtime --quantization fp8", Scheme.FP8),
+        ("w8a8 int8 (compressed-tensors)", Scheme.INT8),
+        ("auto_round int4 g128 (linear_attn in-proj 16-bit)", Scheme.INT4),
+        ("AWQ INT4 (QuantTrio)", Scheme.INT4_ZERO),
+        ("modelopt_fp4 (NVFP4)", Scheme.NVFP4),
+        ("compressed-tensors INT4 g32 experts (native)", Scheme.INT4),
+        ("MXFP8 + NVFP4 + NF3 mixed", Scheme.NVFP4),
+        ("Qwen/Qwen3.8-27B-FP8", Scheme.FP8),
+    ],
+)
+def test_scheme_words(text: str, scheme: Scheme) -> None:
+    found = scheme_words(text)
+    assert found is not None
+    assert found.scheme is scheme
+
+
+def test_words_that_name_nothing_are_none() -> None:
+    assert scheme_words("Qwen/Qwen3-8B") is None
+    assert gguf_words("Qwen/Qwen3-8B") is None
+
+
+def test_group_size_and_scope_are_read() -> None:
+    found = scheme_words("compressed-tensors INT4 g32 experts (native)")
+    assert found is not None
+    assert (found.group, found.experts_only) == (32, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [("UD-Q4_K_XL", 5.15), ("GGUF Q4_K_M", 4.89), ("IQ4_XS", 4.46), ("file.Q8_0.gguf", 8.5)],
+)
+def test_gguf_file_types(text: str, bits: float) -> None:
+    found = gguf_words(text)
+    assert found is not None
+    assert found.bits == bits
+
+
+def test_the_checkpoint_list_is_kept_for_the_same_scheme() -> None:
+    base = Quantization(Scheme.FP8_BLOCK, has_list=True, label="record")
+    words = scheme_words("fp8")
+    assert words is not None
+    assert apply_words(base, words, "fp8", has_experts=False, has_states=False) is base
+
+
+def test_nvfp4_of_an_expert_model_covers_the_experts_alone() -> None:
+    words = scheme_words("NVFP4")
+    assert words is not None
+    made = apply_words(Quantization(), words, "NVFP4", has_experts=True, has_states=False)
+    assert made.scheme_of("layers.1.self_attn.o_proj", plain_by_habit=False) is Scheme.PLAIN
+    name = "layers.1.mlp.experts.0.up_proj"
+    assert made.scheme_of(name, plain_by_habit=False, expert=True) is Scheme.NVFP4

@@ -1,0 +1,128 @@
+"""Pools against the block counts and token lines of printed boots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.kvcache import PoolShape, kv_kind, pool_shape
+from rigspec.sizing.settings import EngineSettings, Speculative
+from rigspec.units import GIB
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def pool(name: str, settings: EngineSettings, in_flight: int = 8192) -> PoolShape:
+    shape = pool_shape(model(name), settings, in_flight=in_flight)
+    assert shape is not None
+    return shape
+
+
+def test_uniform_model_prints_blocks_of_sixteen() -> None:
+    shape = pool("Qwen/Qwen3-8B", EngineSettings(version=(0, 19)))
+    assert shape.tokens(57.50 * GIB, 8192) == pytest.approx(418688, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "gib", "context", "blocks", "per_request", "printed"),
+    [
+        (
+            "nvidia/Qwen3.6-27B-NVFP4",
+            EngineSettings(version=(0, 23), kv_dtype="fp8", speculative=Speculative("mtp", 2)),
+            48.60, 262144, 936, 176, 1394129,
+        ),
+        (
+            "Qwen/Qwen3.5-27B",
+            EngineSettings(
+                version=(0, 22), tensor_parallel=2, kv_dtype="fp8_e5m2",
+                speculative=Speculative("mtp", 3),
+            ),
+            10.85, 262144, 418, 179, 612157,
+        ),
+        (
+            "Qwen/Qwen3.8-27B",
+            EngineSettings(version=(0, 26), tensor_parallel=2, kv_dtype="fp8_e4m3"),
+            4.99, 131072, 208, 90, 302921,
+        ),
+    ],
+)  # fmt: skip
+def test_hybrid_pools_are_exact(
+    name: str,
+    settings: EngineSettings,
+    gib: float,
+    context: int,
+    blocks: int,
+    per_request: int,
+    printed: int,
+) -> None:
+    shape = pool(name, settings)
+    assert shape.blocks(gib * GIB) == blocks
+    assert shape.blocks_per_request(context) == per_request
+    assert shape.tokens(gib * GIB, context) == printed
+
+
+def test_state_page_sets_the_attention_block() -> None:
+    settings = EngineSettings(tensor_parallel=2, kv_dtype="fp8_e4m3")
+    assert pool("Qwen/Qwen3.8-27B", settings).block_tokens == 1568  # printed
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "printed"),
+    [("google/gemma-2-27b-it", 20.59, 58672), ("google/gemma-3-12b-it", 47.72, 130304)],
+)
+def test_old_token_line_divides_by_groups(name: str, gib: float, printed: int) -> None:
+    shape = pool(name, EngineSettings(version=(0, 19)))
+    assert shape.tokens(gib * GIB, 8192) == pytest.approx(printed, rel=5e-4)
+
+
+def test_sparse_latent_cache_with_decode_context_parallelism() -> None:
+    settings = EngineSettings(
+        tensor_parallel=8, decode_context_parallel=4, kv_dtype="fp8 (fp8_ds_mla)"
+    )
+    assert pool("zai-org/GLM-5.1", settings).tokens(19.47 * GIB, 202752) == pytest.approx(
+        1360384, rel=5e-4
+    )
+
+
+def test_latent_cache_does_not_shrink_with_ranks() -> None:
+    one, four = (
+        pool("deepseek-ai/DeepSeek-V2-Lite", EngineSettings(tensor_parallel=n)).block_bytes
+        for n in (1, 4)
+    )
+    assert one == four
+
+
+def test_window_layers_hold_window_and_batch_only() -> None:
+    shape = pool("openai/gpt-oss-20b", EngineSettings(version=(0, 19)), in_flight=2048)
+    growth = shape.blocks_per_request(131072) - shape.blocks_per_request(65536)
+    assert growth == 65536 // 16  # the full layers alone
+
+
+def test_largest_context_is_the_last_that_fits() -> None:
+    shape = pool("Qwen/Qwen3.5-27B", EngineSettings(kv_dtype="fp8"))
+    longest = shape.largest_context(2 * GIB, 262144)
+    assert 0 < longest < 262144
+    blocks = shape.blocks(2 * GIB)
+    assert shape.blocks_per_request(longest) <= blocks < shape.blocks_per_request(longest + 1600)
+
+
+def test_compressed_attention_has_no_shape() -> None:
+    assert pool_shape(model("deepseek-ai/DeepSeek-V4-Flash"), EngineSettings(), in_flight=1) is None
+
+
+def test_auto_follows_the_checkpoint() -> None:
+    facts = model("nvidia/GLM-5.1-NVFP4")
+    assert kv_kind(facts, EngineSettings()) == "fp8"
+    assert kv_kind(facts, EngineSettings(kv_dtype="bf16")) == "bf16"
+    plain = replace(model("Qwen/Qwen3-8B"), dtype_bytes=4)
+    assert kv_kind(plain, EngineSettings()) == "fp32"

@@ -1,0 +1,106 @@
+"""Weights against header totals and printed loads of real boots."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.matrices import Part, matrices, stored_bytes
+from rigspec.sizing.settings import EngineSettings, Speculative
+from rigspec.sizing.weights import rank_weights
+from rigspec.units import GIB
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+HEADER_TOTALS = [
+    ("Qwen/Qwen3-8B", 16381470720),
+    ("Qwen/Qwen3-14B", 29536614400),
+    ("Qwen/Qwen3-32B", 65524246528),
+    ("Qwen/Qwen3-8B-AWQ", 6098479104),
+    ("Qwen/Qwen3.8-27B", 55562855904),
+    ("deepseek-ai/DeepSeek-V2-Lite", 31412968448),
+    ("google/gemma-2-2b-it", 5228683776),
+    ("meta-llama/Llama-3.1-8B-Instruct", 16060522496),
+    ("openai/gpt-oss-120b", 65248815744),
+    ("zai-org/GLM-4.7-Flash", 62442983168),
+]
+"""Bytes of the published safetensors headers (benchmarks/data/model-configs/sizes.yaml)."""
+
+
+@pytest.mark.parametrize(("name", "total"), HEADER_TOTALS)
+def test_formulas_reproduce_the_header_total(name: str, total: int) -> None:
+    facts = model(name)
+    assert sum(stored_bytes(facts, m) for m in matrices(facts)) == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "printed_gib"),
+    [
+        ("Qwen/Qwen3-8B", 1, 15.27),
+        ("meta-llama/Llama-3.1-8B-Instruct", 4, 3.77),
+        ("Qwen/Qwen2.5-72B-Instruct", 2, 67.80),
+        ("Qwen/Qwen2.5-72B-Instruct", 4, 33.98),
+        ("mistralai/Mixtral-8x7B-v0.1", 2, 43.51),
+        ("google/gemma-3-12b-it", 1, 23.31),
+        ("openai/gpt-oss-20b", 1, 13.47),
+    ],
+)
+def test_printed_loads_are_met_within_half_a_per_cent(
+    name: str, ranks: int, printed_gib: float
+) -> None:
+    found = rank_weights(model(name), EngineSettings(tensor_parallel=ranks)).amount
+    assert found.value == pytest.approx(printed_gib, rel=0.005)
+
+
+def test_key_value_heads_are_repeated_when_ranks_outnumber_them() -> None:
+    facts = model("Qwen/Qwen3.5-122B-A10B")  # two key/value heads
+    four, eight = (
+        rank_weights(facts, EngineSettings(tensor_parallel=ranks)).amount.value for ranks in (4, 8)
+    )
+    assert eight > four / 2
+
+
+def test_last_pipeline_stage_carries_the_head() -> None:
+    facts = model("meta-llama/Llama-3.1-8B-Instruct")
+    found = rank_weights(facts, EngineSettings(pipeline_parallel=4)).amount.value
+    assert found == pytest.approx(4.26, rel=0.005)  # printed by vLLM 0.19
+
+
+def test_draft_layer_is_loaded_only_with_speculation() -> None:
+    facts = model("Qwen/Qwen3.8-27B")
+    plain = rank_weights(facts, EngineSettings()).amount.value
+    drafted = rank_weights(facts, EngineSettings(speculative=Speculative("mtp", 3))).amount.value
+    assert drafted - plain == pytest.approx(849398784 / GIB, abs=0.01)
+
+
+def test_vision_tower_is_left_out_for_text_only() -> None:
+    facts = model("Qwen/Qwen3.8-27B")
+    whole = rank_weights(facts, EngineSettings()).amount.value
+    text = rank_weights(facts, EngineSettings(language_only=True)).amount.value
+    tower = sum(stored_bytes(facts, m) for m in matrices(facts) if m.part is Part.VISION)
+    assert whole - text == pytest.approx(tower / GIB, abs=0.01)
+
+
+def test_known_sizes_outweigh_the_formula() -> None:
+    facts = replace(model("Qwen/Qwen3-8B"), sizes=ExactSizes(18_000_000_000, "header bytes"))
+    found = rank_weights(facts, EngineSettings())
+    assert found.amount.value == pytest.approx(18e9 / GIB, abs=0.05)
+    assert found.basis == "header bytes"
+
+
+def test_unknown_architecture_widens_the_band() -> None:
+    facts = model("Qwen/Qwen3-8B")
+    known = rank_weights(facts, EngineSettings()).amount
+    doubtful = rank_weights(replace(facts, doubts=("new",)), EngineSettings()).amount
+    assert doubtful.high - doubtful.low > 5 * (known.high - known.low)
