@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
+from rigspec.catalog.engines import engine as known_engine
 from rigspec.plan import shell
 from rigspec.plan.binding import BINDING_ENVIRONMENT, gpu_variable
-from rigspec.plan.container import ContainerRun, volume_name
+from rigspec.plan.container import CACHE, ContainerRun, volume_name
 from rigspec.plan.engines import llama_cpp, sglang, vllm
 from rigspec.plan.engines.words import served_names
 from rigspec.plan.ready import READY_UNIT
@@ -108,8 +109,9 @@ def _container(
     rig: Rig, naming: Naming, key: KeyFile | None, models: dict[str, ModelPlan]
 ) -> ContainerRun:
     service = rig.services[naming.name]
-    engine = ENGINES[service.engine]
-    environment = {**engine.ENVIRONMENT, **service.environment}
+    engine, catalog = ENGINES[service.engine], known_engine(service.engine)
+    caches = {name: f"{CACHE}/{below}" for name, below in catalog.caches.items()}
+    environment = {**engine.ENVIRONMENT, **caches, **service.environment}
     mounts = tuple((models[m].directory, f"/models/{m}") for m in _model_names(service))
     mounted_key = ((key.path, sglang.KEY_FILE),) if key and not key.variable else ()
     return ContainerRun(
@@ -158,9 +160,9 @@ def key_file(name: str, service: Service) -> KeyFile | None:
     if service.api_key_env is None:
         return None
     folder = "/etc/rigspec/secrets"
-    if service.engine == "sglang":  # its flag would show the key in the process list
+    variable = known_engine(service.engine).api_key_variable
+    if variable is None:  # a flag would show the key in the process list
         return KeyFile(f"{folder}/{name}.yaml", "api-key: '{}'", None)
-    variable = str(ENGINES[service.engine].KEY_VARIABLE)
     return KeyFile(f"{folder}/{name}.env", variable + "={}", variable)
 
 

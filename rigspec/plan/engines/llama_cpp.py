@@ -9,8 +9,6 @@ ENTRYPOINT = None
 
 ENVIRONMENT = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_CACHE_PATH": "/cache/cuda"}
 
-KEY_VARIABLE = "LLAMA_API_KEY"
-
 
 def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[str, ...]:
     """Model file and flags; `weights` and `draft` are paths inside the container."""

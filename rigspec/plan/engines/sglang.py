@@ -11,14 +11,9 @@ ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "HF_HUB_OFFLINE": "1",
     "HF_HOME": "/cache/huggingface",
-    "XDG_CACHE_HOME": "/cache",
-    "SGLANG_CACHE_DIR": "/cache/sglang",
-    "TRITON_CACHE_DIR": "/cache/triton",
-    "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
-    "FLASHINFER_WORKSPACE_BASE": "/cache",
     "CUDA_CACHE_PATH": "/cache/cuda",
 }
-"""Weights are there, so no hub; every compile cache in the named volume."""
+"""Weights are there, so no hub; beside these, the catalog's caches."""
 
 KEY_FILE = "/run/secrets/sglang.yaml"
 """Where the container sees the key: SGLang reads it from no variable, only from a flag or here."""

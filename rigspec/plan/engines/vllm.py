@@ -14,17 +14,10 @@ ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "HF_HUB_OFFLINE": "1",
     "HF_HOME": "/cache/huggingface",
-    "XDG_CACHE_HOME": "/cache",
-    "VLLM_CACHE_ROOT": "/cache/vllm",
-    "TRITON_CACHE_DIR": "/cache/triton",
-    "TORCHINDUCTOR_CACHE_DIR": "/cache/inductor",
-    "FLASHINFER_WORKSPACE_BASE": "/cache",
     "CUDA_CACHE_PATH": "/cache/cuda",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""Weights are there, so no hub; every compile cache in the named volume; no telemetry."""
-
-KEY_VARIABLE = "VLLM_API_KEY"
+"""Weights are there, so no hub; no telemetry; beside these, the catalog's caches."""
 
 
 def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rigspec.catalog.engines import flag_for
 from rigspec.errors import RigspecError
-from rigspec.plan.engines.flags import FLAGS
 from rigspec.spec.services import Service
 
 
@@ -17,10 +17,6 @@ class Words:
 
     engine: str
     service: Service
-
-    def name_of(self, key: str) -> str | None:
-        """The engine's flag for a spec field, None where it has none."""
-        return FLAGS[self.engine].get(key)
 
     def flag(self, key: str, *values: object) -> tuple[str, ...]:
         """`--flag value`; nothing for None, an error where the engine has no such flag."""
@@ -34,7 +30,7 @@ class Words:
         return (self._required(key),) if wanted else ()
 
     def _required(self, key: str) -> str:
-        name = self.name_of(key)
+        name = flag_for(self.engine, key)
         if name is None:
             raise RigspecError(
                 f"{self.engine} has no flag for `{key}`", hint="run `rigspec check` first"
