@@ -1,0 +1,224 @@
+"""The error benchmark: what it promises, on the published runs and on files it has never seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from benchmarks.sizing import BEGIN, DATA, END, load_cases, main, run
+from benchmarks.sizing_cases import Case, Models, case_of
+from benchmarks.sizing_gpus import cards_named
+from benchmarks.sizing_predict import Declined, Row, predictions
+from benchmarks.sizing_table import error_of, is_inside, verdicts
+from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from benchmarks.sizing_yaml import read_yaml
+from rigspec.catalog.model_sizes import size_table
+from rigspec.sizing.settings import Speculative
+
+MODELS = DATA / "model-configs"
+
+
+@lru_cache(maxsize=1)
+def results() -> tuple[tuple[Row, ...], tuple[Declined, ...]]:
+    rows, declined = run(DATA / "ground-truth.yaml", MODELS)
+    return tuple(rows), tuple(declined)
+
+
+def of(quantity: str) -> list[Row]:
+    return [row for row in results()[0] if row.quantity == quantity]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "most"),
+    [
+        ("weights_gib_per_gpu", 1.0),
+        ("kv_cache_tokens", 0.1),
+        ("available_kv_gib", 0.3),
+        ("decode_tok_s", 12.0),
+    ],
+)
+def test_median_error_stays_within_the_goal(quantity: str, most: float) -> None:
+    assert median(error_of(row) for row in of(quantity)) <= most
+
+
+def test_no_refused_boot_is_called_fitting() -> None:
+    counted = verdicts(results()[0], "fits")
+    assert counted.get(("yes", "no"), 0) == 0
+    boots = sum(n for (_, was), n in counted.items() if was == "yes")
+    assert counted.get(("no", "yes"), 0) <= 0.1 * boots
+
+
+@pytest.mark.parametrize("quantity", ["kv_cache_tokens", "decode_tok_s"])
+def test_bands_hold_nine_in_ten(quantity: str) -> None:
+    rows = of(quantity)
+    assert sum(is_inside(row) for row in rows) >= 0.9 * len(rows)
+
+
+def test_every_case_with_a_config_and_a_card_is_answered() -> None:
+    cases = [c for c in load_cases(DATA / "ground-truth.yaml", MODELS) if isinstance(c, Case)]
+    ready = {case.id for case in cases if case.facts is not None and case.cards}
+    answered = {row.id for row in results()[0]}
+    assert len(ready & answered) >= 0.9 * len(ready)
+
+
+def test_refusals_say_why() -> None:
+    assert all(declined.reason for declined in results()[1])
+
+
+def raw(case_id: str) -> dict[str, Any]:
+    loaded = read_yaml(DATA / "ground-truth.yaml")
+    assert isinstance(loaded, Mapping)
+    return dict(next(case for case in loaded["cases"] if case["id"] == case_id))
+
+
+def models() -> Models:
+    return Models(MODELS, size_table(read_yaml(MODELS / "sizes.yaml")))
+
+
+def predicted(case: Mapping[str, Any]) -> dict[str, object]:
+    found = predictions(case_of(case, models(), 0))
+    return {row.quantity: row.predicted for row in found if isinstance(row, Row)}
+
+
+def test_a_prediction_never_reads_its_own_figure() -> None:
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192")
+    wrong = dict(case["measured"])
+    wrong |= {"weights_gib_per_gpu": 1.0, "kv_cache_tokens": 7, "max_concurrency": 0.1}
+    before, after = predicted(case), predicted(case | {"measured": wrong})
+    assert before == after
+    moved = predicted(case | {"measured": case["measured"] | {"available_kv_gib": 1.0}})
+    assert moved["available_kv_gib"] == before["available_kv_gib"]
+    assert moved["kv_cache_tokens"] != before["kv_cache_tokens"]
+
+
+def test_renaming_a_run_changes_nothing() -> None:
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192")
+    assert predicted(case) == predicted(case | {"id": "other", "source": {"url": "elsewhere"}})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"measured": None},
+        {"measured": {"decode": [None, {}, {"tok_s": "fast"}], "weights_gib_per_gpu": 3}},
+        {"config": "absent.json", "measured": {"weights_gib_per_gpu": 3}},
+        {"config": 7, "gpu": [], "tp": "two", "max_model_len": {}, "measured": {"oom": True}},
+        {"engine_family": None, "speculative": True, "measured": {"kv_cache_tokens": 5}},
+    ],
+)
+def test_an_odd_case_is_declined_not_raised(odd: dict[str, Any]) -> None:
+    for found in predictions(case_of(odd, models(), 0)):
+        assert isinstance(found, Declined)
+        assert found.reason
+
+
+def test_unseen_files_run_through_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((MODELS / "Qwen__Qwen3-8B.json").read_text())
+    (tmp_path / "new__model.json").write_text(json.dumps(config | {"num_hidden_layers": 18}))
+    (tmp_path / "broken__model.json").write_text("[1, 2")
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192")
+    cases = [
+        case | {"id": "a", "model": "new/model", "config": "new__model.json"},
+        case | {"id": "b", "model": "broken/model", "config": "broken__model.json"},
+        "not a case",
+    ]
+    (tmp_path / "cases.yaml").write_text(json.dumps({"cases": cases}))
+    out = tmp_path / "out.json"
+    options = ["--cases", tmp_path / "cases.yaml", "--models", tmp_path, "--json", out]
+    assert main([str(option) for option in options]) == 0
+    found = json.loads(out.read_text())
+    keys = {"id", "source", "quantity", "predicted", "low", "high", "measured", "unit"}
+    assert all(set(row) == keys for row in found["rows"])
+    assert {row["id"] for row in found["rows"]} == {"a"}
+    assert {(row["id"]) for row in found["declined"]} == {"b"}
+    assert "weights_gib_per_gpu" in capsys.readouterr().out
+
+
+def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    (tmp_path / "cases.yaml").write_text("cases: []\n")
+    arguments = ["--cases", str(tmp_path / "cases.yaml"), "--docs", str(page)]
+    assert main(arguments) == 0
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("NVIDIA RTX PRO 6000 Blackwell (96 GB)",
+         "NVIDIA RTX PRO 6000 Blackwell Workstation Edition"),
+        ("NVIDIA GeForce RTX 3090 24GB (250 W)", "NVIDIA GeForce RTX 3090"),
+        ("NVIDIA RTX 3090 Ti 24GB", "NVIDIA GeForce RTX 3090 Ti"),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"),
+        ("H100 class (79.22 GiB total)", "NVIDIA H100 80GB HBM3"),
+        ("NVIDIA A100 80GB SXM4", "NVIDIA A100-SXM4-80GB"),
+        ("NVIDIA L4", "NVIDIA L4"),
+        ("NVIDIA RTX 5060 Ti 16GB", "NVIDIA GeForce RTX 5060 Ti"),
+    ],
+)  # fmt: skip
+def test_free_text_names_meet_the_catalogue(text: str, name: str) -> None:
+    (card,) = cards_named(text).gpus
+    assert card.name == name
+
+
+def test_power_caps_and_mixed_cards_are_read() -> None:
+    assert cards_named("NVIDIA GeForce RTX 3090 24GB (250 W)").cap_w == 250
+    mixed = [card.name for card in cards_named("2x RTX 3090 + RTX 3090 Ti 24GB").gpus]
+    assert mixed == ["NVIDIA GeForce RTX 3090"] * 2 + ["NVIDIA GeForce RTX 3090 Ti"]
+    assert cards_named("not named in excerpt").gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "date", "version"),
+    [
+        ("0.20.2rc1.dev249+g01", None, (0, 20)),
+        ("fork image kimi-20260509", None, (0, 20)),
+        ("Jan 2026", None, (0, 14)),
+        (None, "2026-04-29", (0, 19)),
+        (None, None, None),
+    ],
+)
+def test_versions(text: str | None, date: str | None, version: tuple[int, int] | None) -> None:
+    assert version_of(text, date) == version
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [(262144, 262144), ("200K", 200000), ("16K", 16384), ("~188K (x)", 188000), (None, None)],
+)
+def test_context_lengths(value: object, tokens: int | None) -> None:
+    assert tokens_of(value) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "compose", "expected"),
+    [
+        (None, None, None),
+        ("off", None, None),
+        ("see compose", "mainline (no spec-dec)", None),
+        ("mtp n=3", None, Speculative("mtp", 3)),
+        ("see compose", "dual-dflash.yml (n=7)", Speculative("dflash", 7)),
+        ("see compose", "dual.yml", Speculative("unstated")),
+        ("EAGLE/NEXTN steps 3 draft 4", None, Speculative("mtp", 3)),
+    ],
+)
+def test_speculation(text: str | None, compose: str | None, expected: Speculative | None) -> None:
+    assert speculation_of(text, compose) == expected
+
+
+def test_one_row_per_run_and_quantity() -> None:
+    rows = results()[0]
+    assert len({(row.id, row.quantity) for row in rows}) == len(rows)

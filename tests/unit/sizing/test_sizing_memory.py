@@ -1,0 +1,192 @@
+"""The breakdown of one GPU, its verdict, and the rules that hold for every model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing import llamacpp, sglang, vllm
+from rigspec.sizing.amount import Amount, about, exact, total
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.fit import fit_table, group_sizes
+from rigspec.sizing.memory import Verdict, estimate
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.units import GIB
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+H100 = EngineSettings(
+    version=(0, 19), memory_fraction=0.95, context=8192, max_seqs=1024, max_batched_tokens=8192
+)
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def card(sku: str, total_gib: float | None = None, free_gib: float | None = None) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu, total_gib=total_gib, free_gib=free_gib)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "printed_gib"),
+    [
+        ("Qwen/Qwen3-8B", H100, 57.50),
+        ("meta-llama/Llama-3.1-8B-Instruct", replace(H100, tensor_parallel=4), 67.44),
+        ("mistralai/Mixtral-8x7B-v0.1", replace(H100, tensor_parallel=4), 50.43),
+        ("deepseek-ai/DeepSeek-V2-Lite", H100, 43.61),
+        ("meta-llama/Llama-3.1-8B-Instruct", replace(H100, pipeline_parallel=2), 66.54),
+    ],
+)
+def test_available_cache_meets_the_printed_line(
+    name: str, settings: EngineSettings, printed_gib: float
+) -> None:
+    found = estimate(model(name), card("h100", total_gib=79.19), settings)
+    assert found.available.value == pytest.approx(printed_gib, abs=0.3)
+    assert found.available.low <= printed_gib <= found.available.high
+
+
+def test_terms_add_up_to_the_requested_share() -> None:
+    found = estimate(model("Qwen/Qwen3-8B"), card("h100", total_gib=79.19), H100)
+    assert sum(term.amount.value for term in found.terms) == pytest.approx(79.19 * 0.95)
+
+
+def test_70b_on_one_card_does_not_fit() -> None:
+    found = estimate(model("meta-llama/Meta-Llama-3.1-70B"), card("rtx-3090"), EngineSettings())
+    assert found.verdict is Verdict.NO
+
+
+def test_a_small_model_fits_surely() -> None:
+    settings = EngineSettings(version=(0, 30), context=8192)
+    found = estimate(model("Qwen/Qwen3-1.7B"), card("rtx-3090"), settings)
+    assert found.verdict is Verdict.YES
+    assert found.concurrency is not None
+    assert found.concurrency > 1
+
+
+def test_too_close_to_call_is_said() -> None:
+    facts, settings = model("Qwen/Qwen3-8B"), EngineSettings(version=(0, 30))
+    found = estimate(facts, card("rtx-4090", total_gib=23.52), settings)
+    assert found.largest_context is not None
+    edge = replace(settings, context=found.largest_context)
+    assert estimate(facts, card("rtx-4090", total_gib=23.52), edge).verdict is Verdict.CLOSE
+
+
+def test_less_free_memory_than_asked_stops_the_boot() -> None:
+    found = estimate(
+        model("codellama/CodeLlama-34b-Instruct-hf"),
+        card("h100", total_gib=79.19, free_gib=60.87),
+        replace(H100, tensor_parallel=2),
+    )
+    assert found.verdict is Verdict.NO
+
+
+def test_late_allocations_make_a_tight_share_doubtful() -> None:
+    settings = EngineSettings(
+        version=(0, 22), tensor_parallel=2, memory_fraction=0.92, context=262144, max_seqs=2,
+        max_batched_tokens=8192, kv_dtype="fp8", speculative=Speculative("mtp", 3),
+    )  # fmt: skip
+    facts = model("Qwen/Qwen3.5-27B")
+    tight = vllm.late_gib(facts, card("rtx-3090"), settings)
+    assert tight > 0.5
+    assert estimate(facts, card("rtx-3090"), settings).verdict is not Verdict.YES
+
+
+def test_a_fixed_cache_size_replaces_what_is_left() -> None:
+    settings = replace(H100, kv_bytes=4 * GIB)
+    found = estimate(model("Qwen/Qwen3-8B"), card("h100"), settings)
+    assert found.available == exact(4.0)
+
+
+def test_more_ranks_never_need_more_per_gpu() -> None:
+    facts = model("meta-llama/Meta-Llama-3.1-70B")
+    weights = [
+        estimate(facts, card("h100"), replace(H100, tensor_parallel=n)).weights.value
+        for n in (1, 2, 4, 8)
+    ]
+    assert weights == sorted(weights, reverse=True)
+
+
+def test_unknown_layout_gives_no_token_count() -> None:
+    found = estimate(
+        model("deepseek-ai/DeepSeek-V4-Flash"),
+        card("h200"),
+        EngineSettings(tensor_parallel=4),
+    )
+    assert found.kv_tokens is None
+    assert found.doubts
+
+
+def test_sglang_pool_is_fraction_minus_weights() -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, memory_fraction=0.8)
+    left = sglang.pool(card("h100", total_gib=79.0, free_gib=78.0), settings, exact(20.0))
+    assert left.value == pytest.approx(0.8 * 78.0 - 20.0)
+
+
+def test_sglang_tokens_of_a_printed_pool() -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, tensor_parallel=4)
+    tokens = sglang.tokens(model("Qwen/Qwen3-14B"), settings, 2 * 5.69)
+    assert tokens == pytest.approx(298447, rel=2e-3)  # printed
+
+
+@pytest.mark.parametrize(
+    ("name", "kv", "context", "mib"),
+    [
+        ("Qwen/Qwen3-30B-A3B", "f16", 65536, 6144.0),
+        ("deepseek-ai/DeepSeek-R1", "q8_0", 32768, 1166.6),
+        ("moonshotai/Kimi-K2-Instruct", "q8_0", 131072, 4666.5),
+    ],
+)
+def test_llama_cpp_cache_is_exact(name: str, kv: str, context: int, mib: float) -> None:
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, kv_dtype=kv)
+    found = llamacpp.cache_gib(model(name), settings, context) * 1024
+    assert found == pytest.approx(mib, rel=1e-4)
+
+
+def test_llama_cpp_window_layers_keep_window_plus_batch() -> None:
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, kv_dtype="f16")
+    found = llamacpp.cache_gib(model("meta-models/Muse-Glimmer-30B"), settings, 32768) * 1024
+    assert found == pytest.approx(513.5, rel=1e-3)  # printed: 416.0 full + 97.5 window
+
+
+def test_llama_cpp_mixed_cache_types() -> None:
+    assert llamacpp.cache_widths("q8_0 / q4_0") == (34 / 32, 18 / 32)
+    assert llamacpp.cache_widths("") == (2.0, 2.0)
+
+
+def test_doubts_add_as_squares() -> None:
+    found = total((about(1.0, 3.0), about(2.0, 4.0)))
+    assert found == Amount(3.0, -2.0, 8.0)
+
+
+def test_fit_table_has_a_row_per_size_and_context() -> None:
+    rows = fit_table(
+        model("Qwen/Qwen3-8B"), card("rtx-3090"), EngineSettings(), count=2,
+        contexts=(8192, 32768, 131072),
+    )  # fmt: skip
+    assert [(row.tensor_parallel, row.context) for row in rows] == [
+        (1, 8192), (1, 32768), (2, 8192), (2, 32768),
+    ]  # fmt: skip
+    by_size = {row.tensor_parallel: row for row in rows}
+    assert by_size[2].weights_gib.value < by_size[1].weights_gib.value
+
+
+def test_fit_table_says_what_the_engine_refuses() -> None:
+    rows = fit_table(model("microsoft/phi-4"), card("h100"), EngineSettings(), count=4)
+    refused = {row.tensor_parallel: row.refused for row in rows}
+    assert refused[1] == ""
+    assert "10 key/value heads" in refused[4]
+    assert all(row.verdict is Verdict.NO for row in rows if row.refused)
+
+
+def test_group_sizes_are_powers_and_the_count() -> None:
+    assert group_sizes(6) == (1, 2, 4, 6)
+    assert group_sizes(1) == (1,)

@@ -1,0 +1,142 @@
+"""Speed: published runs within the stated spread, and the shape of the formulas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.prefill import peak_tflops, prefill
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.sizing.speculation import accepted_length, with_speculation
+from rigspec.sizing.throughput import Bottleneck, Speed, decode, weight_bytes
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def card(sku: str, power_w: float | None = None) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu, power_limit_w=power_w)
+
+
+def gguf(name: str, bits: float) -> ModelFacts:
+    return replace(model(name), quantization=Quantization(Scheme.GGUF, bits_per_weight=bits))
+
+
+def speed(
+    facts: ModelFacts, on: Card, settings: EngineSettings, streams: int = 1, context: int = 0
+) -> Speed:
+    found = decode(facts, on, settings, streams=streams, context=context, link=PEER_PCIE)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("facts", "sku", "settings", "measured"),
+    [
+        (model("meta-llama/Meta-Llama-3.1-8B"), "a100-80gb-pcie", EngineSettings(), 87.0),
+        (gguf("Qwen/Qwen3.8-27B", 6.56), "rtx-5090", EngineSettings(engine=Engine.LLAMA_CPP), 62.0),
+        (gguf("Qwen/Qwen3.8-27B", 4.89), "rtx-3090-ti", EngineSettings(engine=Engine.LLAMA_CPP),
+         42.0),
+    ],
+)  # fmt: skip
+def test_dense_decode_meets_published_runs(
+    facts: ModelFacts, sku: str, settings: EngineSettings, measured: float
+) -> None:
+    assert speed(facts, card(sku), settings).tok_s.value == pytest.approx(measured, rel=0.12)
+
+
+def test_one_gpu_needs_no_link() -> None:
+    assert speed(model("Qwen/Qwen3-8B"), card("h100"), EngineSettings()).step.link_ms == 0.0
+
+
+@pytest.mark.parametrize(("link", "microseconds"), [(PEER_PCIE, 14.6), (HOST_PCIE, 47.0)])
+def test_small_all_reduce_of_four_cards(link: Link, microseconds: float) -> None:
+    assert link.all_reduce_us(8192, 4) == pytest.approx(microseconds, abs=3.0)
+
+
+def test_slow_links_become_the_bottleneck() -> None:
+    settings = EngineSettings(tensor_parallel=8)
+    small = model("Qwen/Qwen3-1.7B")
+    found = decode(small, card("rtx-3090"), settings, link=HOST_PCIE)
+    fast = decode(small, card("rtx-3090"), settings, link=NVLINK)
+    assert found is not None
+    assert fast is not None
+    assert found.bottleneck is Bottleneck.LINK
+    assert fast.tok_s.value > found.tok_s.value
+
+
+def test_a_hard_cap_is_named() -> None:
+    found = speed(model("Qwen/Qwen3-8B"), card("rtx-3090", 180.0), EngineSettings())
+    assert found.bottleneck is Bottleneck.POWER
+
+
+def test_streams_wake_distinct_experts() -> None:
+    facts = model("Qwen/Qwen3-30B-A3B")
+    one, two, many = (weight_bytes(facts, EngineSettings(), n, 1) for n in (1, 2, 10000))
+    dense = one - (two - one) * 128 / 120  # routed part of one stream: E·(1−(1−k/E)^B), k/E = 8/128
+    assert many == pytest.approx(dense + (one - dense) * 16, rel=1e-3)
+
+
+def test_more_streams_give_more_tokens_and_longer_context_fewer() -> None:
+    facts, on = model("Qwen/Qwen3-8B"), card("h100")
+    one = speed(facts, on, EngineSettings())
+    assert speed(facts, on, EngineSettings(), streams=16).tok_s.value > 8 * one.tok_s.value
+    assert speed(facts, on, EngineSettings(), context=32768).tok_s.value < one.tok_s.value
+
+
+def test_bandwidth_unknown_gives_no_speed() -> None:
+    assert decode(model("Qwen/Qwen3-8B"), card("rtx-pro-2000"), EngineSettings()) is None
+
+
+def test_speculation_gains_more_where_arithmetic_is_plenty() -> None:
+    facts = model("Qwen/Qwen3.8-27B")
+    settings = EngineSettings(speculative=Speculative("mtp", 3))
+    gains = []
+    for sku in ("rtx-3090", "rtx-5090"):
+        plain = speed(facts, card(sku), settings)
+        gains.append(
+            with_speculation(plain, facts, card(sku), settings).tok_s.value / plain.tok_s.value
+        )
+    assert 1.0 <= gains[0] < gains[1]
+
+
+def test_stated_acceptance_is_used_as_it_is() -> None:
+    assert accepted_length(Speculative("mtp", 3, accepted=3.4)) == 3.4
+    assert accepted_length(Speculative("mtp", 1)) == pytest.approx(1.72)
+
+
+def test_no_speculation_leaves_the_speed_alone() -> None:
+    facts, on = model("Qwen/Qwen3-8B"), card("h100")
+    plain = speed(facts, on, EngineSettings())
+    assert with_speculation(plain, facts, on, EngineSettings()) is plain
+
+
+def test_prefill_meets_a_published_run() -> None:
+    found = prefill(
+        gguf("Qwen/Qwen3.8-27B", 4.9), card("rtx-3090"),
+        EngineSettings(engine=Engine.LLAMA_CPP), prompt=8000,
+    )  # fmt: skip
+    assert found is not None
+    assert found.tok_s.value == pytest.approx(1025, rel=0.2)  # club-3090
+
+
+def test_prefill_peak_of_named_boards() -> None:
+    assert peak_tflops(card("rtx-pro-6000-max-q")) == 251
+    assert peak_tflops(card("h100")) == 989
+    assert peak_tflops(card("l4")) == 60
+    assert peak_tflops(card("rtx-3090-ti")) == 80
