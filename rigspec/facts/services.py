@@ -26,9 +26,11 @@ OWN_PATHS = (
     "/etc/systemd/system/rigspec-*.service",
     "/usr/local/lib/rigspec/*",
     "/etc/rigspec/services/*",
-    "/etc/rigspec/secrets/*",
 )
-"""Where everything is ours by name: what lies there and is not planned any more is removed."""
+"""Where our files lie; ours are the ones that say so in their header."""
+OWN_HEADER = "^# Written by rigspec "
+SECRETS = "/etc/rigspec/secrets"
+"""A folder of ours alone: secrets carry no header."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class ServiceStage(RigFact[ServiceState]):
     ) -> StringCommand:
         own = Probe(
             "own",
-            f'for f in {" ".join(OWN_PATHS)}; do [ ! -f "$f" ] || echo "$f"; done\ntrue',
+            f"grep -ls '{OWN_HEADER}' {' '.join(OWN_PATHS)}\n"
+            f'for f in {SECRETS}/*; do [ ! -f "$f" ] || echo "$f"; done\ntrue',
         )
         return one_script(
             [

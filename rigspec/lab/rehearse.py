@@ -29,6 +29,7 @@ class Surroundings:
     ssh_key: str
     known_hosts: str
     nvidia_repository: Repository
+    toolkit_repository: Repository
     hub_url: str
     engine_images: Mapping[str, str]
     """By engine, `127.0.0.1:5000/name@sha256:…`: a real llama.cpp server behind its flags."""
@@ -42,7 +43,7 @@ def rehearse(rig: Rig, tree: MachineTree, lab: Surroundings) -> Rig:
             "gpus": _gpus(rig, tree),
             "driver": rig.driver.model_copy(update={"repository": lab.nvidia_repository}),
             "containers": rig.containers.model_copy(
-                update={"toolkit_repository": lab.nvidia_repository, "engine_repository": None}
+                update={"toolkit_repository": lab.toolkit_repository, "engine_repository": None}
             ),
             "models": {name: _model(model, lab) for name, model in rig.models.items()},
             "services": {name: _service(service, lab) for name, service in rig.services.items()},

@@ -20,6 +20,7 @@ from rigspec.lab.simulated.packages import GpuFacts, Package, all_packages
 from rigspec.lab.topology import MachineTree
 
 URL = f"http://{LAB_NAME}/nvidia"
+TOOLKIT_URL = f"http://{LAB_NAME}/toolkit"
 KEY_URL = f"{URL}/key.asc"
 SIGNER = "rigspec lab (simulated NVIDIA repository)"
 

@@ -54,7 +54,7 @@ WantedBy=sockets.target
 """
 REGISTRY_SERVICE = f"""[Unit]
 Description=Lab registry forwarder
-Requires=rigspec-lab-registry.socket
+Requires=lab-registry.socket
 [Service]
 ExecStart=/usr/lib/systemd/systemd-socket-proxyd {LAB_ADDRESS}:80
 """
@@ -82,7 +82,7 @@ rm /etc/rigspec-lab-key.pub
 rm -f /etc/ssh/ssh_host_*
 ssh-keygen -A
 rm -f /etc/apt/sources.list /etc/apt/apt.conf.d/99mmdebstrap
-systemctl enable -q systemd-networkd.service rigspec-lab-registry.socket
+systemctl enable -q systemd-networkd.service lab-registry.socket
 # nothing waits for the network here, and waiting only delays the boot
 systemctl mask -q systemd-networkd-wait-online.service
 echo uninitialized > /etc/machine-id
@@ -118,8 +118,8 @@ class Installation:
             "/etc/hosts": f"127.0.0.1 localhost rig\n{LAB_ADDRESS} {LAB_NAME}\n",
             "/etc/resolv.conf": "# the lab has no name server\n",
             "/etc/systemd/network/10-lab.network": NETWORK,
-            f"{units}/rigspec-lab-registry.socket": REGISTRY_SOCKET,
-            f"{units}/rigspec-lab-registry.service": REGISTRY_SERVICE,
+            f"{units}/lab-registry.socket": REGISTRY_SOCKET,
+            f"{units}/lab-registry.service": REGISTRY_SERVICE,
             "/etc/default/grub.d/00-lab.cfg": GRUB_DEFAULTS.format(
                 arguments=KERNEL_ARGUMENTS[self.kernel]
             ),

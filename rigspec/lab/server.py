@@ -2,6 +2,7 @@
 
     /debian/…    the host's Debian mirror, cached        (mirror.py)
     /nvidia/…    the simulated NVIDIA repository         (repo.py)
+    /toolkit/…   the same again, as the toolkit's repository
     /hub/…       a model hub with Hugging Face's routes  (hub.py)
     /v2/…        a registry of container images          (registry.py)
 
@@ -54,6 +55,8 @@ def routes(config: ServerConfig) -> dict[str, Callable[[str], Reply]]:
     return {
         "debian": Mirror(config.apt_cache).answer,
         "nvidia": lambda path: static_file(config.nvidia, path),
+        # NVIDIA keeps driver and toolkit apart, and apt refuses one address with two keys
+        "toolkit": lambda path: static_file(config.nvidia, path),
         "hub": Hub(config.hub, cut_after=config.cut_after).answer,
         "v2": Registry(config.registry).answer,
     }

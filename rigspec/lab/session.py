@@ -56,14 +56,17 @@ class Rehearsal:
             ssh_port=self.machine.machine.state["ssh"],
             ssh_key=str(ssh_key()),
             known_hosts=str(self.machine.known_hosts),
-            nvidia_repository=Repository(
-                url=repo.URL, key_url=repo.KEY_URL, key_fingerprint=repo.fingerprint()
-            ),
+            nvidia_repository=_repository(repo.URL),
+            toolkit_repository=_repository(repo.TOOLKIT_URL),
             hub_url=HUB_URL,
             engine_images={
                 engine: self.machine.image_reference(image) for engine, image in ENGINES.items()
             },
         )
+
+
+def _repository(url: str) -> Repository:
+    return Repository(url=url, key_url=repo.KEY_URL, key_fingerprint=repo.fingerprint())
 
 
 def open_rehearsal(spec: Path, *, firmware: Firmware = "bios") -> Rehearsal:

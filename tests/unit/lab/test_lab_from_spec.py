@@ -19,15 +19,17 @@ from rigspec.spec.rig import Rig
 
 RIGS = Path(__file__).resolve().parents[3] / "rigs"
 DIGEST = "127.0.0.1:5000/lab/engine@sha256:" + "a" * 64
+REPOSITORY = Repository(
+    url="http://lab.invalid/nvidia",
+    key_url="http://lab.invalid/nvidia/key.asc",
+    key_fingerprint="A" * 40,
+)
 LAB = Surroundings(
     ssh_port=2222,
     ssh_key="/lab/key",
     known_hosts="/lab/known_hosts",
-    nvidia_repository=Repository(
-        url="http://lab.invalid/nvidia",
-        key_url="http://lab.invalid/nvidia/key.asc",
-        key_fingerprint="A" * 40,
-    ),
+    nvidia_repository=REPOSITORY,
+    toolkit_repository=REPOSITORY,
     hub_url="http://lab.invalid/hub",
     engine_images={"vllm": DIGEST, "sglang": DIGEST, "llama_cpp": DIGEST},
 )
