@@ -33,9 +33,12 @@ class ExactSizes:
     relative_error: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelFacts:
-    """One model, as far as its own files tell; `doubts` says what they do not."""
+    """One model, as far as its own files tell; `doubts` says what they do not.
+
+    Compared by identity, so that what is computed of a model can be cached.
+    """
 
     name: str
     model_type: str

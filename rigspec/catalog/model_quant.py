@@ -38,6 +38,13 @@ class Scheme(StrEnum):
         return self in (Scheme.INT4, Scheme.INT4_ZERO, Scheme.NVFP4, Scheme.MXFP4)
 
 
+_FIXED_BYTES = {
+    Scheme.FLOAT32: 4.0, Scheme.FP8: 1.0, Scheme.FP8_BLOCK: 1.0 + 4 / 16384, Scheme.INT8: 1.0,
+    Scheme.NVFP4: 0.5 + 1 / 16, Scheme.MXFP4: 0.5 + 1 / 32, Scheme.MXFP8: 1.0 + 1 / 32,
+}  # fmt: skip
+"""Bytes per element of formats with a scale per fixed block."""
+
+
 @dataclass(frozen=True)
 class Quantization:
     """The scheme of quantized matrices, and which matrices keep the model's dtype."""
@@ -61,21 +68,15 @@ class Quantization:
 
     def bytes_per_element(self, scheme: Scheme, dtype_bytes: int) -> float:
         """Stored bytes of one weight element, scales included."""
-        group = max(1, self.group)
-        table = {
-            Scheme.PLAIN: float(dtype_bytes),
-            Scheme.FLOAT32: 4.0,
-            Scheme.FP8: 1.0,
-            Scheme.FP8_BLOCK: 1.0 + 4 / 16384,
-            Scheme.INT8: 1.0,
-            Scheme.INT4_ZERO: 0.5 + 2 / group + 0.5 / group,
-            Scheme.INT4: 0.5 + 2 / group,
-            Scheme.NVFP4: 0.5 + 1 / 16,
-            Scheme.MXFP4: 0.5 + 1 / 32,
-            Scheme.MXFP8: 1.0 + 1 / 32,
-            Scheme.GGUF: self.bits_per_weight / 8,
-        }
-        return table[scheme]
+        if scheme is Scheme.PLAIN:
+            return float(dtype_bytes)
+        if scheme is Scheme.GGUF:
+            return self.bits_per_weight / 8
+        fixed = _FIXED_BYTES.get(scheme)
+        if fixed is not None:
+            return fixed
+        zero_points = 0.5 if scheme is Scheme.INT4_ZERO else 0.0
+        return 0.5 + (2 + zero_points) / max(1, self.group)
 
     def scheme_of(
         self,

@@ -7,8 +7,9 @@ of 15 published checkpoints (`tests/unit/sizing/test_sizing_weights.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import (
@@ -71,6 +72,7 @@ class Matrix:
     """The dimension that tensor parallelism cuts, for expert matrices."""
 
 
+@lru_cache(maxsize=16)
 def matrices(facts: ModelFacts) -> tuple[Matrix, ...]:
     """All matrices of a checkpoint, draft layers and vision tower included."""
     found = [
@@ -108,19 +110,7 @@ def _draft(facts: ModelFacts) -> list[Matrix]:
 
 
 def _as_draft(matrix: Matrix) -> Matrix:
-    return Matrix(
-        matrix.name,
-        matrix.elements,
-        matrix.cut,
-        Part.DRAFT,
-        matrix.layer,
-        matrix.plain,
-        matrix.float32,
-        matrix.kv_heads,
-        matrix.expert,
-        matrix.active_fraction,
-        matrix.width,
-    )
+    return replace(matrix, part=Part.DRAFT)
 
 
 def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Matrix]:
@@ -142,19 +132,7 @@ def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Mat
 
 
 def _at(matrix: Matrix, layer: int, prefix: str) -> Matrix:
-    return Matrix(
-        prefix + matrix.name,
-        matrix.elements,
-        matrix.cut,
-        matrix.part,
-        layer,
-        matrix.plain,
-        matrix.float32,
-        matrix.kv_heads,
-        matrix.expert,
-        matrix.active_fraction,
-        matrix.width,
-    )
+    return replace(matrix, name=prefix + matrix.name, layer=layer)
 
 
 def _mixer(mixer: Mixer, hidden: int) -> Iterator[Matrix]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
@@ -68,6 +69,7 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
     return RankWeights(amount, replicated / GIB, basis)
 
 
+@lru_cache(maxsize=16)
 def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
     formula = sum(stored_bytes(facts, m) for m in matrices(facts))
