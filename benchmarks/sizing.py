@@ -1,6 +1,6 @@
 """How far the estimates are from what engines printed.
 
-    python -m benchmarks.sizing [--cases FILE] [--models DIR] [--json OUT] [--docs FILE]
+    python -m benchmarks.sizing [--cases FILE] [--models DIR] [--json OUT] [--docs FILE] [--short]
 
 Runs every case of a file in the form of `benchmarks/data/ground-truth.yaml` and prints, per
 quantity, engine and architecture: how many, the median and worst error, and how often the truth
@@ -17,13 +17,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.sizing_cases import Case, Models, case_of
+from benchmarks import sizing_halves
+from benchmarks.sizing_cases import Case, case_of
+from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import Declined, Row, predictions
 from benchmarks.sizing_table import markdown
 from benchmarks.sizing_yaml import read_yaml
 from rigspec.catalog.model_sizes import size_table
 
 DATA = Path(__file__).parent / "data"
+HALVES = (
+    "Sources split in two halves; the right column takes the level of each fit from the other half:"
+)
 BEGIN, END = "<!-- begin: benchmarks.sizing -->", "<!-- end: benchmarks.sizing -->"
 
 
@@ -32,10 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     rows, declined = run(options.cases, options.models)
     print(markdown(rows, declined, groups=not options.short))
+    if not options.short:
+        print(f"\n{sizing_halves.markdown(rows)}")
     if options.json:
         options.json.write_text(_as_json(rows, declined), encoding="utf-8")
     if options.docs:
-        write_docs(options.docs, markdown(rows, declined, groups=True))
+        table = markdown(rows, declined, groups=True)
+        write_docs(options.docs, f"{table}\n\n{HALVES}\n\n{sizing_halves.markdown(rows)}")
     return 0
 
 

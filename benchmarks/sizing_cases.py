@@ -7,23 +7,16 @@ total of the card (`gpu_total_gib`, an input of the boot) is taken where a case 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from benchmarks.sizing_gpus import NamedCards, cards_named
+from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
-from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
-from rigspec.catalog.model_parts import Vision
-from rigspec.catalog.model_quant import Scheme
-from rigspec.catalog.model_sizes import SizeTable
-from rigspec.catalog.model_words import Words, apply_words, gguf_words, scheme_words
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card, visible_gib
-from rigspec.sizing.matrices import matrices, stored_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
 
 
@@ -50,21 +43,13 @@ class Case:
         return min(self.cards, key=lambda card: card.total.value) if self.cards else None
 
 
-@dataclass(frozen=True)
-class Models:
-    """Where configs are looked for, and the sizes beside them."""
-
-    folder: Path
-    sizes: SizeTable
-
-
 def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
     """A case of the file; missing and null keys become None."""
     keys = Keys((raw,))
     engine = _engine(keys)
     named = cards_named(keys.text("gpu"))
-    facts, reason = _facts(keys, models, named)
-    settings = _settings(keys, engine, facts)
+    facts, reason = find_facts(keys, models, named)
+    settings = _settings(keys, engine)
     cards = _cards(keys, named)
     return Case(
         id=str(raw.get("id") or f"case-{order}"),
@@ -96,97 +81,6 @@ def _engine(keys: Keys) -> Engine:
     return Engine.LLAMA_CPP if "llama" in text else Engine.VLLM
 
 
-def _facts(keys: Keys, models: Models, named: NamedCards) -> tuple[ModelFacts | None, str]:
-    name, stem = keys.text("model") or "", (keys.text("config") or "").removesuffix(".json")
-    tried = [text for text in (stem.replace("__", "/"), name) if text]
-    facts = None
-    for candidate in tried:
-        try:
-            facts = load_model_facts(candidate, [models.folder])
-        except (ValueError, OSError) as broken:
-            return None, f"the config of {candidate} cannot be read: {broken}"
-        if facts is not None:
-            break
-    if facts is None:
-        where = f"config `{stem}.json`" if stem else "no config"
-        return None, f"{where} for model `{name or 'not named'}` that states its dimensions"
-    facts = replace(facts, name=name or facts.name)
-    return _as_run(facts, keys, models, named), ""
-
-
-def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) -> ModelFacts:
-    """The facts of the checkpoint that ran: its quantization and its sizes."""
-    words = _words(keys)
-    if words is not None and words.dtype_bytes:
-        facts = replace(facts, dtype_bytes=words.dtype_bytes)
-    if words is None and _cannot_be_plain(facts, keys, named):
-        words = Words(Scheme.INT4)
-    if words is not None:
-        quantization = apply_words(
-            facts.quantization,
-            words,
-            keys.text("quantization") or "",
-            has_experts=facts.has_experts,
-            has_states=facts.has_states,
-        )
-        facts = replace(facts, quantization=quantization)
-    row = models.sizes.find(facts.name)
-    if row is not None and _belongs(facts, row[1]):
-        facts = replace(facts, sizes=row[1])
-    return _with_remarks(facts, keys)
-
-
-def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
-    """No quantization is named, and the unquantized weights exceed all cards together."""
-    if facts.quantization.scheme is not Scheme.PLAIN or not named.gpus:
-        return False
-    gpus = max(keys.whole("gpu_count") or 1, len(named.gpus))
-    room = gpus * max(gpu.memory_mib for gpu in named.gpus) * 2**20
-    return sum(stored_bytes(facts, matrix) for matrix in matrices(facts)) > 0.9 * room
-
-
-def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
-    """Whether a size can be that of the checkpoint that ran.
-
-    A run that quantizes at load, or a sibling in another format, is far from its namesake's bytes.
-    """
-    if facts.quantization.scheme is Scheme.GGUF:
-        return False
-    formula = sum(stored_bytes(facts, matrix) for matrix in matrices(facts))
-    copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
-    return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
-
-
-def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
-    """Doubts that the case itself states about its config."""
-    note = (keys.text("config_note") or "").lower()
-    if "pruned" in note:
-        remark = "experts were pruned from this checkpoint"
-        facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
-    if "vlm" in (keys.text("arch_note") or "") and facts.vision is None:
-        tower = Vision(elements=400_000_000, replicated=False, stated=False)
-        facts = replace(facts, vision=tower)
-    return facts
-
-
-def _words(keys: Keys) -> Words | None:
-    """The quantization a case names, in the text nearest to the checkpoint."""
-    stated = keys.text("quantization") or ""
-    compose = re.sub(
-        r"(?i)(int8|fp8)(?!\s*wts)[-_ ]*(per|pth|mtp|kv|\.yml|e[45]m)?",
-        " ",
-        keys.text("compose") or "",
-    )
-    texts = (stated, keys.text("model") or "", compose)
-    wants_gguf = "llama" in (keys.text("engine_family") or "").lower()
-    for text in texts:
-        found = gguf_words(text) if wants_gguf or "gguf" in text.lower() else None
-        found = found or (scheme_words(text) if not wants_gguf else None)
-        if found is not None:
-            return found
-    return Words(Scheme.GGUF, bits=4.9) if wants_gguf else None
-
-
 def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
     total, free = keys.number("gpu_total_gib"), keys.number("gpu_free_gib")
     bridged = _says_nvlink(keys)
@@ -194,7 +88,7 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
         return tuple(
             Card(
                 name=gpu.name,
-                total=exact(total) if total else visible_gib(gpu.memory_mib),
+                total=_room(keys, exact(total) if total else visible_gib(gpu.memory_mib)),
                 bandwidth_gb_s=gpu.bandwidth_gb_s,
                 compute=gpu.compute,
                 nvlink=gpu.switched or bridged,
@@ -208,10 +102,16 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
         )
     name = keys.text("gpu") or "not named"
     if total:
-        return (Card(name, exact(total), None, None, free_gib=free),)
+        return (Card(name, _room(keys, exact(total)), None, None, free_gib=free),)
     if named.memory_gb:
-        return (Card(name, _unnamed_total(name, named.memory_gb), None, None),)
+        return (Card(name, _room(keys, _unnamed_total(name, named.memory_gb)), None, None),)
     return ()
+
+
+def _room(keys: Keys, total: Amount) -> Amount:
+    """The card's memory; on a card shared with others nobody knows how much of it is free."""
+    shared = "shared with" in (keys.text("gpu") or "").lower()
+    return Amount(total.value, 0.1 * total.value, total.high) if shared else total
 
 
 def _says_nvlink(keys: Keys) -> bool:
@@ -226,7 +126,7 @@ def _unnamed_total(name: str, memory_gb: float) -> Amount:
     return about(memory_gb * share, 0.02 * memory_gb)
 
 
-def _settings(keys: Keys, engine: Engine, facts: ModelFacts | None) -> EngineSettings:
+def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     speculative = speculation_of(keys.text("speculative"), keys.text("compose"))
     prefix = keys.flag("enable_prefix_caching")
     split = (keys.text("split_mode") or "layer").lower()
@@ -260,8 +160,3 @@ def _settings(keys: Keys, engine: Engine, facts: ModelFacts | None) -> EngineSet
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True,
     )
-
-
-def sized(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:
-    """The facts with sizes somebody read."""
-    return replace(facts, sizes=sizes)

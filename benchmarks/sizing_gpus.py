@@ -96,16 +96,26 @@ def cards_named(text: str | None) -> NamedCards:
     if not text:
         return NamedCards((), None, None)
     cap = re.search(r"\((?:[^)]*,\s*)?(\d{2,4})\s*W\)", text)
-    memory = re.search(r"(\d{2,3})\s*(?:GB|GiB)", text)
+    memory = _memory_gb(text)
     found = []
     for piece in re.split(r"\s\+\s|\s*;\s*|,\s*(?=\d+x)", text):
         count = re.match(r"\s*(\d+)\s*[x×]\s", piece)
-        gpu = _best(piece, float(memory[1]) if memory else None)
+        gpu = _best(piece, memory)
         if gpu is not None:
             found += [gpu] * (int(count[1]) if count and "+" in text else 1)
-    return NamedCards(
-        tuple(found), float(cap[1]) if cap else None, float(memory[1]) if memory else None
-    )
+    inside = re.search(r"\(([^)]*)\)", text)
+    if not found and inside and (gpu := _best(inside[1], memory)):
+        found.append(gpu)
+    return NamedCards(tuple(found), float(cap[1]) if cap else None, memory)
+
+
+def _memory_gb(text: str) -> float | None:
+    """GB or MiB that the text states."""
+    size = re.search(r"(\d{2,3}(?:\.\d+)?)\s*(?:GB|GiB)", text)
+    if size:
+        return float(size[1])
+    mib = re.search(r"(\d{2,3}),?(\d{3})\s*MiB", text)
+    return float(mib[1] + mib[2]) / 1024 if mib else None
 
 
 def _words(text: str) -> set[str]:
@@ -132,6 +142,7 @@ def _score(asked: set[str], name: str) -> float:
     """Words in common, all model numbers of the SKU required, words left over held against it."""
     words = _words(name)
     core = {word for word in words if any(letter.isdigit() for letter in word)} - _DEFAULT_FORM
+    core = core or words
     if not core or not core <= asked:
         return 0.0
     decisive = {"ti", "super", "pro", "ada", "d", "s", "sff", "nvl", "server", "maxq", "mobile"}

@@ -50,7 +50,7 @@ FITS: dict[tuple[Engine, str], Fit] = {
     (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.19),
     (Engine.LLAMA_CPP, "experts"): Fit(0.56, 42.0, 0.0, 0.25),
     (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
-    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 25.0, 0.30),
+    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 22.0, 0.30),
     (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.20),
     (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.35),
 }

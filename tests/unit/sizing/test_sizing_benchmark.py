@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.sizing import BEGIN, DATA, END, load_cases, main, run
-from benchmarks.sizing_cases import Case, Models, case_of
+from benchmarks.sizing_cases import Case, case_of
 from benchmarks.sizing_gpus import cards_named
+from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import Declined, Row, predictions
 from benchmarks.sizing_table import error_of, is_inside, verdicts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of

@@ -1,0 +1,149 @@
+"""The checkpoint that a published run loaded: its config, its quantization, its sizes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.sizing_gpus import NamedCards
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_parts import Vision
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_sizes import SizeTable
+from rigspec.catalog.model_words import Words, apply_words, gguf_words, scheme_words
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.matrices import matrices, stored_bytes
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where configs are looked for, and the sizes beside them."""
+
+    folder: Path
+    sizes: SizeTable
+
+
+def find_facts(keys: Keys, models: Models, named: NamedCards) -> tuple[ModelFacts | None, str]:
+    name, stem = keys.text("model") or "", (keys.text("config") or "").removesuffix(".json")
+    tried = [text for text in (stem.replace("__", "/"), name) if text]
+    facts = None
+    for candidate in tried:
+        try:
+            facts = load_model_facts(candidate, [models.folder])
+        except (ValueError, OSError) as broken:
+            return None, f"the config of {candidate} cannot be read: {broken}"
+        if facts is not None:
+            break
+    if facts is None and name:
+        facts = _namesake(models.folder, name)
+    if facts is None:
+        where = f"config `{stem}.json`" if stem else "no config"
+        return None, f"{where} for model `{name or 'not named'}` that states its dimensions"
+    facts = replace(facts, name=name or facts.name)
+    return _as_run(facts, keys, models, named), ""
+
+
+_SUFFIXES = re.compile(
+    r"[-_.](nvfp4|fp8|fp16|bf16|awq|gptq|int4|int8|gguf|it|instruct|chat|base|mtp|w4a16|w8a8|4bit|"
+    r"8bit|autoround|dynamic|qat|quantized)(?=$|[-_.])"
+)
+
+
+def base_name(name: str) -> str:
+    """A model's name without owner and without words for its format."""
+    text = name.lower().replace("__", "/").rpartition("/")[2]
+    while (shorter := _SUFFIXES.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+def _namesake(folder: Path, name: str) -> ModelFacts | None:
+    """Facts of another format of the same model, for its dimensions."""
+    if "/" not in name:
+        return None
+    for path in sorted(folder.glob("*.json")):
+        if path.name.endswith("hf_quant_config.json"):
+            continue
+        if base_name(path.stem) == base_name(name):
+            try:
+                found = load_model_facts(path)
+            except (ValueError, OSError):
+                continue
+            if found is not None:
+                return replace(found, quantization=Quantization())
+    return None
+
+
+def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) -> ModelFacts:
+    """The facts of the checkpoint that ran: its quantization and its sizes."""
+    words = _words(keys)
+    if words is not None and words.dtype_bytes:
+        facts = replace(facts, dtype_bytes=words.dtype_bytes)
+    if words is None and _cannot_be_plain(facts, keys, named):
+        words = Words(Scheme.INT4)
+    if words is not None:
+        quantization = apply_words(
+            facts.quantization,
+            words,
+            keys.text("quantization") or "",
+            has_experts=facts.has_experts,
+            has_states=facts.has_states,
+        )
+        facts = replace(facts, quantization=quantization)
+    row = models.sizes.find(facts.name)
+    if row is not None and _belongs(facts, row[1]):
+        facts = replace(facts, sizes=row[1])
+    return _with_remarks(facts, keys)
+
+
+def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
+    """No quantization is named, and the unquantized weights exceed all cards together."""
+    if facts.quantization.scheme is not Scheme.PLAIN or not named.gpus:
+        return False
+    gpus = max(keys.whole("gpu_count") or 1, len(named.gpus))
+    room = gpus * max(gpu.memory_mib for gpu in named.gpus) * 2**20
+    return sum(stored_bytes(facts, matrix) for matrix in matrices(facts)) > 0.9 * room
+
+
+def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
+    """Whether a size can be that of the checkpoint that ran.
+
+    A run that quantizes at load, or a sibling in another format, is far from its namesake's bytes.
+    """
+    if facts.quantization.scheme is Scheme.GGUF:
+        return False
+    formula = sum(stored_bytes(facts, matrix) for matrix in matrices(facts))
+    copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
+    return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
+
+
+def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
+    """Doubts that the case itself states about its config."""
+    note = (keys.text("config_note") or "").lower()
+    if "pruned" in note:
+        remark = "experts were pruned from this checkpoint"
+        facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
+    if "vlm" in (keys.text("arch_note") or "") and facts.vision is None:
+        tower = Vision(elements=400_000_000, replicated=False, stated=False)
+        facts = replace(facts, vision=tower)
+    return facts
+
+
+def _words(keys: Keys) -> Words | None:
+    """The quantization a case names, in the text nearest to the checkpoint."""
+    stated = keys.text("quantization") or ""
+    compose = re.sub(
+        r"(?i)(int8|fp8)(?!\s*wts)[-_ ]*(per|pth|mtp|kv|\.yml|e[45]m)?",
+        " ",
+        keys.text("compose") or "",
+    )
+    texts = (stated, keys.text("model") or "", compose)
+    wants_gguf = "llama" in (keys.text("engine_family") or "").lower()
+    for text in texts:
+        found = gguf_words(text) if wants_gguf or "gguf" in text.lower() else None
+        found = found or (scheme_words(text) if not wants_gguf else None)
+        if found is not None:
+            return found
+    return Words(Scheme.GGUF, bits=4.9) if wants_gguf else None
