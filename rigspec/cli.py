@@ -110,6 +110,25 @@ def schema() -> None:
     click.echo(json.dumps(Rig.model_json_schema(), indent=2, ensure_ascii=False))
 
 
+@main.command()
+@click.argument("table", type=click.Choice(["gpus", "switches", "boards", "circuits"]))
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Rows as a JSON list.")
+def catalog(table: str, name: str | None, as_json: bool) -> None:
+    """List what is known: cards, switches, boards, circuits; with NAME every figure's source."""
+    import json
+
+    from rigspec.catalog.show import list_entry, list_table
+    from rigspec.report.table import as_table
+
+    own = Path("catalog")
+    extra = own if own.is_dir() else None
+    rows = list_entry(table, name, extra) if name else list_table(table, extra)
+    if not rows:
+        raise click.UsageError(f"`{name}` is not in the catalog; `rigspec catalog {table}` lists")
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_table(rows))
+
+
 def _want_colour() -> bool:
     """Colour on a terminal only, and never against NO_COLOR (no-color.org)."""
     dumb = os.environ.get("TERM") == "dumb"

@@ -13,6 +13,7 @@ from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
     from rigspec.catalog.model_facts import ModelFacts
+    from rigspec.sizing.service import Sized
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class CheckContext:
     models: Mapping[str, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
+    sized: dict[str, tuple[Rig, Sized | None]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """Services already sized, and of which rig: several rules ask for the same one."""
 
     def gpu(self, rig: Rig, group_or_member: str) -> Gpu | None:
         """The card of a group (`main`) or a member (`main.0`); None when the SKU is unknown."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from rigspec.catalog.drivers import card_driver, cuda_driver, driver_covers
+from rigspec.catalog.engines import engine
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card
@@ -62,12 +63,12 @@ def too_new_for_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def too_old_for_image(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The driver runs the CUDA version of every image."""
     for name, service in rig.services.items():
-        needs = cuda_driver(service.cuda) if service.cuda else None
+        needs = engine(service.engine).driver_floor(service.image, service.cuda)
         if needs is None or driver_covers(rig.driver.branch, rig.driver.version, needs.minimum):
             continue
         found = error(
             "driver.too-old-for-image",
-            ("services", name, "cuda"),
+            ("services", name, "cuda" if service.cuda else "image"),
             f"an image built with CUDA {needs.cuda} needs driver {needs.minimum} or newer, the "
             f"spec installs {_version(rig)}",
             why="the engine ends with error 804 or runs on the CPU",

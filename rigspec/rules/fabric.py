@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.kernel_params import kernel_of
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card
@@ -99,16 +100,19 @@ def acs_off_for_nothing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def acs_under_secure_boot(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """With Secure Boot the kernel refuses writes to configuration space."""
-    if rig.pcie.acs == "off_on_gpu_paths" and rig.driver.secure_boot == "on":
-        yield warning(
-            "fabric.acs-under-secure-boot",
-            ("pcie", "acs"),
-            "with Secure Boot on only the kernel argument `pci=disable_acs_redir` can clear ACS",
-            why="the locked-down kernel refuses `setpci`; some kernels from 6.11 on read only the "
-            "first bridge of the list, and the rest stays redirected",
-            hint="`rigspec verify` reads every bridge; if one stays redirected, take a kernel with "
-            "the list fix or turn Secure Boot off",
-        )
+    if rig.pcie.acs != "off_on_gpu_paths" or rig.driver.secure_boot != "on":
+        return
+    fixed = kernel_of(rig.host.os).acs_lists_fixed
+    say = note if fixed else warning
+    yield say(
+        "fabric.acs-under-secure-boot",
+        ("pcie", "acs"),
+        "with Secure Boot on only the kernel argument `pci=disable_acs_redir` can clear ACS",
+        why="the locked-down kernel refuses `setpci`"
+        + ("" if fixed else "; some kernels from 6.11 on read only the first bridge of a list"),
+        hint="`rigspec verify` reads every bridge"
+        + ("" if fixed else "; if one stays redirected, change the kernel or turn Secure Boot off"),
+    )
 
 
 def translated_peers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

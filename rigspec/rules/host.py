@@ -1,4 +1,4 @@
-"""`host` and `board`: can rigspec become root, can it reboot."""
+"""`host`: can rigspec become root."""
 
 from __future__ import annotations
 
@@ -30,15 +30,4 @@ def sudo_needless(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "`user` is root, so `sudo` changes nothing",
             why="it needs sudo installed on a host that may have none",
             hint="delete the line",
-        )
-
-
-def cold_boot_only(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """A board that must not be rebooted from afar."""
-    if rig.board is not None and rig.board.cold_boot_only:
-        yield note(
-            "host.cold-boot-only",
-            ("board", "cold_boot_only"),
-            "a deploy that needs a reboot will stop and ask for a power cycle by hand",
-            why="a warm reboot of this board loses GPUs or hangs until the plug is pulled",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.engines import engine
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
@@ -65,11 +66,26 @@ def consent_needless(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def cuda_unknown(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Without the image's CUDA version its driver floor cannot be checked."""
     for name, service in rig.services.items():
-        if service.cuda is None:
+        if service.cuda is None and engine(service.engine).cuda_of_image(service.image) is None:
             yield note(
                 "images.cuda-unknown",
                 ("services", name, "image"),
-                "`cuda` is not given, so nobody checks whether the driver is new enough",
+                "`cuda` is not given and the tag does not say it, so nobody checks whether the "
+                "driver is new enough",
                 why="a driver that is too old ends in error 804, or in silence on the CPU",
                 hint='the image\'s page or its `CUDA_VERSION` variable says it: `cuda: "13.0"`',
+            )
+
+
+def cuda_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """`cuda` agrees with what the tag says."""
+    for name, service in rig.services.items():
+        told = engine(service.engine).cuda_of_image(service.image)
+        if service.cuda is not None and told is not None and service.cuda != told:
+            yield warning(
+                "images.cuda-contradicts-tag",
+                ("services", name, "cuda"),
+                f"`cuda: {service.cuda}`, but images with this tag are built with CUDA {told}",
+                why="the driver floor follows from it",
+                hint=f'set `cuda: "{told}"`, or delete the line',
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from rigspec.catalog.switches import find_switch, nearest_switches
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card, named, placements, span, switches
@@ -54,6 +55,33 @@ def switch_name_twice(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
             yield replace(found, also=(first[switch.name],))
         first.setdefault(switch.name, here)
+
+
+def switch_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The catalog knows the switch, and its generation is the one declared."""
+    for path, switch in switches(rig):
+        model = find_switch(switch.model, switch.generation, facts.catalog)
+        if switch.model == "generic":
+            continue
+        if model is None:
+            near = nearest_switches(switch.model, facts.catalog)
+            yield warning(
+                "pcie.switch-known",
+                (*path, "model"),
+                f"switch model `{switch.model}` is not in the catalog",
+                why="its measured bandwidth cannot be compared; links are judged by arithmetic",
+                hint=f"did you mean `{near[0]}`?"
+                if near
+                else "write `generic`, or add it in `catalog/switches.yaml`",
+            )
+        elif model.generation != switch.generation:
+            yield error(
+                "pcie.switch-known",
+                (*path, "generation"),
+                f"a {model.name} is a Gen{model.generation} switch, `generation` says "
+                f"Gen{switch.generation}",
+                hint=f"set `generation: {model.generation}`",
+            )
 
 
 def empty_switch(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from rigspec.catalog.data import CatalogError
 from rigspec.finding import Finding
 from rigspec.rules import (
+    arguments,
+    board,
     containers,
     driver,
     engine,
@@ -20,6 +23,7 @@ from rigspec.rules import (
     host,
     images,
     kernel,
+    memory,
     models,
     parallel,
     pcie,
@@ -30,12 +34,13 @@ from rigspec.rules import (
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
+from rigspec.spec.slips import unusable_catalog
 
 Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
 _SUBJECTS: tuple[ModuleType, ...] = (
-    host, gpus, pcie, fabric, kernel, power, driver, containers, storage, models,
-    services, parallel, exposure, images, engine, flags, environment,
+    host, board, gpus, pcie, fabric, kernel, arguments, power, driver, containers, storage, models,
+    services, parallel, memory, exposure, images, engine, flags, environment,
 )  # fmt: skip
 """In the order of the spec."""
 
@@ -69,5 +74,8 @@ def check_file(file: str) -> Loaded:
     loaded = load(file)
     if loaded.rig is None:
         return loaded
-    found = check(loaded.rig, saved_context(loaded.rig, Path(file)))
+    try:
+        found = check(loaded.rig, saved_context(loaded.rig, Path(file)))
+    except CatalogError as problem:  # the owner's own rows beside the spec
+        found = (unusable_catalog(problem.message, problem.hint),)
     return replace(loaded, findings=(*loaded.findings, *found))

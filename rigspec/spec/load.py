@@ -42,7 +42,7 @@ def load(file: str | os.PathLike[str]) -> Loaded:
 def load_text(shown: str, text: str) -> Loaded:
     """Validate the text of a spec; `shown` names it in messages."""
     source, data, findings = parse(shown, text)
-    if data is None:
+    if data is None and findings:
         return Loaded(source, None, findings)
     if not isinstance(data, dict):
         return Loaded(source, None, (*findings, slips.not_a_mapping(source.locate(()))))

@@ -44,6 +44,11 @@ def unreadable(message: str, hint: str, place: Place | None = None) -> PlacedFin
     return _error("unreadable", place, message, hint=hint)
 
 
+def unusable_catalog(message: str, hint: str) -> PlacedFinding:
+    """The owner's own catalog beside the spec cannot be used, so nothing could be checked."""
+    return PlacedFinding(Severity.ERROR, "catalog.unusable", (), message, hint=hint, place=None)
+
+
 def empty() -> PlacedFinding:
     """Nothing but blanks and comments."""
     return _error(

@@ -1,0 +1,245 @@
+"""Whether a model fits its cards, and its format theirs; silent where the model is not known.
+
+Estimates carry bands: an error only when even the favourable end does not fit, a warning when the
+answer lies inside the band. The arithmetic modules are imported on use: a spec without saved facts
+must not wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.finding import Finding, Path, error, note, warning
+from rigspec.rules.context import CheckContext
+from rigspec.spec.rig import Rig
+from rigspec.spec.services import Service
+
+if TYPE_CHECKING:
+    from rigspec.sizing.accepted import Refusal
+    from rigspec.sizing.remedies import Remedy
+    from rigspec.sizing.service import Sized
+
+MOST_REMEDIES = 6
+
+
+def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """One request of full length fits beside the weights."""
+    for name, sized in _sized(rig, facts):
+        if sized.memory.verdict != "no":
+            continue
+        complain = error if sized.facts.known else warning
+        yield complain(
+            "memory.fits",
+            _place(sized, rig.services[name]),
+            _shortage(name, sized),
+            why=_breakdown(sized)
+            + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
+            hint=_ways_out(sized),
+        )
+
+
+def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """It may fit, it may not: the answer lies inside the known error."""
+    for name, sized in _sized(rig, facts):
+        memory = sized.memory
+        if memory.verdict != "close":
+            continue
+        left, needed = memory.available, memory.needed
+        wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
+        yield warning(
+            "memory.fits-closely",
+            _place(sized, rig.services[name]),
+            f"`{name}` {wanted} of cache for one full request, {left.low:.1f} to {left.high:.1f} "
+            f"GiB are left on an {sized.card.name}",
+            why=_breakdown(sized),
+            hint="the first start decides; " + _ways_out(sized),
+        )
+
+
+def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """What CUDA itself takes lies outside vLLM's share."""
+    for name, sized in _sized(rig, facts):
+        settings, total = sized.settings, sized.card.total.value
+        if settings.engine != "vllm" or settings.memory_fraction is None:
+            continue
+        from rigspec.sizing.vllm import context_overhead
+
+        rest, least = total * (1 - settings.memory_fraction), context_overhead(settings)
+        if rest < least.low:
+            yield warning(
+                "memory.contexts-have-room",
+                ("services", name, "gpu_memory_fraction"),
+                f"{settings.memory_fraction:g} of an {sized.card.name} leaves {rest:.2f} GiB; "
+                f"CUDA contexts take {least.low:.1f} to {least.high:.1f} GiB beside it",
+                why="the engine starts, or nearly, and runs out of memory under load",
+                hint=f"at most {int((1 - least.value / total) * 100) / 100:g}",
+            )
+
+
+def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The engine takes the model's shape at these sizes, whatever memory there is."""
+    for name, sized in _sized(rig, facts):
+        for refusal in sized.memory.refusals:
+            complaint = _SHAPES.get(refusal.rule)
+            if complaint is None:
+                continue  # heads, context and DCP | TP have rules of their own
+            key, why = complaint
+            complain = warning if refusal.rule == "fp8-block" else error
+            yield complain(
+                "memory.shape-accepted",
+                ("services", name, key) if _given(rig.services[name], key) else ("services", name),
+                f"`{rig.services[name].model}`: {refusal.message}",
+                why=why,
+                hint=_fitting_sizes(sized, refusal),
+            )
+
+
+_SHAPES = {
+    "vocabulary": ("tensor_parallel_size", "the embedding is cut by rank; vLLM refuses the rest"),
+    "state-heads": ("tensor_parallel_size", "each rank takes a whole number of heads"),
+    "fp8-block": (
+        "tensor_parallel_size",
+        "fp8 scales cover blocks of 128: vLLM and SGLang refuse a shard that cuts one, only their "
+        "newest builds pad it",
+    ),
+    "dcp": (
+        "decode_context_parallel_size",
+        "DCP spreads copies of the key/value heads; the heads of a rank must be copies",
+    ),
+    "stages": ("pipeline_parallel_size", "each stage needs a layer"),
+}
+
+
+def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The cards run the weights' number format, natively or unpacked."""
+    for name, sized in _sized(rig, facts):
+        path = ("services", name, "model")
+        refused = [r for r in sized.memory.refusals if r.rule == "compute-capability"]
+        if refused:
+            yield error(
+                "memory.format-runs",
+                path,
+                refused[0].message,
+                why="the engine has no kernel for this format on this card and refuses to start",
+                hint="take a checkpoint in 16 bit, or GGUF with `engine: llama_cpp`",
+            )
+            continue
+        word = sized.facts.quantization.label
+        formats = _formats(sized)
+        if formats and not formats & _tensor_formats(rig, name, facts):
+            yield note(
+                "memory.format-runs",
+                path,
+                f"{word} weights are emulated on an {sized.card.name}: unpacked to 16 bit for "
+                "each multiplication",
+                why="they save memory and bandwidth as usual; prompts run at 16-bit speed",
+            )
+
+
+_NEEDED = {
+    "fp8": {"fp8"}, "fp8-block": {"fp8"}, "mxfp8": {"fp8"}, "nvfp4": {"nvfp4"},
+    "mxfp4": {"mxfp4"}, "int8": {"int8"},
+}  # fmt: skip
+"""Scheme → tensor-core formats that multiply it as it is; 4-bit integers are always unpacked."""
+
+
+def _formats(sized: Sized) -> set[str]:
+    return _NEEDED.get(sized.facts.quantization.scheme.value, set())
+
+
+def _tensor_formats(rig: Rig, name: str, facts: CheckContext) -> set[str]:
+    """Formats that every card of a service multiplies natively."""
+    cards = [facts.gpu(rig, ref) for ref in rig.services[name].gpus]
+    known = [set(card.formats) for card in cards if card is not None]
+    return set.intersection(*known) if known else set()
+
+
+def _sized(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
+    """Services that can be sized: model and cards known, all of it on the cards."""
+    for name, service in rig.services.items() if facts.models else ():
+        if service.gpu_layers is not None:
+            continue  # the rest of the model lies in host memory
+        sized = sized_once(rig, name, facts)
+        if sized is not None and not sized.settings.experts_on_cpu:
+            yield name, sized
+
+
+def sized_once(rig: Rig, name: str, facts: CheckContext) -> Sized | None:
+    """One service sized, computed the first time; None when its model or a card is unknown."""
+    from rigspec.sizing.service import size_service
+
+    kept = facts.sized.get(name)
+    if kept is None or kept[0] is not rig:
+        catalog = partial(find_gpu, extra=facts.catalog)
+        kept = rig, size_service(rig, name, facts.models, catalog)
+        facts.sized[name] = kept
+    return kept[1]
+
+
+def _shortage(name: str, sized: Sized) -> str:
+    memory, card = sized.memory, sized.card
+    if memory.weights.low > card.total.high:
+        return (
+            f"`{name}` does not fit: {memory.weights.value:.1f} GiB of weights per GPU, an "
+            f"{card.name} has {card.total.value:.1f} GiB"
+        )
+    left, needed = memory.available, memory.needed
+    request = f"{needed.value:.1f} GiB" if needed else "any"
+    return (
+        f"`{name}` does not fit: one full request needs {request} of cache per GPU, "
+        f"{max(0.0, left.high):.1f} GiB are left at best on an {card.name}"
+    )
+
+
+def _breakdown(sized: Sized) -> str:
+    """`23.6 GiB × 0.92 = 21.7 GiB: weights 14.4 ± 0.2, activation peak 0.5 ± 0.6 …`."""
+    parts = [
+        f"{term.name} {term.amount.value:.1f} ± "
+        f"{max(term.amount.high - term.amount.value, term.amount.value - term.amount.low):.1f}"
+        for term in sized.memory.terms
+    ]
+    return f"of {sized.card.total.value:.1f} GiB: {', '.join(parts)} GiB"
+
+
+def _ways_out(sized: Sized) -> str:
+    from rigspec.sizing.remedies import remedies
+
+    found = remedies(sized.facts, sized.card, sized.settings)
+    if not found:
+        return "no single change helps: take a smaller model or larger cards"
+    return "any one of these fits: " + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
+
+
+def _said(remedy: Remedy) -> str:
+    written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
+    return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'})"
+
+
+def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
+    """TP sizes that break no rule."""
+    from dataclasses import replace
+
+    from rigspec.sizing.accepted import refusals
+
+    if refusal.rule in ("dcp", "stages"):
+        return ""
+    sizes = [
+        str(size)
+        for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+        if not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
+    ]
+    return f"TP sizes that it takes: {', '.join(sizes)}" if sizes else ""
+
+
+def _place(sized: Sized, service: Service) -> Path:
+    """The field that decides: the weights, the context, or the cards."""
+    if sized.memory.weights.low > sized.card.total.high or not _given(service, "context_length"):
+        return ("services", sized.name, "model")
+    return ("services", sized.name, "context_length")
+
+
+def _given(service: Service, key: str) -> bool:
+    return key in service.model_fields_set

@@ -1,0 +1,68 @@
+"""The verbs: exit codes, streams, JSON, what they do not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rigspec.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+ERRORS = ROOT / "tests" / "errors"
+FINE, WARNED, BAD = (
+    str(ERRORS / f"{name}.yaml") for name in ("base-is-fine", "power-factors", "gpus-unknown")
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [([FINE], 0), ([WARNED], 0), ([BAD], 2), ([FINE, BAD], 2), (["none.yaml"], 2), ([], 2)],
+)
+def test_check_ends_with_0_or_2(files: list[str], code: int) -> None:
+    assert CliRunner().invoke(main, ["check", *files]).exit_code == code
+
+
+def test_check_says_every_file_in_order() -> None:
+    said = CliRunner().invoke(main, ["check", FINE, BAD]).output
+    assert said.index(f"{FINE}: ok") < said.index(f"1 error in {BAD}")
+
+
+def test_json_is_one_list_for_all_files() -> None:
+    records = json.loads(CliRunner().invoke(main, ["check", "--json", WARNED, BAD]).output)
+    assert [r["file"] for r in records] == [WARNED, WARNED, BAD]
+    assert list(records[0]) == [
+        "rule", "severity", "file", "line", "column", "path", "message", "why", "hint",
+    ]  # fmt: skip
+    assert json.loads(CliRunner().invoke(main, ["check", "--json", FINE]).output) == []
+
+
+def test_schema_is_a_json_schema_with_descriptions() -> None:
+    schema = json.loads(CliRunner().invoke(main, ["schema"]).output)
+    assert schema["$defs"]["Switch"]["properties"]["generation"]["description"]
+    assert schema["additionalProperties"] is False
+
+
+def test_catalog_lists_and_shows_sources() -> None:
+    assert "rtx-3090" in CliRunner().invoke(main, ["catalog", "gpus"]).output
+    rows = json.loads(CliRunner().invoke(main, ["catalog", "--json", "gpus", "rtx-3090"]).output)
+    assert all(row["source"] for row in rows if row["field"] == "memory_mib")
+    unknown = CliRunner().invoke(main, ["catalog", "gpus", "rtx-9999"])
+    assert unknown.exit_code == 2
+    assert "is not in the catalog" in unknown.output
+
+
+def test_check_imports_neither_pyinfra_nor_numpy() -> None:
+    code = (
+        "import sys; from rigspec.cli import main\n"
+        f"try: main(['check', {str(ROOT / 'rigs' / 'home.yaml')!r}])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pyinfra', 'paramiko', 'numpy', 'jinja2', 'gevent', 'rich.console'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

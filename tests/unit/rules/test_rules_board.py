@@ -1,0 +1,52 @@
+"""Boards of the owner's own catalog, and a catalog that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rigspec.rules.run import check_file
+
+ROOT = Path(__file__).resolve().parents[3]
+BOARD = """\
+weekend-board:
+  name: Weekend Board
+  cpu: amd
+  sockets: 1
+  generation: 5
+  x16_slots: 4
+  warm_reboot: "fails"
+  source: "measured: lost GPU 3 at two of five warm reboots"
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "rigs").mkdir()
+    (tmp_path / "catalog").mkdir()
+    text = (ROOT / "tests" / "errors" / "base-is-fine.yaml").read_text()
+    file = tmp_path / "rigs" / "own.yaml"
+    file.write_text(text.replace("gpus:\n  main", "board:\n  model: weekend-board\ngpus:\n  main"))
+    return file
+
+
+def test_board_that_loses_gpus_at_warm_reboot_is_warned_about(spec: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalog" / "boards.yaml").write_text(BOARD)
+    found = check_file(str(spec)).findings
+    assert [(f.rule, f.path) for f in found] == [("board.warm-reboot-fails", ("board", "model"))]
+
+
+def test_consent_to_cold_boots_ends_the_warning(spec: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalog" / "boards.yaml").write_text(BOARD)
+    spec.write_text(
+        spec.read_text().replace("weekend-board\n", "weekend-board\n  cold_boot_only: yes\n")
+    )
+    assert [f.rule for f in check_file(str(spec)).findings] == ["board.cold-boot-only"]
+
+
+def test_unusable_catalog_of_the_owner_is_a_finding(spec: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalog" / "boards.yaml").write_text("weekend-board: 5\n")
+    found = check_file(str(spec)).findings
+    assert [f.rule for f in found] == ["catalog.unusable"]
+    assert "boards.yaml" in found[0].message
