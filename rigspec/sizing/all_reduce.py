@@ -16,23 +16,26 @@ class Link:
     start_us: float
     step_us: float
     bandwidth_gb_s: float
+    shared: bool = False
+    """All pairs cross the same memory: more GPUs get less each."""
 
     def all_reduce_us(self, n_bytes: float, ranks: int) -> float:
         """Microseconds of one all-reduce over `ranks` GPUs."""
         if ranks <= 1:
             return 0.0
-        traffic = 2 * (ranks - 1) / ranks * n_bytes / (self.bandwidth_gb_s * 1e3)
+        crowd = (ranks / 2) ** 0.5 if self.shared else 1.0
+        traffic = 2 * (ranks - 1) / ranks * n_bytes * crowd / (self.bandwidth_gb_s * 1e3)
         return self.start_us + 2 * (ranks - 1) * self.step_us + traffic
 
     def at_gen5(self) -> Link:
         """The same path over PCIe 5: the same start and steps, twice the traffic."""
-        return Link(self.start_us, self.step_us, 2 * self.bandwidth_gb_s)
+        return Link(self.start_us, self.step_us, 2 * self.bandwidth_gb_s, self.shared)
 
 
 NVLINK = Link(6.0, 0.3, 200.0)
 PEER_PCIE = Link(5.0, 1.5, 22.0)
 """NCCL over PCIe 4 peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8 (RTX PRO 6000)."""
-HOST_PCIE = Link(5.0, 7.0, 6.0)
+HOST_PCIE = Link(5.0, 7.0, 6.0, shared=True)
 """Through host memory, peer access refused: 40–55 µs on 4× 3090, about 20 µs on two cards."""
 NETWORK = Link(100.0, 20.0, 10.0)
 """Between two machines (GB10 pairs); one run, so a guess."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent
+from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
@@ -59,6 +61,18 @@ CHUNK = 2048
 """Tokens per all-reduce; larger chunks cost the same per token."""
 
 
+UNPACKED = 0.7
+"""fp8 weights on a card without fp8 arithmetic are unpacked first (27B FP8 on 3090s)."""
+
+CONTEXT_PARALLEL = 1.25
+"""Slower per doubling of decode context parallelism (GLM-5.1: 4,398, 3,762 and 2,818 tok/s)."""
+
+
+def _unpacks(facts: ModelFacts, card: Card) -> bool:
+    eight_bit = facts.quantization.scheme in (Scheme.FP8, Scheme.FP8_BLOCK)
+    return eight_bit and card.compute is not None and card.compute < (8, 9)
+
+
 def peak_tflops(card: Card) -> float | None:
     """The card's peak; None when it is not in the table."""
     flat = re.sub(r"[^a-z0-9]+", " ", card.name.lower())
@@ -83,12 +97,14 @@ def prefill(
     if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor":
         ranks = 1
     share = fit.geforce if "GeForce" in card.name else fit.others
+    share *= UNPACKED if _unpacks(facts, card) else 1.0
     cap = speed_at_cap(card, "prefill").value
     flops = 2 * active_elements(facts) + score_flops(facts, prompt)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     tok_s = 1 / (arithmetic + reduce_s)
+    tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
     spread = fit.spread + (0.0 if facts.known else 0.2)
     return Speed(
         Amount(tok_s, tok_s / (1 + spread), tok_s * (1 + spread)),

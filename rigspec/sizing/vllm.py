@@ -109,7 +109,8 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     estimate = len(facts.layers) * len(full) * each / GIB
     if settings.speculative is not None:
         estimate = min(estimate, 0.15)  # piecewise graphs only
-    return Amount(estimate, estimate * 0.4, estimate * 1.1)
+    least = 0.0 if version is None else 0.4 * estimate  # an older engine deducts nothing
+    return Amount(estimate, least, estimate * 1.1)
 
 
 def graph_actual(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:

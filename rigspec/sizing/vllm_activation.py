@@ -68,6 +68,7 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     if settings.pipeline_parallel > 1:
         return about(forward + 0.2, 0.15)  # the printed stage holds no head
     doubt = 0.26 + (0.2 if facts.vision is not None and not settings.language_only else 0.0)
+    doubt += 0.4 * sparse_logits(facts, settings, batch) / GIB  # images of one rig differ by 3 GiB
     return about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
 
 

@@ -92,7 +92,7 @@ def formula_doubt(facts: ModelFacts) -> float:
     if scheme is Scheme.MXFP4 and facts.has_experts:
         found.append(0.02)
     elif scheme.is_four_bit and not listed:
-        found.append(0.03 if facts.has_experts else 0.10)
+        found.append(0.03 if facts.has_experts else 0.12)
     if facts.is_latent:
         found.append(0.03 if facts.hyper_streams > 1 else 0.003)
     if facts.quantization.scheme is Scheme.GGUF:
