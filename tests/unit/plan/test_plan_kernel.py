@@ -3,6 +3,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,19 @@ def kernel_line(tmp_path: Path, *files: RenderedFile) -> list[str]:
     entry = tmp_path / "grub.cfg"
     entry.write_text(f"menuentry x {{\n  linux /vmlinuz root=/dev/vda1 ro {done.stdout}\n}}\n")
     subprocess.run([tool("grub-script-check", "grub-common"), str(entry)], check=True)
-    return shlex.split(done.stdout)
+    return grub_words(done.stdout)
+
+
+def grub_words(line: str) -> list[str]:
+    """The words of one GRUB command: it ends at a bare `;`, quotes keep one (GRUB manual, 6.1)."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|<>{}")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    return list(takewhile(lambda word: word != ";", lexer))
+
+
+def test_a_bare_semicolon_would_cut_the_line() -> None:
+    assert grub_words("quiet pci=a;b iommu=pt") == ["quiet", "pci=a"]
 
 
 def test_grub_drop_in_gives_the_kernel_exactly_the_planned_words(
