@@ -5,6 +5,7 @@ them on a host. `tests/render/update` writes them anew; review the difference be
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from rigspec.plan.kernel import acs_grub_file
 from rigspec.plan.rig import all_files, plan_rig
 from rigspec.plan.sections import Plan
-from rigspec.spec.load import load
+from rigspec.spec.load import load, load_text
 
 HERE = Path(__file__).resolve().parent
 RIGS = ("home", "starter")
@@ -54,7 +55,7 @@ def test_rendered_tree_is_the_reviewed_one(name: str) -> None:
 
 def judge(name: str, package: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a judge; a missing one fails, for without it the test would prove nothing."""
-    found = shutil.which(name)
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
         pytest.fail(f"`{name}` is missing: apt-get install {package}")
     return subprocess.run([found, *words], capture_output=True, text=True, check=False)
@@ -105,6 +106,22 @@ def test_units_please_systemd(name: str, host_root: Path) -> None:
     units = [path.name for path in paths(name, "etc/systemd/system")]
     assert len(units) >= 3
     assert verify(host_root, *units) == ""
+
+
+def test_units_of_podman_please_systemd(host_root: Path) -> None:
+    text = (HERE.parents[1] / "rigs/home.yaml").read_text()
+    rig = load_text("podman.yaml", text.replace("engine: docker", "engine: podman")).rig
+    assert rig is not None
+    (host_root / "usr/lib/systemd/system/docker.service").unlink()
+    plan = plan_rig(rig)
+    for file in all_files(plan):
+        path = host_root / file.dest.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.content)
+        path.chmod(int(file.mode, 8))
+    units = [service.unit for service in plan.services]
+    assert verify(host_root, *units) == ""
+    assert "docker.service" not in (host_root / "etc/systemd/system" / units[0]).read_text()
 
 
 def test_systemd_would_complain_about_a_slip(host_root: Path) -> None:

@@ -50,7 +50,7 @@ def merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 def tool(name: str, package: str) -> str:
     """A judge that must be there: without it a test proves nothing."""
-    found = shutil.which(name)
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
         pytest.fail(f"`{name}` is missing: apt-get install {package}")
     return found

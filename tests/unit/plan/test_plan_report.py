@@ -86,6 +86,14 @@ def test_verb_gives_the_plan_as_data() -> None:
     assert json.loads(done.stdout)["services"][0]["name"] == "qwen"
 
 
+def test_checking_a_spec_does_not_load_the_templates() -> None:
+    text = (
+        "import sys; from rigspec.rules.run import check_file; check_file('rigs/home.yaml');"
+        "sys.exit('jinja2' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=False).returncode == 0
+
+
 def test_verb_refuses_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     done = rigspec("plan", "rigs/home.yaml", "--out", str(tmp_path))
