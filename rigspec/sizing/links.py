@@ -197,7 +197,7 @@ def all_reduce_link(found: Sequence[LinkPath]) -> Link:
         return Link(PEER_PCIE.start_us, PEER_PCIE.step_us, PEER_PCIE.bandwidth_gb_s * share)
     # staging passes each link twice, so a narrow one halves: 8 GB/s was fitted on x8 and wider
     staged = min(HOST_PCIE.bandwidth_gb_s, slowest / 2)
-    return Link(HOST_PCIE.start_us, HOST_PCIE.step_us, staged)
+    return Link(HOST_PCIE.start_us, HOST_PCIE.step_us, staged, HOST_PCIE.shared)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> floa
     return found / GIB
 
 
+def cache_share(settings: EngineSettings) -> float:
+    """Share of the cache on the fullest GPU: it follows its layers, or sits on the main GPU."""
+    return 1.0 if settings.split == "row" else settings.fullest_share
+
+
 def _pad(cells: int) -> int:
     return math.ceil(cells / 256) * 256
 
@@ -82,8 +87,13 @@ def terms(
     """Everything but weights and cache on one GPU."""
     context = settings.context or facts.max_positions or 4096
     compute = compute_gib(facts, settings, context, max(1, settings.tensor_parallel))
+    buffer = about(compute, max(0.3, 0.3 * compute))
+    if facts.is_latent and settings.flash_attention:
+        # builds without flash attention for latent heads hold every score of a batch
+        scores = facts.heads * settings.ubatch * context * 4 / GIB
+        buffer = Amount(buffer.value, buffer.low, buffer.high + scores)
     return (
-        ("compute buffer", about(compute, max(0.3, 0.3 * compute)), "largest graph of one ubatch"),
+        ("compute buffer", buffer, "largest graph of one ubatch"),
         ("CUDA context", within(0.45, 0.4), "0.3–0.6 GiB per process and GPU"),
     )
 
@@ -93,10 +103,10 @@ def largest_context(
 ) -> int:
     """The longest context whose cache fits, in steps of 256 cells."""
     low, high = 0, max(256, limit) // 256
-    share = max(1, settings.tensor_parallel)
+    share = cache_share(settings)
     while low < high:
         middle = (low + high + 1) // 2
-        if cache_gib(facts, settings, middle * 256) / share <= left_gib:
+        if cache_gib(facts, settings, middle * 256) * share <= left_gib:
             low = middle
         else:
             high = middle - 1

@@ -129,7 +129,7 @@ def _needed(
     if context is None:
         return None
     if settings.engine is Engine.LLAMA_CPP:
-        return exact(llamacpp.cache_gib(facts, settings, context))
+        return exact(llamacpp.cache_gib(facts, settings, context) * llamacpp.cache_share(settings))
     if shape is None:
         return None
     sizes = [
@@ -204,9 +204,11 @@ def verdict_of(
 
 def starts(card: Card, settings: EngineSettings) -> bool:
     """Whether vLLM's first check passes: as much memory free as it is told to take."""
-    if settings.engine is not Engine.VLLM or card.free_gib is None:
+    others = settings.other_processes_gib
+    if settings.engine is not Engine.VLLM or (card.free_gib is None and not others):
         return True
-    return card.free_gib + 0.01 >= vllm.fraction_of(settings) * card.total.value
+    free = card.free_gib if card.free_gib is not None else card.total.value
+    return free - others + 0.01 >= vllm.fraction_of(settings) * card.total.value
 
 
 def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:

@@ -70,6 +70,14 @@ class EngineSettings:
     other_processes_gib: float = 0.0
 
     @property
+    def fullest_share(self) -> float:
+        """Share of layers on the fullest GPU of llama.cpp's split; 1 / GPUs when it is even."""
+        parts = self.tensor_split[: self.tensor_parallel]
+        if len(parts) == self.tensor_parallel and sum(parts) > 0:
+            return max(parts) / sum(parts)
+        return 1 / max(1, self.tensor_parallel)
+
+    @property
     def ranks(self) -> int:
         """GPUs one replica uses."""
         return max(1, self.tensor_parallel) * max(1, self.pipeline_parallel)

@@ -46,8 +46,11 @@ def loaded(facts: ModelFacts, settings: EngineSettings) -> tuple[Matrix, ...]:
     speculative = settings.speculative
     if speculative is None or speculative.method not in ("mtp", "unstated"):
         skip.add(Part.DRAFT)
-    if settings.language_only:
+    llama = settings.engine is Engine.LLAMA_CPP
+    if settings.language_only or llama:
         skip.add(Part.VISION)
+    if llama and not facts.tied:
+        skip.add(Part.EMBEDDING)  # looked up on the CPU; a tied table is the output matrix too
     shares = settings.engine is Engine.VLLM
     return tuple(
         m for m in matrices(facts) if m.part not in skip and not (shares and m.name == "mtp.vocab")
@@ -119,6 +122,8 @@ def _stage(
 
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
     ranks, stored = max(1, settings.tensor_parallel), stored_bytes(facts, matrix)
+    if settings.engine is Engine.LLAMA_CPP:
+        return stored * settings.fullest_share
     if matrix.cut is Cut.WHOLE:
         return stored
     if matrix.cut is Cut.KV and matrix.kv_heads:

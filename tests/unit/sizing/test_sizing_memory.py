@@ -157,6 +157,34 @@ def test_llama_cpp_window_layers_keep_window_plus_batch() -> None:
     assert found == pytest.approx(513.5, rel=1e-3)  # printed: 416.0 full + 97.5 window
 
 
+def test_llama_cpp_split_follows_the_stated_shares() -> None:
+    even = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2)
+    uneven = replace(even, tensor_split=(9.0, 17.0))
+    assert even.fullest_share == 0.5
+    assert uneven.fullest_share == pytest.approx(17 / 26)
+    facts = model("Qwen/Qwen3-8B")
+    found = [estimate(facts, card("h100"), s).weights.value for s in (even, uneven)]
+    assert found[1] / found[0] == pytest.approx(34 / 26, rel=1e-2)
+
+
+def test_llama_cpp_row_split_keeps_the_cache_on_one_card() -> None:
+    layer = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2, context=32768)
+    facts = model("Qwen/Qwen3-8B")
+    by_layer = estimate(facts, card("h100"), layer).needed
+    by_row = estimate(facts, card("h100"), replace(layer, split="row")).needed
+    assert by_layer is not None
+    assert by_row is not None
+    assert by_row.value == pytest.approx(2 * by_layer.value)
+
+
+def test_another_service_on_the_card_stops_a_greedy_one() -> None:
+    alone = estimate(model("Qwen/Qwen3-1.7B"), card("h100"), replace(H100, memory_fraction=0.5))
+    assert alone.verdict is Verdict.YES
+    crowded = replace(H100, memory_fraction=0.5, other_processes_gib=60.0)
+    found = estimate(model("Qwen/Qwen3-1.7B"), card("h100"), crowded)
+    assert found.verdict is Verdict.NO
+
+
 def test_llama_cpp_mixed_cache_types() -> None:
     assert llamacpp.cache_widths("q8_0 / q4_0") == (34 / 32, 18 / 32)
     assert llamacpp.cache_widths("") == (2.0, 2.0)
