@@ -31,8 +31,10 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             service.pipeline_parallel_size,
             service.data_parallel_size,
         )
+        if "--enable-dp-attention" in service.extra_args:
+            dp = 1  # SGLang: the copies of the attention share the TP ranks
         cards = len(_cards(rig, service))
-        if tp * pp * dp == cards or not cards:
+        if tp * pp * dp == cards or not cards or "--nnodes" in service.extra_args:
             continue
         terms = [f"TP {tp}"] + [f"{k} {v}" for k, v in (("PP", pp), ("DP", dp)) if v > 1]
         sizes = f"{' × '.join(terms)} = {tp * pp * dp}" if len(terms) > 1 else terms[0]

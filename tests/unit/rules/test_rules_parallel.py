@@ -1,0 +1,61 @@
+"""Sizes against cards, where the engine counts in its own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigspec.finding import Path as SpecPath
+from rigspec.rules.run import check
+from rigspec.spec.load import load
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def found(rule: str, **service: Any) -> list[SpecPath]:
+    """Where a rule complains about the fine base spec (two equal cards) with a changed service."""
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["services"]["chat"] |= service
+    return [f.path for f in check(Rig.model_validate(data)) if f.rule == rule]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "complains"),
+    [
+        ({"tensor_parallel_size": 2}, False),
+        ({"tensor_parallel_size": 1, "pipeline_parallel_size": 2}, False),
+        ({"tensor_parallel_size": 1, "data_parallel_size": 2}, False),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 2}, True),
+        ({"tensor_parallel_size": 1}, True),
+        ({"tensor_parallel_size": 1, "gpus": ["main.1"]}, False),
+    ],
+)
+def test_product_of_sizes_is_the_number_of_cards(sizes: dict[str, Any], complains: bool) -> None:
+    assert bool(found("parallel.world-size", **sizes)) is complains
+
+
+def test_data_parallel_attention_of_sglang_adds_no_ranks() -> None:
+    sglang = {"engine": "sglang", "data_parallel_size": 2}
+    assert found("parallel.world-size", **sglang)
+    assert not found("parallel.world-size", **sglang, extra_args=["--enable-dp-attention"])
+
+
+def test_llama_cpp_has_no_ranks_to_count() -> None:
+    llama = {"engine": "llama_cpp", "tensor_parallel_size": 1}
+    assert not found("parallel.world-size", **llama)
+
+
+def test_unknown_model_is_not_judged_by_heads() -> None:
+    assert not found("parallel.heads-divide", model="chat")
+    assert not found("parallel.experts-missing", expert_parallel=True)
+
+
+def test_partner_that_runs_instead_may_use_the_same_port_and_cards() -> None:
+    rig = load(ROOT / "tests" / "errors" / "services-instead-of-shares.yaml").rig
+    assert rig is not None
+    assert not [f for f in check(rig) if f.rule.startswith("services.")]
