@@ -127,7 +127,7 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
         facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
     if "vlm" in (keys.text("arch_note") or "") and facts.vision is None:
         tower = Vision(elements=400_000_000, replicated=False, stated=False)
-        facts = replace(facts, vision=tower)
+        facts = replace(facts, vision=tower, weights_doubt=max(facts.weights_doubt, 0.02))
     return facts
 
 

@@ -56,7 +56,7 @@ def draft_doubt(settings: EngineSettings) -> Amount:
     spec = settings.speculative
     if spec is None or spec.draft_gib or spec.method in ("mtp", "ngram"):
         return exact(0.0)
-    return Amount(0.0, 0.0, 2.5)
+    return Amount(0.0, 0.0, 3.5)
 
 
 def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:

@@ -67,7 +67,9 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     forward = max(forward, sparse_logits(facts, settings, batch) / GIB)
     if settings.pipeline_parallel > 1:
         return about(forward + 0.2, 0.15)  # the printed stage holds no head
-    doubt = 0.26 + (0.2 if facts.vision is not None and not settings.language_only else 0.0)
+    doubt = 0.25 + (0.08 if facts.vision is not None and not settings.language_only else 0.0)
+    if facts.quantization.scheme is Scheme.INT8 or facts.dtype_bytes == 4:
+        doubt += 0.15  # scratch of int8 kernels, wider logits: one boot each
     doubt += 0.4 * sparse_logits(facts, settings, batch) / GIB  # images of one rig differ by 3 GiB
     return about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
 
@@ -118,7 +120,7 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     value = (max(peak, compile_time) if compile_time else peak) + scratch
     slack = (0.1 if facts.known else 0.5) * GIB
     if settings.version is None:
-        slack += 0.3 * GIB
+        slack += 0.4 * GIB
     if facts.vision is not None and not settings.language_only:
         high += 0.6 * GIB
         value += 0.1 * GIB

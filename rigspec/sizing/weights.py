@@ -61,6 +61,8 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
     """GiB of weights on the fullest rank."""
     kept = loaded(facts, settings)
     scale, basis, error = calibration(facts)
+    if facts.quantization.scheme is Scheme.MXFP4 and settings.tensor_parallel > 1:
+        error = max(error, 0.06)  # cut shards are padded further than the rule says (one boot)
     parts = [scale * _rank_bytes(facts, settings, m) for m in _stage(kept, facts, settings)]
     replicated = sum(
         stored_bytes(facts, m) for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM
@@ -81,21 +83,22 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
     stored = facts.sizes.total_bytes
     nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
-    return stored / nearest, facts.sizes.source, 0.001 + facts.sizes.relative_error
+    mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
+    return stored / nearest, facts.sizes.source, mixed_in + facts.sizes.relative_error
 
 
 def formula_doubt(facts: ModelFacts) -> float:
     """Relative doubt of weights computed from dimensions alone, by what is not known of them."""
-    found = [0.0005, facts.weights_doubt]
+    found = [0.0003, facts.weights_doubt]
     if not facts.known:
-        found.append(0.08)
+        found.append(0.10)
     if facts.vision is not None:
-        found.append(0.01 if facts.vision.stated else 0.02)
+        found.append(0.018 if facts.vision.stated else 0.008)
     scheme, listed = facts.quantization.scheme, facts.quantization.has_list
     if scheme is Scheme.MXFP4 and facts.has_experts:
-        found.append(0.02)
+        found.append(0.006)
     elif scheme.is_four_bit and not listed:
-        found.append(0.03 if facts.has_experts else 0.12)
+        found.append(0.045 if facts.has_experts else 0.12)
     if facts.is_latent:
         found.append(0.03 if facts.hyper_streams > 1 else 0.003)
     if facts.quantization.scheme is Scheme.GGUF:
@@ -170,7 +173,7 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
     ranks = max(1, settings.tensor_parallel)
     waste = allocator_waste(facts, settings, kept) / GIB
     own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
-    extra = about(own + waste + facts.rotary_bytes / GIB, 0.008 + 0.008 * math.log2(ranks))
+    extra = about(own + waste + facts.rotary_bytes / GIB, 0.006 + 0.003 * math.log2(ranks))
     if facts.has_states:
         extra = extra + about(0.0, 0.15)
     if facts.is_latent:
