@@ -16,7 +16,14 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_gguf import facts_of_gguf
 from rigspec.catalog.model_headers import sizes_of_folder
 
-__all__ = ["ExactSizes", "ModelFacts", "facts_of_config", "load_model_facts", "saved_file"]
+__all__ = [
+    "ExactSizes",
+    "ModelFacts",
+    "facts_of_config",
+    "load_model_facts",
+    "saved_file",
+    "saved_models",
+]
 
 PIN = "_rigspec"
 
@@ -39,6 +46,16 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
         if (folder / name / "config.json").is_file():
             return _of_folder(folder / name)
     return None
+
+
+def saved_models(folders: Iterable[Path]) -> tuple[tuple[str, Path], ...]:
+    """Names and files of every model saved in the folders, the first folder's first."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*__*.json")):
+            if not path.name.endswith(".hf_quant_config.json"):
+                found.setdefault(path.stem.replace("__", "/"), path)
+    return tuple(found.items())
 
 
 def file_stem(name: str) -> str:

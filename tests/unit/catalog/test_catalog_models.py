@@ -17,7 +17,7 @@ from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme, normalise, quantization_of
 from rigspec.catalog.model_sizes import size_table
-from rigspec.catalog.models import file_stem, load_model_facts, saved_file
+from rigspec.catalog.models import file_stem, load_model_facts, saved_file, saved_models
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
@@ -232,6 +232,20 @@ def test_saved_file_brings_back_facts_revision_and_sizes(tmp_path: Path) -> None
     assert facts is not None
     assert (facts.name, facts.revision) == ("Qwen/Qwen3-8B", "b968")
     assert facts.sizes == ExactSizes(16381470720, "headers")
+
+
+def test_saved_models_are_listed_once_and_without_quantization_records(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "org__model.json").write_text("{}")
+    (theirs / "org__other.json").write_text("{}")
+    (theirs / "org__other.hf_quant_config.json").write_text("{}")
+    names = saved_models([mine, theirs])
+    assert names == (
+        ("org/model", mine / "org__model.json"),
+        ("org/other", theirs / "org__other.json"),
+    )
 
 
 def test_model_that_is_not_saved_is_none(tmp_path: Path) -> None:
