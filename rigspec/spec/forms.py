@@ -51,30 +51,34 @@ FORMS: dict[str, Form] = {
         "a host name or an IP address, without user, port or `http://`", "192.0.2.10"
     ),
     r"^[a-z_][a-z0-9_-]{0,31}$": Form("a Linux user name", "rig"),
-    r"^[A-Za-z0-9_][\w.,:;=/@+*-]*$": Form(
+    r"^[A-Za-z0-9_][A-Za-z0-9_.,:;=/@+*-]*$": Form(
         "one kernel argument per entry, without blanks or quotes", "pci=realloc=off"
     ),
     r"^[a-z0-9][a-z0-9_]{0,63}$": Form("a kernel module's name", "nvidia_uvm"),
     r"^[A-Za-z][A-Za-z0-9_]{0,63}$": Form("a module option's name", "uvm_disable_hmm"),
-    r"^[\w.,:;=/@+*-]*$": Form("a module option's value, without blanks or quotes", "1"),
-    r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$": Form(
+    r"^[A-Za-z0-9_.,:;=/@+*-]*$": Form("a module option's value, without blanks or quotes", "1"),
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$": Form(
         "a hub repository, organisation/name", "Qwen/Qwen3.6-27B-FP8"
     ),
-    r"^[\w.*?/-]+$": Form("a file name pattern without blanks", "*.safetensors"),
+    r"^[A-Za-z0-9_.*?/-]+$": Form("a file name pattern without blanks", "*.safetensors"),
     r"^[A-Z][A-Z0-9_]{0,63}$": Form(
         "the NAME of an environment variable in capitals, never the secret itself", "HF_TOKEN"
     ),
-    r"^[\w./-]+\.gguf$": Form("a path that ends with `.gguf`", "Q4_K_M/model-00001-of-00003.gguf"),
+    r"^[A-Za-z0-9_./-]+\.gguf$": Form(
+        "a path that ends with `.gguf`", "Q4_K_M/model-00001-of-00003.gguf"
+    ),
     r"^[a-z0-9][A-Za-z0-9._/:-]{0,200}(@sha256:[0-9a-f]{64})?$": Form(
         "a container image, `name:tag@sha256:` and 64 hex digits",
         "vllm/vllm-openai:v0.30.0@sha256:8a69…",
     ),
-    r"^[\w.:/-]+$": Form("one word of letters, digits and `_ . : / -`", "fp8"),
-    r"^[A-Za-z0-9][\w.:/-]{0,95}$": Form("a model name without blanks, 96 at most", "qwen3.6-27b"),
+    r"^[A-Za-z0-9_.:/-]+$": Form("one word of letters, digits and `_ . : / -`", "fp8"),
+    r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,95}$": Form(
+        "a model name without blanks, 96 at most", "qwen3.6-27b"
+    ),
     r"^[^\x00-\x1f\x7f]+$": Form("one word, without line breaks or control characters", "--seed"),
     r"^[^\x00-\x1f\x7f]*$": Form("one line, without control characters", "PCI_BUS_ID"),
     r"^[0-9a-fA-F.:]+$": Form("an IP address", "127.0.0.1"),
-    r"^[0-9A-Za-z][\w.+-]*$": Form("a version without a leading `v:`", "0.30.0"),
+    r"^[0-9A-Za-z][A-Za-z0-9_.+-]*$": Form("a version without a leading `v:`", "0.30.0"),
     r"^[A-Za-z_][A-Za-z0-9_]*$": Form("an environment variable's name", "NCCL_P2P_LEVEL"),
     r"^(LABEL=|UUID=|PARTUUID=|/dev/)[A-Za-z0-9._/-]{1,120}$": Form(
         "a file system by label, UUID or device", "LABEL=weights"

@@ -9,11 +9,13 @@ from pydantic import Field, StringConstraints
 from rigspec.spec.base import Section
 
 KernelArgument = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w.,:;=/@+*-]*$", max_length=512)
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,:;=/@+*-]*$", max_length=512)
 ]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 OptionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-OptionValue = Annotated[str, StringConstraints(pattern=r"^[\w.,:;=/@+*-]*$", max_length=512)]
+OptionValue = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:;=/@+*-]*$", max_length=512)
+]
 
 
 class Kernel(Section):

@@ -10,9 +10,10 @@ from rigspec.spec.base import AbsolutePath, Name, Revision, Section
 from rigspec.spec.driver import Url
 
 HubId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$")
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"),
 ]
-FilePattern = Annotated[str, StringConstraints(pattern=r"^[\w.*?/-]+$", max_length=120)]
+FilePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?/-]+$", max_length=120)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 
 
@@ -44,7 +45,7 @@ class Model(Section):
     exclude: tuple[FilePattern, ...] = Field(
         default=(), description="Leave out files that match one of these patterns."
     )
-    file: Annotated[str, StringConstraints(pattern=r"^[\w./-]+\.gguf$")] | None = Field(
+    file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]+\.gguf$")] | None = Field(
         default=None, description="The GGUF file to serve (the first part of a split one)."
     )
     endpoint: Url = Field(

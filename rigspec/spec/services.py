@@ -17,8 +17,8 @@ ImageRef = Annotated[
         pattern=r"^[a-z0-9][A-Za-z0-9._/:-]{0,200}(@sha256:[0-9a-f]{64})?$", max_length=300
     ),
 ]
-Token = Annotated[str, StringConstraints(pattern=r"^[\w.:/-]+$", max_length=64)]
-ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:/-]{0,95}$")]
+Token = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=64)]
+ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,95}$")]
 Argument = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
 EnvValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -63,11 +63,11 @@ class Service(Section):
         description="Consent to an image without digest: the same spec may then run other code "
         "tomorrow.",
     )
-    engine_version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][\w.+-]*$")] | None = (
-        Field(
-            default=None,
-            description="Engine version inside the image; flags are checked against it.",
-        )
+    engine_version: (
+        Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][A-Za-z0-9_.+-]*$")] | None
+    ) = Field(
+        default=None,
+        description="Engine version inside the image; flags are checked against it.",
     )
     cuda: Annotated[str, StringConstraints(pattern=r"^1[0-9]\.[0-9]$")] | None = Field(
         default=None, description="CUDA version the image was built with; sets the driver floor."
