@@ -78,7 +78,7 @@ FORMS: dict[str, Form] = {
     r"^[^\x00-\x1f\x7f]+$": Form("one word, without line breaks or control characters", "--seed"),
     r"^[^\x00-\x1f\x7f]*$": Form("one line, without control characters", "PCI_BUS_ID"),
     r"^[0-9a-fA-F.:]+$": Form("an IP address", "127.0.0.1"),
-    r"^[0-9A-Za-z][A-Za-z0-9_.+-]*$": Form("a version without a leading `v:`", "0.30.0"),
+    r"^[0-9A-Za-z][A-Za-z0-9_.+-]*$": Form("a version of letters, digits and `. _ + -`", "0.30.0"),
     r"^[A-Za-z_][A-Za-z0-9_]*$": Form("an environment variable's name", "NCCL_P2P_LEVEL"),
     r"^(LABEL=|UUID=|PARTUUID=|/dev/)[A-Za-z0-9._/-]{1,120}$": Form(
         "a file system by label, UUID or device", "LABEL=weights"
