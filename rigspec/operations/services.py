@@ -6,7 +6,7 @@ so a changed flag restarts that server only, and an interrupted run restarts it 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -26,6 +26,7 @@ from rigspec.operations.shell import UNREADABLE, refuse, say, shell
 from rigspec.operations.units import daemon_reload, needs_reload, start, stop_and_disable
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
+from rigspec.verify.units import displaced
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -41,16 +42,6 @@ def stale_files(plan: Plan, seen: ServiceState) -> tuple[str, ...]:
     """Files in our own folders that the plan does not have any more."""
     planned = planned_paths(plan)
     return tuple(path for path in seen.own if path not in planned)
-
-
-def displaced(plan: Iterable[ServicePlan], seen: ServiceState) -> dict[str, str]:
-    """Units that stand back for one the owner has started in their place: unit → rival."""
-    found: dict[str, str] = {}
-    for service in plan:
-        state = seen.units.get(service.unit)
-        if service.instead_of and state is not None and state.is_active:
-            found |= dict.fromkeys(service.instead_of, service.unit)
-    return found
 
 
 def is_outdated(service: ServicePlan, seen: ServiceState, fresh: frozenset[str]) -> bool:
@@ -172,7 +163,11 @@ def _boot_choice(plan: tuple[ServicePlan, ...], seen: ServiceState) -> Commands:
 
 def _run(plan: Plan, seen: ServiceState, fresh: frozenset[str]) -> Commands:
     """Start or restart what must be, then wait for all of them at once, in the YAML's order."""
-    away = displaced(plan.services, seen)
+
+    def is_active(unit: str) -> bool:
+        return unit in seen.units and seen.units[unit].is_active
+
+    away = displaced(plan.services, is_active)
     waiting = []
     for service in plan.services:
         if service.unit in away:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from rigspec.observed.endpoint import Completion
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.observation import Answers, Observation
-from rigspec.verify.units import displaced
+from rigspec.verify.units import displaced, is_active
 from rigspec.verify.verdict import Check, Verdict, listed
 
 _NO_CHAT = ("does not support chat", "chat completions api", "not found", "not support")
@@ -16,7 +17,7 @@ _NO_CHAT = ("does not support chat", "chat completions api", "not found", "not s
 
 def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about services."""
-    away = displaced(plan, seen)
+    away = displaced(plan.services, partial(is_active, seen))
     for service in plan.services:
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
         if service.unit in away:

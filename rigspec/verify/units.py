@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from rigspec.observed.record import Unknown, known
-from rigspec.plan.sections import Plan
+from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
@@ -17,15 +18,14 @@ def planned_units(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(units))
 
 
-def displaced(plan: Plan, seen: Observation) -> dict[str, str]:
+def displaced(services: Iterable[ServicePlan], is_active: Callable[[str], bool]) -> dict[str, str]:
     """Units that stand back for one the owner has started in their place: unit → rival."""
+    services = tuple(services)
+    units = {service.name: service.unit for service in services}
     found: dict[str, str] = {}
-    if isinstance(seen.units, Unknown):
-        return found
-    for service in plan.services:
-        unit = seen.units.get(service.unit)
-        if service.instead_of and unit is not None and unit.active:
-            found |= dict.fromkeys(service.instead_of, service.unit)
+    for service in services:
+        if service.instead_of and is_active(service.unit):
+            found |= {units[n]: service.unit for n in service.instead_of if n in units}
     return found
 
 
@@ -33,18 +33,19 @@ def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about units; services that do not run by plan are not applicable."""
     for unit in planned_units(plan):
         yield up(unit, seen)
-    away = displaced(plan, seen)
+    away = displaced(plan.services, partial(is_active, seen))
     for service in plan.services:
         check = Check(f"units.{service.unit}", service.unit, "systemctl show", "enabled, active")
         if service.unit in away:
             yield check.not_applicable(f"{away[service.unit]} runs in its place")
-        elif not service.at_boot and not _is_active(service.unit, seen):
+        elif not service.at_boot and not is_active(seen, service.unit):
             yield check.not_applicable("started by hand: `systemctl start` swaps it in")
         elif service.at_boot:
             yield up(service.unit, seen)
 
 
-def _is_active(unit: str, seen: Observation) -> bool:
+def is_active(seen: Observation, unit: str) -> bool:
+    """Whether a unit is up; unread counts as not."""
     found = None if isinstance(seen.units, Unknown) else seen.units.get(unit)
     return found is not None and found.active
 
