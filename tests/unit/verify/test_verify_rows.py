@@ -1,0 +1,473 @@
+"""Every check is seen passing, failing, and unable to tell; a rig in order has no other rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rigspec.observed.containers import Cdi
+from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
+from rigspec.observed.kernel import (
+    Host,
+    Iommu,
+    IommuGroup,
+    Modules,
+    OsRelease,
+    RefusedOption,
+    SecureBoot,
+)
+from rigspec.observed.nvidia_smi import GpuReading
+from rigspec.observed.packages import Package, Packages
+from rigspec.observed.pci import Acs, AcsBits, Bar, Kind, Link, PciFunction, PciTree
+from rigspec.observed.record import Unknown
+from rigspec.observed.storage import Mount, Space, Storage
+from rigspec.observed.units import Unit
+from rigspec.plan.binding import BoundCard
+from rigspec.plan.rig import plan_rig
+from rigspec.plan.sections import Plan
+from rigspec.rules.run import check_file
+from rigspec.verify.observation import Answers, Observation
+from rigspec.verify.rig import verify_rig
+from rigspec.verify.units import planned_units
+from rigspec.verify.verdict import Outcome, Verdict, exit_code
+
+GIB = 1 << 30
+LOST = Unknown("output was cut off")
+
+
+def the_plan() -> Plan:
+    rig = check_file("rigs/home.yaml").rig
+    assert rig is not None
+    return plan_rig(rig)
+
+
+PLAN = the_plan()
+SLOTS = tuple(f"0000:0{n}:00.0" for n in (3, 4, 5, 6))
+UUIDS = tuple(f"GPU-{n}" for n in range(4))
+CLEAR = AcsBits.from_word(0x11)  # SrcValid and UpstreamFwd stay on in healthy switches
+REDIRECT = AcsBits.from_word(0x1D)
+
+
+def port(address: str, kind: Kind, parent: str | None, **changes: Any) -> PciFunction:
+    values: dict[str, Any] = {
+        "class_code": 0x0604,
+        "kind": kind,
+        "parent": parent,
+        "link_cap": Link(4, 16),
+        "link_status": Link(4, 16),
+        "aspm_enabled": (),
+        "acs": None if kind is Kind.UPSTREAM else Acs(REDIRECT, CLEAR),
+    }
+    return PciFunction(address, **(values | changes))
+
+
+def card(address: str, parent: str, **changes: Any) -> PciFunction:
+    values: dict[str, Any] = {
+        "vendor_id": 0x10DE,
+        "device_id": int(PLAN.preflight.gpus[0].pci_ids[0], 16),
+        "class_code": 0x0300,
+        "kind": Kind.ENDPOINT,
+        "parent": parent,
+        "link_cap": Link(5, 16),
+        "link_status": Link(1, 16),  # idle
+        "aspm_enabled": (),
+        "acs": None,
+        "bars": (Bar(1, 1 << 40, 128 * GIB, prefetchable=True),),
+    }
+    return PciFunction(address, **(values | changes))
+
+
+def tree(**changes: dict[str, Any]) -> PciTree:
+    """One switch with four cards below; `changes` by address."""
+    functions = [
+        port("0000:00:01.0", Kind.ROOT_PORT, None),
+        port("0000:01:00.0", Kind.UPSTREAM, "0000:00:01.0"),
+        *(port(f"0000:02:0{n}.0", Kind.DOWNSTREAM, "0000:01:00.0") for n in range(4)),
+        *(card(slot, f"0000:02:0{n}.0") for n, slot in enumerate(SLOTS)),
+    ]
+    gone = [address for address, change in changes.items() if change is None]
+    return PciTree(
+        tuple(replace(f, **changes.get(f.address, {})) for f in functions if f.address not in gone)
+    )
+
+
+def unit(name: str, **changes: Any) -> Unit:
+    values: dict[str, Any] = {
+        "id": name,
+        "load_state": "loaded",
+        "active_state": "active",
+        "sub_state": "running",
+        "unit_file_state": "enabled",
+        "need_daemon_reload": False,
+        "result": "success",
+        "exec_main_status": 0,
+        "n_restarts": 0,
+        "main_pid": 1,
+        "active_enter_us": 1,
+        "start_us": 1,
+        "status_text": "",
+        "properties": {},
+    }
+    return Unit(**(values | changes))
+
+
+def gpu(n: int, **changes: Any) -> GpuReading:
+    values: dict[str, Any] = {
+        "uuid": UUIDS[n],
+        "bus_id": SLOTS[n],
+        "driver_version": "595.71.05",
+        "power_limit_w": 350.0,
+        "power_enforced_w": 350.0,
+        "power_default_w": 600.0,
+        "persistence": True,
+        "temperature_c": 40,
+        "clock_sm_mhz": 210,
+    }
+    return GpuReading(**(values | changes))
+
+
+def packages(**changes: Any) -> Packages:
+    versions = {p.name: p.version for p in (*PLAN.driver.packages, *PLAN.containers.packages)}
+    found = {
+        name: Package(name, "amd64", (pattern or "1.0").replace("*", "71.05-1"), "ii")
+        for name, pattern in versions.items()
+    }
+    return replace(Packages(found, tuple(PLAN.driver.hold), ()), **changes)
+
+
+def host(**changes: Any) -> Host:
+    values: dict[str, Any] = {
+        "boot_id": "a",
+        "release": "6.12",
+        "machine": "x86_64",
+        "cmdline": ("ro", *PLAN.kernel.arguments),
+        "os": OsRelease("debian", "13", "trixie"),
+        "cpus_online": 32,
+        "memory_total_kib": 1,
+        "uptime_s": 100.0,
+        "reboot_required": False,
+        "uid": 0,
+        "virtualization": "none",
+    }
+    return Host(**(values | changes))
+
+
+GROUPS = tuple(IommuGroup(n, "identity", (slot,)) for n, slot in enumerate(SLOTS))
+STREAM = Completion("I am ready.", "", "stop", 9, 4, (), 4, complete=True)
+GLM = Answers(
+    models=(ServedModel("GLM-5.2", 460000),),
+    completion=replace(STREAM, pieces=1),
+    stream=STREAM,
+    seconds=1.2,
+    cards=UUIDS,
+)
+STORAGE = Storage(
+    mounts=(
+        Mount("/", "/dev/sda1", "ext4", (), 100 * GIB, 50 * GIB),
+        Mount("/srv/models", "/dev/sdb1", "ext4", (), 4000 * GIB, 900 * GIB),
+    ),
+    devices=(),
+    space=(Space("/dev/sda1", "/", 100 * GIB, 50 * GIB),),
+)
+GOOD = Observation(
+    host=host(),
+    cpu_vendor="AuthenticAMD",
+    iommu=Iommu(("ivhd0",), ("IVRS",), GROUPS),
+    modules=Modules(
+        ("nvidia", "nvidia_uvm"), {"nvidia_uvm.uvm_disable_hmm": "Y"}, "595.71.05", True, {}
+    ),
+    secure_boot=SecureBoot(False, True, "none"),
+    key_enrolled=False,
+    refused=(),
+    tree=tree(),
+    cards=tuple(gpu(n) for n in range(4)),
+    binding=tuple(BoundCard(f"main.{n}", UUIDS[n], SLOTS[n]) for n in range(4)),
+    packages=packages(),
+    units={
+        **{name: unit(name) for name in planned_units(PLAN)},
+        "rigspec-glm.service": unit("rigspec-glm.service"),
+        "rigspec-stt.service": unit("rigspec-stt.service", active_state="inactive"),
+    },
+    cdi=Cdi(tuple(f"nvidia.com/gpu={uuid}" for uuid in UUIDS), ("/var/run/cdi/nvidia.yaml",)),
+    storage=STORAGE,
+    models={model.name: True for model in PLAN.models},
+    answers={"glm": GLM},
+)
+
+
+def rows(seen: Observation, plan: Plan = PLAN) -> dict[str, Verdict]:
+    found = verify_rig(plan, seen)
+    assert len({v.id for v in found}) == len(found)
+    return {verdict.id: verdict for verdict in found}
+
+
+def test_a_rig_in_order_passes_or_says_why_a_row_does_not_apply() -> None:
+    for verdict in rows(GOOD).values():
+        assert verdict.outcome in {Outcome.PASS, Outcome.NOT_APPLICABLE}, verdict
+        if verdict.outcome is Outcome.NOT_APPLICABLE:
+            assert verdict.reason
+    assert exit_code(rows(GOOD).values()) == 0
+
+
+def glm(**changes: Any) -> dict[str, Any]:
+    return {"answers": {"glm": replace(GLM, **changes)}}
+
+
+def units(name: str, **changes: Any) -> dict[str, Any]:
+    assert isinstance(GOOD.units, dict)
+    return {"units": {**GOOD.units, name: unit(name, **changes)}}
+
+
+def modules(**changes: Any) -> dict[str, Any]:
+    assert isinstance(GOOD.modules, Modules)
+    return {"modules": replace(GOOD.modules, **changes)}
+
+
+def cards(**changes: Any) -> dict[str, Any]:
+    return {"cards": (gpu(0, **changes), *(gpu(n) for n in range(1, 4)))}
+
+
+LINE = ("ro", *PLAN.kernel.arguments)
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "another os": ("host.os", {"host": host(os=OsRelease("ubuntu", "24.04", "noble"))}),
+    "another machine": ("host.arch", {"host": host(machine="aarch64")}),
+    "another cpu": ("host.cpu", {"cpu_vendor": "GenuineIntel"}),
+    "no root": ("host.root", {"host": host(uid=1000)}),
+    "full disk": (
+        "host.space",
+        {"storage": replace(STORAGE, space=(Space("/dev/sda1", "/", GIB, GIB // 2),))},
+    ),
+    "secure boot": ("host.secure-boot", {"secure_boot": SecureBoot(True, True, "integrity")}),
+    "card missing": (
+        f"gpus.present.{PLAN.preflight.gpus[0].sku}",
+        {"tree": tree(**{SLOTS[3]: None})},  # type: ignore[arg-type]
+    ),
+    "card silent": ("gpus.answers.main.3", {"cards": tuple(gpu(n) for n in range(3))}),
+    "card moved": ("gpus.answers.main.0", cards(bus_id="0000:09:00.0")),
+    "argument missing": ("kernel.arguments", {"host": host(cmdline=LINE[:-1])}),
+    "contradiction": ("kernel.contradictions", {"host": host(cmdline=(*LINE, "iommu=off"))}),
+    "unknown option": (
+        "kernel.understood",
+        {"refused": (RefusedOption(PLAN.kernel.arguments[0], "PCI: Unknown option", True),)},
+    ),
+    "iommu off in the bios": ("kernel.iommu", {"iommu": Iommu((), (), ())}),
+    "translated domains": (
+        "kernel.iommu",
+        {"iommu": Iommu(("ivhd0",), ("IVRS",), tuple(replace(g, type="DMA-FQ") for g in GROUPS))},
+    ),
+    "nouveau": ("kernel.nouveau", modules(loaded=("nouveau",))),
+    "module option": (
+        "kernel.module.nvidia_uvm.uvm_disable_hmm",
+        modules(parameters={"nvidia_uvm.uvm_disable_hmm": "N"}),
+    ),
+    "half upgraded driver": ("driver.version", modules(nvidia_version="595.84")),
+    "another driver": (
+        "driver.version",
+        modules(nvidia_version="580.1")
+        | {"cards": tuple(gpu(n, driver_version="580.1") for n in range(4))},
+    ),
+    "package gone": ("driver.packages", {"packages": packages(packages={})}),
+    "dpkg interrupted": ("driver.packages", {"packages": packages(audit=("nvidia-open",))}),
+    "proprietary module": ("driver.flavour", modules(nvidia_is_open=False)),
+    "not held": ("driver.hold", {"packages": packages(held=())}),
+    "persistence off": ("driver.persistence", cards(persistence=False)),
+    "redirect on one bridge": (
+        "pcie.acs",
+        {"tree": tree(**{"0000:02:02.0": {"acs": Acs(REDIRECT, REDIRECT)}})},
+    ),
+    "aspm at one end": ("pcie.aspm", {"tree": tree(**{"0000:02:01.0": {"aspm_enabled": ("L1",)}})}),
+    "link at x8": (
+        "pcie.width.main.1",
+        {
+            "tree": tree(
+                **{
+                    SLOTS[1]: {"link_status": Link(1, 8)},
+                    "0000:02:01.0": {"link_status": Link(1, 8)},
+                }
+            )
+        },
+    ),
+    "slot is gen 3": (
+        "pcie.generation.main.0",
+        {"tree": tree(**{"0000:02:00.0": {"link_cap": Link(3, 16), "link_status": Link(1, 16)}})},
+    ),
+    "small bar": (
+        "pcie.bar.main.2",
+        {"tree": tree(**{SLOTS[2]: {"bars": (Bar(1, 1 << 32, GIB // 4, prefetchable=True),)}})},
+    ),
+    "cap lost": ("power.limit.main.0", cards(power_enforced_w=600.0, power_limit_w=600.0)),
+    "another limiter": ("power.limit.main.0", cards(power_enforced_w=270.0)),
+    "toolkit gone": ("containers.packages", {"packages": packages(packages={})}),
+    "cdi misses a card": ("containers.cdi", {"cdi": Cdi(("nvidia.com/gpu=all",), ())}),
+    "disk not mounted": (
+        "storage.mount.weights",
+        {"storage": replace(STORAGE, mounts=STORAGE.mounts[:1])},  # type: ignore[index]
+    ),
+    "weights damaged": ("model.weights.glm", {"models": {"glm": False, "transcribe": True}}),
+    "unit failed": (
+        "units.rigspec-power.service",
+        units("rigspec-power.service", active_state="failed", result="exit-code"),
+    ),
+    "unit disabled": (
+        "units.rigspec-glm.service",
+        units("rigspec-glm.service", unit_file_state="disabled"),
+    ),
+    "unit missing": (
+        "units.rigspec-acs.service",
+        units("rigspec-acs.service", load_state="not-found"),
+    ),
+    "no listener": ("service.models.glm", glm(models=Unknown("connection refused"))),
+    "another name": ("service.models.glm", glm(models=(ServedModel("other", 1),))),
+    "frozen engine": ("service.completion.glm", glm(completion=Unknown("no answer in time"))),
+    "empty answer": ("service.completion.glm", glm(completion=replace(STREAM, text=""))),
+    "noise": ("service.completion.glm", glm(completion=replace(STREAM, text="!" * 40))),
+    "cut stream": ("service.stream.glm", glm(stream=replace(STREAM, complete=False))),
+    "container lost a card": ("service.cards.glm", glm(cards=UUIDS[:3])),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_turns_its_own_row_red(fault: str) -> None:
+    row, changes = FAULTS[fault]
+    verdict = rows(replace(GOOD, **changes))[row]
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason
+    assert verdict.next_action
+    assert exit_code([verdict]) == 1
+
+
+def test_every_row_that_passes_has_a_fault_that_turns_it_red() -> None:
+    def kind(row: str) -> str:
+        """`pcie.width.main.1` and `pcie.width.main.2` are one check."""
+        return row.rsplit(".", 2)[0] if ".main." in row else row
+
+    passing = {kind(v.id) for v in rows(GOOD).values() if v.outcome is Outcome.PASS}
+    red = {kind(row) for row, _ in FAULTS.values()}
+    only_warn = {"gpus.temperature", "containers.cdi-files", "pcie.uplinks"}
+    units_and_models = {p for p in passing if p.startswith(("units.", "model.weights."))}
+    assert passing - red - only_warn - units_and_models == set()
+
+
+UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "host": ("host.os", {"host": LOST}),
+    "cpu": ("host.cpu", {"cpu_vendor": LOST}),
+    "space": ("host.space", {"storage": replace(STORAGE, space=LOST)}),
+    "secure boot": ("host.secure-boot", {"secure_boot": LOST}),
+    "cmdline": ("kernel.arguments", {"host": host(cmdline=LOST)}),
+    "log": ("kernel.understood", {"refused": LOST}),
+    "iommu": ("kernel.iommu", {"iommu": LOST}),
+    "modules": ("kernel.nouveau", {"modules": LOST}),
+    "module option": (
+        "kernel.module.nvidia_uvm.uvm_disable_hmm",
+        modules(parameters={}),
+    ),
+    "tree": ("pcie.acs", {"tree": LOST}),
+    "no gpu at all": ("pcie.acs", {"tree": PciTree(())}),
+    "acs without root": ("pcie.acs", {"tree": tree(**{"0000:02:02.0": {"acs": LOST}})}),
+    "aspm without root": ("pcie.aspm", {"tree": tree(**{SLOTS[0]: {"aspm_enabled": LOST}})}),
+    "width": ("pcie.width.main.0", {"tree": tree(**{SLOTS[0]: {"link_status": LOST}})}),
+    "bars": ("pcie.bar.main.0", {"tree": tree(**{SLOTS[0]: {"bars": LOST}})}),
+    "nvidia-smi": ("driver.version", {"cards": LOST}),
+    "limit": ("power.limit.main.0", cards(power_enforced_w=LOST)),
+    "packages": ("driver.packages", {"packages": LOST}),
+    "holds": ("driver.hold", {"packages": packages(held=LOST)}),
+    "units": ("units.rigspec-acs.service", {"units": LOST}),
+    "cdi": ("containers.cdi", {"cdi": Cdi(LOST, ())}),
+    "mounts": ("storage.mount.weights", {"storage": replace(STORAGE, mounts=LOST)}),
+    "models": ("model.weights.glm", {"models": LOST}),
+    "container": ("service.cards.glm", glm(cards=LOST)),
+    "not asked": ("service.answers.glm", {"answers": {}}),
+    "temperature": ("gpus.temperature", cards(temperature_c=LOST)),
+    "persistence": ("driver.persistence", cards(persistence=LOST)),
+}
+
+
+@pytest.mark.parametrize("what", UNREAD)
+def test_what_could_not_be_read_is_unknown_and_never_green(what: str) -> None:
+    row, changes = UNREAD[what]
+    verdict = rows(replace(GOOD, **changes))[row]
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert verdict.reason
+    assert exit_code([verdict]) == 3
+
+
+WARNINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "hot card": ("gpus.temperature", cards(temperature_c=95)),
+    "stale cdi": (
+        "containers.cdi-files",
+        {"cdi": replace(GOOD.cdi, spec_files=("/etc/cdi/nvidia.yaml",))},
+    ),
+    "half an uplink": (
+        "pcie.uplinks",
+        {
+            "tree": tree(
+                **{
+                    "0000:01:00.0": {"link_status": Link(4, 8)},
+                    "0000:00:01.0": {"link_status": Link(4, 8)},
+                }
+            )
+        },
+    ),
+    "restarted": ("units.rigspec-glm.service", units("rigspec-glm.service", n_restarts=3)),
+}
+
+
+@pytest.mark.parametrize("what", WARNINGS)
+def test_what_an_owner_should_know_is_a_warning_and_fails_nothing(what: str) -> None:
+    row, changes = WARNINGS[what]
+    verdict = rows(replace(GOOD, **changes))[row]
+    assert verdict.outcome is Outcome.WARN
+    assert exit_code([verdict]) == 0
+
+
+def test_inside_a_guest_the_fabric_is_unknown() -> None:
+    seen = rows(replace(GOOD, host=host(virtualization="kvm")))
+    for row in ("pcie.acs", "pcie.aspm", "pcie.width.main.0", "pcie.bar.main.0"):
+        assert seen[row].outcome is Outcome.UNKNOWN
+
+
+def test_on_the_virtual_rig_every_row_says_simulated() -> None:
+    seen = replace(GOOD, host=host(virtualization="qemu"), simulated=True)
+    assert all(verdict.simulated for verdict in rows(seen).values())
+    assert rows(seen)["pcie.acs"].outcome is Outcome.PASS
+
+
+def test_source_validation_alone_is_no_redirect() -> None:
+    assert rows(GOOD)["pcie.acs"].outcome is Outcome.PASS
+    assert CLEAR.src_valid
+
+
+def test_a_slow_idle_link_is_not_judged() -> None:
+    verdict = rows(GOOD)["pcie.generation.main.0"]
+    assert verdict.outcome is Outcome.NOT_APPLICABLE
+    assert "idle" in verdict.reason
+
+
+def test_a_narrow_slot_and_a_lost_lane_have_different_causes() -> None:
+    lost = replace(GOOD, **FAULTS["link at x8"][1])
+    narrow = tree(**{"0000:02:01.0": {"link_cap": Link(4, 8), "link_status": Link(1, 8)}})
+    assert "bad contact" in rows(lost)["pcie.width.main.1"].reason
+    assert "narrower" in rows(replace(GOOD, tree=narrow))["pcie.width.main.1"].reason
+
+
+def test_a_service_swapped_in_by_hand_takes_the_others_place() -> None:
+    changed = units("rigspec-stt.service")["units"]
+    changed["rigspec-glm.service"] = unit("rigspec-glm.service", active_state="inactive")
+    seen = rows(replace(GOOD, units=changed, answers={}))
+    assert seen["units.rigspec-glm.service"].outcome is Outcome.NOT_APPLICABLE
+    assert seen["service.answers.glm"].outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(401, Outcome.PASS), (200, Outcome.FAIL)])
+def test_a_service_with_a_key_refuses_whoever_has_none(status: int, outcome: Outcome) -> None:
+    services = (replace(PLAN.services[0], secret_path="/etc/rigspec/secrets/glm.env"),)
+    said = glm(without_key=HttpAnswer(status, 0.1, ()))
+    seen = rows(replace(GOOD, **said), replace(PLAN, services=services))
+    assert seen["service.key.glm"].outcome is outcome
+
+
+def test_a_model_that_does_not_chat_is_not_judged_by_chat() -> None:
+    said = glm(completion=Unknown("The model does not support Chat Completions API"))
+    assert rows(replace(GOOD, **said))["service.completion.glm"].outcome is Outcome.NOT_APPLICABLE
