@@ -26,11 +26,29 @@ FLAGS, DEVCAP, LNKCAP, LNKCTL, LNKSTA, LNKCAP2, LNKCTL2 = 2, 4, 12, 16, 18, 44, 
 CIS_POINTER = 0x28  # unused by GPUs and readable without root: carries the card's number
 EXPRESS_AT = 0x60  # free in ivshmem-plain
 ACS_AT = 0x1C0  # free in xio3130-downstream
+MALLOC_LIMIT = 128 << 20
 ACS_BITS = 0x5F  # SrcValid TransBlk ReqRedir CmpltRedir UpstreamFwd DirectTrans
 
 
+def malloc_regions(maps: str) -> list[tuple[int, int]]:
+    """Where malloc keeps small things: the heap first, then private memory without a file.
+
+    A program started through its own ld.so may find no room to grow its heap; malloc then takes
+    mappings. Guest memory and translated code are far larger and are left out.
+    """
+    heap: list[tuple[int, int]] = []
+    others: list[tuple[int, int]] = []
+    for match in re.finditer(r"(?m)^(\w+)-(\w+) rw-p \S+ \S+ \d+ *(.*)$", maps):
+        region = int(match[1], 16), int(match[2], 16)
+        if match[3] == "[heap]":
+            heap.append(region)
+        elif not match[3] and region[1] - region[0] <= MALLOC_LIMIT:
+            others.append(region)
+    return heap + others
+
+
 class Memory:
-    """The heap of another process, for its parent or root; use it in a `with`."""
+    """What another process has on its heap, for its parent or root; use it in a `with`."""
 
     def __init__(self, pid: int) -> None:
         try:
@@ -41,10 +59,7 @@ class Memory:
                 f"cannot reach QEMU's memory: {error.strerror}",
                 hint="the lab needs to be QEMU's parent, or root",
             ) from error
-        self._regions: list[tuple[int, bytes]] = []
-        for match in re.finditer(r"(?m)^(\w+)-(\w+) rw\S+ \S+ \S+ \d+ +\[heap\]$", maps):
-            low, high = int(match[1], 16), int(match[2], 16)
-            self._regions.append((low, self.read(low, high - low)))
+        self._regions = [(low, self.read(low, high - low)) for low, high in malloc_regions(maps)]
 
     def __enter__(self) -> Self:
         return self
@@ -123,6 +138,8 @@ def find_devices(memory: Memory, edits: Sequence[ConfigEdit]) -> dict[str, Devic
     found: dict[str, Device] = {}
     for stock in sorted({edit.stock for edit in edits}):
         for device in _devices_with_ids(memory, stock, wanted):
+            if device.ident in found:
+                raise LabError(f"found {device.ident} twice in QEMU's memory")
             found[device.ident] = device
     if missing := sorted(wanted - set(found)):
         raise LabError(f"did not find {', '.join(missing)} in QEMU's memory")
@@ -151,9 +168,10 @@ def _is_config_space(memory: Memory, cmask: int, wmask: int) -> bool:
 
 
 def _qdev_id(memory: Memory, holder: int) -> str:
-    """DeviceState.id lies a little before PCIDevice.config in the same object."""
+    """DeviceState.id lies a little before PCIDevice.config; nearest first, as what lies further
+    off may be another object's."""
     blob = memory.read(holder - 0x200, 0x200)
-    for (pointer,) in struct.iter_unpack("<Q", blob):
+    for (pointer,) in reversed(list(struct.iter_unpack("<Q", blob))):
         if pointer > 0x10000:
             text = memory.read(pointer, 16).split(b"\0")[0]
             if re.fullmatch(rb"(gpu|rp|up|dn)\d+", text):

@@ -1,9 +1,8 @@
-"""Debian packages from the host's own mirror: trees by mmdebstrap, single packages unpacked."""
+"""Debian trees from the host's own mirror."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,37 +67,19 @@ def bootstrap(
     run(argv, doing=f"bootstrapping Debian {suites[0]}")
 
 
-def unpack_packages(suite: str, packages: Sequence[str], target: Path) -> None:
-    """Unpack packages of a suite below `target`, without installing anything on the host."""
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        options = _private_apt(work, suite)
-        run(("apt-get", *options, "-qq", "update"), doing=f"reading the package lists of {suite}")
-        run(
-            ("apt-get", *options, "-qq", "download", *packages),
-            doing=f"fetching {', '.join(packages)}",
-            cwd=work,
-        )
-        target.mkdir(parents=True, exist_ok=True)
-        for package in sorted(work.glob("*.deb")):
-            run(("dpkg-deb", "-x", package, target), doing=f"unpacking {package.name}")
-
-
-def _private_apt(work: Path, suite: str) -> tuple[str, ...]:
-    """Options for an apt that knows only this suite and nothing of the host's state."""
-    for folder in ("etc/preferences.d", "lists/partial", "cache/archives/partial"):
-        (work / folder).mkdir(parents=True)
-    source = work / "etc" / "sources.list"
-    source.write_text(f"deb [signed-by={KEYRING}] {host_mirror()} {suite} main\n")
-    settings = {
-        "Dir::Etc": work / "etc",
-        "Dir::Etc::sourcelist": source,
-        "Dir::Etc::sourceparts": "-",
-        "Dir::State::lists": work / "lists",
-        "Dir::Cache": work / "cache",
-        "Dir::State::status": "/dev/null",
-        "Acquire::Languages": "none",
-        "Acquire::Check-Valid-Until": "false",
-        "APT::Sandbox::User": "root",
-    }
-    return tuple(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
+def unpack_programs(tree: Path, target: Path) -> None:
+    """Unpack programs and libraries of a bootstrapped tree, owned by whoever calls."""
+    target.mkdir()
+    argv = (
+        "tar",
+        "-xf",
+        tree,
+        "-C",
+        target,
+        "--no-same-owner",
+        "./usr",
+        "./lib",
+        "./lib64",
+        "./bin",
+    )
+    run(argv, doing=f"unpacking {tree.name}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rigspec.lab.debian import as_root, bootstrap
+from rigspec.lab.debian import as_root, bootstrap, unpack_programs
 from rigspec.lab.home import cached
 from rigspec.lab.hosttools import run, say
 from rigspec.lab.registry import Image, add_image
@@ -88,9 +87,7 @@ def _fill(scratch: Path, root: Path) -> None:
 def _unpack_debian(scratch: Path, target: Path) -> None:
     tree = scratch / "debian.tar"
     bootstrap((SUITE,), (PACKAGE,), tree)
-    with tarfile.open(tree) as archive:
-        wanted = [m for m in archive.getmembers() if m.name.startswith(("./usr", "./lib", "./bin"))]
-        archive.extractall(target, members=wanted, filter="tar")
+    unpack_programs(tree, target)
     tree.unlink()
 
 

@@ -37,16 +37,13 @@ TOOLS = (
     HostTool("newuidmap", "uidmap", "lets a user who is not root bootstrap an image"),
 )
 
-# what Debian's QEMU 10 links to, and the UEFI firmware; they bring no command to look for
-LIBRARIES = (
-    *("grub-pc-bin", "ovmf", "libcapstone4", "libpmem1", "libfdt1", "librdmacm1"),
-    *("libibverbs1", "libslirp0", "libvdeplug2", "libfuse3-3", "libaio1", "liburing2"),
-)
+# no command to look for: GRUB's modules and the UEFI firmware
+DATA_PACKAGES = ("grub-pc-bin", "ovmf")
 
 
 def debian_packages() -> tuple[str, ...]:
     """Every Debian package the lab needs on its host, sorted."""
-    return tuple(sorted({tool.package for tool in TOOLS} | set(LIBRARIES)))
+    return tuple(sorted({tool.package for tool in TOOLS} | set(DATA_PACKAGES)))
 
 
 def apt_line(packages: Sequence[str]) -> str:

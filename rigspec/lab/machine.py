@@ -16,7 +16,7 @@ from rigspec.errors import LabError
 from rigspec.lab.home import run_folder, ssh_key
 from rigspec.lab.hosttools import need, run
 from rigspec.lab.keeper import PID_FILE, KeeperPlan, start_keeper
-from rigspec.lab.qemu import Release, has_native_kvm, qemu
+from rigspec.lab.qemu import has_native_kvm, qemu
 from rigspec.lab.qemu_args import config_edits, qemu_device_args
 from rigspec.lab.qmp import Qmp
 from rigspec.lab.rootfs import LAB_ADDRESS, Firmware
@@ -165,7 +165,13 @@ class Machine:
 
     def remove(self) -> None:
         """Delete its folder with its disks; it must not run."""
-        shutil.rmtree(self.folder)
+        # the keeper takes its own files away at the same moment
+        for _ in range(10):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.2)
+        raise LabError(f"{self.folder} cannot be deleted", hint="is it open elsewhere?")
 
     def _prepare_disks(self, config: MachineConfig, *, fresh: bool) -> None:
         disk, variables = self.folder / "disk.qcow2", self.folder / "vars.fd"
@@ -216,9 +222,8 @@ def machine_argv(config: MachineConfig, ports: dict[str, int]) -> tuple[str, ...
     secure = config.firmware == "uefi" and config.secure_boot
     machine = "q35" + (",kernel-irqchip=split" if accel == "kvm" else "")
     machine += ",smm=on" if secure else ""
-    release: Release = "11" if config.tree.iommu == "amd" else "10"
     return (
-        *(str(qemu(release)), "-nodefaults", "-no-user-config", "-S", "-display", "none"),
+        *(str(qemu()), "-nodefaults", "-no-user-config", "-S", "-display", "none"),
         *("-machine", machine, "-accel", ACCEL[accel], "-cpu", CPU[accel]),
         *("-serial", "file:serial.log"),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),

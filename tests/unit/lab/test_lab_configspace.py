@@ -8,7 +8,14 @@ import struct
 import pytest
 
 from rigspec.errors import LabError
-from rigspec.lab.configspace import Device, Memory, apply_edit, find_devices, play_reset
+from rigspec.lab.configspace import (
+    Device,
+    Memory,
+    apply_edit,
+    find_devices,
+    malloc_regions,
+    play_reset,
+)
 from rigspec.lab.qemu_args import ConfigEdit
 from rigspec.lab.topology import Link
 
@@ -141,3 +148,51 @@ def test_a_port_can_lose_acs_and_keep_what_stands_behind_it() -> None:
 def test_a_device_that_is_not_there_is_named() -> None:
     with Memory(os.getpid()) as memory, pytest.raises(LabError, match="did not find dn1"):
         find_devices(memory, [port_edit(acs=True)])
+
+
+def test_malloc_is_looked_for_on_the_heap_first_and_not_in_guest_memory() -> None:
+    maps = """\
+5581c0000000-5581c0400000 rw-p 00000000 00:00 0
+7f0000000000-7f0060000000 rw-p 00000000 00:00 0
+7f1000000000-7f1000100000 rw-p 00000000 00:00 0                          [heap]
+7f2000000000-7f2000001000 r--p 00000000 00:00 0
+7f3000000000-7f3000001000 rw-p 00001000 fe:00 42                         /lib/libc.so.6
+7f4000000000-7f4000001000 rw-s 00000000 00:01 7                          /dev/zero (deleted)
+"""
+    assert malloc_regions(maps) == [
+        (0x7F1000000000, 0x7F1000100000),
+        (0x5581C0000000, 0x5581C0400000),
+    ]
+
+
+class HeldMemory(PlainMemory):
+    """One device at 0x1000, its PCIDevice at 0x4000 with the pointers QEMU has there."""
+
+    def __init__(self, names: dict[int, bytes]) -> None:
+        super().__init__()
+        self.write(0x1000, struct.pack("<HH", 0x1B36, 0x000C))
+        self.write(0x4000, struct.pack("<4Q", 0x1000, 0x2000, 0x3000, 0))
+        self.write(0x2000, b"\xff" * 4)
+        self.write(0x303C, b"\xff")
+        for number, (distance, name) in enumerate(names.items()):
+            text = 0x18000 + 32 * number
+            self.write(text, name + b"\0")
+            self.write(0x4000 - distance, struct.pack("<Q", text))
+        self._regions = [(0, bytes(self.data))]
+
+
+def root_port(ident: str) -> ConfigEdit:
+    ids = (0x1B36, 0x000C)
+    return ConfigEdit(ident, ids, ids, Link(4, 16), Link(4, 16), acs=True)
+
+
+def test_a_device_is_found_by_the_name_nearest_to_its_pointers() -> None:
+    memory = HeldMemory({0x1C8: b"up1", 0x90: b"rp1"})
+    assert find_devices(memory, [root_port("rp1")])["rp1"].config == 0x1000
+
+
+def test_something_that_only_looks_like_a_device_is_left_alone() -> None:
+    memory = HeldMemory({0x90: b"rp1"})
+    memory.write(0x2000, b"\0\0\0\0")
+    with pytest.raises(LabError, match="did not find rp1"):
+        find_devices(memory, [root_port("rp1")])

@@ -79,7 +79,7 @@ def test_a_keeper_plan_survives_its_file(tmp_path: Path, switch4: MachineTree) -
 def test_the_guest_reaches_nothing_but_the_lab(
     lab: Path, switch4: MachineTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rigspec.lab.machine.qemu", lambda release: Path("/qemu"))
+    monkeypatch.setattr("rigspec.lab.machine.qemu", lambda: Path("/qemu"))
     config = MachineConfig(switch4, Path("/base"), server=("server",), forwards=(8000,))
     argv = machine_argv(config, {"ssh": 2222, "server": 3333, "8000": 4444})
     network = argv[argv.index("-netdev") + 1]
