@@ -32,7 +32,7 @@ class Surroundings:
     toolkit_repository: Repository
     hub_url: str
     engine_images: Mapping[str, str]
-    """By engine, `127.0.0.1:5000/name@sha256:…`: a real llama.cpp server behind its flags."""
+    """By engine, `127.0.0.1:48555/name@sha256:…`: a real llama.cpp server behind its flags."""
 
 
 def rehearse(rig: Rig, tree: MachineTree, lab: Surroundings) -> Rig:

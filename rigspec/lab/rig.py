@@ -31,7 +31,7 @@ from rigspec.lab.topology import MachineTree, fit_bars
 from rigspec.lab.weights import make_weights_disk
 
 HUB_URL = f"http://{LAB_NAME}/hub"
-REGISTRY = "127.0.0.1:5000"
+REGISTRY = "127.0.0.1:48555"
 WEIGHTS_GIB = 8
 
 

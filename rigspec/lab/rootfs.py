@@ -44,11 +44,12 @@ IPv6AcceptRA=no
 UseDNS=no
 """
 
-# docker takes plain HTTP only from 127.0.0.0/8 without being told, so the registry is there
+# docker takes plain HTTP only from 127.0.0.0/8 without being told, so the registry is there, on a
+# port that no spec is likely to give a service
 REGISTRY_SOCKET = """[Unit]
 Description=Lab registry on this machine's loopback (forwards to the lab's server)
 [Socket]
-ListenStream=127.0.0.1:5000
+ListenStream=127.0.0.1:48555
 [Install]
 WantedBy=sockets.target
 """

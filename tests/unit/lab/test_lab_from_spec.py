@@ -18,7 +18,7 @@ from rigspec.spec.pcie import Switch as SwitchSpec
 from rigspec.spec.rig import Rig
 
 RIGS = Path(__file__).resolve().parents[3] / "rigs"
-DIGEST = "127.0.0.1:5000/lab/engine@sha256:" + "a" * 64
+DIGEST = "127.0.0.1:48555/lab/engine@sha256:" + "a" * 64
 REPOSITORY = Repository(
     url="http://lab.invalid/nvidia",
     key_url="http://lab.invalid/nvidia/key.asc",
