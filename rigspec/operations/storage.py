@@ -49,25 +49,14 @@ def _describe(device: BlockDevice) -> str:
     return f"{device.path} ({device.fstype}{label})"
 
 
-def too_full(mount: MountPlan, seen: StorageState) -> str | None:
-    """Whether less than `min_free_gib` is left where the folder lies (None: enough, or unread)."""
-    at = seen.storage.mount_of(mount.path)
-    if at is None or isinstance(at, Unknown) or isinstance(at.available_bytes, Unknown):
-        return None
-    free_gib = at.available_bytes / 2**30
-    if free_gib >= mount.min_free_gib or (mount.device and at.target != mount.path):
-        return None
-    return (
-        f"{mount.path} has {free_gib:.1f} GiB free on {at.source}, storage.{mount.name} wants "
-        f"{mount.min_free_gib} GiB\nlook at: du -xh -d 1 {at.target} | sort -h"
-    )
-
-
 @operation()
 def mounted(
     *, plan: tuple[MountPlan, ...]
 ) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """Every folder for weights is there, mounted where it shall be, with room left."""
+    """Every folder for weights is there, mounted where it shall be.
+
+    `min_free_gib` is the fetch script's to judge: only what is still to be fetched needs room.
+    """
     files = tuple(file for mount in plan for file in mount.files)
     units = tuple(mount.unit for mount in plan if mount.unit)
     paths = tuple(mount.path for mount in plan)
@@ -75,7 +64,7 @@ def mounted(
     if seen is None:
         yield refuse(UNREADABLE)
         return
-    trouble = [t for mount in plan if (t := missing_device(mount, seen) or too_full(mount, seen))]
+    trouble = [t for mount in plan if (t := missing_device(mount, seen))]
     if trouble:
         yield refuse("\n".join(trouble))
         return
