@@ -201,8 +201,9 @@ def fits_measured(case: Case) -> str | None:
     if found.flag("oom") is True or found.text("refused"):
         return "no"
     printed = ("available_kv_gib", "kv_cache_tokens", "cuda_graph_gib")
-    booted = case.kind != "refusal" and any(found.number(name) is not None for name in printed)
-    return "yes" if booted else None
+    booted = case.kind == "budget" and found.flag("oom") is False
+    logged = case.kind != "refusal" and any(found.number(name) is not None for name in printed)
+    return "yes" if booted or logged else None
 
 
 def shape_refusal(case: Case) -> bool:

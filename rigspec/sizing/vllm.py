@@ -10,6 +10,7 @@ rests. A version nobody measured takes the nearest rule with a wider band.
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
@@ -26,6 +27,10 @@ __all__ = ["batch_of", "last_stage_gap", "peak_activation"]
 
 DEFAULT_FRACTION = {(0, 0): 0.90, (0, 24): 0.92}
 """`--gpu-memory-utilization` when unset, by first version."""
+
+MXFP4_LATE_GIB = 3.0
+"""MXFP4 kernels' workspaces and sampler warm-up: gpt-oss-20b boots at 0.90 of an H100 and runs out
+of memory at 0.95."""
 
 MOST_GRAPH = 8192
 """A larger capture size is a slip."""
@@ -127,6 +132,10 @@ def late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """GiB that grow after the pool is sized, outside every budget."""
     batch = batch_of(settings, card)
     late = 1.3 * state_scratch(facts, settings, batch) / GIB
+    if graph_estimate(facts, settings, card).value == 0.0:
+        late += graph_actual(facts, settings, card).value
+    if facts.quantization.scheme is Scheme.MXFP4:
+        late += MXFP4_LATE_GIB + 4 * batch.seqs * facts.vocab / GIB
     if settings.speculative is not None:
         late += 0.75 if settings.speculative.method == "dflash" else 0.3
     return late

@@ -100,6 +100,13 @@ def test_late_allocations_make_a_tight_share_doubtful() -> None:
     assert estimate(facts, card("rtx-3090"), settings).verdict is not Verdict.YES
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.90, Verdict.YES), (0.95, Verdict.CLOSE)])
+def test_mxfp4_needs_room_outside_its_share(share: float, verdict: Verdict) -> None:
+    settings = EngineSettings(version=(0, 11), memory_fraction=share, context=16000)
+    found = estimate(model("openai/gpt-oss-20b"), card("h100", total_gib=79.18), settings)
+    assert found.verdict is verdict  # 0.90 boots, 0.95 ran out with 552 MiB left
+
+
 def test_a_fixed_cache_size_replaces_what_is_left() -> None:
     settings = replace(H100, kv_bytes=4 * GIB)
     found = estimate(model("Qwen/Qwen3-8B"), card("h100"), settings)
