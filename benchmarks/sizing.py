@@ -54,7 +54,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--docs", type=Path, help="a Markdown file whose table is replaced")
     parser.add_argument("--short", action="store_true", help="only the lines over all engines")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.cases.is_file():
+        parser.error(f"no such file: {options.cases}")
+    return options
 
 
 def run(cases: Path, models: Path) -> tuple[list[Row], list[Declined]]:

@@ -7,6 +7,7 @@ total of the card (`gpu_total_gib`, an input of the boot) is taken where a case 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -126,6 +127,12 @@ def _unnamed_total(name: str, memory_gb: float) -> Amount:
     return about(memory_gb * share, 0.02 * memory_gb)
 
 
+def _estimates_graphs(keys: Keys) -> bool | None:
+    """vLLM's switch for deducting CUDA graphs, where the notes of a run state it."""
+    found = re.search(r"ESTIMATE_CUDAGRAPHS=([01])", keys.text("notes") or "")
+    return found[1] == "1" if found else None
+
+
 def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     speculative = speculation_of(keys.text("speculative"), keys.text("compose"))
     prefix = keys.flag("enable_prefix_caching")
@@ -153,6 +160,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         prefix_caching=prefix is not False,
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
+        estimates_graphs=_estimates_graphs(keys),
         split="tensor" if split == "tensor" else "row" if split == "row" else "layer",
         parallel=keys.whole("n_seq_max", "parallel") or 1,
         batch=keys.whole("n_batch") or 2048,

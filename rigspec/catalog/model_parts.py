@@ -26,8 +26,6 @@ class Attention:
     """No value projection is stored (Gemma 4's global layers)."""
     shares_cache: bool = False
     """Re-uses the cache of an earlier layer (Gemma E models)."""
-    linear_width: int = 0
-    """The layer is one matrix of this width instead of attention (searched architectures)."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ class Scheme(StrEnum):
 
     PLAIN = "plain"
     """The model's own dtype."""
-    FLOAT32 = "float32"
     FP8 = "fp8"
     FP8_BLOCK = "fp8-block"
     INT8 = "int8"
@@ -39,7 +38,7 @@ class Scheme(StrEnum):
 
 
 _FIXED_BYTES = {
-    Scheme.FLOAT32: 4.0, Scheme.FP8: 1.0, Scheme.FP8_BLOCK: 1.0 + 4 / 16384, Scheme.INT8: 1.0,
+    Scheme.FP8: 1.0, Scheme.FP8_BLOCK: 1.0 + 4 / 16384, Scheme.INT8: 1.0,
     Scheme.NVFP4: 0.5 + 1 / 16, Scheme.MXFP4: 0.5 + 1 / 32, Scheme.MXFP8: 1.0 + 1 / 32,
 }  # fmt: skip
 """Bytes per element of formats with a scale per fixed block."""

@@ -63,7 +63,6 @@ class Matrix:
     layer: int | None = None
     plain: bool = False
     """Quantizers leave it alone unless the checkpoint's record says otherwise."""
-    float32: bool = False
     kv_heads: int = 0
     expert: bool = False
     active_fraction: float = 1.0
@@ -150,9 +149,6 @@ def _mixer(mixer: Mixer, hidden: int) -> Iterator[Matrix]:
 
 
 def _attention(a: Attention, hidden: int) -> Iterator[Matrix]:
-    if a.linear_width:
-        yield Matrix("o_proj", a.linear_width * hidden, Cut.WIDTH, Part.MIXER)
-        return
     query, key = a.heads * a.head_dim, a.kv_heads * a.head_dim
     value = 0 if a.keys_are_values else a.kv_heads * a.v_dim
     yield Matrix("q_proj", query * hidden * (2 if a.gated else 1), Cut.WIDTH, Part.MIXER)
@@ -261,8 +257,6 @@ def _experts(e: Experts, hidden: int) -> Iterator[Matrix]:
 
 def scheme_of(facts: ModelFacts, matrix: Matrix) -> Scheme:
     """How a matrix is stored in this checkpoint."""
-    if matrix.float32:
-        return Scheme.FLOAT32
     return facts.quantization.scheme_of(
         matrix.name,
         plain_by_habit=matrix.plain,

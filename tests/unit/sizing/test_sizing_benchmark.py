@@ -144,6 +144,12 @@ def test_unseen_files_run_through_the_same_command(
     assert "weights_gib_per_gpu" in capsys.readouterr().out
 
 
+def test_a_missing_file_of_cases_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--cases", str(tmp_path / "absent.yaml")])
+    assert stopped.value.code == 2
+
+
 def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
