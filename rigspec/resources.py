@@ -6,14 +6,17 @@ from pathlib import Path
 
 from rigspec.errors import RigspecError
 
+IN_WHEEL = {"templates": "templates", "deploys": "deploys", "inventory": "inventories"}
+"""Names inside the package; `rigspec/inventory.py` is a module of its own."""
+
 
 def folder(name: str) -> Path:
-    """The folder `templates` or `deploys`: `rigspec/NAME` in a wheel, `NAME` beside it in a clone.
+    """The folder `templates`, `deploys` or `inventory`: inside the package in a wheel, else beside.
 
     Raises RigspecError when neither exists (a broken installation).
     """
     package = Path(__file__).resolve().parent
-    for candidate in (package / name, package.parent / name):
+    for candidate in (package / IN_WHEEL[name], package.parent / name):
         if candidate.is_dir():
             return candidate
     raise RigspecError(

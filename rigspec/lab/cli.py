@@ -20,6 +20,8 @@ from rigspec.lab.machine import Machine
 from rigspec.lab.rehearse import changes
 from rigspec.lab.session import open_rehearsal
 from rigspec.lab.spec_rig import load_rig
+from rigspec.plan.rig import plan_rig
+from rigspec.plan.sections import ServicePlan
 from rigspec.resources import folder
 
 P = ParamSpec("P")
@@ -127,6 +129,51 @@ def status(spec: Path) -> int:
     return 0 if known else 1
 
 
+@lab.command()
+@SPEC
+@click.argument("question", default="Are you ready?")
+@plainly
+def ask(spec: Path, question: str) -> int:
+    """Ask the first service that starts at boot; the answer is real, the model is tiny."""
+    rehearsal = open_rehearsal(spec)
+    at_boot = (s for s in plan_rig(rehearsal.rehearsed()).services if s.at_boot)
+    service = next(at_boot, None)
+    if service is None:
+        click.echo("error: no service of the spec starts at boot", err=True)
+        return 1
+    code, said = rehearsal.machine.ssh(question_command(service, question))
+    if code:
+        click.echo(f"error: {service.unit} does not answer: {said.strip()}", err=True)
+        click.echo(f"hint: rigspec lab ssh {spec} journalctl -u {service.unit} -n 30", err=True)
+        return 1
+    answer = json.loads(said)["choices"][0]["message"]["content"]
+    click.echo(f"{service.served_names[0]} (simulated: a tiny model on CPU): {answer.strip()}")
+    return 0
+
+
+def question_command(service: ServicePlan, question: str) -> str:
+    """The shell command that asks a service on its own machine; a key never becomes an argument."""
+    body = json.dumps(
+        {
+            "model": service.served_names[0],
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": 32,
+        }
+    )
+    url = f"http://127.0.0.1:{service.listen_port}/v1/chat/completions"
+    curl = (
+        *("curl", "--silent", "--show-error", "--fail", "--max-time", "120", "--header", "@-"),
+        *("--header", "Content-Type: application/json", "--data", body, url),
+    )
+    header = "true"
+    if service.secret_path and service.api_key_variable:
+        header = (
+            f"(. {service.secret_path}; "
+            f'printf "Authorization: Bearer %s\\n" "${service.api_key_variable}")'
+        )
+    return f"{header} | {shlex.join(curl)}"
+
+
 def _pyinfra(spec: Path, deploy: str) -> int:
     """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
     name = load_rig(spec).name
@@ -134,8 +181,7 @@ def _pyinfra(spec: Path, deploy: str) -> int:
         click.echo(f"error: the virtual rig `{name}` does not run", err=True)
         click.echo(f"hint: rigspec lab up {spec}", err=True)
         return 1
-    deploys = folder("deploys")
-    inventory = deploys.parent / "inventory" / "lab.py"
-    argv = (sys.executable, "-m", "pyinfra", "-y", str(inventory), str(deploys / deploy))
+    files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
+    argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
     environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve())}
     return subprocess.run(argv, env=environment).returncode

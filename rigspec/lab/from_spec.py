@@ -36,7 +36,7 @@ def machine_tree(rig: Rig, extra: Path | None = None) -> MachineTree:
     )
     # where the spec wants ASPM off, a firmware that left L1 on is what proves it
     firmware: Aspm = "l1" if rig.pcie.aspm == "off" else "off"
-    return MachineTree(sockets=sockets, firmware_aspm=firmware)
+    return MachineTree(sockets=sockets, firmware_aspm=firmware, cpu=rig.host.cpu)
 
 
 def member_slots(rig: Rig) -> dict[str, int]:

@@ -77,9 +77,8 @@ def keep(folder: Path, report_fd: int) -> None:
 def _run_machine(
     folder: Path, plan: KeeperPlan, machine: subprocess.Popen[bytes], report_fd: int
 ) -> None:
-    _wait_for_socket(folder, machine)
     # this socket answers once every device exists
-    with Qmp(folder / "keep.sock", timeout_s=None) as qmp, Memory(machine.pid) as memory:
+    with _connect(folder, machine) as qmp, Memory(machine.pid) as memory:
         devices = find_devices(memory, plan.edits)
         for edit in plan.edits:
             apply_edit(devices[edit.ident], edit)
@@ -92,11 +91,15 @@ def _run_machine(
                     play_reset(device)
 
 
-def _wait_for_socket(folder: Path, machine: subprocess.Popen[bytes]) -> None:
-    while not (folder / "keep.sock").exists():
-        if machine.poll() is not None:
-            said = (folder / "qemu.log").read_text(errors="replace").strip()
-            raise LabError(f"QEMU ended at once: {said[-800:]}")
+def _connect(folder: Path, machine: subprocess.Popen[bytes]) -> Qmp:
+    """QEMU's control socket, as soon as it listens (the file is there a moment earlier)."""
+    while True:
+        try:
+            return Qmp(folder / "keep.sock", timeout_s=None)
+        except LabError:
+            if machine.poll() is not None:
+                said = (folder / "qemu.log").read_text(errors="replace").strip()
+                raise LabError(f"QEMU ended at once: {said[-800:]}") from None
         time.sleep(0.02)
 
 

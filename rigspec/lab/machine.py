@@ -27,6 +27,8 @@ STOP_LIMIT_S = 90
 OVMF = Path("/usr/share/OVMF")
 
 CPU = {"tcg": "qemu64,+ssse3,+sse4.1,+sse4.2,+x2apic", "kvm": "host"}
+# what /proc/cpuinfo calls them; QEMU's own default is an AMD
+VENDOR = {"amd": "AuthenticAMD", "intel": "GenuineIntel"}
 ACCEL = {"tcg": "tcg,thread=multi,tb-size=512", "kvm": "kvm"}
 
 
@@ -224,7 +226,8 @@ def machine_argv(config: MachineConfig, ports: dict[str, int]) -> tuple[str, ...
     machine += ",smm=on" if secure else ""
     return (
         *(str(qemu()), "-nodefaults", "-no-user-config", "-S", "-display", "none"),
-        *("-machine", machine, "-accel", ACCEL[accel], "-cpu", CPU[accel]),
+        *("-machine", machine, "-accel", ACCEL[accel]),
+        *("-cpu", f"{CPU[accel]},vendor={VENDOR[config.tree.cpu]}"),
         *("-serial", "file:serial.log"),
         *("-qmp", "unix:qmp.sock,server=on,wait=off"),
         *("-qmp", "unix:keep.sock,server=on,wait=off"),

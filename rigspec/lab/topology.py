@@ -13,6 +13,7 @@ from typing import Literal
 NVIDIA = 0x10DE
 Iommu = Literal["intel", "amd", "none"]
 Aspm = Literal["off", "l1"]
+CpuVendor = Literal["amd", "intel"]
 
 MAX_GPUS = 16
 # an emulated processor has 40 address bits, and the firmware aligns the cards' whole window to its
@@ -113,6 +114,7 @@ class MachineTree:
     sockets: tuple[Socket, ...] = (Socket(()),)
     iommu: Iommu = "intel"
     firmware_aspm: Aspm = "off"
+    cpu: CpuVendor = "amd"
     memory_mib: int = 1536
     cpus: int = 2
     faults: tuple[str, ...] = field(default=())
