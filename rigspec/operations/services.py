@@ -129,6 +129,10 @@ def _fresh(plan: Plan, seen: ServiceState) -> frozenset[str]:
 
 def _prepare(plan: Plan, seen: ServiceState) -> Commands:
     """Old services away; secrets, files and images in place; what runs is not touched yet."""
+    # images first: a script whose image is missing would not start after a power cut
+    for image in dict.fromkeys(service.image for service in plan.services):
+        if bare_reference(image) not in seen.images:
+            yield from job_commands(pull_job(plan.containers.engine, image))
     stale = stale_files(plan, seen)
     units = [path.rpartition("/")[2] for path in stale if path.startswith("/etc/systemd/")]
     if units:
@@ -142,9 +146,6 @@ def _prepare(plan: Plan, seen: ServiceState) -> Commands:
     planned = [service.unit for service in plan.services]
     if units or needs_reload(planned, seen.units, [file.dest for file in wrong]):
         yield daemon_reload()
-    for image in dict.fromkeys(service.image for service in plan.services):
-        if bare_reference(image) not in seen.images:
-            yield from job_commands(pull_job(plan.containers.engine, image))
     yield from _boot_choice(plan.services, seen)
 
 
