@@ -90,14 +90,8 @@ def changed_operations(stdout: str) -> tuple[str, ...]:
     start = stdout.find("{")
     if start < 0:
         return ("(no JSON: the run did not get as far as an operation)",)
-    results = json.loads(stdout[start:])["results"]
-    return tuple(sorted(_names(results)))
-
-
-def _names(results: Any) -> Iterator[str]:
-    for entry in results.get("operations", results if isinstance(results, list) else []):
-        if entry.get("success"):
-            yield str(entry.get("name") or entry.get("names"))
+    operations = json.loads(stdout[start:])["results"]["operations"]
+    return tuple(entry["name"] for entry in operations if entry["success"])
 
 
 @contextmanager
