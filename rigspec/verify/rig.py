@@ -13,7 +13,7 @@ from rigspec.verify.verdict import Verdict
 
 
 def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
-    """Every row; on the lab's stand-ins each row says that it is simulated."""
+    """Every row; rows that rest on the lab's stand-ins say that they are simulated."""
     rows = (
         *host.verify_host(plan, seen),
         *gpus.verify_gpus(plan, seen),
@@ -41,6 +41,19 @@ def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
     return marked(rows(), seen)
 
 
+STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie")
+"""Subjects that rest on simulated tools, packages, engines or hand-written link registers."""
+REAL_EFFECTS = frozenset({"pcie.acs", "pcie.aspm"})
+"""What the real kernel did to the configuration space of a virtual rig."""
+
+
 def marked(rows: Iterable[Verdict], seen: Observation) -> tuple[Verdict, ...]:
-    """Rows with the simulated mark where the host is a virtual rig."""
-    return tuple(replace(row, simulated=True) if seen.simulated else row for row in rows)
+    """On a virtual rig, each row that rests on a stand-in says that it is simulated."""
+    return tuple(
+        replace(row, simulated=True) if seen.simulated and _on_stand_ins(row.id) else row
+        for row in rows
+    )
+
+
+def _on_stand_ins(check: str) -> bool:
+    return check.partition(".")[0] in STAND_INS and check not in REAL_EFFECTS
