@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pyinfra.context import ctx_host, ctx_state
+
 from rigspec.connector import COUNT_FILE
 from rigspec.operations.containers import engine_and_toolkit
 from rigspec.operations.driver import driver_installed

@@ -13,7 +13,7 @@ from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
 from rigspec.operations.files import differing, write
 from rigspec.operations.pcie import scripts
-from rigspec.operations.shell import UNREADABLE, refuse, say
+from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say
 from rigspec.operations.units import start, unit_changes
 from rigspec.plan.daemon_json import DAEMON_FILE, merge_daemon_json
 from rigspec.plan.sections import ContainersPlan, RenderedFile
@@ -75,7 +75,7 @@ def engine_and_toolkit(*, plan: ContainersPlan) -> Commands:
         return
     steps = [write([daemon])] if daemon else []
     steps += changes(wanted, seen.apt, dict(seen.files))
-    if missing(plan.packages, seen.apt):
+    if is_executing() and missing(plan.packages, seen.apt):
         say(host, ["installing the container engine and toolkit takes a minute or more"])
     yield from steps
     units = list(_unit_steps(plan, seen, daemon))

@@ -9,7 +9,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
-from rigspec.operations.shell import UNREADABLE, refuse, say, shell
+from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say, shell
 from rigspec.plan.sections import DriverPlan
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
@@ -62,7 +62,7 @@ def driver_installed(*, plan: DriverPlan) -> Commands:
     if not steps:
         host.noop(f"driver branch {plan.branch} is installed and held")
         return
-    if missing(plan.packages, seen.apt):
+    if is_executing() and missing(plan.packages, seen.apt):
         say(host, ["installing the driver takes minutes and is silent until it is done"])
     yield from steps
     if missing(plan.packages, seen.apt):

@@ -115,13 +115,24 @@ def test_hosts_keep_their_plain_name() -> None:
         ("SSH error (StrictPolicy: No host key for 192.0.2.1 found in known_hosts)", "not known"),
         ("SSH host key error (Host key for 192.0.2.1 does not match.)", "ssh-keygen -R"),
         ("Authentication error (username=rig)", "authorized_keys"),
-        ("Could not connect ([Errno 111] Connection refused)", "is sshd running?"),
+        ("Could not connect ([Errno 111] Connection refused)", "is sshd running"),
+        ("Could not connect ([Errno None] Unable to connect to port 9)", "is sshd running"),
         ("Could not connect (timed out)", "switched on"),
         ("Could not resolve hostname ([Errno -2] Name or service not known)", "host.address"),
         ("private key (No such private key file: /x)", "host.ssh_key"),
         ("EOF error ()", "try `ssh"),
     ],
-    ids=["unknown key", "changed key", "auth", "refused", "timeout", "dns", "key file", "other"],
+    ids=[
+        "unknown key",
+        "changed key",
+        "auth",
+        "refused",
+        "no listener",
+        "timeout",
+        "dns",
+        "key file",
+        "other",
+    ],
 )
 def test_each_way_not_to_connect_says_what_to_do(said: str, words: str) -> None:
     text = advice(said, address="192.0.2.1", port=2222, user="rig", key="/x")
