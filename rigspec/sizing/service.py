@@ -1,4 +1,4 @@
-"""One service sized: memory per card, the cards of its group, speed, and what they rest on."""
+"""One service sized: memory per card, the cards of its group, the way between them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,13 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
 from rigspec.sizing.links import LinkPath, all_reduce_link
 from rigspec.sizing.memory import MemoryEstimate, estimate
-from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import EngineSettings
-from rigspec.sizing.speculation import with_speculation
-from rigspec.sizing.throughput import Speed, decode
 from rigspec.spec.rig import Rig, members
-
-DEPTH = 4096
-"""Tokens already in the context, and in the prompt, where a speed is quoted."""
-
-
-@dataclass(frozen=True)
-class Speeds:
-    """Tokens per second at 4,096 tokens of context; None where the card's figures are unknown."""
-
-    single: Speed | None
-    speculative: Speed | None
-    """Single stream with drafts; None when none are asked for."""
-    streams: int
-    batch: Speed | None
-    """Summed over `streams`."""
-    prefill: Speed | None
 
 
 @dataclass(frozen=True)
 class Sized:
-    """One service, its cards, and every estimate."""
+    """One service, its cards and its memory; `rigspec.sizing.speeds` says how fast it is."""
 
     name: str
     gpus: tuple[str, ...]
@@ -48,7 +29,8 @@ class Sized:
     card: Card
     """That card."""
     paths: tuple[LinkPath, ...]
-    speeds: Speeds
+    link: Link
+    """What an all-reduce of the group costs."""
 
 
 def size_service(
@@ -78,10 +60,7 @@ def sized(
     """A model on some cards; without paths or `link`, the usual link of such cards is taken."""
     memory, card = tightest(facts, cards, settings)
     way = link or (all_reduce_link(paths) if paths else usual_link(cards))
-    return Sized(
-        name, gpus, cards, settings, facts, memory, card, paths,
-        speeds_of(facts, slowest(cards), settings, way),
-    )  # fmt: skip
+    return Sized(name, gpus, cards, settings, facts, memory, card, paths, way)
 
 
 def tightest(
@@ -101,19 +80,3 @@ def slowest(cards: tuple[Card, ...]) -> Card:
 def usual_link(cards: tuple[Card, ...]) -> Link:
     """Peer copies over PCIe 4 where the driver grants them, else through host memory."""
     return PEER_PCIE if all(card.peer_access for card in cards) else HOST_PCIE
-
-
-def speeds_of(facts: ModelFacts, card: Card, settings: EngineSettings, link: Link) -> Speeds:
-    """Speeds of one group, the slowest card for all."""
-    streams = settings.max_seqs or 8
-    single = decode(facts, card, settings, context=DEPTH, link=link)
-    drafted = None
-    if single is not None and settings.speculative is not None:
-        drafted = with_speculation(single, facts, card, settings)
-    return Speeds(
-        single=single,
-        speculative=drafted,
-        streams=streams,
-        batch=decode(facts, card, settings, streams=streams, context=DEPTH, link=link),
-        prefill=prefill(facts, card, settings, prompt=DEPTH, link=link),
-    )
