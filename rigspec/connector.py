@@ -162,9 +162,10 @@ def _unreachable(said: str, known: str, login: str) -> str:
     low = said.lower()
     if "resolve hostname" in low or "name or service not known" in low:
         return f"the name {known} does not resolve\n    look at host.address in the spec"
-    if "refused" in low:
+    if "refused" in low or "unable to connect to port" in low:
         return (
-            f"{known} refuses the connection: is sshd running?\n    look at its console; `{login}`"
+            f"nothing takes SSH connections at {known}: is it up, is sshd running there?\n"
+            f"    look at its console, at host.address and host.port; try `{login}`"
         )
     if "timed out" in low or "timeout" in low or "no route" in low or "unreachable" in low:
         return (
