@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyinfra import host
 
 from rigspec.operations.plans import recall, remember
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import Plan
+from rigspec.rules.context import saved_context
 from rigspec.rules.run import check_file
 
 
@@ -31,4 +34,4 @@ def _plan_file(spec: str) -> Plan:
             f"{host.name}: no rig spec to plan from (host data `spec` is {spec!r}); use "
             "inventory/home.py"
         )
-    return plan_rig(rig)
+    return plan_rig(rig, saved_context(rig, Path(spec)).catalog)

@@ -20,6 +20,7 @@ from rigspec.finding import has_errors
 from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text
+from rigspec.rules.context import saved_context
 from rigspec.rules.run import check_file
 from rigspec.spec.rig import Rig
 
@@ -35,6 +36,11 @@ class Target:
     lab: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     """Further connection data, for example of a virtual rig."""
+
+    @property
+    def catalog(self) -> Path | None:
+        """The owner's own catalog rows, beside the folder of the spec."""
+        return saved_context(self.rig, Path(self.spec)).catalog
 
 
 def hosts(rigs_dir: str | os.PathLike[str]) -> list[Host]:
@@ -56,7 +62,7 @@ def planned(targets: Iterable[Target]) -> list[Host]:
     found: list[Host] = []
     for target in targets:
         try:
-            plan = plan_rig(target.rig)
+            plan = plan_rig(target.rig, target.catalog)
         except RigspecError as error:
             stop(f"{target.spec}: {error.message}", error.hint)
         data = host_data(target)
