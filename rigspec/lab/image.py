@@ -53,8 +53,8 @@ def _seal(installation: Installation, folder: Path, name: str) -> None:
     """Boot it once, install GRUB as the installer would, and flatten the result."""
     machine = Machine(f"seal-{name}")
     config = MachineConfig(MachineTree(), folder / "unsealed.qcow2", installation.firmware)
-    machine.start(config, fresh=True)
     try:
+        machine.start(config, fresh=True)
         machine.wait()
         code, said = machine.ssh(f"{SEAL[installation.firmware]} && update-grub && sync")
         if code:
