@@ -9,21 +9,40 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
+from rigspec.operations.apt_scripts import RIG_APT
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say, shell
-from rigspec.plan.sections import DriverPlan
+from rigspec.plan.sections import DriverPlan, Package
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
-_CHECK_MODULE = """\
-if command -v dkms >/dev/null 2>&1 && dkms status 2>/dev/null | grep -q '^nvidia' &&
-  ! modinfo nvidia >/dev/null 2>&1; then
-  echo "the driver's kernel module was not built for $(uname -r):" >&2
-  dkms status >&2
-  tail -n 8 /var/lib/dkms/nvidia*/*/build/make.log 2>/dev/null >&2
-  echo "look at: are the headers of the running kernel installed (linux-headers-$(uname -r))?" >&2
-  exit 1
-fi
+_CHECK_MODULE = (
+    RIG_APT
+    + """\
+command -v dkms >/dev/null 2>&1 && dkms status 2>/dev/null | grep -q '^nvidia' || exit 0
+modinfo nvidia >/dev/null 2>&1 && exit 0
+# the metapackage brings the newest kernel's headers; the one that runs may be older
+release=$(uname -r)
+for name in "$@"; do
+  name=$(printf '%s' "$name" | sed "s/{release}/$release/")
+  apt-cache show "$name" >/dev/null 2>&1 || continue
+  rig_what="install $name"
+  rig_apt install --no-install-recommends "$name"
+done
+dkms autoinstall -k "$release" >/dev/null 2>&1 || true
+modinfo nvidia >/dev/null 2>&1 && exit 0
+echo "the driver's kernel module was not built for $release:" >&2
+dkms status >&2
+tail -n 8 /var/lib/dkms/nvidia*/*/build/make.log 2>/dev/null >&2
+echo "look at: are the headers of the running kernel installed (linux-headers-$release)?" >&2
+exit 1
 """
+)
+"""The module exists for the running kernel, or the owner reads why not. `$@`: its headers."""
+
+
+def headers_for_all(plan: DriverPlan) -> tuple[Package, ...]:
+    """The metapackages: headers of every kernel to come; DKMS builds nothing without them."""
+    return tuple(Package(name) for name in plan.headers if "{" not in name)
 
 
 def wanted_of(plan: DriverPlan) -> Wanted:
@@ -32,7 +51,7 @@ def wanted_of(plan: DriverPlan) -> Wanted:
         packages=plan.packages,
         repositories=(plan.repository,) if plan.repository else (),
         files=plan.files,
-        first=plan.pinning_packages,
+        first=(*plan.pinning_packages, *headers_for_all(plan)),
         hold=plan.hold,
         absent=plan.must_be_absent,
     )
@@ -66,4 +85,4 @@ def driver_installed(*, plan: DriverPlan) -> Commands:
         say(host, ["installing the driver takes minutes and is silent until it is done"])
     yield from steps
     if missing(plan.packages, seen.apt):
-        yield shell(_CHECK_MODULE)
+        yield shell(_CHECK_MODULE, *(name for name in plan.headers if "{" in name))
