@@ -8,10 +8,8 @@ must not wait for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
@@ -169,12 +167,12 @@ def _sized(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
 
 def sized_once(rig: Rig, name: str, facts: CheckContext) -> Sized | None:
     """One service sized, computed the first time; None when its model or a card is unknown."""
+    from rigspec.sizing.from_spec import catalog_of
     from rigspec.sizing.service import size_service
 
     kept = facts.sized.get(name)
     if kept is None or kept[0] is not rig:
-        catalog = partial(find_gpu, extra=facts.catalog)
-        kept = rig, size_service(rig, name, facts.models, catalog)
+        kept = rig, size_service(rig, name, facts.models, catalog_of(facts.catalog))
         facts.sized[name] = kept
     return kept[1]
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
-from rigspec.catalog.gpus import Gpu
+from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
@@ -21,6 +23,12 @@ from rigspec.units import GIB
 
 Catalog = Callable[[str], Gpu | None]
 """The card of a SKU; None when nobody knows it."""
+
+
+def catalog_of(extra: Path | None) -> Catalog:
+    """Our table, and the owner's folder of further rows."""
+    return partial(find_gpu, extra=extra)
+
 
 ENGINES = {"vllm": Engine.VLLM, "sglang": Engine.SGLANG, "llama_cpp": Engine.LLAMA_CPP}
 

@@ -8,7 +8,7 @@ of 63, 27.5 of 31.5); sources in docs/fit.md. Nothing here knows a spec: `from_s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 

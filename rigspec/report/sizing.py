@@ -1,0 +1,190 @@
+"""A rig's estimates on one screen: what fills each card, speed, links, watts, each with its error.
+
+Figures in parentheses are the band the truth is expected in; docs/sizing.md says how often it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rigspec.report.links import link_lines
+from rigspec.report.words import band, count, number
+from rigspec.rules.context import CheckContext
+from rigspec.rules.memory import sized_once
+from rigspec.rules.power_states import PowerStates, power_states
+from rigspec.sizing.from_spec import catalog_of, paths_of
+from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
+from rigspec.sizing.power import Work, speed_at_cap
+from rigspec.sizing.service import Sized, slowest
+from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
+from rigspec.sizing.throughput import Speed
+from rigspec.spec.rig import Rig, members
+from rigspec.units import text_w
+
+BAR = 64
+"""Cells of the memory bar."""
+FILLS = "█▓▒░"
+"""One per term in the order of the breakdown; the cache is `=`, what stays outside is `·`."""
+VERDICTS = {
+    Verdict.YES: "fits",
+    Verdict.CLOSE: "too close to call",
+    Verdict.NO: "does not fit",
+}
+
+
+def as_text(rig: Rig, facts: CheckContext) -> str:
+    """The whole screen."""
+    lines = [f"rig {rig.name}: estimates; figures in parentheses are the expected band"]
+    seen: set[tuple[str, ...]] = set()
+    for name, service in rig.services.items():
+        used = members(rig.gpus, service.gpus)
+        lines += ["", *_service(rig, name, facts)]
+        if len(used) > 1 and used not in seen:
+            lines += link_lines(paths_of(rig, name, catalog_of(facts.catalog)), used)
+        seen.add(used)
+    return "\n".join([*lines, "", *_power(power_states(rig, facts))])
+
+
+def _service(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
+    service = rig.services[name]
+    if service.model not in facts.models:
+        model = rig.models.get(service.model)
+        wanted = (model.hub or model.path if model else None) or service.model
+        yield f"{name}: unknown whether it fits, nothing is saved of `{wanted}`"
+        yield f"  `rigspec model add {wanted}` saves it beside the rig"
+        return
+    sized = sized_once(rig, name, facts)
+    if sized is None:
+        yield f"{name}: unknown whether it fits, a card is not in the catalog"
+        return
+    yield from service_lines(sized)
+
+
+def service_lines(sized: Sized) -> Iterator[str]:
+    """One service: memory of a card, then speed."""
+    settings, memory = sized.settings, sized.memory
+    sizes = (("TP", settings.tensor_parallel), ("PP", settings.pipeline_parallel),
+             ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel))  # fmt: skip
+    spread = "".join(f", {word} {size}" for word, size in sizes if size > 1)
+    verdict = "refused" if memory.refusals else VERDICTS[memory.verdict]
+    cards = f"{len(sized.cards)} × {_names(sized)}"
+    yield f"{sized.name}: {sized.facts.name} on {cards}{spread}: {verdict}"
+    yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
+    yield from (f"  not understood: {doubt}" for doubt in sized.facts.doubts)
+    yield from memory_lines(sized)
+    yield from _speed_lines(sized, speeds_of(sized))
+
+
+def _names(sized: Sized) -> str:
+    names = dict.fromkeys(card.name.removeprefix("NVIDIA ") for card in sized.cards)
+    return " and ".join(names)
+
+
+def memory_lines(sized: Sized) -> Iterator[str]:
+    """The bar of one card and its terms."""
+    memory, total = sized.memory, sized.card.total.value
+    *terms, free = memory.terms
+    sizes = [max(0.0, term.amount.value) for term in terms]
+    cache = max(0.0, free.amount.value)
+    outside = max(0.0, total - sum(sizes) - cache)
+    yield f"  each card, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
+    for fill, term in zip(FILLS, terms, strict=False):
+        yield f"    {fill} {term.name:<30} {band(term.amount, 1)} GiB, {term.basis}"
+    yield f"    = {'cache':<30} {band(free.amount, 1)} GiB{_tokens(memory)}"
+    said = _requests(sized, memory)
+    yield from ([f"      {said}"] if said else [])
+    if outside > 0.05:
+        yield f"    · {'left to CUDA contexts':<30} {outside:.1f} GiB"
+
+
+def bar(sizes: Sequence[float], cache: float, outside: float, total: float) -> str:
+    """Terms, cache and rest as cells; what is beyond the card is cut off by `!`."""
+    cells = "".join(
+        fill * round(size / total * BAR) or (fill if size > 0.2 else "")
+        for fill, size in zip(FILLS, sizes, strict=False)
+    )
+    cells += "=" * round(cache / total * BAR) + "·" * round(outside / total * BAR)
+    if sum(sizes) > total:
+        return cells[: BAR - 1] + "!"
+    return cells[:BAR].ljust(BAR, "·" if outside else "=")
+
+
+def _tokens(memory: MemoryEstimate) -> str:
+    known = memory.kv_tokens is not None and memory.kv_tokens.value > 0
+    return f", {band(memory.kv_tokens, 0)} tokens" if memory.kv_tokens and known else ""
+
+
+def _requests(sized: Sized, memory: MemoryEstimate) -> str:
+    said = []
+    asked = asked_context(sized.facts, sized.settings)
+    if memory.needed is not None and asked:
+        said.append(f"one request of {asked:,} takes {memory.needed.value:.1f} GiB")
+    if memory.concurrency is not None and memory.concurrency >= 1:
+        said.append(f"{memory.concurrency:.1f} at once")
+    if memory.largest_context:
+        said.append(f"the longest that fits is {memory.largest_context:,}")
+    return ", ".join(said)
+
+
+def _speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
+    if speeds.single is None:
+        yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"
+        return
+    yield f"  decode at {DEPTH:,} tokens  {_speed(speeds.single)}"
+    if speeds.speculative is not None:
+        yield f"    with drafts         {_speed(speeds.speculative)}, {_accepted(speeds)}"
+    if speeds.batch is not None and speeds.streams > 1:
+        yield f"    {count(speeds.streams, 'stream'):<18}  {_speed(speeds.batch)}, summed"
+    if speeds.prefill is not None:
+        yield f"  prompt of {DEPTH:,} tokens  {_speed(speeds.prefill)}"
+    else:
+        yield "  prompt: unknown, the arithmetic peak of this card is not known"
+    yield from _cap_lines(sized)
+
+
+def _accepted(speeds: Speeds) -> str:
+    return speeds.speculative.basis.rpartition("; ")[2] if speeds.speculative else ""
+
+
+def _speed(speed: Speed) -> str:
+    return f"{band(speed.tok_s, 0)} tok/s, bound by {speed.bottleneck.value}"
+
+
+def _cap_lines(sized: Sized) -> Iterator[str]:
+    card = slowest(sized.cards)
+    if card.power_limit_w is None:
+        return
+    works: tuple[tuple[Work, str], ...] = (
+        ("decode", "one stream"), ("batch", "many"), ("prefill", "prompts"),
+    )  # fmt: skip
+    costs = {word: speed_at_cap(card, work) for work, word in works}
+    known = {word: cost for word, cost in costs.items() if cost.measured}
+    cap = f"  cap of {text_w(card.power_limit_w)}"
+    if not known:
+        yield f"{cap}: what it costs in speed is unknown for this card"
+        return
+    shares = ", ".join(f"{word} {cost.value * 100:.0f} %" for word, cost in known.items())
+    unknown = "".join(f", {word} unknown" for word in costs if word not in known)
+    source = next(iter(known.values())).source
+    yield f"{cap} keeps of the speed: {shares}{unknown}"
+    yield f"    measured: {source}"
+
+
+def _power(states: PowerStates | None) -> Iterator[str]:
+    if states is None:
+        yield "power: unknown, a card is not in the catalog"
+        return
+    yield (
+        f"power at the wall: idle at most {text_w(states.idle_w)}, at the caps "
+        f"{text_w(states.capped_w)}, at default limits {text_w(states.default_w)}; "
+        f"the circuit gives {text_w(states.circuit_w)}"
+    )
+    yield f"  caps     {states.arithmetic}"
+    yield f"  circuit  {states.circuit_text}, for hours"
+    for load in states.supplies:
+        yield (
+            f"  {load.psu.name:<8} {text_w(load.steady_w)}, with spikes {text_w(load.peak_w)}, of "
+            f"{text_w(load.rating_w)} at {load.psu.efficiency * 100:.0f} % efficiency"
+        )
+    cap = states.highest_cap_w
+    yield f"  highest equal cap that everything carries: {number(cap, ' W') if cap else 'none'}"

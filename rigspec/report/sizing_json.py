@@ -1,0 +1,109 @@
+"""A rig's estimates as plain data: what `rigspec plan --sizing --json` and `fit --json` print."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rigspec.rules.context import CheckContext
+from rigspec.rules.memory import sized_once
+from rigspec.rules.power_states import PowerStates, power_states
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.from_spec import catalog_of, paths_of
+from rigspec.sizing.links import LinkPath
+from rigspec.sizing.service import Sized
+from rigspec.sizing.speeds import speeds_of
+from rigspec.sizing.throughput import Speed
+from rigspec.spec.rig import Rig
+
+Record = dict[str, Any]
+
+
+def rig_record(rig: Rig, facts: CheckContext) -> Record:
+    """The whole rig: GiB, GB/s (10^9), µs, tokens per second, watts; null is unknown."""
+    states = power_states(rig, facts)
+    catalog = catalog_of(facts.catalog)
+    services: Record = {}
+    for name in rig.services:
+        known = rig.services[name].model in facts.models
+        sized = sized_once(rig, name, facts) if known else None
+        links = [link_record(path) for path in paths_of(rig, name, catalog)]
+        services[name] = (service_record(sized) if sized else {"verdict": None}) | {"links": links}
+    power = power_record(states) if states else None
+    return {"rig": rig.name, "services": services, "power": power}
+
+
+def service_record(sized: Sized) -> Record:
+    """One service: verdict, memory of the tightest card, speed."""
+    memory, speeds = sized.memory, speeds_of(sized)
+    return {
+        "verdict": "refused" if memory.refusals else memory.verdict.value,
+        "refusals": [asdict(refusal) for refusal in memory.refusals],
+        "doubts": list(memory.doubts),
+        "model": sized.facts.name,
+        "revision": sized.facts.revision,
+        "card": sized.card.name,
+        "cards": len(sized.cards),
+        "tensor_parallel": sized.settings.tensor_parallel,
+        "card_gib": amount(sized.card.total),
+        "terms_gib": [
+            {"name": term.name, **amount(term.amount), "basis": term.basis} for term in memory.terms
+        ],
+        "kv_tokens": amount(memory.kv_tokens) if memory.kv_tokens else None,
+        "request_gib": amount(memory.needed) if memory.needed else None,
+        "concurrency": memory.concurrency,
+        "largest_context": memory.largest_context,
+        "decode_tok_s": _speed(speeds.single),
+        "decode_speculative_tok_s": _speed(speeds.speculative),
+        "streams": speeds.streams,
+        "decode_streams_tok_s": _speed(speeds.batch),
+        "prefill_tok_s": _speed(speeds.prefill),
+    }
+
+
+def amount(value: Amount) -> Record:
+    """A figure with its band."""
+    return {key: round(part, 4) for key, part in asdict(value).items()}
+
+
+def _speed(speed: Speed | None) -> Record | None:
+    if speed is None:
+        return None
+    return {**amount(speed.tok_s), "bottleneck": speed.bottleneck.value, "basis": speed.basis}
+
+
+def link_record(path: LinkPath) -> Record:
+    """One pair of cards."""
+    slowest = path.bottleneck
+    return {
+        "gpus": [path.first, path.second],
+        "label": path.label.value,
+        "peer": path.peer,
+        "one_way_gb_s": amount(path.one_way_gb_s),
+        "two_way_gb_s": amount(path.two_way_gb_s),
+        "latency_us": amount(path.latency_us),
+        "bottleneck": {"at": slowest.name, "form": slowest.form, "narrow": path.narrow},
+        "shared_with": list(path.shared_with),
+    }
+
+
+def power_record(states: PowerStates) -> Record:
+    """Watts at the wall and per supply."""
+    return {
+        "wall_idle_at_most_w": round(states.idle_w, 1),
+        "wall_at_caps_w": round(states.capped_w, 1),
+        "wall_at_default_limits_w": round(states.default_w, 1),
+        "circuit_w": round(states.circuit_w, 1),
+        "arithmetic": states.arithmetic,
+        "highest_cap_w": states.highest_cap_w,
+        "supplies": [
+            {
+                "name": load.psu.name,
+                "gpus": list(load.gpus),
+                "steady_w": load.steady_w,
+                "with_spikes_w": round(load.peak_w, 1),
+                "rating_w": load.rating_w,
+            }
+            for load in states.supplies
+        ],
+    }

@@ -1,0 +1,21 @@
+"""Figures in words: bands, counts, thousands."""
+
+from __future__ import annotations
+
+from rigspec.sizing.amount import Amount
+
+
+def band(amount: Amount, digits: int) -> str:
+    """`14.4 (14.3–14.6)`; without a band when it rounds to the same figure."""
+    value, low, high = (f"{part:,.{digits}f}" for part in (amount.value, amount.low, amount.high))
+    return value if low == value == high else f"{value} ({low}–{high})"
+
+
+def count(amount: int, word: str) -> str:
+    """`1 stream`, `8 streams`."""
+    return f"{amount:,} {word}{'' if amount == 1 else 's'}"
+
+
+def number(value: float, unit: str) -> str:
+    """A whole number with its unit."""
+    return f"{value:,.0f}{unit}"
