@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from typing_extensions import override
@@ -18,6 +18,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
 
 if TYPE_CHECKING:
+    from rigspec.errors import RigspecError
+    from rigspec.report.fit_question import Question
     from rigspec.spec.rig import Rig
 
 
@@ -70,7 +72,8 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=str))
 @click.option("--json", "as_json", is_flag=True, help="The plan as data.")
 @click.option("--out", type=click.Path(path_type=str), help="Write every file below this folder.")
-def plan(file: str, as_json: bool, out: str | None) -> None:
+@click.option("--sizing", is_flag=True, help="Only memory, links, speed and watts: one screen.")
+def plan(file: str, as_json: bool, out: str | None, sizing: bool) -> None:
     """Show everything a host will be given; 2 if the spec has an error."""
     from rigspec.errors import RigspecError
     from rigspec.finding import has_errors
@@ -84,10 +87,10 @@ def plan(file: str, as_json: bool, out: str | None) -> None:
     if loaded.rig is None or has_errors(loaded.findings):
         sys.exit(2)
     try:
-        click.echo(_shown_plan(loaded.rig, file, as_json, out))
+        shown = _sizing(loaded.rig, file, as_json) if sizing else ""
+        click.echo(shown or _shown_plan(loaded.rig, file, as_json, out))
     except RigspecError as problem:
-        click.echo(f"{problem.message}\nhint: {problem.hint}", err=True)
-        sys.exit(2)
+        _stop(problem)
 
 
 def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
@@ -100,7 +103,22 @@ def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
     written = "" if out is None else f"{write_tree(made, Path(out))} files below {out}"
     if as_json:
         return to_json(made).rstrip("\n")
-    return f"{written}, digest {digest(made)}" if written else report.as_text(made)
+    if written:
+        return f"{written}, digest {digest(made)}"
+    return f"{report.as_text(made)}\n\n{_sizing(rig, file, as_json=False)}"
+
+
+def _sizing(rig: Rig, file: str, as_json: bool) -> str:
+    import json
+
+    from rigspec.report.sizing import as_text
+    from rigspec.report.sizing_json import rig_record
+    from rigspec.rules.context import saved_context
+
+    facts = saved_context(rig, Path(file))
+    if as_json:
+        return json.dumps(rig_record(rig, facts), indent=2, ensure_ascii=False)
+    return as_text(rig, facts)
 
 
 @main.command()
@@ -130,6 +148,78 @@ def catalog(table: str, name: str | None, as_json: bool) -> None:
     if not rows:
         raise click.UsageError(f"`{name}` is not in the catalog; `rigspec catalog {table}` lists")
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_table(rows))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--gpu", required=True, help="SKU of the cards, see `rigspec catalog gpus`.")
+@click.option("--count", type=click.IntRange(1, 16), default=1, help="How many cards.")
+@click.option("--context", type=click.IntRange(1), help="Tokens; without it a table of lengths.")
+@click.option("--table", is_flag=True, help="A table of contexts and TP sizes in any case.")
+@click.option("--tp", type=click.IntRange(1, 16), help="Tensor parallel size (default: --count).")
+@click.option("--engine", type=click.Choice(["vllm", "sglang", "llama_cpp"]), default="vllm")
+@click.option("--engine-version", help="For example 0.30.0; without it bands are wider.")
+@click.option("--fraction", type=click.FloatRange(0.05, 0.99), help="Share of the card's memory.")
+@click.option("--kv-dtype", default="auto", help="Type of the KV cache, for example fp8.")
+@click.option("--sequences", type=click.IntRange(1), help="Sequences decoded at the same time.")
+@click.option("--power-limit-w", type=click.IntRange(1), help="Power cap per card.")
+@click.option("--models", "folder", type=click.Path(path_type=Path), help="Folder of saved models.")
+@click.option("--json", "as_json", is_flag=True, help="The answer as data.")
+def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
+    """Say whether MODEL fits some cards, and how fast it is; 2 if it certainly does not fit."""
+    from rigspec.report import fit as report
+
+    question = _question(folder, **asked)
+    if table or asked["context"] is None:
+        click.echo(report.table_answer(question, asked["context"], as_json=as_json))
+        return
+    fits, said = report.single_answer(question, as_json=as_json)
+    click.echo(said)
+    sys.exit(0 if fits else 2)
+
+
+def _question(folder: Path | None, **asked: Any) -> Question:
+    from rigspec.errors import RigspecError
+    from rigspec.report.fit_question import ask
+
+    own = Path("catalog")
+    try:
+        return ask(
+            **asked,
+            folders=(folder,) if folder else (Path("rigs/models"), Path("models")),
+            extra=own if own.is_dir() else None,
+        )
+    except RigspecError as problem:
+        _stop(problem)
+
+
+@main.group()
+def model() -> None:
+    """What is known of models: the small files beside the rigs."""
+
+
+@model.command("add")
+@click.argument("source", metavar="ORG/NAME[@REVISION] | FOLDER | FILE.gguf")
+@click.option("--as", "name", help="Name to save it under (default: the source's own).")
+@click.option("--file", help="Which GGUF file, where there are several.")
+@click.option("--to", type=click.Path(path_type=Path), default=Path("rigs/models"))
+def model_add(source: str, name: str | None, file: str | None, to: Path) -> None:
+    """Save what sizing needs to know of a model: config and sizes, no weights are fetched."""
+    from rigspec.errors import RigspecError
+    from rigspec.hub import read, save
+
+    try:
+        saved = save(read(source, file), name, to)
+    except RigspecError as problem:
+        _stop(problem)
+    click.echo(saved)
+
+
+def _stop(problem: RigspecError) -> NoReturn:
+    """Say what is broken, and what to do, and end with 2."""
+    hint = f"\nhint: {problem.hint}" if problem.hint else ""
+    click.echo(f"{problem.message}{hint}", err=True)
+    sys.exit(2)
 
 
 def _want_colour() -> bool:

@@ -61,8 +61,8 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
     return config
 
 
-def facts_of_gguf(path: Path) -> ModelFacts | None:
-    """Facts and exact bytes of one GGUF file; None when it states no dimensions."""
+def read_gguf(path: Path) -> tuple[dict[str, object], int]:
+    """A `config.json` look-alike and the bytes of all tensors of one GGUF file."""
     from gguf import GGUFReader
 
     reader = GGUFReader(str(path))
@@ -74,7 +74,12 @@ def facts_of_gguf(path: Path) -> ModelFacts | None:
     if config.get("vocab_size") is None and tokens is not None:
         config["vocab_size"] = len(tokens.data)
     config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
-    total = sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    return config, sum(int(tensor.n_bytes) for tensor in reader.tensors)
+
+
+def facts_of_gguf(path: Path) -> ModelFacts | None:
+    """Facts and exact bytes of one GGUF file; None when it states no dimensions."""
+    config, total = read_gguf(path)
     facts = facts_of_config(path.stem, config)
     return with_gguf_sizes(facts, total, path.name) if facts is not None else None
 

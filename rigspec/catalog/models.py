@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
-from rigspec.catalog.model_gguf import facts_of_gguf
+from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 
 __all__ = [
@@ -70,6 +70,7 @@ def saved_file(
     *,
     revision: str | None = None,
     modelopt: Mapping[str, object] | None = None,
+    gguf: bool = False,
 ) -> str:
     """The text of a saved facts file: the config, the quantization record, and the pin."""
     pin: dict[str, object] = {"name": name, "revision": revision}
@@ -78,6 +79,8 @@ def saved_file(
         pin |= {"source": sizes.source}
     if modelopt is not None:
         pin["hf_quant_config"] = modelopt
+    if gguf:
+        pin["format"] = "gguf"
     return json.dumps({**config, PIN: pin}, indent=1, sort_keys=True) + "\n"
 
 
@@ -102,8 +105,11 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
         return None
-    revision = pinned.get("revision")
-    return replace(facts, sizes=_pinned_sizes(pinned), revision=str(revision) if revision else None)
+    sizes, revision = _pinned_sizes(pinned), pinned.get("revision")
+    facts = replace(facts, sizes=sizes, revision=str(revision) if revision else None)
+    if pinned.get("format") == "gguf" and sizes is not None:
+        return with_gguf_sizes(facts, sizes.total_bytes, sizes.source)
+    return facts
 
 
 def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rigspec.report.links import link_lines
-from rigspec.report.words import band, count, number
+from rigspec.report.words import above_zero, band, count, number
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
@@ -68,7 +68,8 @@ def service_lines(sized: Sized) -> Iterator[str]:
     spread = "".join(f", {word} {size}" for word, size in sizes if size > 1)
     verdict = "refused" if memory.refusals else VERDICTS[memory.verdict]
     cards = f"{len(sized.cards)} × {_names(sized)}"
-    yield f"{sized.name}: {sized.facts.name} on {cards}{spread}: {verdict}"
+    name = "" if sized.name == sized.facts.name else f"{sized.name}: "
+    yield f"{name}{sized.facts.name} on {cards}{spread}: {verdict}"
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in sized.facts.doubts)
     yield from memory_lines(sized)
@@ -89,7 +90,7 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     outside = max(0.0, total - sum(sizes) - cache)
     yield f"  each card, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
     for fill, term in zip(FILLS, terms, strict=False):
-        yield f"    {fill} {term.name:<30} {band(term.amount, 1)} GiB, {term.basis}"
+        yield f"    {fill} {term.name:<30} {band(above_zero(term.amount), 1)} GiB, {term.basis}"
     yield f"    = {'cache':<30} {band(free.amount, 1)} GiB{_tokens(memory)}"
     said = _requests(sized, memory)
     yield from ([f"      {said}"] if said else [])

@@ -11,6 +11,11 @@ def band(amount: Amount, digits: int) -> str:
     return value if low == value == high else f"{value} ({low}–{high})"
 
 
+def above_zero(amount: Amount) -> Amount:
+    """A size whose band reaches below nothing, cut there."""
+    return Amount(amount.value, max(0.0, amount.low), amount.high)
+
+
 def count(amount: int, word: str) -> str:
     """`1 stream`, `8 streams`."""
     return f"{amount:,} {word}{'' if amount == 1 else 's'}"

@@ -82,8 +82,11 @@ def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     for name, sized in _sized(rig, facts):
         for refusal in sized.memory.refusals:
             complaint = _SHAPES.get(refusal.rule)
-            if complaint is None:
-                continue  # heads, context and DCP | TP have rules of their own
+            dcp = sized.settings.decode_context_parallel
+            if complaint is None or (
+                refusal.rule == "dcp" and sized.settings.tensor_parallel % dcp
+            ):
+                continue  # heads, context and TP over DCP have rules of their own
             key, why = complaint
             complain = warning if refusal.rule == "fp8-block" else error
             yield complain(

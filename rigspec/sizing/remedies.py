@@ -136,8 +136,10 @@ def _text_only(facts: ModelFacts, card: Card, settings: EngineSettings) -> Itera
 
 
 def _more_cards(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
-    """The smallest larger group whose size the model takes."""
+    """The smallest larger group whose size the model takes; a smaller one if this is refused."""
     ranks = settings.tensor_parallel
+    if refusals(facts, settings, card):
+        yield from _fewer_cards(facts, card, settings)
     for larger in range(ranks + 1, MOST_RANKS + 1):
         changed = replace(settings, tensor_parallel=larger)
         if refusals(facts, changed, card):
@@ -147,6 +149,16 @@ def _more_cards(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iter
         found = list(_remedy("more GPUs", write, facts, card, changed))
         if found:
             yield found[0]
+            return
+
+
+def _fewer_cards(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
+    """The largest smaller group that the engine takes."""
+    for smaller in range(settings.tensor_parallel - 1, 0, -1):
+        changed = replace(settings, tensor_parallel=smaller)
+        if not refusals(facts, changed, card):
+            write = f"tensor_parallel_size: {smaller}"
+            yield from _remedy("fewer GPUs", write, facts, card, changed)
             return
 
 

@@ -1,0 +1,260 @@
+"""Facts of a model, read once: from the hub (headers only, no weights) or from files at hand.
+
+What is read is `config.json`, `hf_quant_config.json`, and the sizes in the headers of the weight
+files; `rigspec.catalog.models.saved_file` turns it into the small file beside a rig.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_facts import ExactSizes
+from rigspec.catalog.model_gguf import read_gguf
+from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
+from rigspec.catalog.models import file_stem, saved_file
+from rigspec.errors import RigspecError
+from rigspec.units import text_gib
+
+HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+CONFIG, MODELOPT = "config.json", "hf_quant_config.json"
+_GGUF_START, _GGUF_MOST = 16 << 20, 256 << 20
+"""First bytes of a GGUF file that hold its header: 5 to 20 MB, most of it the vocabulary."""
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model's own files say."""
+
+    name: str
+    revision: str | None
+    config: Mapping[str, object]
+    modelopt: Mapping[str, object] | None
+    sizes: ExactSizes | None
+    gguf: bool = False
+
+
+def read(source: str, file: str | None = None) -> Found:
+    """A folder or file that is here, else a repository of the hub."""
+    if Path(source).exists():
+        return read_local(Path(source), file)
+    match = HUB_ID.fullmatch(source)
+    if match is None:
+        raise RigspecError(
+            f"`{source}` is neither a file or folder here nor a hub repository",
+            hint="write ORG/NAME or ORG/NAME@REVISION; weights on the rig's own disk are read "
+            "there, or from the hub with --as FOLDER-NAME",
+        )
+    return read_hub(match["name"], match["revision"], file=file)
+
+
+def save(found: Found, name: str | None, folder: Path) -> str:
+    """Write the small file beside the rigs; a sentence about what is in it."""
+    known = name or found.name
+    text = saved_file(
+        known, found.config, found.sizes, revision=found.revision, modelopt=found.modelopt,
+        gguf=found.gguf,
+    )  # fmt: skip
+    facts = facts_of_config(known, found.config, found.modelopt)
+    if facts is None:
+        raise RigspecError(
+            f"the config of {known} states no widths and layers", hint="is this a language model?"
+        )
+    path = folder / f"{file_stem(known)}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise RigspecError(f"cannot write {path}: {problem.strerror}") from problem
+    size = f"{text_gib(found.sizes.total_bytes)} of weights" if found.sizes else "sizes unknown"
+    pinned = f", revision {found.revision}" if found.revision else ""
+    doubts = "".join(f"\nnot understood: {doubt}" for doubt in facts.doubts)
+    return f"{path}: {len(facts.layers)} layers, {size}{pinned}{doubts}"
+
+
+def read_local(path: Path, file: str | None = None) -> Found:
+    """A checkpoint folder or a GGUF file on this machine."""
+    if path.is_dir() and (path / CONFIG).is_file() and file is None:
+        modelopt = path / MODELOPT
+        return Found(
+            name=path.resolve().name,
+            revision=None,
+            config=_object((path / CONFIG).read_bytes(), str(path / CONFIG)),
+            modelopt=_object(modelopt.read_bytes(), modelopt.name) if modelopt.is_file() else None,
+            sizes=sizes_of_folder(path),
+        )
+    name = path.resolve().name
+    if path.is_dir():
+        names = [str(found.relative_to(path)) for found in sorted(path.rglob("*.gguf"))]
+        path = path / _chosen(names, file, str(path))
+    if path.suffix != ".gguf":
+        raise RigspecError(
+            f"{path} is neither a checkpoint folder nor a GGUF file",
+            hint="give the folder that holds config.json",
+        )
+    parts = [path.with_name(part) for part in parts_of(path.name)]
+    return _of_gguf(name, None, parts)
+
+
+def read_hub(
+    name: str, revision: str | None, *, file: str | None = None, endpoint: str | None = None
+) -> Found:
+    """A repository of the hub, pinned to the commit that `revision` (or its main branch) means."""
+    api = _api(endpoint)
+    with _plain_errors(name, revision):
+        info = api.model_info(name, revision=revision, files_metadata=True)
+        files = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
+        with tempfile.TemporaryDirectory(prefix="rigspec-") as scratch:
+            if CONFIG in files and file is None:
+                return _of_safetensors(api, name, info.sha, files, Path(scratch))
+            first = _chosen(sorted(f for f in files if f.endswith(".gguf")), file, name)
+            parts = [
+                _header_only(api, name, info.sha, part, files.get(part) or 0, Path(scratch))
+                for part in parts_of(first)
+            ]
+            return _of_gguf(name, info.sha, parts)
+
+
+def _api(endpoint: str | None) -> Any:
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as problem:
+        raise RigspecError(
+            "`huggingface_hub` is not installed",
+            hint="`pip install 'rigspec[models]'`, or give a folder that is already here",
+        ) from problem
+    return HfApi(endpoint=endpoint)
+
+
+def _of_safetensors(
+    api: Any, name: str, commit: str, files: Mapping[str, int | None], scratch: Path
+) -> Found:
+    def fetched(path: str) -> Mapping[str, object]:
+        local = api.hf_hub_download(name, path, revision=commit, cache_dir=scratch)
+        return _object(Path(local).read_bytes(), path)
+
+    return Found(
+        name=name,
+        revision=commit,
+        config=fetched(CONFIG),
+        modelopt=fetched(MODELOPT) if MODELOPT in files else None,
+        sizes=_header_sizes(api, name, commit, files),
+    )
+
+
+def _header_sizes(
+    api: Any, name: str, commit: str, files: Mapping[str, int | None]
+) -> ExactSizes | None:
+    """Bytes by the headers of every weight file the index names; None when there are none."""
+    if "model.safetensors" in files or "model.safetensors.index.json" in files:
+        found = list(api.get_safetensors_metadata(name, revision=commit).files_metadata.values())
+    else:
+        wanted = [f for f in files if f.endswith(".safetensors") and "/" not in f]
+        found = [api.parse_safetensors_file_metadata(name, f, revision=commit) for f in wanted]
+    headers = (
+        {key: {"data_offsets": list(info.data_offsets)} for key, info in each.tensors.items()}
+        for each in found
+    )
+    return sizes_of_headers(headers, f"headers of {len(found)} files")
+
+
+def _of_gguf(name: str, revision: str | None, parts: Sequence[Path]) -> Found:
+    config, total = read_gguf(parts[0])
+    total += sum(read_gguf(part)[1] for part in parts[1:])
+    return Found(name, revision, config, None, ExactSizes(total, parts[0].name), gguf=True)
+
+
+def parts_of(first: str) -> tuple[str, ...]:
+    """Every file of a split GGUF by its first; the file itself when it is not split."""
+    match = _PART.search(first)
+    if match is None:
+        return (first,)
+    stem, count = first[: match.start()], int(match[2])
+    return tuple(f"{stem}-{part:05}-of-{count:05}.gguf" for part in range(1, count + 1))
+
+
+def _chosen(names: Sequence[str], file: str | None, where: str) -> str:
+    """The GGUF file asked for, or the only one; the first part of a split one."""
+    if file is not None and file in names:
+        return file
+    firsts = [name for name in names if not (m := _PART.search(name)) or int(m[1]) == 1]
+    if file is None and len(firsts) == 1:
+        return firsts[0]
+    if not firsts:
+        raise RigspecError(
+            f"{where} holds neither config.json nor a GGUF file", hint="is this a model?"
+        )
+    listed = ", ".join(firsts[:12]) + (" …" if len(firsts) > 12 else "")
+    said = f"has no file `{file}`" if file else f"holds {len(firsts)} GGUF files"
+    raise RigspecError(f"{where} {said}", hint=f"choose one with --file: {listed}")
+
+
+def _header_only(api: Any, name: str, commit: str, path: str, size: int, scratch: Path) -> Path:
+    """A sparse file of full size that holds only the first bytes: enough to read the header."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    url = hf_hub_url(name, path, revision=commit, endpoint=api.endpoint)
+    file = scratch / Path(path).name
+    length = _GGUF_START
+    while True:
+        end = min(length, size) - 1
+        headers = {**build_hf_headers(), "range": f"bytes=0-{end}"}
+        reply = get_session().get(url, headers=headers, timeout=60)
+        hf_raise_for_status(reply)
+        with file.open("wb") as stream:
+            stream.write(reply.content[: end + 1])
+            stream.truncate(size)
+        if end + 1 >= size or length >= _GGUF_MOST or _holds_header(file, end + 1):
+            return file
+        length *= 4
+
+
+def _holds_header(file: Path, fetched: int) -> bool:
+    from gguf import GGUFReader
+
+    try:
+        return int(GGUFReader(str(file)).data_offset) <= fetched
+    except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError):
+        return False  # zeros where the rest of the header belongs
+
+
+def _object(data: bytes, where: str) -> Mapping[str, object]:
+    try:
+        loaded = json.loads(data)
+    except ValueError as problem:
+        raise RigspecError(f"{where} is not JSON: {problem}") from problem
+    if not isinstance(loaded, Mapping):
+        raise RigspecError(f"{where} holds no JSON object")
+    return loaded
+
+
+@contextmanager
+def _plain_errors(name: str, revision: str | None) -> Iterator[None]:
+    """What the hub or the network refuses, in one sentence; our own errors pass.
+
+    Which HTTP library raises depends on huggingface_hub's version, so it is known by its name.
+    """
+    try:
+        yield
+    except RigspecError:
+        raise
+    except Exception as problem:
+        library = type(problem).__module__.partition(".")[0]
+        if library not in _LIBRARIES and not isinstance(problem, OSError):
+            raise
+        wanted = f"{name}@{revision}" if revision else name
+        reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
+        raise RigspecError(
+            f"cannot read {wanted} from the hub: {reason}",
+            hint="gated models need HF_TOKEN; without network give a folder that is already here",
+        ) from problem

@@ -1,0 +1,120 @@
+"""The answer of `rigspec fit`: one question on one screen, or a table of contexts and TP sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rigspec.report.fit_question import Question
+from rigspec.report.sizing import VERDICTS, service_lines
+from rigspec.report.sizing_json import amount, service_record
+from rigspec.report.table import as_table
+from rigspec.report.words import band
+from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
+from rigspec.sizing.memory import Verdict
+from rigspec.sizing.remedies import Remedy, remedies
+from rigspec.sizing.service import Sized, sized, usual_link
+
+
+def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
+    """Whether it may fit, and the answer for one context length."""
+    asked = sized(question.facts.name, question.facts, question.cards, question.settings)
+    if as_json:
+        return fits(asked), json.dumps(answer_record(asked), indent=2, ensure_ascii=False)
+    return fits(asked), answer_text(asked)
+
+
+def table_answer(question: Question, context: int | None, *, as_json: bool) -> str:
+    """The table for every TP size up to the number of cards."""
+    contexts = sorted({*CONTEXTS, context}) if context else CONTEXTS
+    card = question.cards[0]
+    rows = fit_table(
+        question.facts, card, question.settings, count=len(question.cards), contexts=contexts,
+        link=usual_link(question.cards),
+    )  # fmt: skip
+    if as_json:
+        return json.dumps(table_records(rows), indent=2, ensure_ascii=False)
+    title = f"{question.facts.name} on up to {len(question.cards)} × {card.name}"
+    return table_text(f"{title}; figures in parentheses are the expected band", rows)
+
+
+def answer_text(found: Sized) -> str:
+    """One service, and what would make it fit when it does not surely."""
+    return "\n".join([*service_lines(found), *_assumed(found), *_ways_out(found)])
+
+
+def fits(sized: Sized) -> bool:
+    """Whether it may fit: neither refused nor certainly too large."""
+    return not sized.memory.refusals and sized.memory.verdict is not Verdict.NO
+
+
+def _assumed(sized: Sized) -> Iterator[str]:
+    if len(sized.cards) > 1:
+        peer = sized.cards[0].peer_access
+        way = "peer copies over PCIe 4 x16" if peer else "copies through host memory"
+        yield f"  assumed: {way}; a rig spec says what lies between the cards"
+
+
+def _ways_out(sized: Sized) -> Iterator[str]:
+    if sized.memory.verdict is Verdict.YES and not sized.memory.refusals:
+        return
+    found = remedies(sized.facts, sized.card, sized.settings)
+    yield "  what would fit:" if found else "  no single change makes it fit"
+    yield from (f"    {_said(remedy)}" for remedy in found)
+
+
+def _said(remedy: Remedy) -> str:
+    closely = "" if remedy.surely else ", closely"
+    return f"{remedy.name}: {remedy.write} ({remedy.gives}{closely})"
+
+
+def answer_record(sized: Sized) -> dict[str, Any]:
+    """The same as data."""
+    found = remedies(sized.facts, sized.card, sized.settings)
+    return service_record(sized) | {"remedies": [asdict(remedy) for remedy in found]}
+
+
+def table_text(title: str, rows: Sequence[FitRow]) -> str:
+    """A line per tensor-parallel size and context."""
+    refused = {row.tensor_parallel: row.refused for row in rows if row.refused}
+    lines = [title, as_table([_line(row) for row in rows if not row.refused])]
+    lines += [f"TP {size}: refused, {reason}" for size, reason in refused.items()]
+    return "\n".join(line for line in lines if line)
+
+
+def _line(row: FitRow) -> dict[str, object]:
+    runs_not = row.verdict is Verdict.NO
+    return {
+        "TP": row.tensor_parallel,
+        "context": f"{row.context:,}",
+        "": VERDICTS[row.verdict],
+        "weights GiB": band(row.weights_gib, 1),
+        "cache GiB": band(row.available_gib, 1),
+        "at once": round(row.concurrency, 1) if row.concurrency and row.concurrency > 0 else 0.0,
+        "tok/s": "" if runs_not else band(row.decode_tok_s, 0) if row.decode_tok_s else None,
+        "bound by": "" if runs_not else row.bottleneck,
+    }
+
+
+def table_records(rows: Sequence[FitRow]) -> list[dict[str, Any]]:
+    """The same as data."""
+    return [_record(row) for row in rows]
+
+
+def _record(row: FitRow) -> dict[str, Any]:
+    tokens, speed = row.kv_tokens, row.decode_tok_s
+    return {
+        "tensor_parallel": row.tensor_parallel,
+        "context": row.context,
+        "verdict": "refused" if row.refused else row.verdict.value,
+        "refused": row.refused,
+        "weights_gib": amount(row.weights_gib),
+        "available_gib": amount(row.available_gib),
+        "kv_tokens": amount(tokens) if tokens else None,
+        "concurrency": row.concurrency,
+        "largest_context": row.largest_context,
+        "decode_tok_s": amount(speed) if speed else None,
+        "bottleneck": row.bottleneck,
+    }
