@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
 
 from pyinfra import host as current_host
 from pyinfra.api import FunctionCommand, operation
@@ -12,8 +15,11 @@ from pyinfra.api.state import State
 
 from rigspec.facts.observe import Everything, of
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse
+from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
 from rigspec.report.verdicts import as_table
+from rigspec.verify.observation import Observation
+from rigspec.verify.observation_file import OUT_VARIABLE, SavedObservation, observation_to_json
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Verdict, exit_code
 
@@ -29,6 +35,20 @@ def _fail(state: State, host: Host, verdicts: tuple[Verdict, ...]) -> bool:
     return False
 
 
+def _save(plan: Plan, seen: Observation) -> None:
+    """What was read, for whoever asked for it (`rigspec verify`); it may name serials: owner only.
+
+    A later host overwrites it: ask for one host at a time (`--limit`).
+    """
+    if not os.environ.get(OUT_VARIABLE):
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    text = observation_to_json(SavedObservation(plan.rig, digest(plan), now, seen))
+    file = Path(os.environ[OUT_VARIABLE])
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
+
+
 @operation()
 def rig_verified(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     """Every check passes, or does not apply and says why."""
@@ -39,6 +59,7 @@ def rig_verified(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     if seen is None:
         yield refuse(UNREADABLE)
         return
+    _save(plan, seen)
     verdicts = verify_rig(plan, seen)
     if exit_code(verdicts):
         yield FunctionCommand(_fail, (verdicts,), {})

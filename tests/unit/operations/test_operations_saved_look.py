@@ -1,0 +1,31 @@
+"""The verify stage saves what it read, for whoever named a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakehost import FakeHost, run
+
+from rigspec.facts.observe import Everything
+from rigspec.operations.verify import rig_verified
+from rigspec.plan.rig import digest, plan_rig
+from rigspec.rules.run import check_file
+from rigspec.verify.observation import Observation
+from rigspec.verify.observation_file import OUT_VARIABLE, observation_from_json
+
+HOME = Path(__file__).resolve().parents[3] / "rigs" / "home.yaml"
+
+
+def test_verify_saves_what_it_read_for_its_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = check_file(str(HOME)).rig
+    assert rig is not None
+    plan, file = plan_rig(rig), tmp_path / "seen.json"
+    seen = Observation(cpu_vendor="AuthenticAMD")
+    monkeypatch.setenv(OUT_VARIABLE, str(file))
+    assert run(rig_verified, FakeHost({Everything: seen}), plan=plan) == ["CALL _fail"]
+    saved = observation_from_json(file.read_text(encoding="utf-8"))
+    assert (saved.rig, saved.plan_digest, saved.observation) == ("home", digest(plan), seen)
+    assert file.stat().st_mode & 0o077 == 0
