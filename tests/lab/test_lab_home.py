@@ -57,6 +57,11 @@ def test_the_kernel_line_and_acs_are_in_effect(home: Player) -> None:
     assert gpus.count("ASPM Disabled") == 4  # the virtual firmware leaves L1 on
 
 
+def test_the_component_of_the_drivers_dependencies_is_listed(home: Player) -> None:
+    # the image lists `main` only, as Debian's installer does without firmware
+    assert "contrib" in home.said("apt-get indextargets --format '$(COMPONENT)'")
+
+
 def test_caps_are_enforced_on_every_card(home: Player) -> None:
     caps = home.said("nvidia-smi --query-gpu=enforced.power.limit --format=csv,noheader,nounits")
     assert caps.split() == ["350.00"] * 4

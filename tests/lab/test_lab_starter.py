@@ -86,3 +86,46 @@ def test_a_narrow_link_stops_the_run_and_names_the_slot(starter: Player) -> None
     assert run.changed == ()
     boot_with(starter, healthy)
     assert starter.apply().code == 0
+
+
+def test_a_broken_package_source_is_named(starter: Player) -> None:
+    starter.said(
+        "dpkg --purge --force-depends jq && printf 'Types: deb\\\\nURIs: http://127.0.0.1:9/none\\\\n"
+        "Suites: ./\\\\nTrusted: yes\\\\n' > /etc/apt/sources.list.d/broken.sources"
+    )
+    run = starter.apply()
+    assert run.code == 1
+    assert "127.0.0.1:9" in run.said
+    assert "Traceback" not in run.said
+    starter.said("rm /etc/apt/sources.list.d/broken.sources")
+    assert starter.apply().code == 0
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(starter: Player) -> None:
+    starter.said(
+        f"rm -r {WEIGHTS}; free=$(df --output=avail -B1M / | tail -n1); "
+        "fallocate -l $((free - 60))M /filler && sync"
+    )
+    run = starter.apply()
+    assert run.code == 1
+    assert "free" in run.said
+    assert "Traceback" not in run.said
+    starter.said("rm /filler && sync")
+    assert starter.apply().code == 0
+
+
+def test_a_refused_key_and_a_refused_sudo_are_told_apart(starter: Player) -> None:
+    starter.said("mv /root/.ssh/authorized_keys /root/.ssh/away")
+    run = starter.apply("verify.py")
+    assert run.code == 1
+    assert "key" in run.said
+    assert "Traceback" not in run.said
+    starter.edit("user: root", "user: rig\n  sudo: true")
+    starter.machine.ssh("sudo mv /root/.ssh/away /root/.ssh/authorized_keys", user="rig")
+    starter.said("mv /etc/sudoers.d/rig /root/sudoers-rig")
+    run = starter.apply("verify.py")
+    assert run.code == 1
+    assert "sudo" in run.said
+    assert "Traceback" not in run.said
+    starter.said("mv /root/sudoers-rig /etc/sudoers.d/rig")
+    assert starter.apply("verify.py").code == 0
