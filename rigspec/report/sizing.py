@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rigspec.report.links import link_lines
-from rigspec.report.words import above_zero, band, count, number
+from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
@@ -176,9 +176,8 @@ def _power(states: PowerStates | None) -> Iterator[str]:
         yield "power: unknown, a card is not in the catalog"
         return
     yield (
-        f"power at the wall: idle at most {text_w(states.idle_w)}, at the caps "
-        f"{text_w(states.capped_w)}, at default limits {text_w(states.default_w)}; "
-        f"the circuit gives {text_w(states.circuit_w)}"
+        f"power at the wall: idle at most {_watts(states.idle_w)}, at the caps "
+        f"{_watts(states.capped_w)}, at default limits {_watts(states.default_w)}"
     )
     yield f"  caps     {states.arithmetic}"
     yield f"  circuit  {states.circuit_text}, for hours"
@@ -187,5 +186,10 @@ def _power(states: PowerStates | None) -> Iterator[str]:
             f"  {load.psu.name:<8} {text_w(load.steady_w)}, with spikes {text_w(load.peak_w)}, of "
             f"{text_w(load.rating_w)} at {load.psu.efficiency * 100:.0f} % efficiency"
         )
-    cap = states.highest_cap_w
-    yield f"  highest equal cap that everything carries: {number(cap, ' W') if cap else 'none'}"
+    if states.default_w is not None:
+        cap = states.highest_cap_w
+        yield f"  highest equal cap that everything carries: {_watts(cap) if cap else 'none'}"
+
+
+def _watts(watts: float | None) -> str:
+    return "unknown" if watts is None else text_w(watts)

@@ -90,9 +90,9 @@ def link_record(path: LinkPath) -> Record:
 def power_record(states: PowerStates) -> Record:
     """Watts at the wall and per supply."""
     return {
-        "wall_idle_at_most_w": round(states.idle_w, 1),
+        "wall_idle_at_most_w": _watts(states.idle_w),
         "wall_at_caps_w": round(states.capped_w, 1),
-        "wall_at_default_limits_w": round(states.default_w, 1),
+        "wall_at_default_limits_w": _watts(states.default_w),
         "circuit_w": round(states.circuit_w, 1),
         "arithmetic": states.arithmetic,
         "highest_cap_w": states.highest_cap_w,
@@ -107,3 +107,7 @@ def power_record(states: PowerStates) -> Record:
             for load in states.supplies
         ],
     }
+
+
+def _watts(watts: float | None) -> float | None:
+    return None if watts is None else round(watts, 1)

@@ -19,8 +19,3 @@ def above_zero(amount: Amount) -> Amount:
 def count(amount: int, word: str) -> str:
     """`1 stream`, `8 streams`."""
     return f"{amount:,} {word}{'' if amount == 1 else 's'}"
-
-
-def number(value: float, unit: str) -> str:
-    """A whole number with its unit."""
-    return f"{value:,.0f}{unit}"

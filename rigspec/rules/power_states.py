@@ -18,21 +18,22 @@ IDLE_W = 30
 class PowerStates:
     """Watts at the wall in three states, against what the circuit gives for hours."""
 
-    idle_w: float
+    idle_w: float | None
     """At most: idle GPUs, but the host at its full base load, because only that is declared."""
     capped_w: float
     arithmetic: str
     """How `capped_w` comes about."""
-    default_w: float
+    default_w: float | None
+    """None when a card's default limit is unknown; then `highest_cap_w` is, too."""
     circuit_w: float
     circuit_text: str
     supplies: tuple[Load, ...]
     highest_cap_w: int | None
-    """Highest equal cap per GPU that everything carries; None when none does."""
+    """Highest equal cap per GPU that circuit and supplies carry; None when none does."""
 
 
 def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
-    """The three states; None when a card's watts are unknown."""
+    """The three states; None when a card has neither a cap nor a known default."""
     supplies = loads(rig, facts)
     if not supplies:
         return None
@@ -50,10 +51,10 @@ def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
     )
 
 
-def _wall(rig: Rig, facts: CheckContext, cap: int | None) -> float:
+def _wall(rig: Rig, facts: CheckContext, cap: int | None) -> float | None:
     """Watts at the wall if every card had this cap."""
     groups: Mapping[str, GpuGroup] = {
         name: group.model_copy(update={"power_limit_w": cap}) for name, group in rig.gpus.items()
     }
     found = loads(rig.model_copy(update={"gpus": groups}), facts)
-    return wall_w(found)[0] if found else 0.0
+    return wall_w(found)[0] if found else None

@@ -169,16 +169,18 @@ def _weights(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterato
         return
     native_fp8 = card.compute is not None and card.compute >= (8, 9)
     steps = [(Scheme.FP8, "fp8")] if scheme is Scheme.PLAIN and native_fp8 else []
+    few = min(8, vllm.batch_of(settings, card).seqs)
+    ways = ((settings, ""), (replace(settings, max_seqs=few), f" and max_sequences: {few}"))
     for smaller, word in (*steps, (Scheme.INT4, "4-bit (AWQ, GPTQ)")):
         quantization = with_scheme(
             facts.quantization, smaller, group=128, experts_only=False, label=word
         )
         changed = replace(facts, quantization=quantization, sizes=None)
-        found = estimate(changed, card, settings)
-        if fits(found):
-            weights = f"about {found.weights.value:.1f} GiB of weights per GPU"
-            yield Remedy(
-                "another quantization", f"a {word} checkpoint", weights,
-                found.verdict is Verdict.YES,
-            )  # fmt: skip
-            return
+        for asked, also in ways:
+            found = estimate(changed, card, asked)
+            if fits(found):
+                gives = f"about {found.weights.value:.1f} GiB of weights per GPU"
+                surely = found.verdict is Verdict.YES
+                write = f"a {word} checkpoint{also}"
+                yield Remedy("another quantization", write, gives, surely)
+                return

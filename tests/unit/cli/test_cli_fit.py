@@ -1,0 +1,141 @@
+"""`rigspec fit` and `rigspec plan --sizing`: answers, exit codes, what is said when asked amiss."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rigspec.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = str(ROOT / "benchmarks/data/model-configs")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def rigspec(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def fit(model: str, *arguments: str) -> Result:
+    return rigspec("fit", model, "--models", CONFIGS, *arguments)
+
+
+def test_model_that_fits_ends_with_0_and_shows_its_card() -> None:
+    done = rigspec("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
+                   "--context", "32768")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "2 × GeForce RTX 3090, TP 2: fits" in done.output
+    assert "copies through host memory" in done.output
+
+
+def test_model_larger_than_the_card_ends_with_2_and_says_what_would_fit() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "rtx-3090", "--context", "4096")
+    assert done.exit_code == 2
+    assert "does not fit" in done.output
+    assert "more GPUs: 4 such GPUs, tensor_parallel_size: 4" in done.output
+    assert "another quantization: a 4-bit (AWQ, GPTQ) checkpoint" in done.output
+
+
+def test_refused_shape_ends_with_2_and_names_sizes_that_work() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "rtx-pro-6000-workstation", "--count", "3",
+               "--context", "8192")  # fmt: skip
+    assert done.exit_code == 2
+    assert "refused: 64 attention heads do not divide by TP 3" in done.output
+    assert "tensor_parallel_size: 2" in done.output
+
+
+def test_long_context_names_the_longest_that_fits() -> None:
+    done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "40960", "--json")
+    record = json.loads(done.output)
+    assert record["largest_context"] < 40960
+    smaller = next(r for r in record["remedies"] if r["name"] == "smaller context")
+    again = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context",
+                smaller["write"].partition(": ")[2], "--json")  # fmt: skip
+    assert json.loads(again.output)["verdict"] in ("yes", "close")
+
+
+def test_without_a_context_the_table_covers_lengths_and_sizes() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "rtx-3090", "--count", "4", "--json")
+    rows = json.loads(done.output)
+    assert done.exit_code == 0
+    assert {row["tensor_parallel"] for row in rows} == {1, 2, 4}
+    assert {row["context"] for row in rows} == {8192, 16384, 32768}  # the model's own is 40,960
+    one, four = (
+        next(r for r in rows if (r["tensor_parallel"], r["context"]) == (size, 8192))
+        for size in (1, 4)
+    )
+    assert (one["verdict"], four["verdict"]) == ("no", "yes")
+
+
+def test_table_takes_the_asked_context_as_a_row() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "3090", "--count", "4", "--context", "20000", "--table")
+    assert done.exit_code == 0
+    assert " 4  20,000 " in done.output
+
+
+def test_card_that_is_not_known_ends_with_2_and_near_names() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "rtx-309")
+    assert done.exit_code == 2
+    assert "`rtx-309` is not in the catalog" in done.output
+    assert "did you mean `rtx-3090`" in done.output
+
+
+def test_card_of_another_vendor_is_called_so() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "mi300x")
+    assert done.exit_code == 2
+    assert "AMD Instinct MI300X" in done.output
+
+
+def test_model_that_is_not_known_ends_with_2_and_how_to_add_it() -> None:
+    done = fit("Qwen/Qwen3-32", "--gpu", "rtx-3090")
+    assert done.exit_code == 2
+    assert "nothing is saved of `Qwen/Qwen3-32`" in done.output
+    assert "did you mean `Qwen/Qwen3-32B`?" in done.output
+    assert "rigspec model add Qwen/Qwen3-32" in done.output
+
+
+def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
+    (tmp_path / "org__x.json").write_text("{")
+    done = rigspec("fit", "org/x", "--gpu", "rtx-3090", "--models", str(tmp_path))
+    assert done.exit_code == 2
+    assert "cannot be read" in done.output
+
+
+def test_more_ranks_than_cards_ends_with_2() -> None:
+    done = fit("Qwen/Qwen3-32B", "--gpu", "rtx-3090", "--tp", "4", "--count", "2")
+    assert done.exit_code == 2
+    assert "--tp 4 is more than --count 2" in done.output
+
+
+def test_plan_sizing_is_one_screen_of_a_hundred_columns() -> None:
+    for name in ("starter", "home"):
+        done = rigspec("plan", f"rigs/{name}.yaml", "--sizing")
+        assert done.exit_code == 0
+        lines = done.stdout.splitlines()
+        assert len(lines) <= 45
+        assert max(map(len, lines)) <= 110
+
+
+def test_plan_sizing_as_data_holds_links_power_and_an_honest_unknown() -> None:
+    record = json.loads(rigspec("plan", "rigs/home.yaml", "--sizing", "--json").stdout)
+    glm = record["services"]["glm"]
+    assert glm["verdict"] is None
+    assert len(glm["links"]) == 6
+    assert {link["label"] for link in glm["links"]} == {"PIX"}
+    # (4 × 350 W + 280 W) / 0.92, (4 × 600 W + 280 W) / 0.92, 120 V × 20 A × 0.8
+    assert record["power"]["wall_at_caps_w"] == pytest.approx(1826.1)
+    assert record["power"]["wall_at_default_limits_w"] == pytest.approx(2913.0)
+    assert record["power"]["circuit_w"] == pytest.approx(1920)
+
+
+def test_plan_ends_with_the_sizing_screen() -> None:
+    done = rigspec("plan", "rigs/starter.yaml")
+    assert done.exit_code == 0
+    assert done.stdout.index("digest ") < done.stdout.index("power at the wall")

@@ -1,0 +1,114 @@
+"""The sizing screen: the bar, the link matrix, watts in three states, and what is unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.models import load_model_facts
+from rigspec.report.links import link_lines
+from rigspec.report.sizing import BAR, as_text, bar
+from rigspec.report.words import above_zero, band, count
+from rigspec.rules.context import CheckContext
+from rigspec.rules.power_states import power_states
+from rigspec.sizing.amount import Amount, exact
+from rigspec.sizing.links import Hop, Place, paths
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+HOME, STARTER = ROOT / "rigs/home.yaml", ROOT / "rigs/starter.yaml"
+
+
+def rig(file: Path, *changes: tuple[str, str]) -> Rig:
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    loaded = load_text("rig.yaml", text)
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def known() -> CheckContext:
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    return CheckContext(models={"qwen": facts})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cache", "outside", "counted"),
+    [
+        ((10.0, 0.0, 0.0, 0.0), 6.0, 4.0, {"█": 32, "=": 19, "·": 13}),
+        ((5.0, 5.0, 5.0, 5.0), 0.0, 0.0, {"█": 16, "▓": 16, "▒": 16, "░": 16}),
+        ((30.0, 1.0, 1.0, 1.0), 0.0, 0.0, {"█": 63, "!": 1}),
+    ],
+    ids=["weights, cache, rest", "four equal terms", "more than the card"],
+)
+def test_bar_shows_shares_of_the_card(
+    sizes: tuple[float, ...], cache: float, outside: float, counted: dict[str, int]
+) -> None:
+    drawn = bar(sizes, cache, outside, 20.0)
+    assert len(drawn) == BAR
+    assert {letter: drawn.count(letter) for letter in counted} == counted
+
+
+def test_screen_of_a_known_model_says_all_terms_with_their_bands() -> None:
+    shown = as_text(rig(STARTER), known())
+    assert "qwen: Qwen/Qwen3.6-27B-FP8 on 2 × GeForce RTX 3090, TP 2: fits" in shown
+    for term in ("weights", "activation peak", "communication", "CUDA graphs", "cache"):
+        assert term in shown
+    assert "one request of 32,768 takes" in shown
+    assert "bottleneck: Gen4 x8, 15.8 GB/s in theory (the cards could do 31.5)" in shown
+    assert "cap of 290 W keeps of the speed: one stream 96 %" in shown
+    assert "measured: " in shown
+
+
+def test_cap_of_a_card_nobody_swept_is_unknown() -> None:
+    shown = as_text(rig(STARTER, ("rtx-3090", "rtx-4090")), known())
+    assert "cap of 290 W: what it costs in speed is unknown for this card" in shown
+
+
+def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
+    shown = as_text(rig(HOME), CheckContext())
+    assert "glm: unknown whether it fits" in shown
+    assert "`rigspec model add /srv/models/GLM-5.2-Int8Mix-NVFP4-REAP-594B`" in shown
+    assert "main.0  PIX 27   PIX 27   PIX 27" in shown
+    assert "(4 × 350 W + 280 W host) / 0.92 = 1826 W" in shown
+
+
+def test_unknown_card_leaves_no_false_figure() -> None:
+    shown = as_text(rig(STARTER, ("sku: rtx-3090", "sku: rtx-9090")), known())
+    assert "qwen: unknown whether it fits, a card is not in the catalog" in shown
+    assert "at the caps 844 W, at default limits unknown" in shown
+    assert "highest equal cap" not in shown
+    uncapped = rig(STARTER, ("sku: rtx-3090", "sku: rtx-9090"), ("    power_limit_w: 290", "#"))
+    assert "power: unknown" in as_text(uncapped, known())
+
+
+def test_power_in_three_states_by_hand() -> None:
+    states = power_states(rig(STARTER), CheckContext())
+    assert states is not None
+    assert states.capped_w == pytest.approx((2 * 290 + 180) / 0.9)
+    assert states.default_w == pytest.approx((2 * 350 + 180) / 0.9)
+    assert states.idle_w == pytest.approx((2 * 30 + 180) / 0.9)
+    assert states.circuit_w == pytest.approx(120 * 15 * 0.8)
+
+
+def test_large_groups_show_labels_alone_in_a_matrix_of_half() -> None:
+    gpus = [f"main.{i}" for i in range(16)]
+    leaf = [Place(g, Hop(g, 5, 16), (f"s{i // 8}",), (Hop(f"uplink of s{i // 8}", 5, 16),))
+            for i, g in enumerate(gpus)]  # fmt: skip
+    lines = list(link_lines(paths(leaf, peer=True), gpus))
+    rows = [line for line in lines if line.strip().startswith("main.") and "PIX" in line]
+    assert len(rows) == 14  # the last of each switch has no later one on it
+    assert sum(line.count("PIX") for line in rows) == 2 * 8 * 7 // 2
+    assert any("uplink of s0 (Gen5 x16) is shared" in line for line in lines)
+
+
+def test_figures_in_words() -> None:
+    assert band(Amount(14.42, 14.27, 14.57), 1) == "14.4 (14.3–14.6)"
+    assert band(exact(2.0), 1) == "2.0"
+    assert band(above_zero(Amount(0.6, -0.1, 1.8)), 1) == "0.6 (0.0–1.8)"
+    assert (count(1, "stream"), count(8, "stream")) == ("1 stream", "8 streams")
