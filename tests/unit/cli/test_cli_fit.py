@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,25 @@ def test_plan_ends_with_the_sizing_screen() -> None:
     done = rigspec("plan", "rigs/starter.yaml")
     assert done.exit_code == 0
     assert done.stdout.index("digest ") < done.stdout.index("power at the wall")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "rigs/starter.yaml", "--sizing"),
+        ("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
+         "--engine-version", "0.30.0"),
+    ],
+    ids=["plan --sizing", "fit"],
+)  # fmt: skip
+def test_docs_show_what_the_commands_print(arguments: tuple[str, ...]) -> None:
+    """After a wanted change: `RIGSPEC_REWRITE=1 pytest tests/unit/cli`, then read the diff."""
+    page = ROOT / "docs/fit.md"
+    printed = rigspec(*arguments).stdout.rstrip()
+    text = page.read_text()
+    title = printed.partition("\n")[0]
+    shown = next(b for b in text.split("```") if b.strip().startswith(title[:30])).strip("\n")
+    if os.environ.get("RIGSPEC_REWRITE"):
+        page.write_text(text.replace(shown, printed))
+        return
+    assert shown == printed
