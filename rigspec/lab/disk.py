@@ -16,6 +16,7 @@ from pathlib import Path
 from rigspec.errors import LabError
 from rigspec.lab.debian import as_root
 from rigspec.lab.hosttools import find_command, need, run
+from rigspec.lab.rootfs import EMULATED
 
 SECTOR = 512
 BIOS_START = 34  # first sector after the GPT
@@ -108,7 +109,7 @@ def _first_menu(tree: Path, volumes: Volumes) -> str:
     return (
         f"search --no-floppy --fs-uuid --set=root {root}\nset prefix=($root)/boot/grub\n"
         "if [ -s $prefix/grub.cfg ]; then configfile $prefix/grub.cfg; fi\n"
-        f"linux /boot/vmlinuz-{version} root=UUID={root} ro console=ttyS0\n"
+        f"linux /boot/vmlinuz-{version} root=UUID={root} ro {EMULATED}\n"
         f"initrd /boot/initrd.img-{version}\nboot\n"
     )
 

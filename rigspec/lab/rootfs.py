@@ -66,10 +66,13 @@ GRUB_DISABLE_OS_PROBER=true
 GRUB_CMDLINE_LINUX="{arguments}"
 GRUB_CMDLINE_LINUX_DEFAULT=""
 """
+# an emulated timer that is late on a busy host would end the boot (`timer doesn't work through
+# Interrupt-remapped IO-APIC`), and a panic must not wait for somebody to press reset
+EMULATED = "console=ttyS0 no_timer_check panic=5"
 KERNEL_ARGUMENTS = {
-    "cloud": "console=ttyS0",
+    "cloud": EMULATED,
     # the full kernel's nouveau would bind to a card whose registers are not there, and oops
-    "full": "console=ttyS0 modprobe.blacklist=nouveau",
+    "full": f"{EMULATED} modprobe.blacklist=nouveau",
 }
 
 SETUP = """set -eu
