@@ -7,25 +7,36 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
+from rigspec.report.judged import WORST_FIRST, sections
 from rigspec.verify.verdict import Outcome, Verdict
 
-_MARKS = {
+MARKS = {
     Outcome.PASS: "pass",
     Outcome.FAIL: "FAIL",
     Outcome.WARN: "warn",
     Outcome.NOT_APPLICABLE: "n/a",
     Outcome.UNKNOWN: "UNKNOWN",
 }
+"""The word of each outcome; capitals shout without colour."""
 _COLOURS = {Outcome.FAIL: "31;1", Outcome.WARN: "33", Outcome.UNKNOWN: "35;1", Outcome.PASS: "32"}
-_WORST_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.WARN)
 
 
 def as_table(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
     """What needs a hand, in full; then one line per check; then the sum."""
-    wrong = [v for outcome in _WORST_FIRST for v in verdicts if v.outcome is outcome]
+    wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
     blocks = [block(verdict, colour=colour) for verdict in wrong]
     rows = "\n".join(_rows(verdicts, colour))
     return "\n\n".join([*blocks, rows, summary(verdicts)])
+
+
+def folded(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
+    """What needs a hand, in full; then what passed or does not apply, counted by section."""
+    wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
+    blocks = [block(verdict, colour=colour) for verdict in wrong]
+    parts = sections(verdicts)
+    width = max(map(len, parts), default=0)
+    counts = [f"{name:<{width}}  {_counted(rows)}" for name, rows in parts.items()]
+    return "\n\n".join([*blocks, "\n".join(counts), summary(verdicts)])
 
 
 def block(verdict: Verdict, *, colour: bool = False) -> str:
@@ -52,7 +63,7 @@ def _rows(verdicts: Iterable[Verdict], colour: bool) -> list[str]:
     width = max((cell_len(v.title) for v in verdicts), default=0)
     lines = []
     for verdict in verdicts:
-        mark = _MARKS[verdict.outcome]
+        mark = MARKS[verdict.outcome]
         painted = _painted(verdict.outcome, colour) + " " * (7 - len(mark))
         title = verdict.title + " " * (width - cell_len(verdict.title))
         simulated = "  simulated" if verdict.simulated else ""
@@ -72,13 +83,16 @@ def _said(verdict: Verdict) -> str:
 
 def _painted(outcome: Outcome, colour: bool) -> str:
     code = _COLOURS.get(outcome)
-    return f"\x1b[{code}m{_MARKS[outcome]}\x1b[0m" if colour and code else _MARKS[outcome]
+    return f"\x1b[{code}m{MARKS[outcome]}\x1b[0m" if colour and code else MARKS[outcome]
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
     """`41 checks: 38 pass, 1 fail, 2 n/a`; says when the rig is a simulated one."""
     verdicts = tuple(verdicts)
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    said = ", ".join(f"{counts[o]} {_MARKS[o].lower()}" for o in Outcome if counts[o])
     mark = " on a simulated rig" if any(verdict.simulated for verdict in verdicts) else ""
-    return f"{len(verdicts)} checks{mark}: {said}"
+    return f"{len(verdicts)} checks{mark}: {_counted(verdicts)}"
+
+
+def _counted(verdicts: Iterable[Verdict]) -> str:
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    return ", ".join(f"{counts[o]} {MARKS[o].lower()}" for o in Outcome if counts[o])

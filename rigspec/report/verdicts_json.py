@@ -1,0 +1,51 @@
+"""Verdicts as data: a versioned format, additive within a version."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rigspec.report.judged import Judged, check_and_subject
+from rigspec.verify.verdict import Verdict
+
+FORMAT, VERSION = "rigspec-verify", 1
+
+
+def as_json(judged: Judged) -> str:
+    """The whole run; field names and meanings stay for as long as `version` does."""
+    return json.dumps(as_record(judged), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_record(judged: Judged) -> dict[str, Any]:
+    """The same as plain data."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "rig": judged.plan.rig,
+        "simulated": judged.simulated,
+        "exit_code": judged.exit_code,
+        "header": judged.header,
+        "gpus": [
+            {"member": card.member, "uuid": card.uuid, "slot": card.slot}
+            for card in judged.seen.binding
+        ],
+        "counts": {outcome.value: count for outcome, count in judged.counts.items()},
+        "checks": [_check(verdict) for verdict in judged.verdicts],
+    }
+
+
+def _check(verdict: Verdict) -> dict[str, Any]:
+    check, subject = check_and_subject(verdict.id)
+    return {
+        "id": verdict.id,
+        "check": check,
+        "subject": subject,
+        "title": verdict.title,
+        "outcome": verdict.outcome.value,
+        "expected": verdict.expected,
+        "found": verdict.found,
+        "reason": verdict.reason,
+        "next_action": verdict.next_action,
+        "method": verdict.method,
+        "simulated": verdict.simulated,
+    }
