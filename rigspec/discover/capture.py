@@ -1,0 +1,195 @@
+"""A folder of texts read off a host: each file is recognised by what it says, never by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from typing_extensions import override
+
+from rigspec.errors import RigspecError
+from rigspec.observed.sections import split_sections
+from rigspec.observed.text import clean_lines, hide_secrets
+
+MAX_BYTES = 32 << 20
+"""32 MiB: a day of kernel log and more than any probe of ours prints."""
+
+
+class Kind(StrEnum):
+    """What a text is."""
+
+    PROBE = "probe"
+    LSPCI = "lspci"
+    LSPCI_TREE = "lspci -t"
+    SMI_LOG = "nvidia-smi -q"
+    SMI_XML = "nvidia-smi -q -x"
+    SMI_CSV = "nvidia-smi --query-gpu"
+    SMI_LIST = "nvidia-smi -L"
+    SMI_BANNER = "nvidia-smi"
+    TOPO = "nvidia-smi topo -m"
+    P2P = "nvidia-smi topo -p2p"
+    CMDLINE = "/proc/cmdline"
+    LSCPU = "lscpu"
+    OS_RELEASE = "/etc/os-release"
+    DRIVER = "/proc/driver/nvidia/version"
+    FINDMNT = "findmnt -P"
+    DMESG = "kernel log"
+    LOG = "log"
+
+
+_SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    (Kind.PROBE, re.compile(r"^##RIG ", re.M)),
+    (Kind.SMI_XML, re.compile(r"<nvidia_smi_log>")),
+    (Kind.SMI_LOG, re.compile(r"^=+NVSMI LOG=+|^GPU [0-9A-Fa-f]{8}:[0-9A-Fa-f:.]+\s*$", re.M)),
+    (Kind.SMI_CSV, re.compile(r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),", re.M)),
+    (Kind.SMI_LIST, re.compile(r"\AGPU \d+: .* \(UUID: GPU-")),
+    (Kind.LSPCI_TREE, re.compile(r"^-(?:\+-)?\[[0-9a-f:]+", re.M)),
+    (Kind.TOPO, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:PIX|PXB|PHB|NODE|SYS|NV\d+)\b", re.M)),
+    (Kind.P2P, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:OK|CNS|GNS|TNS|NS|DR|U)\b", re.M)),
+    (Kind.LSCPU, re.compile(r"^Architecture:\s", re.M)),
+    (Kind.OS_RELEASE, re.compile(r"^VERSION_ID=", re.M)),
+    (Kind.CMDLINE, re.compile(r"\A(?:BOOT_IMAGE=|root=|initrd=)[^\n]*\n?\Z")),
+    (Kind.FINDMNT, re.compile(r'^TARGET="', re.M)),
+    (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
+    (Kind.DMESG, re.compile(r"^\[ *\d+\.\d{6}\] |kernel: |^NVRM: ", re.M)),
+    (Kind.DRIVER, re.compile(r"\ANVRM version:")),
+    (Kind.SMI_BANNER, re.compile(r"\| NVIDIA-SMI ")),
+)  # fmt: skip
+"""The first sign that a text shows decides; later ones are the weaker ones."""
+
+
+def recognise(text: str) -> Kind:
+    """What a text is; any other is a log, of which only sentences are read."""
+    head = text[:200_000].strip("\n")
+    if re.match(r"NVRM version:", head):
+        return Kind.DRIVER
+    return next((kind for kind, sign in _SIGNS if sign.search(head)), Kind.LOG)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a capture, as it may be shown: secrets are covered."""
+
+    file: str
+    line: int
+    text: str
+
+    @override
+    def __str__(self) -> str:
+        """`dmesg.txt:12: …`."""
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+@dataclass(frozen=True)
+class CaptureFile:
+    """One text of the folder."""
+
+    name: str
+    kind: Kind
+    lines: tuple[str, ...]
+
+    def place(self, number: int) -> Place:
+        """The line of a number (from 1)."""
+        return Place(self.name, number, masked(self.lines[number - 1]))
+
+    @cached_property
+    def sections(self) -> dict[str, list[str]]:
+        """Sections of our own probe; empty for any other text."""
+        return split_sections(self.lines) if self.kind is Kind.PROBE else {}
+
+
+@dataclass(frozen=True)
+class Capture:
+    """All texts, in the order of their names."""
+
+    name: str
+    files: tuple[CaptureFile, ...]
+
+    def of(self, *kinds: Kind) -> tuple[CaptureFile, ...]:
+        """The texts of some kinds."""
+        return tuple(file for file in self.files if file.kind in kinds)
+
+    def places(self) -> Iterator[tuple[CaptureFile, int, str]]:
+        """Every line with its file and number."""
+        for file in self.files:
+            for number, line in enumerate(file.lines, 1):
+                yield file, number, line
+
+    def find(self, *needles: str) -> Place | None:
+        """The first line that holds one text after the other (`06:00.0`, then `LnkSta:`).
+
+        Each further text is looked for from the line before's on, so a field is found in the
+        block of its device.
+        """
+        for file in self.files:
+            at = _find_in(file.lines, needles)
+            if at is not None:
+                return file.place(at + 1)
+        return None
+
+
+def _find_in(lines: tuple[str, ...], needles: tuple[str, ...]) -> int | None:
+    at = 0
+    for needle in needles:
+        found = next((n for n in range(at, len(lines)) if needle in lines[n]), None)
+        if found is None:
+            return None
+        at = found
+    return at
+
+
+_SECRETS = (
+    re.compile(r"\b(?:hf|sk|ghp|nvapi)[-_][A-Za-z0-9_-]{8,}"),
+    re.compile(r"(?i)(?<=bearer )\S+"),
+    re.compile(r"(?i)(?<=serial number: )\S+|(?<=serial number : )\S+"),
+    re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),
+    re.compile(r"(?i)(?<=[\"']api_key[\"']: )[\"'][^\"']*[\"']|(?<=api_key=)[\"'][^\"']*[\"']"),
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_WINDOW = 200
+
+
+def masked(line: str) -> str:
+    """A line as it may be printed: without secrets and control characters, 200 letters at most."""
+    shown = " ".join(hide_secrets(line.strip().split(" ")))
+    for pattern in _SECRETS:
+        shown = pattern.sub("(hidden)", shown)
+    shown = _CONTROL.sub("�", shown.replace("\t", " "))
+    return shown if len(shown) <= _WINDOW else shown[: _WINDOW - 1] + "…"
+
+
+def read_capture(folder: str | Path) -> Capture:
+    """Every text of a folder (not below it); pages of words (`*.md`) are left out."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise RigspecError(
+            f"the folder `{folder}` does not exist",
+            hint="save `rigspec discover --print-probe` as probe.sh, then "
+            "`ssh root@host 'sh -s' < probe.sh > capture/probe.txt`",
+        )
+    files = tuple(_file(entry) for entry in sorted(path.iterdir()) if _is_text(entry))
+    if not files:
+        raise RigspecError(
+            f"the folder `{folder}` holds no text", hint="`rigspec discover --print-probe`"
+        )
+    return Capture(path.resolve().name, files)
+
+
+def _is_text(entry: Path) -> bool:
+    if not entry.is_file() or entry.suffix == ".md" or entry.name.startswith("."):
+        return False
+    with entry.open("rb") as stream:
+        head = stream.read(4096)
+    return bool(head.strip()) and b"\x00\x00" not in head
+
+
+def _file(entry: Path) -> CaptureFile:
+    with entry.open("rb") as stream:
+        data = stream.read(MAX_BYTES)
+    text = data.decode("utf-8-sig", "replace")
+    lines = tuple(clean_lines(text))
+    return CaptureFile(entry.name, recognise("\n".join(lines)), lines)

@@ -1,0 +1,171 @@
+"""Host, board, kernel, driver, containers and storage of a draft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from rigspec.catalog.boards import find_board
+from rigspec.catalog.kernel_params import find_folk
+from rigspec.catalog.kernel_params import known as takes
+from rigspec.discover.capture import masked
+from rigspec.discover.lines import entry, owner, remark
+from rigspec.discover.seen import Seen
+from rigspec.observed.kernel import cmdline_values
+from rigspec.observed.record import known
+from rigspec.spec.base import OsId
+
+_BOOT = frozenset({"BOOT_IMAGE", "root", "ro", "rw", "quiet", "splash", "initrd", "rootflags"})
+_OURS = frozenset({"iommu", "amd_iommu", "intel_iommu", "pcie_aspm.policy"})
+"""What other keys of the spec write."""
+
+
+def host_lines(seen: Seen) -> Iterator[str]:
+    """`host`."""
+    yield owner(1, "address: name or IP for SSH; without it the rig is only planned")
+    yield entry(1, "user", "root", "owner: the SSH user (with `sudo: true` if not root)")
+    system = known(seen.os)
+    found = f"{known(system.id)}-{known(system.version_id)}" if system else ""
+    if found in get_args(OsId):
+        yield entry(1, "os", found, f"{seen.where('os')}: os-release")
+    else:
+        why = f"the host says {found}, which is not supported" if found else "os-release not read"
+        yield entry(1, "os", "debian-13", f"owner: placeholder, {why}")
+    cpu = known(seen.cpu)
+    model = (known(cpu.model) or "") if cpu else ""
+    vendor = "amd" if "AMD" in model else "intel" if "Intel" in model else ""
+    said = f"{seen.where('cpu')}: {model}"
+    tree = known(seen.tree)
+    hosts = " ".join(f.description for f in tree.functions[:1]) if tree else ""
+    if not vendor and ("[AMD]" in hosts or "Intel" in hosts):
+        vendor = "amd" if "[AMD]" in hosts else "intel"
+        said = f"{seen.where('tree')}: the host bridge's maker"
+    yield entry(1, "cpu", vendor or "amd", said if vendor else "owner: placeholder, lscpu not read")
+    threads = (known(cpu.expected) or known(cpu.online)) if cpu else None
+    if threads:
+        yield entry(1, "logical_cpus", threads, f"{seen.where('cpu')}: sockets × cores × threads")
+    else:
+        yield owner(1, "logical_cpus: not read; from 255 on the IOMMU must stay on")
+
+
+def board_name(seen: Seen) -> str:
+    """Product or board as the firmware names it; empty where DMI was not read."""
+    pairs = dict(line.split("=", 1) for line in seen.sections.get("dmi", ()) if "=" in line)
+    return pairs.get("board_name") or pairs.get("product_name") or ""
+
+
+def board_lines(seen: Seen) -> Iterator[str]:
+    """`board`, only where the firmware names one."""
+    name = board_name(seen)
+    if not name:
+        yield from ("", owner(0, "board: {model: …}; DMI was not read"))
+        return
+    board = find_board(name)
+    if board is None:
+        yield from ("", owner(0, f"board: firmware says `{name}`, which is not in the catalog"))
+        return
+    yield from ("", "board:", entry(1, "model", board.model, f"DMI: {name}"))
+
+
+def kernel_lines(seen: Seen) -> Iterator[str]:
+    """`kernel`: the current command line, sorted into what exists and what is folklore."""
+    words = known(seen.cmdline)
+    origin = seen.where("cmdline")
+    if words is None:
+        yield entry(1, "iommu", "pt", "owner: /proc/cmdline was not read; this is the default")
+        return
+    yield entry(1, "iommu", *_iommu(seen, words))
+    keys = [(word.partition("=")[0], word) for word in words]
+    rest = [word for key, word in keys if key not in _BOOT | _OURS]
+    kept = [word for word in rest if takes(word) and not find_folk(word)]
+    if kept:
+        yield "  arguments:"
+        yield from (f"{'    - ' + word:<34} # {origin}" for word in kept)
+    for word in rest:
+        folk = find_folk(word)
+        if folk:
+            yield remark(1, f"{origin}: `{masked(word)}` does nothing: {folk.why}")
+        elif word not in kept:
+            yield owner(1, f"`{masked(word)}` is on the command line; add it if it is wanted")
+
+
+def _iommu(seen: Seen, words: tuple[str, ...]) -> tuple[str, str]:
+    origin = seen.where("cmdline")
+    for key in ("iommu", "amd_iommu", "intel_iommu"):
+        values = cmdline_values(words, key)
+        if "off" in values:
+            return "off", f"{origin}: {key}=off"
+        if "pt" in values:
+            return "pt", f"{origin}: {key}=pt"
+    iommu = known(seen.iommu)
+    types = {known(g.type) for g in (known(iommu.groups) or ())} if iommu else set()
+    if types & {"DMA", "DMA-FQ"}:
+        return "on", f"{seen.where('iommu')}: groups are translated; `pt` is the usual choice"
+    return "pt", f"owner: {origin} has no IOMMU word; `pt` is the default"
+
+
+def driver_lines(seen: Seen) -> Iterator[str]:
+    """`driver`."""
+    cards = known(seen.cards) or ()
+    shown = next((v for card in cards if (v := known(card.driver_version))), None)
+    version, origin = (shown, "cards") if shown else (known(seen.driver), "driver")
+    if version and re.fullmatch(r"\d{3}\.\d{2,3}(\.\d{2})?", version):
+        yield entry(1, "branch", version.partition(".")[0], seen.where(origin))
+        yield entry(1, "version", version, f"{seen.where(origin)}: running now")
+    else:
+        yield entry(1, "branch", 580, "owner: placeholder, the driver's version was not read")
+    is_open = known(seen.is_open)
+    if is_open is None:
+        yield entry(1, "flavour", "auto", "owner: /proc/driver/nvidia/version was not read")
+    else:
+        said = f"{seen.where('is_open')}: /proc/driver/nvidia/version"
+        yield entry(1, "flavour", "open" if is_open else "proprietary", said)
+    secure = known(seen.secure_boot)
+    enabled = known(secure.enabled) if secure else None
+    if enabled is not None:
+        yield entry(1, "secure_boot", '"on"' if enabled else '"off"', seen.where("secure_boot"))
+    else:
+        yield entry(1, "secure_boot", '"off"', "owner: not read; `mokutil --sb-state`")
+
+
+def container_lines(seen: Seen) -> Iterator[str]:
+    """`containers`, and what runs as comments."""
+    packages = known(seen.packages)
+    installed = [p for p in (packages.packages.values() if packages else ()) if p.installed]
+    names = {package.name for package in installed}
+    docker = any(name.startswith("docker") for name in names)
+    engine = "podman" if "podman" in names and not docker else "docker"
+    said = seen.where("packages") if names & {"podman"} or docker else "owner: not read"
+    yield entry(1, "engine", engine, said)
+    toolkit = packages.version("nvidia-container-toolkit") if packages else None
+    if toolkit:
+        yield entry(1, "toolkit_version", toolkit, f"{seen.where('packages')}: dpkg")
+    for line in seen.sections.get("container-list", ()):
+        if line.startswith("container "):
+            yield owner(1, f"runs now: {masked(line)}")
+
+
+def storage_lines(seen: Seen) -> Iterator[str]:
+    """`storage`: every large file system that is not the system's own."""
+    mounts = known(seen.storage.mounts)
+    if mounts is None:
+        yield from ("", owner(0, "storage: mounts were not read"))
+        return
+    own = [m for m in mounts if m.fstype in {"ext4", "xfs", "btrfs", "zfs"}]
+    data = [m for m in own if not re.match(r"^/(?:$|boot|var|usr|home$|etc)", m.target)]
+    if not data:
+        yield from ("", owner(0, "storage: no file system beside the system's own was found"))
+        return
+    yield from ("", "storage:")
+    devices = {d.path: d for d in known(seen.storage.devices) or ()}
+    for mount in data:
+        name = re.sub(r"[^a-z0-9]+", "-", mount.target.lower()).strip("-")[:32].strip("-")
+        yield entry(1, name, "")
+        yield entry(2, "path", mount.target, f"{seen.where('storage')}: {mount.source}")
+        yield entry(2, "filesystem", mount.fstype, seen.where("storage"))
+        uuid = devices[mount.source].uuid if mount.source in devices else None
+        if uuid:
+            yield entry(2, "device", f"UUID={uuid}", f"{seen.where('storage')}: lsblk")
+        else:
+            yield owner(2, "device: UUID or label of its file system, to mount it")

@@ -1,0 +1,86 @@
+"""The script an owner runs on a host to capture it: it reads, changes nothing, prints no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rigspec.observed import host_probes
+from rigspec.observed.probes import (
+    KERNEL_LOG,
+    KERNEL_PROBES,
+    PCI_AER,
+    PCI_PROBES,
+    SMI,
+    SMI_LIST,
+    SMI_P2P,
+    SMI_TOPO,
+    Probe,
+    script,
+)
+
+UNITS = (
+    "docker.service",
+    "podman.service",
+    "nvidia-persistenced.service",
+    "nvidia-powerd.service",
+    "nvidia-cdi-refresh.service",
+    "lactd.service",
+    "rigspec-acs.service",
+    "rigspec-power.service",
+)
+PACKAGES = ("nvidia-*", "libnvidia-*", "cuda-drivers*", "docker*", "podman", "linux-headers-*")
+_SIMULATED = "/usr/share/rigspec-lab/SIMULATED"
+
+OWN: tuple[Probe, ...] = (
+    Probe("machine", f"[ ! -e {_SIMULATED} ] || echo simulated\n"),
+    Probe(
+        "dmi",
+        """\
+for k in board_vendor board_name product_name bios_version; do
+  v=; [ -r /sys/class/dmi/id/$k ] && read -r v </sys/class/dmi/id/$k; [ -n "$v" ] && echo "$k=$v"
+done
+exit 0
+""",
+    ),
+    Probe("cpu", "rig_run lscpu\n"),
+    Probe("smi-memory", "rig_try 30 nvidia-smi -q -d MEMORY\n"),
+    Probe(
+        "smi-apps",
+        "rig_try 30 nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory "
+        "--format=csv,noheader\n",
+    ),
+    Probe("dkms", "rig_run dkms status\n"),
+    Probe(
+        "container-list",
+        """\
+for e in docker podman; do
+  command -v $e >/dev/null 2>&1 || continue
+  ids=$($e ps -aq 2>/dev/null); [ -n "$ids" ] || continue
+  f='container {{.Name}} image={{.Config.Image}} state={{.State.Status}}'
+  f="$f ipc={{.HostConfig.IpcMode}} shm={{.HostConfig.ShmSize}}"
+  timeout 20 $e inspect --format "$f" $ids 2>&1
+done
+exit 0
+""",
+    ),
+    Probe(
+        "limit-writers",
+        "grep -rlsE 'nvidia-smi.*(-pl|--power-limit)' /etc/systemd/system /etc/rc.local "
+        "/etc/cron.d /usr/local/bin /usr/local/sbin\nexit 0\n",
+    ),
+)
+"""Sections that only discover and doctor read; container environments stay unread (secrets)."""
+
+
+def probes() -> Iterable[Probe]:
+    """Every section, cheapest first."""
+    yield from (*KERNEL_PROBES, *OWN, *PCI_PROBES, PCI_AER, KERNEL_LOG)
+    yield from (*SMI, SMI_LIST, SMI_TOPO, SMI_P2P)
+    yield from host_probes.packages(PACKAGES)
+    yield host_probes.units(UNITS)
+    yield from (*host_probes.CDI, *host_probes.STORAGE, host_probes.NUMA)
+
+
+def probe_script() -> str:
+    """The shell text; run it as root, its output is one file of a capture."""
+    return script(probes())
