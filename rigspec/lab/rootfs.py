@@ -127,6 +127,8 @@ class Installation:
             "/etc/default/grub.d/00-lab.cfg": GRUB_DEFAULTS.format(
                 arguments=KERNEL_ARGUMENTS[self.kernel]
             ),
+            # 20 s less per update-initramfs under emulation; the content is the same
+            "/etc/initramfs-tools/conf.d/lab": "COMPRESS=zstd\nCOMPRESSLEVEL=1\n",
             "/etc/ssh/sshd_config.d/10-lab.conf": "UseDNS no\nPasswordAuthentication no\n",
             "/etc/sudoers.d/rig": "rig ALL=(ALL) NOPASSWD:ALL\n",
             "/etc/apt/sources.list.d/debian.sources": sources,
