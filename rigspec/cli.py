@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 from typing_extensions import override
@@ -19,8 +19,12 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 if TYPE_CHECKING:
     from rigspec.errors import RigspecError
+    from rigspec.plan.sections import Plan
     from rigspec.report.fit_question import Question
     from rigspec.spec.rig import Rig
+
+_REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
+"""Written beside and renamed: a collector may read at any moment; `-` is stdout."""
 
 
 class _WithLab(click.Group):
@@ -76,30 +80,21 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
 def plan(file: str, as_json: bool, out: str | None, sizing: bool) -> None:
     """Show everything a host will be given; 2 if the spec has an error."""
     from rigspec.errors import RigspecError
-    from rigspec.finding import has_errors
-    from rigspec.report import findings as report
-    from rigspec.rules.run import check_file
 
-    loaded = check_file(file)
-    if loaded.findings:
-        said = report.as_text(loaded.findings, loaded.source, colour=_want_colour())
-        click.echo(said, err=True)
-    if loaded.rig is None or has_errors(loaded.findings):
-        sys.exit(2)
+    rig = _checked(file)
     try:
-        shown = _sizing(loaded.rig, file, as_json) if sizing else ""
-        click.echo(shown or _shown_plan(loaded.rig, file, as_json, out))
+        shown = _sizing(rig, file, as_json) if sizing else ""
+        click.echo(shown or _shown_plan(rig, file, as_json, out))
     except RigspecError as problem:
         _stop(problem)
 
 
 def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
-    from rigspec.plan.rig import digest, plan_rig, to_json
+    from rigspec.plan.rig import digest, to_json
     from rigspec.report import plan as report
     from rigspec.report.plan_tree import write_tree
-    from rigspec.rules.context import saved_context
 
-    made = plan_rig(rig, saved_context(rig, Path(file)).catalog)
+    made = _planned(rig, file)
     written = "" if out is None else f"{write_tree(made, Path(out))} files below {out}"
     if as_json:
         return to_json(made).rstrip("\n")
@@ -119,6 +114,94 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
     if as_json:
         return json.dumps(rig_record(rig, facts), indent=2, ensure_ascii=False)
     return as_text(rig, facts)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=str))
+@click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
+@click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
+@click.option("--json", type=_REPORT, help="Every check as data.")
+@click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
+@click.option("--prometheus", type=_REPORT, help="For node exporter's textfile collector.")
+@click.option("--markdown", type=_REPORT, help="For an issue: redacted.")
+@click.option("--html", type=_REPORT, help="One page: PCIe tree, watts, every check's evidence.")
+@click.option("--redact/--no-redact", default=None, help="Of Markdown (default) and HTML.")
+@click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
+def verify(
+    file: str, observed: IO[str] | None, redact: bool | None, every_row: bool, **to: IO[str] | None
+) -> None:
+    """Prove that a host is as planned; reads only. Reports go to a FILE, or `-` for stdout.
+
+    Ends with 0 as planned, 1 not as planned, 2 spec or usage, 3 could not measure.
+    """
+    from rigspec.errors import RigspecError
+    from rigspec.report import verdicts as report
+    from rigspec.report.judged import judge
+    from rigspec.report.verdicts_write import write_reports
+    from rigspec.verify.observation_file import observation_from_json
+
+    rig = _checked(file)
+    files = {name: file for name, file in to.items() if file is not None}
+    try:
+        saved = observation_from_json(observed.read() if observed else _look(rig, file))
+        judged = judge(_planned(rig, file), saved)
+        write_reports(judged, saved, files, rig.host, redact=redact)
+    except RigspecError as problem:
+        _stop(problem)
+    shown = report.as_table if every_row else report.folded
+    on_stdout = any(file.name == "-" for file in files.values())
+    click.echo(shown(judged.verdicts, colour=_want_colour()), err=on_stdout)
+    sys.exit(judged.exit_code)
+
+
+def _look(rig: Rig, file: str) -> str:
+    """Run the plain deploy on this rig; the text it saved, else its own words and 2 or 3."""
+    import shlex
+    import subprocess
+    import tempfile
+
+    from rigspec.errors import SpecFileError
+    from rigspec.resources import folder
+    from rigspec.verify.observation_file import OUT_VARIABLE
+
+    if not rig.host.address:
+        hint = "set `host.address`; or `rigspec lab verify`, or --observed FILE"
+        raise SpecFileError(f"{file} has no address: there is no host to ask", hint=hint)
+    own = Path("inventory/home.py")
+    inventory = own if own.is_file() else folder("inventory") / "home.py"
+    words = (str(inventory), str(folder("deploys") / "verify.py"), "--limit", rig.name)
+    click.echo(f"asking the host: pyinfra {shlex.join(words)}", err=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "observed.json"
+        argv = (sys.executable, "-m", "pyinfra", "-y", *words)
+        env = {**os.environ, OUT_VARIABLE: str(out)}
+        ended = subprocess.run(argv, env=env, capture_output=True, text=True)
+        if out.is_file():
+            return out.read_text(encoding="utf-8")
+    click.echo(f"{ended.stdout}{ended.stderr}\nerror: the host could not be read", err=True)
+    sys.exit(2 if ended.returncode == 2 else 3)
+
+
+def _checked(file: str) -> Rig:
+    """The rig of a spec; prints its findings, ends with 2 if one is an error."""
+    from rigspec.finding import has_errors
+    from rigspec.report import findings as report
+    from rigspec.rules.run import check_file
+
+    loaded = check_file(file)
+    if loaded.findings:
+        said = report.as_text(loaded.findings, loaded.source, colour=_want_colour())
+        click.echo(said, err=True)
+    if loaded.rig is None or has_errors(loaded.findings):
+        sys.exit(2)
+    return loaded.rig
+
+
+def _planned(rig: Rig, file: str) -> Plan:
+    from rigspec.plan.rig import plan_rig
+    from rigspec.rules.context import saved_context
+
+    return plan_rig(rig, saved_context(rig, Path(file)).catalog)
 
 
 @main.command()

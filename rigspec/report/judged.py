@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
+from rigspec.errors import RigspecError
 from rigspec.observed.record import known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
+from rigspec.verify.observation_file import SavedObservation
+from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
 
 WORST_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.WARN)
@@ -26,6 +29,8 @@ class Judged:
     seen: Observation
     verdicts: tuple[Verdict, ...]
     observed_at: str = ""
+    plan_changed: bool = False
+    """The plan is not the one that the rig was looked at for: something may not have been asked."""
 
     @property
     def findings(self) -> tuple[Verdict, ...]:
@@ -59,12 +64,25 @@ class Judged:
             "rigspec": version("rigspec"),
             "spec": self.plan.spec_digest,
             "plan": digest(self.plan),
+            "plan changed": "yes, since this look" if self.plan_changed else "",
             "boot": known(host.boot_id) if host else None,
             "kernel": known(host.release) if host else None,
             "driver": ", ".join(drivers),
             "simulated": "yes: GPUs, driver and engine are stand-ins" if self.simulated else "no",
         }
         return {name: text for name, text in facts.items() if text}
+
+
+def judge(plan: Plan, saved: SavedObservation) -> Judged:
+    """A saved look against a plan; RigspecError when it is a look at another rig."""
+    if saved.rig != plan.rig:
+        raise RigspecError(
+            f"this is a look at the rig `{saved.rig}`, the spec is that of `{plan.rig}`",
+            hint="give the spec that was deployed there",
+        )
+    seen = saved.observation
+    changed = saved.plan_digest != digest(plan)
+    return Judged(plan, seen, verify_rig(plan, seen), saved.observed_at, changed)
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

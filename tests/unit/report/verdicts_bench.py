@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.verify.observation import Answers, Observation
+from rigspec.verify.units import planned_units
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = ROOT / "rigs" / "home.yaml"
@@ -33,6 +35,7 @@ CELLS = (
 """A row of `--query-gpu` (fields of QUERY_FIELDS) as an idle card of this kind prints it."""
 
 
+@cache
 def the_plan() -> Plan:
     rig = check_file(str(SPEC)).rig
     assert rig is not None
@@ -76,16 +79,21 @@ def _unit(name: str) -> Unit:
 
 
 def the_look(**changes: Any) -> Observation:
+    plan = the_plan()
+    wanted = (*plan.driver.packages, *plan.containers.packages)
+    versions = {p.name: (p.version or "1.0").replace("*", "71.05-1") for p in wanted}
+    installed = {name: Package(name, "amd64", v, "ii") for name, v in versions.items()}
+    groups = tuple(IommuGroup(n, "identity", (slot,)) for n, slot in enumerate(SLOTS))
     said = Completion("I am ready.", "", "stop", 9, 4, (), 4, complete=True)
     rows = "\n".join(CELLS.format(n=n, uuid=u, slot=SLOTS[n]) for n, u in enumerate(UUIDS))
     values: dict[str, Any] = {
         "host": Host(
             "6f1c0b5e-98f2-4f0e-a4e4-3d5ad0a3c0de", "6.12.48+deb13-amd64", "x86_64",
-            ("ro", "iommu=pt"), OsRelease("debian", "13", "trixie"), 32, 263_000_000, 801.5,
-            False, 0, "none",
+            ("ro", *plan.kernel.arguments), OsRelease("debian", "13", "trixie"), 32, 263_000_000,
+            801.5, False, 0, "none",
         ),
         "cpu_vendor": "AuthenticAMD",
-        "iommu": Iommu(("ivhd0",), ("IVRS",), (IommuGroup(1, "identity", (SLOTS[0],)),)),
+        "iommu": Iommu(("ivhd0",), ("IVRS",), groups),
         "modules": Modules(("nvidia",), {"nvidia_uvm.uvm_disable_hmm": "Y"}, "595.71.05", True, {}),
         "secure_boot": SecureBoot(False, True, Unknown("no lockdown file")),
         "key_enrolled": False,
@@ -93,15 +101,15 @@ def the_look(**changes: Any) -> Observation:
         "tree": the_tree(),
         "cards": parse_query_gpu(rows, QUERY_FIELDS),
         "binding": tuple(BoundCard(f"main.{n}", UUIDS[n], SLOTS[n]) for n in range(4)),
-        "packages": Packages({"dkms": Package("dkms", "all", "3.2.2-1", "ii")}, (), ()),
-        "units": {"rigspec-glm.service": _unit("rigspec-glm.service")},
+        "packages": Packages(installed, tuple(plan.driver.hold), ()),
+        "units": {name: _unit(name) for name in (*planned_units(plan), "rigspec-glm.service")},
         "cdi": Cdi(tuple(f"nvidia.com/gpu={u}" for u in UUIDS), ("/var/run/cdi/nvidia.yaml",)),
         "storage": Storage(
             (Mount("/srv/models", "/dev/sdb1", "ext4", ("rw",), 4000 * GIB, 900 * GIB),),
             (BlockDevice("sdb1", "/dev/sdb1", "part", 1, "ext4", "weights", "u", "m", "/srv"),),
             (Space("/dev/sda1", "/", 100 * GIB, Unknown("not a number", "-")),),
         ),
-        "models": {"glm": True, "transcribe": False},
+        "models": {"glm": True, "transcribe": True},
         "answers": {
             "glm": Answers(
                 (ServedModel("GLM-5.2", 460000),), HttpAnswer(401, 0.1, ("no",)), said, said, 1.2,
