@@ -10,6 +10,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
 from rigspec.operations.apt_scripts import RIG_APT
+from rigspec.operations.components import ENABLE_COMPONENTS
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say, shell
 from rigspec.plan.sections import DriverPlan, Package
 
@@ -38,46 +39,6 @@ exit 1
 """
 )
 """The module exists for the running kernel, or the owner reads why not. `$@`: its headers."""
-
-
-_ENABLE_COMPONENTS = (
-    RIG_APT
-    + """\
-listed() {
-  apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)' \\
-    'Created-By: Packages' | awk -v c="$1" '$3 == c && $4 == "Debian" && $2 !~ /-/'
-}
-[ -n "$(listed main)" ] || rig_update
-for component in "$@"; do
-  [ -z "$(listed "$component")" ] || continue
-  # shellcheck disable=SC2046  # the fields of one line
-  set -- $(listed main | head -n 1)
-  uri=${1%/} suite=${2:-}
-  [ -n "$suite" ] || {
-    echo "no Debian source is listed below /etc/apt, and the driver needs its $component" >&2
-    exit 1
-  }
-  # apt refuses one address with two different keys: take the key its own entry names
-  entry=$(grep -rlF -- "$uri" /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1)
-  key=$(sed -n -e 's/^Signed-By: *//p' -e 's/.*signed-by=\\([^] ]*\\).*/\\1/p' "$entry" | head -n 1)
-  file=/etc/apt/sources.list.d/rigspec-$component.sources
-  {
-    echo "# Written by rigspec: the driver's dependencies live in Debian's component $component."
-    printf 'Types: deb\\nURIs: %s\\nSuites: %s\\nComponents: %s\\n' "$uri" "$suite" "$component"
-    [ -z "$key" ] || printf 'Signed-By: %s\\n' "$key"
-  } >"$file"
-  rig_what=update
-  rig_try_apt update -o APT::Update::Error-Mode=any || {
-    rm -f "$file"
-    echo "Debian's component $component cannot be enabled beside $entry:" >&2
-    rig_fail "apt-get update"
-    echo "add $component to the Components there, then run again" >&2
-    exit 1
-  }
-done
-"""
-)
-"""Debian's components `$@` are listed; they are added in a file of our own."""
 
 
 def headers_for_all(plan: DriverPlan) -> tuple[Package, ...]:
@@ -124,7 +85,7 @@ def driver_installed(*, plan: DriverPlan) -> Commands:
     if is_executing() and missing(plan.packages, seen.apt):
         say(host, ["installing the driver takes minutes and is silent until it is done"])
     if plan.components and missing(plan.packages, seen.apt):
-        yield shell(_ENABLE_COMPONENTS, *plan.components)
+        yield shell(ENABLE_COMPONENTS, *plan.components)
     yield from steps
     if missing(plan.packages, seen.apt):
         yield shell(_CHECK_MODULE, *(name for name in plan.headers if "{" in name))
