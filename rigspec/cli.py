@@ -138,13 +138,16 @@ def verify(
     from rigspec.report import verdicts as report
     from rigspec.report.judged import judge
     from rigspec.report.verdicts_write import write_reports
+    from rigspec.report.vram_estimate import card_estimates
+    from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
     rig = _checked(file)
     files = {name: file for name, file in to.items() if file is not None}
     try:
         saved = observation_from_json(observed.read() if observed else _look(rig, file))
-        judged = judge(_planned(rig, file), saved)
+        estimates = card_estimates(rig, saved_context(rig, Path(file))) if "html" in files else ()
+        judged = judge(_planned(rig, file), saved, estimates)
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:
         _stop(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rigspec.observed.record import Unknown, known, plain
+from rigspec.observed.record import NOT_ASKED, Unknown, known, plain
 from rigspec.report.judged import Judged, check_and_subject
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie import gpu_paths
@@ -25,7 +25,15 @@ _PARTS = {
 def evidence(verdict: Verdict, judged: Judged) -> str:
     """JSON of the records behind a row; empty where no single record is."""
     found = _records(*check_and_subject(verdict.id), judged.seen)
-    return json.dumps(plain(found), indent=1, ensure_ascii=False) if found else ""
+    return json.dumps(_asked(plain(found)), indent=1, ensure_ascii=False) if found else ""
+
+
+def _asked(value: Any) -> Any:
+    """Without the fields that nobody asked the host for."""
+    if isinstance(value, dict):
+        asked = {key: item for key, item in value.items() if item != NOT_ASKED.to_json()}
+        return {key: _asked(item) for key, item in asked.items()}
+    return [_asked(item) for item in value] if isinstance(value, list) else value
 
 
 def _records(check: str, subject: str, seen: Observation) -> Any:

@@ -12,6 +12,7 @@ from rigspec.errors import RigspecError
 from rigspec.observed.record import known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
+from rigspec.report.vram_estimate import CardEstimate
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import SavedObservation
 from rigspec.verify.rig import verify_rig
@@ -31,6 +32,8 @@ class Judged:
     observed_at: str = ""
     plan_changed: bool = False
     """The plan is not the one that the rig was looked at for: something may not have been asked."""
+    estimates: tuple[CardEstimate, ...] = ()
+    """Of all services, whether they run or not."""
 
     @property
     def findings(self) -> tuple[Verdict, ...]:
@@ -73,7 +76,7 @@ class Judged:
         return {name: text for name, text in facts.items() if text}
 
 
-def judge(plan: Plan, saved: SavedObservation) -> Judged:
+def judge(plan: Plan, saved: SavedObservation, estimates: tuple[CardEstimate, ...] = ()) -> Judged:
     """A saved look against a plan; RigspecError when it is a look at another rig."""
     if saved.rig != plan.rig:
         raise RigspecError(
@@ -82,7 +85,7 @@ def judge(plan: Plan, saved: SavedObservation) -> Judged:
         )
     seen = saved.observation
     changed = saved.plan_digest != digest(plan)
-    return Judged(plan, seen, verify_rig(plan, seen), saved.observed_at, changed)
+    return Judged(plan, seen, verify_rig(plan, seen), saved.observed_at, changed, estimates)
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

@@ -25,6 +25,8 @@ _HEADLINES = {
     3: "Nothing failed, but something could not be measured.",
 }
 
+_ESTIMATED = "The double line is the estimate for what runs there, without CUDA contexts."
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,12 +44,15 @@ class Bar:
     name: str
     percent: float
     text: str
+    mark: float | None = None
+    """Where an estimate stands on the same scale."""
 
 
 def as_html(judged: Judged, hide: Hide) -> str:
     """The page; `hide` is applied to everything that does not come in as a verdict."""
     drawn = picture(judged.seen.tree, {card.slot: card.member for card in judged.seen.binding})
     rows = {name: _rows(part, judged, hide) for name, part in sections(judged.verdicts).items()}
+    memory = tuple(_memory(judged))
     return _template().render(
         rig=judged.plan.rig,
         code=judged.exit_code,
@@ -58,7 +63,8 @@ def as_html(judged: Judged, hide: Hide) -> str:
         # the picture is our own markup, its texts are escaped
         picture=None if isinstance(drawn, Unknown) else Markup(drawn),  # noqa: S704
         no_picture=hide(drawn.reason) if isinstance(drawn, Unknown) else "",
-        memory=tuple(_memory(judged)),
+        memory=memory,
+        memory_note=_ESTIMATED if any(bar.mark is not None for bar in memory) else "",
         watts=tuple(_watts(judged)),
         watts_sum=watts_sum(judged),
         sections=rows,
@@ -74,15 +80,28 @@ def _rows(verdicts: tuple[Verdict, ...], judged: Judged, hide: Hide) -> tuple[Ro
 
 
 def _memory(judged: Judged) -> Iterator[Bar]:
-    """Memory in use by card, as nvidia-smi says."""
+    """Memory in use by card, as nvidia-smi says, beside the estimate for what runs there."""
     for member in judged.plan.preflight.gpus:
         card = judged.seen.card(member.member)
         if isinstance(card, Unknown):
             continue
         used, total = known(card.memory_used_mib), known(card.memory_total_mib)
         if used is not None and total:
+            gib = estimated_gib(judged, member.member)
             text = f"{used / 1024:.1f} of {total / 1024:.1f} GiB"
-            yield Bar(member.member, 100 * used / total, text)
+            said = "" if gib is None else f", estimated {gib:.1f}"
+            mark = None if gib is None else min(100.0, 100 * gib * 1024 / total)
+            yield Bar(member.member, 100 * used / total, text + said, mark)
+
+
+def estimated_gib(judged: Judged, member: str) -> float | None:
+    """What the services that answer are estimated to take of a card; None for unknown ones."""
+    running = {name for name, said in judged.seen.answers.items() if known(said.models)}
+    wanted = {s.name for s in judged.plan.services if s.name in running and member in s.gpus}
+    found = {e.service: e.gib for e in judged.estimates if e.member == member}
+    if not wanted or not wanted <= set(found):
+        return None
+    return sum(found[name] for name in wanted)
 
 
 def _watts(judged: Judged) -> Iterator[Bar]:

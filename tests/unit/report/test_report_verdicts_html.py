@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from typing_extensions import override
-from verdicts_bench import SLOTS, UUIDS, the_look, the_plan, the_tree
+from verdicts_bench import ROOT, SLOTS, UUIDS, the_look, the_plan, the_tree
 
 from rigspec.observed.pci import PciTree
 from rigspec.observed.record import Unknown
@@ -17,7 +17,10 @@ from rigspec.report.evidence import evidence
 from rigspec.report.judged import Judged
 from rigspec.report.pcie_picture import nodes_of, picture
 from rigspec.report.redact import redactor
-from rigspec.report.verdicts_html import as_html, watts_sum
+from rigspec.report.verdicts_html import as_html, estimated_gib, watts_sum
+from rigspec.report.vram_estimate import CardEstimate, card_estimates
+from rigspec.rules.context import saved_context
+from rigspec.rules.run import check_file
 from rigspec.verify.observation import Observation
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict
@@ -152,6 +155,7 @@ def test_evidence_is_the_record_behind_the_row() -> None:
     assert '"address": "0000:05:00.0"' in found["pcie.width.main.2"]
     assert '"enforced.power.limit": "350.00"' in found["power.limit.main.0"]
     assert '"unknown": "not a number"' in found["host.space"]
+    assert "not asked for" not in found["pcie.width.main.2"]
     # the look was not told of this unit
     without = [name for name, text in found.items() if not text]
     assert without == ["units.rigspec-stt.service", "service.answers.stt"]
@@ -164,3 +168,22 @@ def test_the_sum_of_watts_names_cards_that_do_not_answer() -> None:
     assert not isinstance(cards, Unknown)
     said = watts_sum(judged(the_look(cards=cards[:3])))
     assert said == "3 cards: limits 1050 W, planned 1400 W; unknown: main.3"
+
+
+def test_the_estimate_stands_beside_what_is_in_use_only_for_services_that_answer() -> None:
+    both = tuple(CardEstimate(name, "main.0", gib) for name, gib in (("glm", 80.5), ("stt", 9.0)))
+    run = replace(judged(the_look()), estimates=both)
+    assert estimated_gib(run, "main.0") == 80.5  # stt does not run
+    assert estimated_gib(run, "main.1") is None  # nothing is known for this card
+    assert "89.1 of 95.6 GiB, estimated 80.5" in outline(as_html(run, str)).text
+    assert estimated_gib(replace(run, seen=the_look(answers={})), "main.0") is None
+
+
+def test_estimates_cover_every_card_of_a_service_and_fit_into_it() -> None:
+    spec = ROOT / "rigs" / "starter.yaml"
+    rig = check_file(str(spec)).rig
+    assert rig is not None
+    found = card_estimates(rig, saved_context(rig, spec))
+    assert [estimate.member for estimate in found] == ["pair.0", "pair.1"]
+    # weights of the service are 14 GiB per card, a card has 24
+    assert all(14 < estimate.gib < 24 for estimate in found)
