@@ -158,31 +158,14 @@ def verify(
 
 
 def _look(rig: Rig, file: str) -> str:
-    """Run the plain deploy on this rig; the text it saved, else its own words and 2 or 3."""
-    import shlex
-    import subprocess
-    import tempfile
+    """What the plain deploy reads off this rig; ends with 2 or 3 when that is nothing."""
+    from rigspec.look import look
 
-    from rigspec.errors import SpecFileError
-    from rigspec.resources import folder
-    from rigspec.verify.observation_file import OUT_VARIABLE
-
-    if not rig.host.address:
-        hint = "set `host.address`; or `rigspec lab verify`, or --observed FILE"
-        raise SpecFileError(f"{file} has no address: there is no host to ask", hint=hint)
-    own = Path("inventory/home.py")
-    inventory = own if own.is_file() else folder("inventory") / "home.py"
-    words = (str(inventory), str(folder("deploys") / "verify.py"), "--limit", rig.name)
-    click.echo(f"asking the host: pyinfra {shlex.join(words)}", err=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "observed.json"
-        argv = (sys.executable, "-m", "pyinfra", "-y", *words)
-        env = {**os.environ, OUT_VARIABLE: str(out)}
-        ended = subprocess.run(argv, env=env, capture_output=True, text=True)
-        if out.is_file():
-            return out.read_text(encoding="utf-8")
-    click.echo(f"{ended.stdout}{ended.stderr}\nerror: the host could not be read", err=True)
-    sys.exit(2 if ended.returncode == 2 else 3)
+    found = look(rig, file)
+    if not found.text:
+        click.echo(f"{found.said}\nerror: the host could not be read", err=True)
+        sys.exit(2 if found.status == 2 else 3)
+    return found.text
 
 
 def _checked(file: str) -> Rig:

@@ -1,0 +1,51 @@
+"""One rig looked at from the command line: the plain deploy, run as an owner would run it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rigspec.errors import SpecFileError
+from rigspec.resources import folder
+from rigspec.spec.rig import Rig
+from rigspec.verify.observation_file import OUT_VARIABLE
+
+
+@dataclass(frozen=True)
+class Look:
+    """The text of the saved observation, empty if nothing was read; pyinfra's words and status."""
+
+    text: str
+    said: str
+    status: int
+
+
+def command(rig: str) -> tuple[str, ...]:
+    """`pyinfra …` for one rig; an inventory in the working folder goes first."""
+    own = Path("inventory/home.py")
+    inventory = own if own.is_file() else folder("inventory") / "home.py"
+    deploy = folder("deploys") / "verify.py"
+    return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", rig)
+
+
+def look(rig: Rig, file: str) -> Look:
+    """Run it; what it read comes back through a file that only we can read."""
+    if not rig.host.address:
+        raise SpecFileError(
+            f"{file} has no address: there is no host to ask",
+            hint="set `host.address`; or `rigspec lab verify`, or --observed FILE",
+        )
+    words = command(rig.name)
+    print(f"asking the host: {shlex.join(words)}", file=sys.stderr)  # noqa: T201
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "observed.json"
+        env = {**os.environ, OUT_VARIABLE: str(out)}
+        argv = (sys.executable, "-m", *words)
+        ended = subprocess.run(argv, env=env, capture_output=True, text=True)
+        text = out.read_text(encoding="utf-8") if out.is_file() else ""
+    return Look(text, ended.stdout + ended.stderr, ended.returncode)
