@@ -1,0 +1,200 @@
+"""Symptoms that nvidia-smi, NCCL and bandwidth tests show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from statistics import median
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.discover.capture import Capture, Place
+from rigspec.discover.seen import Seen
+from rigspec.observed.nccl_tests import parse_nccl_tests
+from rigspec.observed.nvidia_smi import GpuReading
+from rigspec.observed.p2p import parse_matrices
+from rigspec.observed.record import known
+from rigspec.observed.topology import TopologyMatrix
+
+HW_THERMAL, SW_THERMAL, POWER_BRAKE = 0x40, 0x20, 0x80
+"""nvml.h, nvmlClocksEventReason*."""
+
+
+def _cards(seen: Seen) -> tuple[GpuReading, ...]:
+    return known(seen.cards) or ()
+
+
+def _place(capture: Capture, card: GpuReading) -> Iterator[Place]:
+    needle = known(card.uuid) or known(card.bus_id)
+    found = capture.find(needle.removeprefix("0000:")) if needle else None
+    if found:
+        yield found
+
+
+def _stuck(seen: Seen) -> tuple[GpuReading, ...]:
+    """All cards busy at a third of their watts: they spin, they do not compute."""
+    cards = _cards(seen)
+    stuck = [
+        card
+        for card in cards
+        if (known(card.utilization_percent) or 0) >= 95
+        and (known(card.power_draw_w) or 1e9) < 0.35 * (known(card.power_limit_w) or 0)
+    ]
+    return tuple(stuck) if len(cards) > 1 and len(stuck) == len(cards) else ()
+
+
+def nccl_hang(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Cards that spin, or a log that ends where NCCL begins."""
+    if not _idle_apps(seen):
+        for card in _stuck(seen):
+            yield from _place(capture, card)
+    for file in capture.files:
+        last = [n for n, line in enumerate(file.lines, 1) if line.strip()][-1:]
+        if last and re.search(r"vLLM is using nccl==", file.lines[last[0] - 1]):
+            yield file.place(last[0])
+
+
+def _idle_apps(seen: Seen) -> bool:
+    """Whether the driver was asked for processes and named none."""
+    lines = seen.sections.get("smi-apps")
+    return lines is not None and not any("GPU-" in line for line in lines)
+
+
+def busy_without_process(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Utilization above 90 % and no compute process."""
+    if _idle_apps(seen):
+        for card in _cards(seen):
+            if (known(card.utilization_percent) or 0) > 90:
+                yield from _place(capture, card)
+
+
+def _reasons(capture: Capture, seen: Seen, bits: int) -> Iterator[Place]:
+    for card in _cards(seen):
+        if (known(card.event_reasons) or 0) & bits:
+            yield from _place(capture, card)
+
+
+def thermal_slowdown(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Clocks held down by heat."""
+    yield from _reasons(capture, seen, HW_THERMAL | SW_THERMAL)
+
+
+def power_brake(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The power brake, or an enforced limit below the one asked for."""
+    yield from _reasons(capture, seen, POWER_BRAKE)
+    for card in _cards(seen):
+        asked, held = known(card.power_limit_w), known(card.power_enforced_w)
+        if asked and held and held < asked - 1:
+            yield from _place(capture, card)
+
+
+def slow_card(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Clocks 12 % below the median while every card works."""
+    cards = _cards(seen)
+    busy = all((known(card.utilization_percent) or 0) >= 90 for card in cards)
+    clocks = [known(card.clock_sm_mhz) for card in cards]
+    if len(cards) < 2 or not busy or not all(clocks):
+        return
+    usual = median(clock for clock in clocks if clock)
+    for card, clock in zip(cards, clocks, strict=True):
+        if clock and clock < 0.88 * usual:
+            yield from _place(capture, card)
+
+
+def idle_clocks(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """No load, 50 W and more, clocks near their maximum."""
+    for card in _cards(seen):
+        clock, most = known(card.clock_sm_mhz), known(card.clock_sm_max_mhz)
+        idle = known(card.utilization_percent) == 0 and (known(card.power_draw_w) or 0) >= 50
+        if idle and clock and most and clock >= 0.8 * most:
+            yield from _place(capture, card)
+
+
+def hmm_on(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Addressing mode HMM with more than one card."""
+    cards = _cards(seen)
+    for card in cards if len(cards) > 1 else ():
+        if known(card.addressing_mode) == "HMM":
+            yield from _place(capture, card)
+
+
+def needs_open_module(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A proprietary module with a card that only the open one drives."""
+    if known(seen.is_open) is not False:
+        return
+    for card in _cards(seen):
+        model = find_gpu(known(card.name) or "")
+        if model and model.open_module == "required":
+            yield from _place(capture, card)
+
+
+def gpu_count(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """More GPUs on the bus than the driver shows, with the first that is missing."""
+    tree, attached = known(seen.tree), known(seen.attached)
+    if tree is None or attached is None or len(tree.gpus) <= attached:
+        return
+    shown = {known(card.bus_id) for card in _cards(seen)}
+    missing = [gpu for gpu in tree.gpus if gpu.address not in shown]
+    for gpu in missing[: len(tree.gpus) - attached]:
+        found = capture.find(gpu.address.removeprefix("0000:"))
+        if found:
+            yield found
+
+
+def container_order(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Two `nvidia-smi -L` that give one UUID two indexes."""
+    first: dict[str, int] = {}
+    for name, gpus in seen.listed:
+        for gpu in gpus:
+            if first.setdefault(gpu.uuid, gpu.index) != gpu.index:
+                own = next(file for file in capture.files if file.name == name)
+                at = next(n for n, line in enumerate(own.lines, 1) if gpu.uuid in line)
+                yield own.place(at)
+
+
+def _refused(capture: Capture, seen: Seen, words: frozenset[str]) -> Iterator[Place]:
+    matrix = known(seen.p2p)
+    for row in matrix.rows if isinstance(matrix, TopologyMatrix) else ():
+        if set(row.words) & words:
+            file = next((f for f in capture.files if f.name == seen.where("p2p")), None)
+            pattern = re.compile(rf"^\W*{row.name}\b.*\b(?:{'|'.join(sorted(words))})\b")
+            for number, line in enumerate(file.lines if file else (), 1):
+                if file and pattern.match(line):
+                    yield file.place(number)
+                    return
+
+
+def p2p_gns(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The driver does not grant peer access on this card."""
+    yield from _refused(capture, seen, frozenset({"GNS"}))
+
+
+def p2p_refused(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Chipset, topology or registry stand against peer access."""
+    yield from _refused(capture, seen, frozenset({"CNS", "TNS", "NS", "DR"}))
+
+
+def p2p_slower(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Median of pairs with peer access below 0.8 of the one without."""
+    for file in capture.files:
+        values: dict[tuple[bool, bool], float] = {}
+        for matrix in parse_matrices(file.lines):
+            enabled = matrix.p2p_enabled
+            if enabled is not None and not matrix.is_latency and matrix.pairs:
+                values[matrix.bidirectional, enabled] = median(v for *_, v in matrix.pairs)
+        for both in (False, True):
+            on, off = values.get((both, True)), values.get((both, False))
+            if on and off and on < 0.8 * off:
+                at = next(n for n, line in enumerate(file.lines, 1) if "P2P=Enabled" in line)
+                yield file.place(at)
+                break
+
+
+def alltoall_collapse(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """`alltoall_perf` below 5 GB/s at its best."""
+    for file in capture.files:
+        head = next((n for n, line in enumerate(file.lines, 1) if "alltoall" in line), None)
+        test = known(parse_nccl_tests(file.lines)) if head else None
+        peak = known(test.peak_busbw) if test else None
+        large = test is not None and any(row.size_bytes >= 1 << 26 for row in test.rows)
+        if head and peak is not None and peak < 5 and large:
+            yield file.place(head)

@@ -1,0 +1,109 @@
+"""Causes of a capture's trouble, likeliest first, each with the lines that speak for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from rigspec.catalog.boards import find_board
+from rigspec.discover.capture import Capture, Place
+from rigspec.discover.draft_host import board_name
+from rigspec.discover.seen import Seen, read_seen
+from rigspec.doctor import cards, host, pci
+from rigspec.doctor.table import Likelihood, Symptom, all_symptoms
+
+Check = Callable[[Capture, Seen], Iterator[Place]]
+CHECKS: Mapping[str, Check] = {
+    check.__name__: check
+    for check in (
+        pci.acs_redirect, pci.acs_harmless, pci.narrow_link, pci.slow_busy_link,
+        pci.slow_idle_link, pci.slow_uplink, pci.mixed_links, pci.frozen_speed, pci.aspm_left_on,
+        pci.bar_disagrees, pci.small_bar, pci.nouveau, pci.behind_chipset, pci.topology_differs,
+        cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
+        cards.slow_card, cards.idle_clocks, cards.hmm_on, cards.needs_open_module, cards.gpu_count,
+        cards.container_order, cards.p2p_gns, cards.p2p_refused, cards.p2p_slower,
+        cards.alltoall_collapse, host.fallen_without_xid, host.xid79_many, host.bar_no_room,
+        host.aer_corrected, host.bandwidth_limited, host.version_mismatch, host.acs_late,
+        host.started_early, host.cap_unit_failed, host.two_writers, host.cdi_twice,
+    )
+}  # fmt: skip
+MAX_EVIDENCE = 3
+_RANK = {likelihood: rank for rank, likelihood in enumerate(Likelihood)}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One symptom that was found, with up to three lines of evidence."""
+
+    symptom: Symptom
+    evidence: tuple[Place, ...]
+    setting: str = ""
+    """The BIOS setting in the board's own words; empty where none helps."""
+    simulated: bool = False
+
+
+def is_cause(diagnosis: Diagnosis) -> bool:
+    """Whether it is a fault; harmless ones only explain."""
+    return diagnosis.symptom.likelihood is not Likelihood.HARMLESS
+
+
+def diagnose(capture: Capture) -> tuple[Diagnosis, ...]:
+    """Everything found, likeliest first, in the table's order among equals."""
+    seen = read_seen(capture)
+    found = []
+    for symptom in all_symptoms():
+        lines = dict.fromkeys(islice(_evidence(symptom, capture, seen), MAX_EVIDENCE * 2))
+        if lines:
+            evidence = tuple(lines)[:MAX_EVIDENCE]
+            setting = bios_setting(symptom, seen)
+            found.append(Diagnosis(symptom, evidence, setting, seen.simulated))
+    return tuple(sorted(found, key=lambda d: _RANK[d.symptom.likelihood]))
+
+
+def _evidence(symptom: Symptom, capture: Capture, seen: Seen) -> Iterator[Place]:
+    if symptom.check:
+        yield from CHECKS[symptom.check](capture, seen)
+    if symptom.xids:
+        yield from host.xids(capture, seen, symptom.xids)
+    if symptom.any_of:
+        for file, number, line in capture.places():
+            if any(pattern.search(line) for pattern in symptom.any_of):
+                yield file.place(number)
+    if symptom.all_of:
+        yield from _every(symptom, capture)
+
+
+def _every(symptom: Symptom, capture: Capture) -> Iterator[Place]:
+    """One line per sentence; nothing unless each is there."""
+    found: list[Place] = []
+    for pattern in symptom.all_of:
+        hit = next((f.place(n) for f, n, line in capture.places() if pattern.search(line)), None)
+        if hit is None:
+            return
+        found.append(hit)
+    yield from found
+
+
+_GENERAL = {
+    "above_4g": "Above 4G Decoding: enabled",
+    "resizable_bar": "Re-Size BAR Support: enabled",
+    "bifurcation": "PCIe slot bifurcation: x16",
+    "link_speed": "PCIe slot link speed: the slowest part's generation instead of Auto",
+    "iommu": "IOMMU (AMD) or VT-d (Intel)",
+    "aspm": "ASPM Support: disabled",
+    "hot_plug": "PCIe hot plug: disabled",
+    "secure_boot": "Secure Boot",
+}
+"""How most setups call it, for boards nobody has described."""
+
+
+def bios_setting(symptom: Symptom, seen: Seen) -> str:
+    """The setting to look for: in the board's words where the catalog has them."""
+    if symptom.bios is None:
+        return ""
+    board = find_board(board_name(seen)) if board_name(seen) else None
+    words = board.bios.get(symptom.bios) if board else None
+    if board and words:
+        return f"{words} ({board.name})"
+    return f"{_GENERAL[symptom.bios]} (usual name; this board is not in the catalog)"

@@ -1,0 +1,153 @@
+"""Symptoms that the kernel log, units, packages and files of the host show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rigspec.discover.capture import Capture, Place
+from rigspec.discover.seen import Seen
+from rigspec.observed.kernel_log import Event, KernelEvent, KernelLog
+from rigspec.observed.record import known
+from rigspec.observed.units import Unit
+
+_AER_MANY = 1000
+"""Corrected errors since boot: below, a long uptime explains them."""
+_GPU_LANES = 16
+_NVIDIA = re.compile(r"NVRM|nvidia|can't assign; no space|BAR ?\d+.*no space")
+
+
+def _log(seen: Seen) -> KernelLog:
+    return known(seen.log) or KernelLog((), (), False)
+
+
+def place_of(capture: Capture, event: KernelEvent) -> Iterator[Place]:
+    """The line of an event in the text it came from."""
+    found = capture.find(event.line)
+    if found:
+        yield found
+
+
+def xids(capture: Capture, seen: Seen, numbers: frozenset[int]) -> Iterator[Place]:
+    """The first line of each wanted Xid."""
+    done = set[int]()
+    for event in _log(seen).of(Event.XID):
+        if event.xid in numbers and event.xid not in done:
+            done.add(event.xid)
+            yield from place_of(capture, event)
+
+
+def fallen_without_xid(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The phrase alone, no Xid beside it."""
+    if not any(event.xid == 79 for event in _log(seen).of(Event.XID)):
+        for event in _log(seen).of(Event.FALLEN_OFF)[:1]:
+            yield from place_of(capture, event)
+
+
+def xid79_many(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Xid 79 on more than one card."""
+    lost = {e.address: e for e in _log(seen).of(Event.XID) if e.xid == 79 and e.address}
+    for event in lost.values() if len(lost) > 1 else ():
+        yield from place_of(capture, event)
+
+
+def bar_no_room(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A BAR that the firmware's window could not hold."""
+    for event in _log(seen).of(Event.NO_BAR)[:3]:
+        if _NVIDIA.search(event.line):
+            yield from place_of(capture, event)
+
+
+def aer_corrected(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Corrected errors in the log, or many in the counters."""
+    events = [e for e in _log(seen).of(Event.AER) if e.severity.startswith("Correct")]
+    for event in events[:3]:
+        yield from place_of(capture, event)
+    for counter in known(seen.aer) or ():
+        total = counter.name.startswith("TOTAL") and counter.severity == "correctable"
+        found = capture.find(f"{counter.address}/aer_dev_correctable:{counter.name}")
+        if total and counter.count >= _AER_MANY and found:
+            yield found
+
+
+def bandwidth_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """`limited by` for a GPU; without a PCI listing, for a device of 16 lanes."""
+    tree = known(seen.tree)
+    gpus = {gpu.address for gpu in tree.gpus} if tree else None
+    for limit in _log(seen).limits:
+        is_gpu = limit.device in gpus if gpus else limit.capable_width >= _GPU_LANES
+        found = capture.find(f"{limit.device.removeprefix('0000:')}: {limit.available_gbit_s:.3f}")
+        if is_gpu and found:
+            yield found
+
+
+def version_mismatch(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The loaded module's version against the installed libraries'."""
+    loaded, packages = known(seen.driver), known(seen.packages)
+    for package in packages.packages.values() if packages else ():
+        is_library = re.match(r"libnvidia-(?:compute|ml1?)\b|libcuda1$", package.name)
+        version = re.search(r"\d{3}\.\d{2,3}(?:\.\d{2})?", package.version)
+        if loaded and is_library and package.installed and version and version[0] != loaded:
+            found = capture.find(f"{package.name}\t")
+            if found:
+                yield found
+                return
+
+
+def _unit(seen: Seen, name: str) -> Unit | None:
+    return (known(seen.units) or {}).get(name)
+
+
+def _started(unit: Unit | None) -> int:
+    """When it became active, µs since boot; 0: not in this boot."""
+    return (known(unit.active_enter_us) or 0) if unit else 0
+
+
+def _unit_place(capture: Capture, name: str) -> Iterator[Place]:
+    found = capture.find(f"Id={name}")
+    if found:
+        yield found
+
+
+def acs_late(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The ACS unit became active after docker."""
+    acs = _started(_unit(seen, "rigspec-acs.service"))
+    docker = _started(_unit(seen, "docker.service"))
+    if acs and docker and acs > docker:
+        yield from _unit_place(capture, "rigspec-acs.service")
+
+
+def started_early(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A service of ours that started before persistenced or the power unit."""
+    units = known(seen.units) or {}
+    gates = ("nvidia-persistenced.service", "rigspec-ready.service")
+    ready = max((_started(units.get(name)) for name in gates), default=0)
+    own = {"rigspec-acs.service", "rigspec-power.service", "rigspec-ready.service"}
+    for name, unit in units.items():
+        if name.startswith("rigspec-") and name not in own and 0 < _started(unit) < ready:
+            yield from _unit_place(capture, name)
+
+
+def cap_unit_failed(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The unit that sets caps exists and is not active."""
+    unit = _unit(seen, "rigspec-power.service")
+    if unit and unit.exists and not unit.active:
+        yield from _unit_place(capture, "rigspec-power.service")
+
+
+def two_writers(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Two files or units that set power limits."""
+    writers = [line for line in seen.sections.get("limit-writers", ()) if line.startswith("/")]
+    ours = _unit(seen, "rigspec-power.service")
+    names = ("lactd.service", "nvidia-powerd.service")
+    others = [f"Id={name}" for name in names if (unit := _unit(seen, name)) and unit.active]
+    lines = [line for line in writers if "rigspec" not in line] + others
+    if len(lines) + bool(ours and ours.exists) > 1:
+        yield from (place for line in lines if (place := capture.find(line)))
+
+
+def cdi_twice(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """nvidia files in both CDI folders: the old one may win."""
+    files = [name for name in seen.cdi.spec_files if "nvidia" in name]
+    if any(f.startswith("/etc") for f in files) and any(f.startswith("/var") for f in files):
+        yield from (place for name in files if (place := capture.find(name)))

@@ -1,0 +1,59 @@
+"""Causes as an owner reads them, or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from rigspec.doctor.diagnose import Diagnosis, is_cause
+
+
+def as_text(found: Sequence[Diagnosis]) -> str:
+    """Every cause with its evidence and cure, then what is harmless."""
+    causes = [diagnosis for diagnosis in found if is_cause(diagnosis)]
+    harmless = [diagnosis for diagnosis in found if not is_cause(diagnosis)]
+    head = ["SIMULATED: read off a virtual rig, GPUs are stand-ins"] * any(
+        diagnosis.simulated for diagnosis in found
+    )
+    blocks = ["\n".join(_block(n, diagnosis)) for n, diagnosis in enumerate(causes, 1)]
+    blocks += ["\n".join(_harmless(diagnosis)) for diagnosis in harmless]
+    count = len(causes)
+    last = f"{count} cause{'s' if count != 1 else ''} found" if count else "no known cause found"
+    return "\n\n".join([*head, *blocks, f"{last}; what was not captured was not judged"])
+
+
+def _block(number: int, diagnosis: Diagnosis) -> Iterator[str]:
+    symptom = diagnosis.symptom
+    yield f"{number}. {symptom.likelihood}: {symptom.title}  [{symptom.id}, {symptom.row}]"
+    yield from (f"   seen:   {place}" for place in diagnosis.evidence)
+    yield f"   do:     {symptom.do}"
+    if diagnosis.setting:
+        yield f"   BIOS:   {diagnosis.setting}"
+    yield f"   worked: {symptom.proof}"
+    yield f"   source: {symptom.source}"
+
+
+def _harmless(diagnosis: Diagnosis) -> Iterator[str]:
+    symptom = diagnosis.symptom
+    yield f"-  harmless: {symptom.title}  [{symptom.id}, {symptom.row}]"
+    yield f"   seen:   {diagnosis.evidence[0]}"
+
+
+def as_json(found: Sequence[Diagnosis]) -> str:
+    """The same as a list of records."""
+    records = [
+        {
+            "id": d.symptom.id,
+            "row": d.symptom.row,
+            "title": d.symptom.title,
+            "likelihood": d.symptom.likelihood.value,
+            "evidence": [{"file": p.file, "line": p.line, "text": p.text} for p in d.evidence],
+            "do": d.symptom.do,
+            "bios": d.setting,
+            "proof": d.symptom.proof,
+            "source": d.symptom.source,
+            "simulated": d.simulated,
+        }
+        for d in found
+    ]
+    return json.dumps(records, indent=2, ensure_ascii=False)
