@@ -30,7 +30,13 @@ def command(rig: str) -> tuple[str, ...]:
     own = Path("inventory/home.py")
     inventory = own if own.is_file() else folder("inventory") / "home.py"
     deploy = folder("deploys") / "verify.py"
-    return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", rig)
+    return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", _only(rig, inventory.stem))
+
+
+def _only(rig: str, stem: str) -> str:
+    """A pattern for one host: pyinfra takes `home` for the group of all hosts in home.py."""
+    groups = {stem, "rigs", "all"}
+    return f"[{rig[0]}]{rig[1:]}" if rig in groups else rig
 
 
 def look(rig: Rig, file: str) -> Look:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from verdicts_bench import SPEC, UUIDS, the_look, the_plan
 
 from rigspec.cli import main
+from rigspec.look import command
 from rigspec.plan.rig import digest
 from rigspec.verify.observation_file import OUT_VARIABLE, SavedObservation, observation_to_json
 
@@ -117,8 +118,20 @@ def test_the_plain_deploy_is_run_for_this_rig_only(
     result = verify(spec=reachable)
     assert result.exit_code == 1
     assert "FAIL: main.2" in result.stdout
-    assert pyinfra.argv[-2:] == ["--limit", "home"]
+    # `home` alone would mean the group of all hosts in inventory/home.py
+    assert pyinfra.argv[-2:] == ["--limit", "[h]ome"]
     assert [Path(word).name for word in pyinfra.argv[-4:-2]] == ["home.py", "verify.py"]
+
+
+def test_a_rig_that_is_named_like_no_group_is_named_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "home.py").touch()
+    monkeypatch.chdir(tmp_path)
+    words = command("attic")
+    assert words[2] == "inventory/home.py"  # the owner's own goes first
+    assert words[-1] == "attic"
 
 
 @pytest.mark.parametrize(("status", "code"), [(1, 3), (2, 2), (0, 3)])
