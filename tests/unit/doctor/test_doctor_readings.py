@@ -1,4 +1,4 @@
-"""Rows that only readings give away: PCI bits, links, watts, clocks, units; and healthy machines."""
+"""Rows that only readings give away: PCI bits, links, watts, units; and healthy machines."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def test_healthy_machine_has_no_cause(name: str) -> None:
 
 
 HEALTHY = {
-    "index": "0", "uuid": "GPU-5eed0000-0000-4000-8000-000000000000", "pci.bus_id": "00000000:01:00.0",
+    "index": "0", "uuid": "GPU-5eed0000-0000-4000-8000-000000000000",
+    "pci.bus_id": "00000000:01:00.0",
     "name": "NVIDIA GeForce RTX 3090", "power.draw": "300", "power.limit": "350",
     "enforced.power.limit": "350", "utilization.gpu": "98", "clocks.current.sm": "1700",
     "clocks.max.sm": "2100", "pcie.link.width.current": "16", "pcie.link.width.max": "16",
@@ -207,7 +208,7 @@ def test_frozen_slow_link_is_named(tmp_path: Path) -> None:
 
 
 def test_collapsed_all_to_all_is_named(tmp_path: Path) -> None:
-    rows = "   134217728   33554432   float   none   -1   60000   2.24   1.96   0   60000   2.24   1.96   0"
+    rows = "134217728 33554432 float none -1 60000 2.24 1.96 0 60000 2.24 1.96 0"
     (tmp_path / "nccl.txt").write_text(f"# alltoall_perf\n{rows}\n# Out of bounds values : 0 OK\n")
     assert "A14" in rows_of(tmp_path)
 
@@ -231,3 +232,10 @@ def test_table_covers_every_row_once_and_each_can_be_found() -> None:
     wanted |= {f"Xid {n}" for n in (8, 13, 31, 43, 45, 48, 62, 74, 79, 154, 167)}
     assert sorted(rows) == sorted(wanted)
     assert all(s.check or s.any_of or s.all_of or s.xids for s in all_symptoms())
+
+
+def test_page_names_every_row_with_its_title_and_cure() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text()
+    for symptom in all_symptoms():
+        row = f"| {symptom.row} | {symptom.likelihood} | {symptom.title} | {symptom.do} |"
+        assert row in page, "docs/doctor.md lags behind rigspec/doctor/symptoms.yaml"
