@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 from typing_extensions import override
 
+from rigspec.captured import VERBS
+
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
 
@@ -28,19 +30,19 @@ _REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
 
 
 class _WithLab(click.Group):
-    """The lab's verbs are loaded only when they are asked for: `check` must stay fast."""
+    """Verbs of other modules are loaded only when they are asked for: `check` must stay fast."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "lab"])
+        return sorted([*super().list_commands(ctx), "lab", *VERBS])
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "lab":
-            return super().get_command(ctx, cmd_name)
-        from rigspec.lab.cli import lab
+        if cmd_name == "lab":
+            from rigspec.lab.cli import lab
 
-        return lab
+            return lab
+        return VERBS.get(cmd_name) or super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_WithLab, context_settings={"help_option_names": ["-h", "--help"]})
@@ -289,58 +291,6 @@ def _stop(problem: RigspecError) -> NoReturn:
     hint = f"\nhint: {problem.hint}" if problem.hint else ""
     click.echo(f"{problem.message}{hint}", err=True)
     sys.exit(2)
-
-
-@main.command()
-@click.option("--from", "folder", type=click.Path(path_type=str), help="Folder of captured texts.")
-@click.option("--name", type=str, help="Name of the rig (default: the folder's name).")
-@click.option("--print-probe", is_flag=True, help="Print the script that captures a host.")
-def discover(folder: str | None, name: str | None, print_probe: bool) -> None:
-    """Write a draft spec of a live machine: the draft to stdout, the choices left to stderr."""
-    from rigspec.discover.capture import read_capture
-    from rigspec.discover.draft import draft_spec, spec_name
-    from rigspec.discover.probe import probe_script
-    from rigspec.discover.seen import read_seen
-    from rigspec.errors import RigspecError
-    from rigspec.report import discover as report
-    from rigspec.rules.run import check
-    from rigspec.spec.load import load_text
-
-    if print_probe:
-        click.echo(probe_script(), nl=False)
-        return
-    if folder is None:
-        raise click.UsageError("give `--from FOLDER`, or `--print-probe` to make one")
-    try:
-        capture = read_capture(folder)
-        chosen = spec_name(name or capture.name)
-        text = draft_spec(read_seen(capture), chosen)
-    except RigspecError as problem:
-        _stop(problem)
-    loaded = load_text(f"{chosen}.yaml", text)
-    findings = (*loaded.findings, *(check(loaded.rig) if loaded.rig else ()))
-    click.echo(text, nl=False)
-    click.echo(report.as_text(text, findings, loaded.source), err=True)
-
-
-@main.command()
-@click.option(
-    "--from", "folder", type=click.Path(path_type=str), required=True, help="Captured texts."
-)
-@click.option("--json", "as_json", is_flag=True, help="Causes as a JSON list.")
-def doctor(folder: str, as_json: bool) -> None:
-    """Name likely causes in order, with evidence and cure; 0 none found, 1 some, 2 usage."""
-    from rigspec.discover.capture import read_capture
-    from rigspec.doctor.diagnose import diagnose, is_cause
-    from rigspec.errors import RigspecError
-    from rigspec.report import doctor as report
-
-    try:
-        found = diagnose(read_capture(folder))
-    except RigspecError as problem:
-        _stop(problem)
-    click.echo(report.as_json(found) if as_json else report.as_text(found))
-    sys.exit(1 if any(is_cause(finding) for finding in found) else 0)
 
 
 def _want_colour() -> bool:
