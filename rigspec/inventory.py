@@ -73,7 +73,7 @@ def planned(targets: Iterable[Target]) -> list[Host]:
         remember(data["plan_key"], plan)
         found.append((f"@rig/{target.rig.name}", data))
     _refuse_empty_limit([name.removeprefix("@rig/") for name, _ in found])
-    return found
+    return _named_by_limit(found)
 
 
 def host_data(target: Target) -> dict[str, Any]:
@@ -116,6 +116,22 @@ def _checked(files: Iterable[Path]) -> list[tuple[Path, Rig]]:
     if failed:
         raise SystemExit(2)
     return rigs
+
+
+def _named_by_limit(found: list[Host]) -> list[Host]:
+    """Only the rigs that --limit names, where it names one.
+
+    pyinfra makes a group of the inventory file's name: with a rig `home` in `inventory/home.py`,
+    its own reading of `--limit home` would be every rig.
+    """
+    limits, names = _limits(sys.argv), {name.removeprefix("@rig/") for name, _ in found}
+    if not names & set(limits):
+        return found
+
+    def is_meant(host: Host) -> bool:
+        return any(fnmatch.fnmatchcase(host[0].removeprefix("@rig/"), limit) for limit in limits)
+
+    return [host for host in found if is_meant(host)]
 
 
 def _refuse_empty_limit(names: list[str]) -> None:

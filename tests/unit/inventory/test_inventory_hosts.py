@@ -105,6 +105,18 @@ def test_a_limit_that_matches_a_name_or_group_is_fine(
     assert len(hosts(tmp_path)) == 1
 
 
+def test_a_limit_reaches_only_the_rig_it_names_even_where_the_file_has_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec(tmp_path, name="home")
+    spec(tmp_path, name="other", address="192.0.2.11")
+    # `home` is also the group pyinfra makes of inventory/home.py, which holds both
+    monkeypatch.setattr(sys, "argv", ["pyinfra", "inventory/home.py", "--limit", "home"])
+    assert [name for name, _ in hosts(tmp_path)] == ["@rig/home"]
+    monkeypatch.setattr(sys, "argv", ["pyinfra", "inventory/home.py", "--limit", "rigs"])
+    assert len(hosts(tmp_path)) == 2
+
+
 def test_hosts_keep_their_plain_name() -> None:
     assert list(RigSSHConnector.make_names_data("home")) == [("home", {}, [])]
 
