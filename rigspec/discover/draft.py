@@ -23,7 +23,7 @@ from rigspec.discover.fabric import (
     link_of,
     trained_width,
 )
-from rigspec.discover.lines import block, entry, owner, remark
+from rigspec.discover.lines import block, entry, owner, quoted, remark
 from rigspec.discover.seen import Seen
 from rigspec.errors import RigspecError
 from rigspec.observed.pci import PciFunction, PciTree
@@ -73,7 +73,7 @@ def _gpu_lines(groups: tuple[Group, ...]) -> Iterator[str]:
         first = group.cards[0]
         said = f"{first.origin}: {first.model.name}" if first.model else f"{first.origin}"
         yield entry(1, group.name, "")
-        yield entry(2, "sku", group.sku, said)
+        yield entry(2, "sku", quoted(group.sku), said)
         if first.model is None:
             yield owner(2, "this card is not in the catalog; `rigspec catalog gpus` lists SKUs")
         yield entry(2, "count", len(group.cards), f"{first.origin}: GPUs of this kind")

@@ -10,7 +10,7 @@ from rigspec.catalog.boards import find_board
 from rigspec.catalog.kernel_params import find_folk
 from rigspec.catalog.kernel_params import known as takes
 from rigspec.discover.capture import masked
-from rigspec.discover.lines import entry, owner, remark
+from rigspec.discover.lines import entry, owner, quoted, remark
 from rigspec.discover.seen import Seen
 from rigspec.observed.kernel import cmdline_values
 from rigspec.observed.record import known
@@ -81,7 +81,7 @@ def kernel_lines(seen: Seen) -> Iterator[str]:
     kept = [word for word in rest if takes(word) and not find_folk(word)]
     if kept:
         yield "  arguments:"
-        yield from (f"{'    - ' + word:<34} # {origin}" for word in kept)
+        yield from (f"{'    - ' + quoted(word):<34} # {origin}" for word in kept)
     for word in rest:
         folk = find_folk(word)
         if folk:
@@ -140,7 +140,7 @@ def container_lines(seen: Seen) -> Iterator[str]:
     yield entry(1, "engine", engine, said)
     toolkit = packages.version("nvidia-container-toolkit") if packages else None
     if toolkit:
-        yield entry(1, "toolkit_version", toolkit, f"{seen.where('packages')}: dpkg")
+        yield entry(1, "toolkit_version", quoted(toolkit), f"{seen.where('packages')}: dpkg")
     for line in seen.sections.get("container-list", ()):
         if line.startswith("container "):
             yield owner(1, f"runs now: {masked(line)}")
@@ -162,7 +162,9 @@ def storage_lines(seen: Seen) -> Iterator[str]:
     for mount in data:
         name = re.sub(r"[^a-z0-9]+", "-", mount.target.lower()).strip("-")[:32].strip("-")
         yield entry(1, name, "")
-        yield entry(2, "path", mount.target, f"{seen.where('storage')}: {mount.source}")
+        yield entry(
+            2, "path", quoted(mount.target), f"{seen.where('storage')}: {masked(mount.source)}"
+        )
         yield entry(2, "filesystem", mount.fstype, seen.where("storage"))
         uuid = devices[mount.source].uuid if mount.source in devices else None
         if uuid:

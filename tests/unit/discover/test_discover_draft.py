@@ -170,3 +170,57 @@ def test_doctor_ends_with_one_for_a_cause_and_nought_for_none() -> None:
     assert (sick.exit_code, well.exit_code) == (1, 0)
     assert "dmesg-selected.txt:32: [    1.982750] x2apic disabled" in sick.stdout
     assert "worked:" in sick.stdout
+
+
+PROBE = """##RIG host
+rig_uid=0
+rig_cmdline=root=/dev/sda1 quiet iommu=pt console=ttyS0,115200
+ID=debian
+VERSION_ID="13"
+##RIG-END
+##RIG dmi
+board_name=ROMED8-2T
+##RIG-END
+##RIG pci
+0000:40:01.1 path=/sys/devices/pci0000:40/0000:40:01.1 vendor=0x1022 device=0x1483 class=0x060400 \
+max_link_speed=16.0 max_link_width=16 current_link_speed=16.0 current_link_width=16
+0000:41:00.0 path=/sys/devices/pci0000:40/0000:40:01.1/0000:41:00.0 vendor=0x10de device=0x2204 \
+class=0x030000 max_link_speed=16.0 max_link_width=16 current_link_speed=2.5 current_link_width=16
+##RIG-END
+##RIG findmnt
+TARGET="/" SOURCE="/dev/sda1" FSTYPE="ext4" OPTIONS="rw" SIZE="1" AVAIL="1"
+TARGET="/srv/mo\\x20del: # s" SOURCE="/dev/sdb1" FSTYPE="xfs" OPTIONS="rw" SIZE="1" AVAIL="1"
+TARGET="/srv/models" SOURCE="/dev/sdc1" FSTYPE="ext4" OPTIONS="rw" SIZE="1" AVAIL="1"
+##RIG-END
+##RIG lsblk
+NAME="sdc1" PATH="/dev/sdc1" TYPE="part" SIZE="1" FSTYPE="ext4" LABEL="" UUID="5eed-01"
+##RIG-END
+##RIG container-list
+container /vllm image=vllm/vllm-openai:v0.30.0 state=running ipc=private shm=1
+##RIG-END
+""".replace("\\\n", "")
+
+
+def test_probe_alone_gives_a_draft_with_board_storage_and_containers(tmp_path: Path) -> None:
+    (tmp_path / "probe.txt").write_text(PROBE.replace("/srv/mo\\x20del: # s", "/srv/more"))
+    text, rig = drafted(tmp_path)
+    assert rig.board is not None
+    assert rig.board.model == "romed8-2t"
+    assert rig.host.os == "debian-13"
+    assert rig.gpus["main"].sku == "rtx-3090"
+    assert rig.pcie.direct[0].gpus == ("main.0",)
+    assert rig.pcie.generation == 4
+    assert rig.kernel.iommu == "pt"
+    assert {name: s.path for name, s in rig.storage.items()} == {
+        "srv-more": "/srv/more",
+        "srv-models": "/srv/models",
+    }
+    assert rig.storage["srv-models"].device == "UUID=5eed-01"
+    assert "runs now: container /vllm image=vllm/vllm-openai:v0.30.0" in text
+
+
+def test_odd_path_is_quoted_and_refused_by_name_not_by_syntax(tmp_path: Path) -> None:
+    (tmp_path / "probe.txt").write_text(PROBE)
+    loaded = load_text("rig.yaml", draft_spec(read_seen(read_capture(tmp_path)), "rig"))
+    assert loaded.rig is None
+    assert [finding.path[-1] for finding in loaded.findings] == ["path"]
