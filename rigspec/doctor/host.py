@@ -81,6 +81,22 @@ def bandwidth_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield found
 
 
+def iommu_translated(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """An IOMMU group of a GPU that is translated, with more than one GPU."""
+    tree, iommu = known(seen.tree), known(seen.iommu)
+    gpus = tree.gpus if tree else ()
+    for gpu in gpus if iommu and len(gpus) > 1 else ():
+        group = iommu.group_of(gpu.address) if iommu else None
+        if group and known(group.type) in {"DMA", "DMA-FQ"}:
+            yield from _found(capture, f"group {group.number} {known(group.type)}")
+
+
+def _found(capture: Capture, *needles: str) -> Iterator[Place]:
+    found = capture.find(*needles)
+    if found:
+        yield found
+
+
 def version_mismatch(capture: Capture, seen: Seen) -> Iterator[Place]:
     """The loaded module's version against the installed libraries'."""
     loaded, packages = known(seen.driver), known(seen.packages)
