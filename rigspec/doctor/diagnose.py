@@ -107,4 +107,6 @@ def bios_setting(symptom: Symptom, seen: Seen) -> str:
     words = board.bios.get(symptom.bios) if board else None
     if board and words:
         return f"{words} ({board.name})"
-    return f"{_GENERAL[symptom.bios]} (usual name; this board is not in the catalog)"
+    name = board_name(seen)
+    why = f"the catalog has no words for `{name}`" if name else "the board was not read"
+    return f"{_GENERAL[symptom.bios]} (the usual name; {why})"
