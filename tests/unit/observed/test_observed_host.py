@@ -63,7 +63,7 @@ def test_apt_policy_with_and_without_candidate() -> None:
         "        600 https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64"
         "  Packages\n"
         "     550.163.01-2 500\n"
-        "        500 http://deb.debian.org/debian trixie/non-free amd64 Packages\n"
+        "        500 http://deb.example/debian trixie/non-free amd64 Packages\n"
         "cuda-drivers:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n"
     )
     offer = offers["nvidia-open"]
