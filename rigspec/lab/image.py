@@ -12,7 +12,7 @@ from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rootfs import Installation, make_tree
 from rigspec.lab.topology import MachineTree
 
-DISK_GIB = 12
+DISK_GIB = 48  # sparse; `min_free_gib` of a spec is judged against it
 FORMAT = 1  # raise when disks are laid out differently
 
 # what the installer does last; the removable path is what a machine without boot entries starts
