@@ -99,22 +99,28 @@ def host_data(target: Target) -> dict[str, Any]:
 
 
 def _checked(files: Iterable[Path]) -> list[tuple[Path, Rig]]:
-    """All rigs; prints every finding of every spec and exits if any is an error."""
+    """All rigs; prints what stops the run, and what the rigs with an address should know."""
     rigs: list[tuple[Path, Rig]] = []
-    failed = False
+    failed: list[Path] = []
     for file in files:
         loaded = check_file(str(file))
-        if loaded.findings:
+        broken = loaded.rig is None or has_errors(loaded.findings)
+        if loaded.rig is None or broken:
+            failed.append(file)
+        else:
+            rigs.append((file, loaded.rig))
+        deployed = loaded.rig is not None and loaded.rig.host.address
+        if loaded.findings and (broken or deployed):
             print(  # noqa: T201 - the findings are for the owner, on stderr
                 as_text(loaded.findings, loaded.source, colour=sys.stderr.isatty()),
                 file=sys.stderr,
             )
-        if loaded.rig is None or has_errors(loaded.findings):
-            failed = True
-        else:
-            rigs.append((file, loaded.rig))
     if failed:
-        raise SystemExit(2)
+        names = [str(file) for file in failed]
+        stop(
+            f"nothing was done, no rig was reached: errors in {', '.join(names)}",
+            f"rigspec check {' '.join(names)}",
+        )
     return rigs
 
 
