@@ -90,7 +90,12 @@ class RigSSHConnector(SSHConnector):
         """A password prompt in mid-run is no prompt at all: refuse it here."""
         if not self.host.data.get("_sudo"):
             return
-        done, output = self.run_shell_command(StringCommand("sudo -n true"))
+        # pyinfra asks for a password when sudo's own sentence is the last line: keep it off there
+        done, output = self.run_shell_command(
+            StringCommand(
+                'said=$(LC_ALL=C sudo -n true 2>&1) || { echo "sudo says:" $said; exit 1; }'
+            )
+        )
         if not done:
             self._close()
             said = output.output.strip().splitlines()
