@@ -30,6 +30,9 @@ USER_TIMEOUT_MS = 60_000
 COUNT_FILE = "RIGSPEC_COUNT_FILE"
 """Environment variable: a file that gets one JSON line per connection, for `benchmarks/`."""
 
+SUDO_CHECK = 'said=$(LC_ALL=C sudo -n true 2>&1) || { echo "sudo says:" $said; exit 1; }'
+"""Never prints sudo's own sentence as a line: pyinfra would answer it with a password prompt."""
+
 # while a rig reboots, paramiko logs a traceback per attempt; our own sentences say what matters
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
@@ -90,12 +93,7 @@ class RigSSHConnector(SSHConnector):
         """A password prompt in mid-run is no prompt at all: refuse it here."""
         if not self.host.data.get("_sudo"):
             return
-        # pyinfra asks for a password when sudo's own sentence is the last line: keep it off there
-        done, output = self.run_shell_command(
-            StringCommand(
-                'said=$(LC_ALL=C sudo -n true 2>&1) || { echo "sudo says:" $said; exit 1; }'
-            )
-        )
+        done, output = self.run_shell_command(StringCommand(SUDO_CHECK))
         if not done:
             self._close()
             said = output.output.strip().splitlines()

@@ -31,7 +31,7 @@ def test_a_second_run_changes_nothing(starter: Player) -> None:
     assert run.changed == ()
 
 
-def test_damaged_weights_stop_the_service_and_are_named(starter: Player) -> None:
+def test_a_missing_weights_file_is_fetched_again(starter: Player) -> None:
     starter.said(f"systemctl stop rigspec-qwen && mv {WEIGHTS}/config.json /root/ && sync")
     run = starter.apply()
     # the file is missing, so the model stage fetches it again: nothing is left to repair by hand

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pyinfra.connectors.util import SUDO_PASSWORD_REQUIRED_LINES
 
 from rigspec import inventory
-from rigspec.connector import RigSSHConnector, advice, no_sudo
+from rigspec.connector import SUDO_CHECK, RigSSHConnector, advice, no_sudo
 from rigspec.inventory import hosts
 from rigspec.operations.plans import recall
 
@@ -154,3 +157,17 @@ def test_each_way_not_to_connect_says_what_to_do(said: str, words: str) -> None:
 
 def test_no_sudo_shows_the_line_that_grants_it() -> None:
     assert "rig ALL=(ALL) NOPASSWD: ALL" in no_sudo("rig", "sudo: a password is required")
+
+
+def test_a_sudo_that_wants_a_password_never_makes_pyinfra_prompt(tmp_path: Path) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text("#!/bin/sh\necho lecture\necho 'sudo: a password is required' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", SUDO_CHECK], env={"PATH": path}, capture_output=True, text=True
+    )
+    lines = {line.strip() for line in (done.stdout + done.stderr).splitlines()}
+    assert done.returncode == 1
+    assert any("a password is required" in line for line in lines)  # the owner still reads why
+    assert not lines & set(SUDO_PASSWORD_REQUIRED_LINES)
