@@ -62,10 +62,14 @@ def job_commands(job: Job) -> tuple[StringCommand | FunctionCommand, ...]:
 
 
 def poll_command(job: Job) -> StringCommand:
-    """One look: exit status if it has ended, whether the unit runs, the last words."""
+    """One look: whether the unit runs, exit status if it has ended, the last words.
+
+    The unit is asked first: its status file is written while it still runs, so "does not run, and
+    no status" means that it vanished, also for a job that ends between the two questions.
+    """
     return shell(
-        f'n={FOLDER}/$1; [ -r "$n.exit" ] && echo "exit $(cat "$n.exit")"; '
         'systemctl -q is-active "$2" && echo running; '
+        f'n={FOLDER}/$1; [ -r "$n.exit" ] && echo "exit $(cat "$n.exit")"; '
         'tail -c 2000 "$n.log" 2>/dev/null | tr "\\r" "\\n" | tail -n 6 | sed "s/^/said /"; true',
         job.name,
         job.unit,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fakehost import FakeHost, run
@@ -11,7 +14,7 @@ from rigspec.facts.managed import FileState, UnitState
 from rigspec.facts.services import ServiceStage, ServiceState, bare_reference
 from rigspec.operations.answering import likely_cause
 from rigspec.operations.files import digest
-from rigspec.operations.jobs import outcome
+from rigspec.operations.jobs import FOLDER, Job, outcome, poll_command
 from rigspec.operations.services import served
 from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
@@ -179,3 +182,19 @@ def test_unknown_last_words_name_no_cause() -> None:
 )
 def test_a_job_is_done_failed_or_vanished(lines: list[str], status: int | None) -> None:
     assert outcome(lines) == status
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_not_called_killed(tmp_path: Path) -> None:
+    """systemctl answers "inactive" just after the job wrote its status."""
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\necho 0 >{tmp_path}/pull.exit\nexit 3\n")
+    systemctl.chmod(0o755)
+    look = poll_command(Job("pull", "pulling", ("docker", "pull"), "df -h")).get_raw_value()
+    done = subprocess.run(
+        ["sh", "-c", look.replace(FOLDER, str(tmp_path))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert outcome(done.stdout.splitlines()) == 0
