@@ -54,8 +54,7 @@ def _seal(installation: Installation, folder: Path, name: str) -> None:
     machine = Machine(f"seal-{name}")
     config = MachineConfig(MachineTree(), folder / "unsealed.qcow2", installation.firmware)
     try:
-        machine.start(config, fresh=True)
-        machine.wait()
+        machine.boot(config, fresh=True)
         code, said = machine.ssh(f"{SEAL[installation.firmware]} && update-grub && sync")
         if code:
             raise LabError(f"the new image could not install its boot loader\n{said}")

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.errors import LabError
+from rigspec.lab import accelerator
+from rigspec.lab.accelerator import Accelerator
 from rigspec.lab.home import run_folder, ssh_key
-from rigspec.lab.hosttools import need, run
+from rigspec.lab.hosttools import need, run, say
 from rigspec.lab.keeper import PID_FILE, KeeperPlan, start_keeper
-from rigspec.lab.qemu import has_native_kvm, qemu
+from rigspec.lab.ports import free_port, is_free
+from rigspec.lab.qemu import qemu
 from rigspec.lab.qemu_args import config_edits, qemu_device_args
 from rigspec.lab.qmp import Qmp
 from rigspec.lab.rootfs import LAB_ADDRESS, Firmware
@@ -66,16 +69,47 @@ class Machine:
         """Whether its QEMU is there."""
         return self._find_pid() is not None
 
-    def start(self, config: MachineConfig, *, fresh: bool) -> None:
-        """Start it; `fresh` begins with a newly installed OS disk. Gives control back at once."""
+    def boot(self, config: MachineConfig, *, fresh: bool) -> None:
+        """Start it and wait until ssh answers; finds out whether KVM runs it where nobody knows."""
         if self.is_running:
             raise LabError(f"the virtual rig `{self.name}` is already running")
         need("qemu-img", "socat", "ssh")
+        vendor = config.tree.cpu
+        proven = accelerator.proven(vendor)
+        if proven is None:
+            works = self._boots_under_kvm(config, fresh=fresh)
+            accelerator.remember(vendor, works=works)
+            if works:
+                return
+            say(f"KVM does not run `{self.name}` here: emulating it, which is slower")
+        self._start(config, proven or "tcg", fresh=fresh)
+        self.wait()
+
+    def _boots_under_kvm(self, config: MachineConfig, *, fresh: bool) -> bool:
+        try:
+            self._start(config, "kvm", fresh=fresh)
+            self._wait_for_console(accelerator.FIRST_WORDS_S)
+            self.wait(accelerator.TRIAL_S)
+        except LabError:
+            self.kill()
+            return False
+        return True
+
+    def _wait_for_console(self, limit_s: float) -> None:
+        console = self.folder / "serial.log"
+        until = time.monotonic() + limit_s
+        while not (console.exists() and console.stat().st_size):
+            if time.monotonic() > until or not self.is_running:
+                raise LabError(f"the kernel of `{self.name}` says nothing")
+            time.sleep(0.2)
+
+    def _start(self, config: MachineConfig, accel: Accelerator, *, fresh: bool) -> None:
         self._prepare_disks(config, fresh=fresh)
         ports = self._choose_ports(config)
         (self.folder / "state.json").write_text(json.dumps(ports))
         server = (*config.server, str(ports["server"])) if config.server else ("sleep", "infinity")
-        argv = machine_argv(config, ports)
+        argv = machine_argv(config, ports, accel)
+        (self.folder / "serial.log").unlink(missing_ok=True)
         KeeperPlan(argv, server, config_edits(config.tree)).save(self.folder)
         start_keeper(self.folder)
 
@@ -192,25 +226,6 @@ class Machine:
             return None
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on, on the loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on this port of the loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 def make_overlay(base: Path, disk: Path) -> None:
     """A disk that begins as `base` and keeps its own changes (7 ms)."""
     disk.unlink(missing_ok=True)
@@ -218,9 +233,10 @@ def make_overlay(base: Path, disk: Path) -> None:
     run(argv, doing="making the OS disk")
 
 
-def machine_argv(config: MachineConfig, ports: dict[str, int]) -> tuple[str, ...]:
+def machine_argv(
+    config: MachineConfig, ports: dict[str, int], accel: Accelerator = "tcg"
+) -> tuple[str, ...]:
     """QEMU's whole command line; paths are relative to the machine's folder."""
-    accel = "kvm" if has_native_kvm() else "tcg"
     secure = config.firmware == "uefi" and config.secure_boot
     machine = "q35" + (",kernel-irqchip=split" if accel == "kvm" else "")
     machine += ",smm=on" if secure else ""

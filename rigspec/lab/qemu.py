@@ -7,7 +7,6 @@ started through its own ld.so it needs nothing of the host's libraries.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from rigspec.lab.debian import bootstrap, unpack_programs
@@ -25,12 +24,6 @@ export QEMU_MODULE_DIR=$root/{LIBRARIES}/qemu
 exec "$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/{LIBRARIES}" \\
   "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" "$@"
 """
-
-
-def has_native_kvm() -> bool:
-    """Whether KVM runs stock kernels here; /dev/kvm alone proves nothing (kvm_pvm has it too)."""
-    modules = (Path("/sys/module", name) for name in ("kvm_intel", "kvm_amd"))
-    return os.access("/dev/kvm", os.R_OK | os.W_OK) and any(m.exists() for m in modules)
 
 
 def qemu() -> Path:

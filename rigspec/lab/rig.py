@@ -133,9 +133,8 @@ class VirtualRig:
     def _boot(self, *, fresh: bool) -> float:
         begun = time.monotonic()
         config = self._prepare()
-        self.machine.start(config, fresh=fresh)
         say(f"`{self.machine.name}` boots; console: {self.machine.folder / 'serial.log'}")
-        self.machine.wait()
+        self.machine.boot(config, fresh=fresh)
         self._remember_host_keys()
         spent = time.monotonic() - begun
         say(f"`{self.machine.name}` answers after {spent:.0f} s")

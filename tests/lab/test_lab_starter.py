@@ -7,9 +7,18 @@ import json
 import pytest
 from conftest import Player
 
+from rigspec.lab.topology import Link, MachineTree, with_trained_link, without_gpu
+
 pytestmark = pytest.mark.lab
 
 WEIGHTS = "/srv/models/Qwen--Qwen3.6-27B-FP8@e89b16ebf198"
+
+
+def boot_with(player: Player, tree: MachineTree) -> None:
+    """The same disks in a machine with this PCIe tree."""
+    player.machine.down()
+    player.machine.tree = tree
+    player.up()
 
 
 def test_a_blank_image_ends_with_a_verified_token(starter: Player) -> None:
@@ -53,3 +62,66 @@ def test_a_failed_unit_is_named_and_the_next_run_goes_on(starter: Player) -> Non
     assert "Traceback" not in run.said
     starter.said("rm -r /etc/systemd/system/rigspec-power.service.d && systemctl daemon-reload")
     assert starter.apply().code == 0
+
+
+def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter: Player) -> None:
+    healthy = starter.machine.tree
+    boot_with(starter, without_gpu(healthy, 1))
+    missing = starter.apply()
+    assert missing.code == 1
+    assert "RTX 3090" in missing.said
+    assert missing.changed == ()
+    boot_with(starter, with_trained_link(healthy, 1, Link(4, 4)))
+    narrow = starter.apply()
+    assert narrow.code == 1
+    assert "x4" in narrow.said
+    assert "x8" in narrow.said
+    assert narrow.changed == ()
+    boot_with(starter, healthy)
+    starter.wait_until_served(8000)
+    repaired = starter.apply()
+    assert repaired.code == 0
+    assert repaired.changed == ()
+
+
+def test_a_broken_package_source_is_named(starter: Player) -> None:
+    starter.said(
+        "dpkg --purge --force-depends jq && printf 'Types: deb\\nURIs: http://127.0.0.1:9/none\\n"
+        "Suites: ./\\nTrusted: yes\\n' > /etc/apt/sources.list.d/broken.sources"
+    )
+    run = starter.apply()
+    assert run.code == 1
+    assert "127.0.0.1:9" in run.said
+    assert "Traceback" not in run.said
+    starter.said("rm /etc/apt/sources.list.d/broken.sources")
+    assert starter.apply().code == 0
+
+
+def test_a_full_disk_is_said_before_anything_is_fetched(starter: Player) -> None:
+    starter.said(
+        f"rm -r {WEIGHTS}; free=$(df --output=avail -B1M / | tail -n1); "
+        "fallocate -l $((free - 60))M /filler && sync"
+    )
+    run = starter.apply()
+    assert run.code == 1
+    assert "free" in run.said
+    assert "Traceback" not in run.said
+    starter.said("rm /filler && sync")
+    assert starter.apply().code == 0
+
+
+def test_a_refused_key_and_a_refused_sudo_are_told_apart(starter: Player) -> None:
+    starter.said("mv /root/.ssh/authorized_keys /root/.ssh/away")
+    run = starter.apply("verify.py")
+    assert run.code == 1
+    assert "key" in run.said
+    assert "Traceback" not in run.said
+    starter.edit("user: root", "user: rig\n  sudo: true")
+    starter.machine.ssh("sudo mv /root/.ssh/away /root/.ssh/authorized_keys", user="rig")
+    starter.said("mv /etc/sudoers.d/rig /root/sudoers-rig")
+    run = starter.apply("verify.py")
+    assert run.code == 1
+    assert "sudo" in run.said
+    assert "Traceback" not in run.said
+    starter.said("mv /root/sudoers-rig /etc/sudoers.d/rig")
+    assert starter.apply("verify.py").code == 0
