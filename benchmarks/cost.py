@@ -117,7 +117,8 @@ def run_deploy(inventory: str, name: str, count_file: str) -> None:
     )
     if done.returncode:
         sys.exit(f"the run failed:\n{done.stderr}")
-    changed = [op["name"] for op in json.loads(done.stdout)["results"] if op.get("success")]
+    report = json.loads(done.stdout[done.stdout.index("{") :])
+    changed = [op["name"] for op in report["results"]["operations"] if op["success"]]
     if changed:
         sys.exit(f"no measurement: the rig was not converged, the run changed {changed}")
 
