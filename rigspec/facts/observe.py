@@ -139,7 +139,7 @@ class Everything(RigFact[Observation]):
     @override
     def command(self, plan: Asked) -> StringCommand:
         (self.plan,) = plan
-        return one_script(_all_probes(self.plan))
+        return one_script(all_probes(self.plan))
 
     @override
     def parse(self, sections: Sections) -> Observation:
@@ -176,7 +176,8 @@ def _refused(sections: Sections) -> Reading[tuple[RefusedOption, ...]]:
     return lines if isinstance(lines, Unknown) else find_refused_options(lines)
 
 
-def _all_probes(plan: Plan) -> Iterable[Probe]:
+def all_probes(plan: Plan) -> Iterable[Probe]:
+    """Everything that verify asks a host, section by section."""
     names = [p.name for p in (*plan.driver.packages, *plan.containers.packages)]
     services = tuple(service.unit for service in plan.services)
     yield from (HOST, MACHINE, IOMMU, MODULES, NVIDIA_PROC, SECURE_BOOT, KERNEL_LOG)

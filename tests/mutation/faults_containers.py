@@ -1,0 +1,26 @@
+"""Faults of engine, toolkit and CDI."""
+
+from __future__ import annotations
+
+from .registry import Fault
+
+FAULTS = (
+    Fault(
+        "containers.packages",
+        "the toolkit was removed",
+        lambda raw: raw.drop("packages", r"^nvidia-container-toolkit\t"),
+        "nvidia-container-toolkit is not installed",
+    ),
+    Fault(
+        "containers.cdi",
+        "CDI does not offer one card",
+        lambda raw: raw.drop("cdi", rf"={raw.uuids[2]}$"),
+        "older than the cards",
+    ),
+    Fault(
+        "containers.cdi-files",
+        "a hand-made CDI file shadows the fresh one",
+        lambda raw: raw.append("cdi-files", "/etc/cdi/nvidia.yaml"),
+        "/etc/cdi/nvidia.yaml",
+    ),
+)
