@@ -30,6 +30,7 @@ def should_exist(plan: KernelPlan, seen: Observation) -> Verdict:
         "kernel line has what is planned",
         "/proc/cmdline",
         " ".join(plan.arguments),
+        "kernel",
     )
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
@@ -46,7 +47,12 @@ def should_exist(plan: KernelPlan, seen: Observation) -> Verdict:
 
 def should_not_exist(plan: KernelPlan, seen: Observation) -> Verdict:
     """No argument that undoes a planned one."""
-    check = Check("kernel.contradictions", "kernel line has nothing against it", "/proc/cmdline")
+    check = Check(
+        "kernel.contradictions",
+        "kernel line has nothing against it",
+        "/proc/cmdline",
+        spec_field="kernel",
+    )
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
         return check.unknown(line)
@@ -65,19 +71,17 @@ def understood(plan: KernelPlan, seen: Observation) -> Verdict:
     check = Check("kernel.understood", "kernel understood its options", "journalctl -k -b")
     if isinstance(seen.refused, Unknown):
         return check.unknown(seen.refused)
+    refused = [r for r in seen.refused if r.is_proof]
     ours = set(plan.arguments)
-    values = {arg.partition("=")[2] for arg in ours} - {""}
-
-    def is_ours(option: str) -> bool:
-        return bool(option) and (option in values or any(option in arg for arg in ours))
-
-    refused = [r for r in seen.refused if r.is_proof and is_ours(r.option)]
     passed_on = [r for r in seen.refused if not r.is_proof and r.option in ours]
     if refused:
+        planned = any(_is_ours(r.option, ours) for r in refused)
         return check.failed(
             listed(r.line for r in refused),
             "this kernel does not know the option, so it has no effect",
-            "take it out of `kernel.arguments`, or use a kernel that knows it",
+            "take it out of `kernel.arguments`, or use a kernel that knows it"
+            if planned
+            else "somebody put it there: take it out of /etc/default/grub, update-grub, reboot",
         )
     if passed_on:
         return check.warned(
@@ -88,11 +92,21 @@ def understood(plan: KernelPlan, seen: Observation) -> Verdict:
     return check.passed("no complaint in the log")
 
 
+def _is_ours(option: str, arguments: set[str]) -> bool:
+    return bool(option) and any(option in argument for argument in arguments)
+
+
 def iommu_effect(plan: Plan, seen: Observation) -> Verdict:
     """The mode in effect, from groups and their types, never from the string."""
     mode = plan.kernel.iommu
     words = {"off": "no IOMMU", "pt": "identity domains", "on": "translated domains"}
-    check = Check("kernel.iommu", "IOMMU in effect", "/sys/kernel/iommu_groups/*/type", words[mode])
+    check = Check(
+        "kernel.iommu",
+        "IOMMU in effect",
+        "/sys/kernel/iommu_groups/*/type",
+        words[mode],
+        "kernel.iommu",
+    )
     if isinstance(seen.iommu, Unknown):
         return check.unknown(seen.iommu)
     if isinstance(seen.iommu.groups, Unknown) or isinstance(seen.iommu.units, Unknown):
@@ -160,8 +174,9 @@ def module_options(plan: KernelPlan, seen: Observation) -> Iterator[Verdict]:
         check = Check(
             f"kernel.module.{module}.{option}",
             f"{module} runs with {option}",
-            f"/sys/module/{module}/parameters, /proc/driver/nvidia/params",
+            "/sys/module/*/parameters, /proc/driver/nvidia/params",
             value,
+            f"kernel.module_options.{module}.{option}",
         )
         if isinstance(seen.modules, Unknown):
             yield check.unknown(seen.modules)

@@ -18,6 +18,12 @@ FAULTS = (
         "older than the cards",
     ),
     Fault(
+        "containers.cdi",
+        "CDI still offers a card that was taken out",
+        lambda raw: raw.append("cdi", "nvidia.com/gpu=GPU-5eed0000-0042-4000-8000-000000000042"),
+        "offers cards that do not answer",
+    ),
+    Fault(
         "containers.cdi-files",
         "a hand-made CDI file shadows the fresh one",
         lambda raw: raw.append("cdi-files", "/etc/cdi/nvidia.yaml"),

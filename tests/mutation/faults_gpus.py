@@ -48,4 +48,58 @@ FAULTS = (
         lambda raw: raw.cell("temperature.gpu", "97", card=2),
         "97 °C",
     ),
+    Fault(
+        "gpus.errors",
+        "uncorrected ECC errors",
+        lambda raw: raw.cell("ecc.errors.uncorrected.volatile.total", "3"),
+        "uncorrected ECC errors: 3",
+        rig="metal",
+    ),
+    Fault(
+        "gpus.errors",
+        "a row waits for a reset",
+        lambda raw: raw.cell("remapped_rows.pending", "Yes", section="smi-extra"),
+        "row remapping waits for a reset",
+        rig="metal",
+    ),
+    Fault(
+        "gpus.errors",
+        "row remapping failed",
+        lambda raw: raw.cell("remapped_rows.failure", "Yes", section="smi-extra"),
+        "row remapping failed",
+        rig="metal",
+    ),
+    Fault(
+        "gpus.errors",
+        "a page waits for its retirement",
+        lambda raw: raw.cell("retired_pages.pending", "Yes", section="smi-extra"),
+        "page retirement waits",
+        rig="metal",
+    ),
+    Fault(
+        "gpus.errors",
+        "the driver asks for a reset",
+        lambda raw: raw.cell("gpu_recovery_action", "GPU Reset", section="smi-extra", card=1),
+        "asks for: GPU Reset",
+    ),
+    Fault(
+        "gpus.xid",
+        "Xid 79 in the kernel log",
+        lambda raw: raw.append(
+            "kernel-log",
+            f"[ 9000.000000] rig kernel: NVRM: Xid (PCI:{raw.slots[1][:-2]}): 79, pid='<unknown>', "
+            "name=<unknown>, GPU has fallen off the bus.",
+        ),
+        "Xid 79 (GPU has fallen off the bus)",
+    ),
+    Fault(
+        "gpus.xid",
+        "a card fell off the bus without an Xid",
+        lambda raw: raw.append(
+            "kernel-log",
+            f"[ 9000.000000] rig kernel: NVRM: The NVIDIA GPU {raw.slots[2]} has fallen off the "
+            "bus and is not responding to commands.",
+        ),
+        "fell off the bus",
+    ),
 )

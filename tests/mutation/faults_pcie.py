@@ -71,6 +71,45 @@ def small_bar(raw: Raw) -> Raw:
     )
 
 
+def bits_after_boot(raw: Raw) -> Raw:
+    """All ports above the first card isolate it now; its group is still that of the boot."""
+    bridge = raw.above(raw.slots[0])
+    while bridge:
+        if raw.has(bridge, ACS):
+            able = raw.read_word(bridge, ACS, 0x04)
+            raw = raw.word(bridge, ACS, ACSCTL, able & 0x1D)
+        bridge = raw.above(bridge)
+    return raw
+
+
+def gen2_uplink(raw: Raw) -> Raw:
+    """The uplink trained at 5 GT/s."""
+    upstream = raw.above(raw.above(raw.slots[0]))
+    return link(link(raw, upstream, 2, 16), raw.above(upstream), 2, 16)
+
+
+def frozen(raw: Raw) -> Raw:
+    """A speed lock was set while the link ran at 5 GT/s."""
+    bridge = raw.above(raw.slots[2])
+    word = raw.read_word(bridge, EXPRESS, LNKCTL2) & ~0xF
+    raw = raw.word(bridge, EXPRESS, LNKCTL2, word | 0x20 | 4)
+    return link(raw, bridge, 2, 16)
+
+
+def slow_under_load(raw: Raw) -> Raw:
+    """A card that works while its link stays at Gen1."""
+    slot = raw.slots[3]
+    raw = link(link(raw, slot, 1, 16), raw.above(slot), 1, 16)
+    raw = raw.cell("utilization.gpu", "98", card=3)
+    return raw.cell("pcie.link.gen.current", "1", card=3)
+
+
+def counters(raw: Raw, severity: str, name: str, count: int) -> Raw:
+    """A line of sysfs `aer_dev_*` of the port above the second card."""
+    place = f"/sys/bus/pci/devices/{raw.above(raw.slots[1])}/aer_dev_{severity}"
+    return raw.append("pci-aer", f"{place}:{name} {count}")
+
+
 FAULTS = (
     Fault(
         "pcie.acs",
@@ -90,10 +129,46 @@ FAULTS = (
         lambda raw: acs(raw, EGRESS_CTRL),
         ".0 EgressCtrl+",
     ),
+    Fault(
+        "pcie.groups",
+        "isolation was written after the groups were made",
+        bits_after_boot,
+        "something wrote ACSCtl",
+        also=("pcie.acs",),
+    ),
     Fault("pcie.aspm", "the firmware left L1 on at one end", aspm, "links may sleep"),
     Fault("pcie.width", "a link trained at x4", x4, "lanes are missing"),
     Fault("pcie.width", "a slot is narrower than declared", narrow_slot, "can only x8"),
     Fault("pcie.generation", "a slot is limited to Gen3", gen3_slot, "slower than declared"),
-    Fault("pcie.uplinks", "half of the switch's uplink is off", half_uplink, "a cable may be off"),
+    Fault(
+        "pcie.generation", "a link stays slow under load", slow_under_load, "while the card works"
+    ),
+    Fault(
+        "pcie.uplink", "half of the switch's uplink is off", half_uplink, "a cable of the uplink"
+    ),
+    Fault("pcie.uplink", "the uplink trained at Gen2", gen2_uplink, "trained at gen 2"),
     Fault("pcie.bar", "Resizable BAR is off", small_bar, "Resizable BAR is off", rig="metal"),
+    Fault("pcie.frozen", "a speed lock froze a link at Gen2", frozen, "SpeedDis+ at gen 2 of 4"),
+    Fault(
+        "pcie.flaps",
+        "a link went down and came back",
+        lambda raw: raw.append(
+            "kernel-log",
+            "[  812.100000] rig kernel: pcieport 0000:02:01.0: pciehp: Slot(1): Link Down",
+            "[  812.900000] rig kernel: pcieport 0000:02:01.0: pciehp: Slot(1): Link Up",
+        ),
+        "drops out and comes back",
+    ),
+    Fault(
+        "pcie.errors",
+        "a storm of corrected errors",
+        lambda raw: counters(raw, "correctable", "BadTLP", 51234),
+        "BadTLP 51234",
+    ),
+    Fault(
+        "pcie.errors",
+        "a completion timed out",
+        lambda raw: counters(raw, "nonfatal", "CmpltTO", 1),
+        "nonfatal CmpltTO 1",
+    ),
 )

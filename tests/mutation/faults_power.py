@@ -11,6 +11,14 @@ def other_writer(raw: Raw) -> Raw:
     return raw.cell("power.limit", "400.00").cell("enforced.power.limit", "400.00")
 
 
+def all_caps(raw: Raw, watts: str) -> Raw:
+    """Somebody raised every cap by hand."""
+    for card in range(len(raw.slots)):
+        raw = raw.cell("power.limit", watts, card=card)
+        raw = raw.cell("enforced.power.limit", watts, card=card)
+    return raw
+
+
 FAULTS = (
     Fault("power.limit", "another writer changed the cap", other_writer, "something else set it"),
     Fault(
@@ -25,5 +33,19 @@ FAULTS = (
         lambda raw: raw.cell("clocks.current.sm", "2790", card=3),
         "2790 MHz",
         rig="metal",
+    ),
+    Fault(
+        "power.circuit",
+        "all caps raised by hand to 450 W",
+        lambda raw: all_caps(raw, "450.00"),
+        "2261 W",
+        also=("power.limit",),
+    ),
+    Fault(
+        "power.supply",
+        "all caps gone: each card at 600 W",
+        lambda raw: all_caps(raw, "600.00"),
+        "3880 W",
+        also=("power.limit", "power.circuit"),
     ),
 )

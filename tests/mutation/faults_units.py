@@ -23,4 +23,13 @@ FAULTS = (
         lambda raw: raw.unit("rigspec-acs.service", LoadState="not-found", ActiveState="inactive"),
         "its file is missing",
     ),
+    Fault(
+        "units",
+        "a drop-in edits a unit",
+        lambda raw: raw.unit(
+            "rigspec-power.service",
+            DropInPaths="/etc/systemd/system/rigspec-power.service.d/x.conf",
+        ),
+        "a drop-in that is not ours",
+    ),
 )

@@ -1,6 +1,6 @@
 """The healthy rigs that faults are seeded in.
 
-`home`   what the virtual rig of `rigs/home.yaml` printed, converged: tests/captures/virtual-rig-home
+`home`   what the virtual rig of `rigs/home.yaml` printed, converged (`CAPTURE`)
 `metal`  the same text where the lab leaves something out that a real machine prints, and with the
          features that `rigs/home.yaml` does not use (`full.yaml`)
 """
@@ -115,6 +115,10 @@ def metal() -> Healthy:
             rf"^({slot} .*\bbar2=)(0x[0-9a-f]+),0x[0-9a-f]+,",
             rf"\g<1>{size:#018x},{2 * size - 1:#018x},",
         )
+    for card in range(len(raw.slots)):
+        raw = raw.cell("ecc.errors.uncorrected.volatile.total", "0", card=card)
+        for field in ("remapped_rows.pending", "remapped_rows.failure", "retired_pages.pending"):
+            raw = raw.cell(field, "No", card=card, section="smi-extra")
     raw = raw.put("models", "there glm\ncomplete glm\nthere transcribe")
     raw = raw.put("nokey-glm", '{"error":"Unauthorized"}\n##RIG-HTTP 401 0.001')
     return Healthy(plan, raw)

@@ -118,6 +118,14 @@ class Raw:
         at = (_extended if capability == ACS else _capability)(data, capability) + offset
         return int.from_bytes(data[at : at + 2], "little")
 
+    def has(self, address: str, capability: int) -> bool:
+        """Whether the function has the capability."""
+        try:
+            self.read_word(address, capability, 0)
+        except ValueError:
+            return False
+        return True
+
     def without_function(self, address: str) -> Raw:
         """As if the function had left the bus: no sysfs line, no configuration space."""
         lines = self.text("pci-config").split("\n")
@@ -136,12 +144,11 @@ class Raw:
         return tuple(re.findall(r"GPU-[0-9a-f-]{36}", self.text("smi")))
 
     def above(self, address: str) -> str:
-        """The bridge above a function."""
-        found = re.search(
-            rf"^{re.escape(address)} path=\S*/([0-9a-f:.]+)/[0-9a-f:.]+ ", self.text("pci"), re.M
-        )
-        assert found, address
-        return found.group(1)
+        """The bridge above a function; empty on a root bus."""
+        line = re.search(rf"^{re.escape(address)} path=(\S*)", self.text("pci"), re.MULTILINE)
+        assert line, address
+        way = [bdf for part in line.group(1).split("/") if (bdf := normal_bdf(part))]
+        return way[-2] if len(way) > 1 else ""
 
 
 def _capability(data: bytearray, wanted: int) -> int:
