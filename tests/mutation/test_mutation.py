@@ -1,6 +1,6 @@
 """Every check is seen passing on a healthy rig and red on a fault of its own.
 
-The table is printed at the end of the test run (conftest.py) and by `python -m tests.mutation`.
+`python -m tests.mutation` prints the table of it; `scripts/test` does so in every run.
 """
 
 from __future__ import annotations
