@@ -24,7 +24,12 @@ from rigspec.observed.kernel import (
     parse_secure_boot_probe,
 )
 from rigspec.observed.kernel_log import parse_kernel_log_probe
-from rigspec.observed.last_boot import LAST_BOOT, parse_last_boot_probe
+from rigspec.observed.last_boot import (
+    LAST_BOOT,
+    NEXT_BOOT,
+    parse_last_boot_probe,
+    parse_next_boot_probe,
+)
 from rigspec.observed.nvidia_smi import parse_smi_probe
 from rigspec.observed.packages import Package, Packages, parse_packages_probe
 from rigspec.observed.pci_probe import parse_aer_probe, parse_pci_probe
@@ -158,6 +163,7 @@ class Everything(RigFact[Observation]):
             refused=_refused(sections),
             log=parse_kernel_log_probe(sections),
             last_boot=parse_last_boot_probe(sections),
+            next_boot=parse_next_boot_probe(sections),
             tree=parse_pci_probe(sections),
             aer=parse_aer_probe(sections),
             cards=parse_smi_probe(sections),
@@ -190,7 +196,7 @@ def all_probes(plan: Plan) -> Iterable[Probe]:
     names = [p.name for p in (*plan.driver.packages, *plan.containers.packages)]
     services = tuple(service.unit for service in plan.services)
     yield from (HOST, MACHINE, IOMMU, MODULES, NVIDIA_PROC, SECURE_BOOT, KERNEL_LOG)
-    yield from (LAST_BOOT, *PCI_PROBES, PCI_AER, *SMI)
+    yield from (LAST_BOOT, NEXT_BOOT, *PCI_PROBES, PCI_AER, *SMI)
     yield texts_probe((BINDING,))
     yield from host_probes.packages(dict.fromkeys([*names, *plan.driver.hold]))
     yield host_probes.units(dict.fromkeys((*planned_units(plan), *services)))

@@ -1,8 +1,9 @@
-"""How the boot before this one ended: its last lines, crash records, and what a watchdog says."""
+"""The boots around this one: how the last ended, and what the next would start with."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,17 @@ journalctl -q -b -1 -n 12 --no-pager -o cat 2>&1
 exit 0
 """,
 )
+
+NEXT_BOOT = Probe(
+    "next-boot",
+    """\
+g=/boot/grub/grub.cfg
+[ -r $g ] || { echo "##RIG-ABSENT $g"; exit 0; }
+grep -m 1 -E '^[[:space:]]*linux(efi)?[[:space:]]' $g
+exit 0
+""",
+)
+"""The first entry of GRUB's menu: what boots unless somebody chooses another."""
 
 WDIOF_CARDRESET = 0x20
 """Linux include/uapi/linux/watchdog.h: the watchdog reset the processor."""
@@ -70,6 +82,21 @@ def parse_last_boot_probe(sections: Mapping[str, Sequence[str]]) -> Reading[Last
             if w[0] == "watchdog" and len(w) == 3 and w[2].isdigit() and _did_reset(int(w[2]))
         ),
     )
+
+
+def parse_next_boot_probe(sections: Mapping[str, Sequence[str]]) -> Reading[tuple[str, ...]]:
+    """The section `next-boot`: kernel arguments of the next boot; Unknown without GRUB."""
+    lines = section(sections, "next-boot")
+    if isinstance(lines, Unknown):
+        return lines
+    text = next((line.strip() for line in lines if line.strip()), "")
+    if not text:
+        return Unknown("grub.cfg has no entry that boots Linux")
+    try:
+        words = shlex.split(text)  # GRUB needs quotes around `;`
+    except ValueError:
+        return Unknown("the entry in grub.cfg has open quotes", text)
+    return tuple(words[2:])
 
 
 def _did_reset(status: int) -> bool:

@@ -36,6 +36,7 @@ _BY_CHECK = {
     "kernel.iommu": ("iommu",),
     "kernel.arguments": ("host.cmdline", "refused"),
     "kernel.contradictions": ("host.cmdline", "refused"),
+    "kernel.next-boot": ("next_boot",),
     "kernel.understood": ("host.cmdline", "refused"),
     "host.last-boot": ("last_boot", "log"),
     "gpus.xid": ("log",),

@@ -17,6 +17,7 @@ def verify_kernel(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about the running kernel."""
     yield should_exist(plan.kernel, seen)
     yield should_not_exist(plan.kernel, seen)
+    yield next_boot(plan.kernel, seen)
     yield understood(plan.kernel, seen)
     yield iommu_effect(plan, seen)
     yield nouveau_absent(plan.kernel, seen)
@@ -63,6 +64,31 @@ def should_not_exist(plan: KernelPlan, seen: Observation) -> Verdict:
         " ".join(found),
         "these undo what the spec asks for",
         "take them out of /etc/default/grub (and /etc/default/grub.d), update-grub, reboot",
+    )
+
+
+def next_boot(plan: KernelPlan, seen: Observation) -> Verdict:
+    """The next boot keeps what this one has: GRUB's first entry has every planned argument."""
+    check = Check(
+        "kernel.next-boot",
+        "next boot has what is planned",
+        "/boot/grub/grub.cfg, first entry",
+        " ".join(plan.arguments),
+        "kernel",
+    )
+    if not plan.arguments:
+        return check.not_applicable("no argument is planned")
+    if isinstance(seen.next_boot, Unknown):
+        return check.unknown(seen.next_boot)
+    missing = [arg for arg in plan.arguments if arg not in seen.next_boot]
+    against = [arg for arg in plan.should_not_exist if arg in seen.next_boot]
+    if not missing and not against:
+        return check.passed("all of them")
+    wrong = [*(f"without {arg}" for arg in missing), *(f"with {arg}" for arg in against)]
+    return check.failed(
+        listed(wrong),
+        "the next reboot would lose what is in effect now",
+        "run the kernel stage; who rewrote it: ls -l /boot/grub /etc/default/grub*",
     )
 
 

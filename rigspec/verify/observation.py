@@ -50,6 +50,8 @@ class Observation(Record):
     log: Reading[KernelLog] = NOT_ASKED
     """What matters in this boot's kernel log."""
     last_boot: Reading[LastBoot] = NOT_ASKED
+    next_boot: Reading[tuple[str, ...]] = NOT_ASKED
+    """Kernel arguments of GRUB's first entry."""
     tree: Reading[PciTree] = NOT_ASKED
     aer: Reading[tuple[AerCounter, ...]] = NOT_ASKED
     """PCIe errors that functions have counted since boot."""

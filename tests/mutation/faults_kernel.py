@@ -20,6 +20,12 @@ FAULTS = (
         "undo what the spec asks for",
     ),
     Fault(
+        "kernel.next-boot",
+        "somebody wrote grub.cfg anew without our drop-in",
+        lambda raw: raw.sub("next-boot", r" iommu=pt\b", ""),
+        "without iommu=pt",
+    ),
+    Fault(
         "kernel.understood",
         "pci=noacs was added by hand",
         lambda raw: raw.append(

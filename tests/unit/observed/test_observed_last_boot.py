@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rigspec.observed.last_boot import LastBoot, parse_last_boot_probe
+from rigspec.observed.last_boot import LastBoot, parse_last_boot_probe, parse_next_boot_probe
 from rigspec.observed.record import Unknown
 
 
@@ -65,3 +65,18 @@ def test_only_a_watchdog_that_reset_the_machine_counts() -> None:
 def test_every_file_of_a_dying_kernel_is_named() -> None:
     found = parsed("record /sys/fs/pstore/dmesg-efi-1", "record /var/lib/systemd/pstore/17")
     assert found.crash_records == ("/sys/fs/pstore/dmesg-efi-1", "/var/lib/systemd/pstore/17")
+
+
+def test_the_next_boot_is_grubs_first_entry() -> None:
+    line = '\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro iommu=pt "pci=disable_acs_redir=a;b"'
+    assert parse_next_boot_probe({"next-boot": [line]}) == (
+        "root=UUID=1",
+        "ro",
+        "iommu=pt",
+        "pci=disable_acs_redir=a;b",
+    )
+
+
+@pytest.mark.parametrize("line", ["", '\tlinux /boot/vmlinuz "ro', "##RIG-ABSENT /boot/grub.cfg"])
+def test_a_next_boot_that_cannot_be_read_is_unknown(line: str) -> None:
+    assert isinstance(parse_next_boot_probe({"next-boot": [line]}), Unknown)

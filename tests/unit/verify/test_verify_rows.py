@@ -202,6 +202,7 @@ GOOD = Observation(
     ),
     secure_boot=SecureBoot(False, True, "none"),
     key_enrolled=False,
+    next_boot=("root=UUID=1", "ro", *PLAN.kernel.arguments),
     refused=(),
     log=KernelLog((), (), from_boot=True),
     last_boot=LastBoot(True, "Journal stopped", (), ()),
@@ -272,6 +273,11 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "card silent": ("gpus.answers.main.3", {"cards": tuple(gpu(n) for n in range(3))}),
     "card moved": ("gpus.answers.main.0", cards(bus_id="0000:09:00.0")),
     "argument missing": ("kernel.arguments", {"host": host(cmdline=LINE[:-1])}),
+    "next boot": ("kernel.next-boot", {"next_boot": ("ro", "quiet")}),
+    "contradiction of the next boot": (
+        "kernel.next-boot",
+        {"next_boot": (*LINE, "iommu=off")},
+    ),
     "contradiction": ("kernel.contradictions", {"host": host(cmdline=(*LINE, "iommu=off"))}),
     "unknown option": (
         "kernel.understood",
@@ -385,6 +391,7 @@ UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
     "space": ("host.space", {"storage": replace(STORAGE, space=LOST)}),
     "secure boot": ("host.secure-boot", {"secure_boot": LOST}),
     "cmdline": ("kernel.arguments", {"host": host(cmdline=LOST)}),
+    "no grub": ("kernel.next-boot", {"next_boot": LOST}),
     "log": ("kernel.understood", {"refused": LOST}),
     "iommu": ("kernel.iommu", {"iommu": LOST}),
     "modules": ("kernel.nouveau", {"modules": LOST}),
