@@ -30,10 +30,10 @@ def slot_of(member: str) -> str:
 
 WITHOUT_REBOOT = (
     Seed(
-        "ACS request redirect set after boot",
-        f"{slot_of('main.1')}; setpci -s {PORT} ECAP_ACS+6.w=4:4",
-        f"{slot_of('main.1')}; setpci -s {PORT} ECAP_ACS+6.w=0:4",
-        ("pcie.acs",),
+        "isolation written after boot, on one bridge",
+        f"{slot_of('main.1')}; setpci -s {PORT} ECAP_ACS+6.w=1d:1d",
+        f"{slot_of('main.1')}; setpci -s {PORT} ECAP_ACS+6.w=0:1d",
+        ("pcie.acs", "pcie.groups"),
     ),
     Seed(
         "ASPM switched on again at one end",
