@@ -23,22 +23,29 @@ from rigspec.observed.kernel import (
     parse_modules_probe,
     parse_secure_boot_probe,
 )
+from rigspec.observed.kernel_log import parse_kernel_log_probe
+from rigspec.observed.last_boot import (
+    LAST_BOOT,
+    NEXT_BOOT,
+    parse_last_boot_probe,
+    parse_next_boot_probe,
+)
 from rigspec.observed.nvidia_smi import parse_smi_probe
 from rigspec.observed.packages import Package, Packages, parse_packages_probe
-from rigspec.observed.pci_probe import parse_pci_probe
+from rigspec.observed.pci_probe import parse_aer_probe, parse_pci_probe
 from rigspec.observed.probes import (
     HOST,
     IOMMU,
     KERNEL_LOG,
     MODULES,
     NVIDIA_PROC,
+    PCI_AER,
     PCI_PROBES,
     SECURE_BOOT,
     SMI,
     Probe,
 )
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown
-from rigspec.observed.sections import section
 from rigspec.observed.storage import parse_storage_probe
 from rigspec.observed.units import parse_units_probe
 from rigspec.plan.binding import parse_gpus_table
@@ -139,7 +146,7 @@ class Everything(RigFact[Observation]):
     @override
     def command(self, plan: Asked) -> StringCommand:
         (self.plan,) = plan
-        return one_script(_all_probes(self.plan))
+        return one_script(all_probes(self.plan))
 
     @override
     def parse(self, sections: Sections) -> Observation:
@@ -154,7 +161,11 @@ class Everything(RigFact[Observation]):
             secure_boot=parse_secure_boot_probe(sections),
             key_enrolled=enrolled,
             refused=_refused(sections),
+            log=parse_kernel_log_probe(sections),
+            last_boot=parse_last_boot_probe(sections),
+            next_boot=parse_next_boot_probe(sections),
             tree=parse_pci_probe(sections),
+            aer=parse_aer_probe(sections),
             cards=parse_smi_probe(sections),
             binding=parse_gpus_table(parse_texts(sections).get(BINDING, "")),
             packages=parse_packages_probe(sections),
@@ -172,15 +183,20 @@ class Everything(RigFact[Observation]):
 
 
 def _refused(sections: Sections) -> Reading[tuple[RefusedOption, ...]]:
-    lines = section(sections, "kernel-log")
-    return lines if isinstance(lines, Unknown) else find_refused_options(lines)
+    log = parse_kernel_log_probe(sections)
+    if isinstance(log, Unknown):
+        return log
+    if not log.from_boot:
+        return Unknown("the kernel log does not reach back to the boot")
+    return find_refused_options(lines_of(sections, "kernel-log"))
 
 
-def _all_probes(plan: Plan) -> Iterable[Probe]:
+def all_probes(plan: Plan) -> Iterable[Probe]:
+    """Everything that verify asks a host, section by section."""
     names = [p.name for p in (*plan.driver.packages, *plan.containers.packages)]
     services = tuple(service.unit for service in plan.services)
     yield from (HOST, MACHINE, IOMMU, MODULES, NVIDIA_PROC, SECURE_BOOT, KERNEL_LOG)
-    yield from (*PCI_PROBES, *SMI)
+    yield from (LAST_BOOT, NEXT_BOOT, *PCI_PROBES, PCI_AER, *SMI)
     yield texts_probe((BINDING,))
     yield from host_probes.packages(dict.fromkeys([*names, *plan.driver.hold]))
     yield host_probes.units(dict.fromkeys((*planned_units(plan), *services)))

@@ -44,14 +44,15 @@ class Rehearsal:
 
     def rehearsed(self) -> Rig:
         """The spec aimed at the running virtual machine."""
-        return rehearse(self.rig(), self.machine.all_cards, self._surroundings())
+        return rehearse(self.rig(), self.machine.all_cards, self.surroundings())
 
     def remember(self) -> None:
         """Note which spec this virtual rig plays, for `inventory/lab.py`."""
         note = self.machine.machine.folder / SPEC_FILE
         note.write_text(json.dumps({"spec": str(self.spec)}))
 
-    def _surroundings(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
+        """Where the running virtual rig is, and what stands in for the outside world."""
         return Surroundings(
             ssh_port=self.machine.machine.state["ssh"],
             ssh_key=str(ssh_key()),

@@ -62,6 +62,7 @@ EXTRA_FIELDS = (
     "clocks_event_reasons.active",
     "remapped_rows.pending",
     "remapped_rows.failure",
+    "retired_pages.pending",
     "pcie.link.gen.gpumax",
     "pcie.link.gen.hostmax",
 )
@@ -115,6 +116,8 @@ class GpuReading(Record):
     ecc_uncorrected: Reading[int] = NOT_ASKED
     remap_pending: Reading[bool] = NOT_ASKED
     remap_failed: Reading[bool] = NOT_ASKED
+    retired_pending: Reading[bool] = NOT_ASKED
+    """Pages that are taken out of use at the next reset (cards without row remapping)."""
     display_active: Reading[bool] = NOT_ASKED
     cells: Mapping[str, str] = field(default_factory=dict)
     """Every cell as printed, by query name."""
@@ -164,6 +167,7 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {
     "ecc.errors.uncorrected.volatile.total": ("ecc_uncorrected", read_int),
     "remapped_rows.pending": ("remap_pending", read_bool),
     "remapped_rows.failure": ("remap_failed", read_bool),
+    "retired_pages.pending": ("retired_pending", read_bool),
     "display_active": ("display_active", read_bool),
 }
 _ALIASES = {

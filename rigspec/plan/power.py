@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rigspec.plan.render import SCRIPTS, UNITS, render
-from rigspec.plan.sections import PowerPlan, RenderedFile
-from rigspec.spec.rig import Rig, all_members
+from rigspec.plan.sections import Budget, PowerPlan, RenderedFile, Supplied
+from rigspec.sizing.supplies import base_share_w, circuit_w
+from rigspec.spec.rig import Rig, all_members, members
 
 POWER_UNIT = "rigspec-power.service"
 POWER_TABLE = "/etc/rigspec/power.tsv"
+
+CIRCUIT = "circuit"
 
 Card = tuple[str, int | str, int | str]
 """Member, watts, MHz; `-` is the card's own default."""
@@ -28,7 +33,31 @@ def plan_power(rig: Rig) -> PowerPlan:
             ),
         ),
         units=(POWER_UNIT,),
+        budgets=(*_supplies(rig), _circuit(rig)),
     )
+
+
+def _supplies(rig: Rig) -> Iterator[Budget]:
+    """Each supply carries its cards, their spikes and its share of the host."""
+    for index, psu in enumerate(rig.power.psus):
+        fed = tuple(dict.fromkeys(members(rig.gpus, psu.gpus)))
+        if fed:
+            part = Supplied(fed, base_share_w(rig, psu), rig.power.transient_factor)
+            watts = float(psu.watts * psu.count)
+            yield Budget(f"supply.{psu.name}", f"power.psus[{index}]", watts, (part,))
+
+
+def _circuit(rig: Rig) -> Budget:
+    """The circuit carries for hours what all supplies draw from it."""
+    parts = tuple(
+        Supplied(
+            tuple(dict.fromkeys(members(rig.gpus, psu.gpus))),
+            base_share_w(rig, psu),
+            efficiency=psu.efficiency,
+        )
+        for psu in rig.power.psus
+    )
+    return Budget(CIRCUIT, "power.circuit", circuit_w(rig.power.circuit)[0], parts)
 
 
 def _files(rig: Rig, cards: tuple[Card, ...]) -> tuple[RenderedFile, ...]:

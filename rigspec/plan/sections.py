@@ -115,6 +115,42 @@ class PciePlan:
     peer_to_peer: bool
     files: tuple[RenderedFile, ...]
     units: tuple[str, ...]
+    uplinks: tuple[Uplink, ...] = ()
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """Cards behind one supply: watts are (caps × `spikes` + `base_w`) / `efficiency`."""
+
+    members: tuple[str, ...]
+    base_w: float
+    spikes: float = 1.0
+    efficiency: float = 1.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a supply or the circuit gives, and what hangs on it; `origin` is the YAML path."""
+
+    name: str
+    origin: str
+    limit_w: float
+    parts: tuple[Supplied, ...]
+
+
+@dataclass(frozen=True)
+class Uplink:
+    """A switch's link to the processor as declared; its cards name the switch in the host's tree.
+
+    `depth` counts switches from the card up: 0 is the one that the card sits in.
+    """
+
+    name: str
+    origin: str
+    generation: int
+    width: int
+    members: tuple[str, ...]
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +165,7 @@ class PowerPlan:
     ceilings_mhz: tuple[tuple[str, int], ...]
     files: tuple[RenderedFile, ...]
     units: tuple[str, ...]
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from rigspec.observed.record import NOT_ASKED, Unknown, known, plain
 from rigspec.report.judged import Judged, check_and_subject
 from rigspec.verify.observation import Observation
-from rigspec.verify.pcie import gpu_paths
+from rigspec.verify.pcie_links import gpu_paths
 from rigspec.verify.verdict import Verdict
 
 _PARTS = {
@@ -18,8 +18,34 @@ _PARTS = {
     "containers": ("cdi",),
     "storage": ("storage",),
     "model": ("models",),
+    "boot": ("units",),
 }
 """Fields of the observation by the first word of a check."""
+
+
+_FABRIC = {
+    "pcie.acs": ("acs",),
+    "pcie.groups": ("acs", "iommu_group"),
+    "pcie.aspm": ("aspm_enabled",),
+    "pcie.uplink": ("kind", "link_status", "link_cap"),
+    "pcie.frozen": ("speed_disabled", "link_target_gen", "link_status"),
+}
+"""Fields of the functions on GPU paths, by check."""
+_BY_CHECK = {
+    "host.space": ("storage.space",),
+    "kernel.iommu": ("iommu",),
+    "kernel.arguments": ("host.cmdline", "refused"),
+    "kernel.contradictions": ("host.cmdline", "refused"),
+    "kernel.next-boot": ("next_boot",),
+    "kernel.understood": ("host.cmdline", "refused"),
+    "host.last-boot": ("last_boot", "log"),
+    "gpus.xid": ("log",),
+    "pcie.flaps": ("log",),
+    "pcie.errors": ("aer",),
+    "power.circuit": ("cards",),
+    "power.supply": ("cards",),
+}
+"""Fields of the observation by check, where its first word alone does not tell."""
 
 
 def evidence(verdict: Verdict, judged: Judged) -> str:
@@ -44,8 +70,10 @@ def _records(check: str, subject: str, seen: Observation) -> Any:
         return seen.answers.get(subject) or (known(seen.units) or {}).get(
             f"rigspec-{subject}.service"
         )
-    if check in {"pcie.acs", "pcie.aspm", "pcie.uplinks"}:
+    if check in _FABRIC:
         return _fabric(check, seen)
+    if check in _BY_CHECK or section in _PARTS:
+        return _fields(_BY_CHECK.get(check) or _PARTS[section], seen)
     if section == "pcie":
         return _card_function(subject, seen)
     if section in {"power", "gpus"} and subject in seen.bound:
@@ -54,14 +82,18 @@ def _records(check: str, subject: str, seen: Observation) -> Any:
     if section == "gpus":
         tree = known(seen.tree)
         return {"on the bus": tree.gpus if tree else seen.tree, "answering": seen.cards}
-    if check == "host.space":
-        return seen.storage.space
-    if check == "kernel.iommu":
-        return seen.iommu
-    if check in {"kernel.arguments", "kernel.contradictions", "kernel.understood"}:
-        host = known(seen.host)
-        return {"cmdline": host.cmdline if host else seen.host, "refused": seen.refused}
-    return {name: getattr(seen, name) for name in _PARTS.get(section, ())}
+    return None
+
+
+def _fields(names: tuple[str, ...], seen: Observation) -> dict[str, Any]:
+    """Fields of the observation, `storage.space` a field of a field."""
+    found: dict[str, Any] = {}
+    for name in names:
+        value: Any = seen
+        for step in name.split("."):
+            value = value if isinstance(value, Unknown) else getattr(value, step)
+        found[name] = value
+    return found
 
 
 def _fabric(check: str, seen: Observation) -> Any:
@@ -69,8 +101,9 @@ def _fabric(check: str, seen: Observation) -> Any:
     steps = gpu_paths(seen.tree)
     if isinstance(steps, Unknown):
         return steps
-    field = {"pcie.acs": "acs", "pcie.aspm": "aspm_enabled"}.get(check, "link_status")
-    return {step.address: getattr(step, field) for step in steps}
+    return {
+        step.address: {field: getattr(step, field) for field in _FABRIC[check]} for step in steps
+    }
 
 
 def _card_function(subject: str, seen: Observation) -> Any:

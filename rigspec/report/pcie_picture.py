@@ -8,7 +8,7 @@ from html import escape
 
 from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
-from rigspec.verify.pcie import gpu_paths, link_of
+from rigspec.verify.pcie_links import gpu_paths, link_of
 
 WIDTH, ROW, STEP, LEFT = 350, 44, 20, 16
 """Pixels: a phone of 360 shows it unscaled."""

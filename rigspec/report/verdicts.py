@@ -48,6 +48,7 @@ def block(verdict: Verdict, *, colour: bool = False) -> str:
         ("found", verdict.found),
         ("why", verdict.reason),
         ("do", verdict.next_action),
+        ("asked by", f"`{verdict.spec_field}`" if verdict.spec_field else ""),
         ("read from", verdict.method),
     )
     for label, text in parts:

@@ -48,4 +48,5 @@ def _check(verdict: Verdict) -> dict[str, Any]:
         "next_action": verdict.next_action,
         "method": verdict.method,
         "simulated": verdict.simulated,
+        "spec_field": verdict.spec_field,
     }

@@ -9,7 +9,8 @@ from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card, feeds, named, span
-from rigspec.rules.power_budget import circuit_w, highest_cap, loads, wall_w
+from rigspec.rules.power_budget import highest_cap, loads, wall_w
+from rigspec.sizing.supplies import circuit_w
 from rigspec.spec.rig import Rig, all_members
 from rigspec.units import text_w
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
-from rigspec.spec.power import Circuit, Psu
+from rigspec.sizing.supplies import base_share_w, circuit_w
+from rigspec.spec.power import Psu
 from rigspec.spec.rig import Rig, all_members, members
 from rigspec.units import text_w
 
@@ -57,7 +57,7 @@ def loads(rig: Rig, facts: CheckContext) -> tuple[Load, ...] | None:
 def _load(rig: Rig, caps: dict[str, int], index: int, psu: Psu) -> Load:
     fed = tuple(dict.fromkeys(members(rig.gpus, psu.gpus)))
     watts = [caps[m] for m in fed]
-    base = _base_share(rig, psu)
+    base = base_share_w(rig, psu)
     steady = sum(watts) + base
     return Load(
         psu=psu,
@@ -70,34 +70,10 @@ def _load(rig: Rig, caps: dict[str, int], index: int, psu: Psu) -> Load:
     )
 
 
-def _base_share(rig: Rig, psu: Psu) -> float:
-    """The host's watts on this group: all of them, or by rating where several feed it."""
-    if not psu.feeds_host:
-        return 0.0
-    rated = sum(p.watts * p.count for p in rig.power.psus if p.feeds_host)
-    return rig.power.base_load_w * psu.watts * psu.count / rated
-
-
 def sum_of(watts: list[int]) -> str:
     """`4 × 350 W`, `2 × 350 W + 1 × 575 W`."""
     counted = {w: watts.count(w) for w in dict.fromkeys(watts)}
     return " + ".join(f"{n} × {w} W" for w, n in counted.items()) or "0 W"
-
-
-def circuit_w(circuit: Circuit) -> tuple[float, str]:
-    """Watts the circuit gives for hours, and how that comes about.
-
-    Three phases named by the voltage between them (208, 400 V …) give √3 × V × A, named by the
-    voltage to neutral (120, 230 V) 3 × V × A.
-    """
-    between = circuit.phases == 3 and (circuit.volts > 300 or 200 <= circuit.volts <= 219)
-    factor = math.sqrt(3) if between else float(circuit.phases)
-    shown = "√3 × " if between else f"{circuit.phases} × " if circuit.phases > 1 else ""
-    watts = factor * circuit.volts * circuit.amps * circuit.continuous_factor
-    return watts, (
-        f"{shown}{circuit.volts} V × {circuit.amps:g} A × {circuit.continuous_factor:g} "
-        f"= {text_w(watts)}"
-    )
 
 
 def wall_w(found: tuple[Load, ...]) -> tuple[float, str]:
@@ -133,7 +109,7 @@ def _room(rig: Rig) -> Iterator[float]:
     per_wall, base_wall = 0.0, 0.0
     for psu in rig.power.psus:
         fed = len(set(members(rig.gpus, psu.gpus)))
-        base = _base_share(rig, psu)
+        base = base_share_w(rig, psu)
         per_wall += fed / psu.efficiency
         base_wall += base / psu.efficiency
         if fed:

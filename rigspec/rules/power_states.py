@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import Load, circuit_w, highest_cap, loads, wall_w
+from rigspec.rules.power_budget import Load, highest_cap, loads, wall_w
+from rigspec.sizing.supplies import circuit_w
 from rigspec.spec.gpus import GpuGroup
 from rigspec.spec.rig import Rig
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from rigspec.observed.record import Unknown
+from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
@@ -22,7 +22,11 @@ def packages(plan: Plan, seen: Observation) -> Verdict:
     """Engine and toolkit are installed, in their versions."""
     wanted = plan.containers.packages
     check = Check(
-        "containers.packages", "engine and toolkit", "dpkg-query", listed(p.name for p in wanted)
+        "containers.packages",
+        "engine and toolkit",
+        "dpkg-query",
+        listed(p.name for p in wanted),
+        "containers",
     )
     if isinstance(seen.packages, Unknown):
         return check.unknown(seen.packages)
@@ -38,20 +42,38 @@ def packages(plan: Plan, seen: Observation) -> Verdict:
 
 def cdi(plan: Plan, seen: Observation) -> Verdict:
     """CDI offers every bound card by its UUID."""
-    check = Check("containers.cdi", "CDI offers every card", "nvidia-ctk cdi list", "every UUID")
+    check = Check(
+        "containers.cdi", "CDI offers every card", "nvidia-ctk cdi list", "every UUID", "gpus"
+    )
     if isinstance(seen.cdi.devices, Unknown):
         return check.unknown(seen.cdi.devices)
     if not seen.binding:
         return check.unknown("no card is bound in /etc/rigspec/gpus.tsv")
     names = set(seen.cdi.devices)
     missing = [c.uuid for c in seen.binding if f"nvidia.com/gpu={c.uuid}" not in names]
-    if not missing:
-        return check.passed(f"{len(seen.binding)} cards")
-    return check.failed(
-        f"missing: {listed(missing)}",
-        "the description is older than the cards",
-        "look at: systemctl status rigspec-ready nvidia-cdi-refresh",
-    )
+    if missing:
+        return check.failed(
+            f"missing: {listed(missing)}", "the description is older than the cards", _REFRESH
+        )
+    stale = _absent(names, seen)
+    if stale:
+        return check.failed(
+            f"also {listed(stale)}",
+            "it offers cards that do not answer: a container that is given one does not start",
+            _REFRESH,
+        )
+    return check.passed(f"{len(seen.binding)} cards")
+
+
+_REFRESH = "look at: systemctl status rigspec-ready nvidia-cdi-refresh; ls /etc/cdi /var/run/cdi"
+
+
+def _absent(names: Iterable[str], seen: Observation) -> list[str]:
+    """UUIDs that CDI offers and no card has; none where the cards do not answer at all."""
+    offered = {n.partition("=")[2] for n in names if n.startswith("nvidia.com/gpu=GPU-")}
+    if isinstance(seen.cards, Unknown):
+        return []
+    return sorted(offered - {str(known(card.uuid)) for card in seen.cards})
 
 
 def stale_cdi(seen: Observation) -> Verdict:
@@ -62,6 +84,8 @@ def stale_cdi(seen: Observation) -> Verdict:
     ours = [f for f in seen.cdi.spec_files if f.startswith("/etc/cdi/nvidia")]
     if not ours:
         return check.passed("nothing in /etc/cdi")
-    return check.warned(
-        listed(ours), "it describes the cards of the day it was made", f"rm {' '.join(ours)}"
+    return check.failed(
+        listed(ours),
+        "a second description of the cards, as they were on the day it was made",
+        f"rm {' '.join(ours)}",
     )

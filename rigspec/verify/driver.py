@@ -23,7 +23,8 @@ def verify_driver(plan: Plan, seen: Observation) -> Iterator[Verdict]:
 def version(plan: DriverPlan, seen: Observation) -> Verdict:
     """The driver that answers is the planned one, module and library alike."""
     wanted = plan.version or f"{plan.branch}.*"
-    check = Check("driver.version", "driver version", "nvidia-smi, /proc/driver/nvidia", wanted)
+    field = "driver.version" if plan.version else "driver.branch"
+    check = Check("driver.version", "driver version", "nvidia-smi, /proc/driver", wanted, field)
     if isinstance(seen.cards, Unknown):
         return check.unknown(seen.cards, "look at: dmesg | grep -i nvrm; dkms status")
     found = {known(card.driver_version) for card in seen.cards}
@@ -45,7 +46,9 @@ def version(plan: DriverPlan, seen: Observation) -> Verdict:
 def packages(plan: DriverPlan, seen: Observation) -> Verdict:
     """Every planned package is installed in its version; dpkg is in order."""
     names = [package.name for package in plan.packages]
-    check = Check("driver.packages", "driver packages", "dpkg-query, dpkg --audit", listed(names))
+    check = Check(
+        "driver.packages", "driver packages", "dpkg-query, dpkg --audit", listed(names), "driver"
+    )
     if isinstance(seen.packages, Unknown):
         return check.unknown(seen.packages)
     wrong = []
@@ -65,7 +68,13 @@ def packages(plan: DriverPlan, seen: Observation) -> Verdict:
 
 def flavour(plan: DriverPlan, seen: Observation) -> Verdict:
     """Open or proprietary kernel modules, as the loaded one says itself."""
-    check = Check("driver.flavour", "kernel module", "/proc/driver/nvidia/version", plan.flavour)
+    check = Check(
+        "driver.flavour",
+        "kernel module",
+        "/proc/driver/nvidia/version",
+        plan.flavour,
+        "driver.flavour",
+    )
     if isinstance(seen.modules, Unknown):
         return check.unknown(seen.modules)
     is_open = seen.modules.nvidia_is_open
@@ -83,7 +92,9 @@ def flavour(plan: DriverPlan, seen: Observation) -> Verdict:
 
 def held(plan: DriverPlan, seen: Observation) -> Verdict:
     """apt leaves it alone: a half-upgraded driver does not answer until the next boot."""
-    check = Check("driver.hold", "driver is held", "apt-mark showhold", listed(plan.hold))
+    check = Check(
+        "driver.hold", "driver is held", "apt-mark showhold", listed(plan.hold), "driver.hold"
+    )
     if not plan.hold:
         return check.not_applicable("`driver.hold: false`")
     holds = seen.packages if isinstance(seen.packages, Unknown) else seen.packages.held

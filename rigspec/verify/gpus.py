@@ -36,6 +36,7 @@ def on_the_bus(members: tuple[GpuMember, ...], seen: Observation) -> Iterator[Ve
             f"{same[0].product_name} on the PCI bus",
             "sysfs, vendor 10de class 03xx",
             str(len(same)),
+            f"gpus.{group_of(same[0])}.count",
         )
         if isinstance(seen.tree, Unknown):
             yield check.unknown(seen.tree)
@@ -60,6 +61,11 @@ def _counted(check: Check, same: list[GpuMember], ids: tuple[str, ...], tree: Pc
     if any(member.uuid or member.slot for member in same):
         return check.warned(text, "more cards than declared; `uuids` or `slots` say which count")
     return check.failed(text, "more cards than declared", "raise `count`, or name `uuids`")
+
+
+def group_of(member: GpuMember) -> str:
+    """The group in the YAML: `main` of `main.0`."""
+    return member.member.rpartition(".")[0]
 
 
 def device_id(function: PciFunction) -> str:
@@ -100,6 +106,7 @@ def answering(member: GpuMember, seen: Observation) -> Verdict:
         f"{member.member} answers",
         "nvidia-smi --query-gpu",
         f"{bound.uuid} at {bound.slot}" if bound else "a bound card",
+        f"gpus.{group_of(member)}",
     )
     if bound is None:
         return check.failed("not bound", "no card is bound to it", "run the power stage")
@@ -124,7 +131,11 @@ def temperatures(plan: Plan, seen: Observation) -> Verdict:
     """No card is hotter than the spec's limit."""
     limit = plan.verify.max_temperature_c
     check = Check(
-        "gpus.temperature", "GPU temperatures", "nvidia-smi temperature.gpu", f"at most {limit} °C"
+        "gpus.temperature",
+        "GPU temperatures",
+        "nvidia-smi temperature.gpu",
+        f"at most {limit} °C",
+        "verify.max_temperature_c",
     )
     if isinstance(seen.cards, Unknown):
         return check.unknown(seen.cards)
@@ -134,6 +145,8 @@ def temperatures(plan: Plan, seen: Observation) -> Verdict:
     found = f"at most {max(degrees)} °C"
     if max(degrees) <= limit:
         return check.passed(found)
-    return check.warned(
-        found, "a card is hot", "look at: fans, dust, air flow; nvidia-smi -q -d TEMPERATURE"
+    return check.failed(
+        found,
+        "a card is hotter than the spec allows",
+        "look at: fans, dust, air flow; nvidia-smi -q -d TEMPERATURE",
     )

@@ -35,7 +35,7 @@ def verify_host(plan: Plan, seen: Observation) -> Iterator[Verdict]:
 
 def operating_system(plan: Plan, seen: Observation) -> Verdict:
     """The OS is the declared one: package names and files follow from it."""
-    check = Check("host.os", "operating system", "/etc/os-release", plan.preflight.os)
+    check = Check("host.os", "operating system", "/etc/os-release", plan.preflight.os, "host.os")
     if isinstance(seen.host, Unknown):
         return check.unknown(seen.host)
     name, version = seen.host.os.id, seen.host.os.version_id
@@ -68,7 +68,7 @@ def architecture(seen: Observation) -> Verdict:
 
 def cpu(plan: Plan, seen: Observation) -> Verdict:
     """The CPU vendor decides which IOMMU words the kernel understands."""
-    check = Check("host.cpu", "CPU vendor", "/proc/cpuinfo", plan.preflight.cpu)
+    check = Check("host.cpu", "CPU vendor", "/proc/cpuinfo", plan.preflight.cpu, "host.cpu")
     if isinstance(seen.cpu_vendor, Unknown):
         return check.unknown(seen.cpu_vendor)
     found = _VENDORS.get(seen.cpu_vendor, seen.cpu_vendor)
@@ -83,7 +83,7 @@ def cpu(plan: Plan, seen: Observation) -> Verdict:
 
 def rights(seen: Observation) -> Verdict:
     """Without root, half of what is read would be missing."""
-    check = Check("host.root", "runs as root", "id -u", "0")
+    check = Check("host.root", "runs as root", "id -u", "0", "host.sudo")
     if isinstance(seen.host, Unknown):
         return check.unknown(seen.host)
     if isinstance(seen.host.uid, Unknown):
@@ -126,7 +126,8 @@ def _is_installed(plan: Plan, seen: Observation) -> bool:
 def secure_boot(plan: Plan, seen: Observation) -> Verdict:
     """Found as declared: a driver without an enrolled key does not load under Secure Boot."""
     wanted = plan.preflight.secure_boot
-    check = Check("host.secure-boot", "Secure Boot", "EFI variable SecureBoot", wanted)
+    field = "driver.secure_boot"
+    check = Check("host.secure-boot", "Secure Boot", "EFI variable SecureBoot", wanted, field)
     if isinstance(seen.secure_boot, Unknown):
         return check.unknown(seen.secure_boot)
     if isinstance(seen.secure_boot.enabled, Unknown):
@@ -151,7 +152,13 @@ def secure_boot(plan: Plan, seen: Observation) -> Verdict:
 
 def signing_key(plan: Plan, seen: Observation) -> Verdict:
     """Under Secure Boot, the key that signs the driver must be trusted before it is built."""
-    check = Check("host.signing-key", "driver's signing key", "mokutil --test-key", "enrolled")
+    check = Check(
+        "host.signing-key",
+        "driver's signing key",
+        "mokutil --test-key",
+        "enrolled",
+        "driver.secure_boot",
+    )
     if plan.preflight.secure_boot == "off":
         return check.not_applicable("`driver.secure_boot: off`")
     if seen.simulated:

@@ -17,6 +17,7 @@ def verify_kernel(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about the running kernel."""
     yield should_exist(plan.kernel, seen)
     yield should_not_exist(plan.kernel, seen)
+    yield next_boot(plan.kernel, seen)
     yield understood(plan.kernel, seen)
     yield iommu_effect(plan, seen)
     yield nouveau_absent(plan.kernel, seen)
@@ -30,6 +31,7 @@ def should_exist(plan: KernelPlan, seen: Observation) -> Verdict:
         "kernel line has what is planned",
         "/proc/cmdline",
         " ".join(plan.arguments),
+        "kernel",
     )
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
@@ -46,7 +48,12 @@ def should_exist(plan: KernelPlan, seen: Observation) -> Verdict:
 
 def should_not_exist(plan: KernelPlan, seen: Observation) -> Verdict:
     """No argument that undoes a planned one."""
-    check = Check("kernel.contradictions", "kernel line has nothing against it", "/proc/cmdline")
+    check = Check(
+        "kernel.contradictions",
+        "kernel line has nothing against it",
+        "/proc/cmdline",
+        spec_field="kernel",
+    )
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
         return check.unknown(line)
@@ -60,24 +67,47 @@ def should_not_exist(plan: KernelPlan, seen: Observation) -> Verdict:
     )
 
 
+def next_boot(plan: KernelPlan, seen: Observation) -> Verdict:
+    """The next boot keeps what this one has: GRUB's first entry has every planned argument."""
+    check = Check(
+        "kernel.next-boot",
+        "next boot has what is planned",
+        "/boot/grub/grub.cfg, first entry",
+        " ".join(plan.arguments),
+        "kernel",
+    )
+    if not plan.arguments:
+        return check.not_applicable("no argument is planned")
+    if isinstance(seen.next_boot, Unknown):
+        return check.unknown(seen.next_boot)
+    missing = [arg for arg in plan.arguments if arg not in seen.next_boot]
+    against = [arg for arg in plan.should_not_exist if arg in seen.next_boot]
+    if not missing and not against:
+        return check.passed("all of them")
+    wrong = [*(f"without {arg}" for arg in missing), *(f"with {arg}" for arg in against)]
+    return check.failed(
+        listed(wrong),
+        "the next reboot would lose what is in effect now",
+        "run the kernel stage; who rewrote it: ls -l /boot/grub /etc/default/grub*",
+    )
+
+
 def understood(plan: KernelPlan, seen: Observation) -> Verdict:
     """The kernel took its options; it says so in its log when it does not."""
     check = Check("kernel.understood", "kernel understood its options", "journalctl -k -b")
     if isinstance(seen.refused, Unknown):
         return check.unknown(seen.refused)
+    refused = [r for r in seen.refused if r.is_proof]
     ours = set(plan.arguments)
-    values = {arg.partition("=")[2] for arg in ours} - {""}
-
-    def is_ours(option: str) -> bool:
-        return bool(option) and (option in values or any(option in arg for arg in ours))
-
-    refused = [r for r in seen.refused if r.is_proof and is_ours(r.option)]
     passed_on = [r for r in seen.refused if not r.is_proof and r.option in ours]
     if refused:
+        planned = any(_is_ours(r.option, ours) for r in refused)
         return check.failed(
             listed(r.line for r in refused),
             "this kernel does not know the option, so it has no effect",
-            "take it out of `kernel.arguments`, or use a kernel that knows it",
+            "take it out of `kernel.arguments`, or use a kernel that knows it"
+            if planned
+            else "somebody put it there: take it out of /etc/default/grub, update-grub, reboot",
         )
     if passed_on:
         return check.warned(
@@ -88,11 +118,21 @@ def understood(plan: KernelPlan, seen: Observation) -> Verdict:
     return check.passed("no complaint in the log")
 
 
+def _is_ours(option: str, arguments: set[str]) -> bool:
+    return bool(option) and any(option in argument for argument in arguments)
+
+
 def iommu_effect(plan: Plan, seen: Observation) -> Verdict:
     """The mode in effect, from groups and their types, never from the string."""
     mode = plan.kernel.iommu
     words = {"off": "no IOMMU", "pt": "identity domains", "on": "translated domains"}
-    check = Check("kernel.iommu", "IOMMU in effect", "/sys/kernel/iommu_groups/*/type", words[mode])
+    check = Check(
+        "kernel.iommu",
+        "IOMMU in effect",
+        "/sys/kernel/iommu_groups/*/type",
+        words[mode],
+        "kernel.iommu",
+    )
     if isinstance(seen.iommu, Unknown):
         return check.unknown(seen.iommu)
     if isinstance(seen.iommu.groups, Unknown) or isinstance(seen.iommu.units, Unknown):
@@ -160,8 +200,9 @@ def module_options(plan: KernelPlan, seen: Observation) -> Iterator[Verdict]:
         check = Check(
             f"kernel.module.{module}.{option}",
             f"{module} runs with {option}",
-            f"/sys/module/{module}/parameters, /proc/driver/nvidia/params",
+            "/sys/module/*/parameters, /proc/driver/nvidia/params",
             value,
+            f"kernel.module_options.{module}.{option}",
         )
         if isinstance(seen.modules, Unknown):
             yield check.unknown(seen.modules)

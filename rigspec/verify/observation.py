@@ -9,9 +9,12 @@ from functools import cached_property
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
 from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
+from rigspec.observed.kernel_log import KernelLog
+from rigspec.observed.last_boot import LastBoot
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.packages import Packages
 from rigspec.observed.pci import PciFunction, PciTree
+from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.storage import Storage
 from rigspec.observed.units import Unit
@@ -44,7 +47,14 @@ class Observation(Record):
     key_enrolled: Reading[bool] = NOT_ASKED
     """Whether the firmware trusts the key that DKMS signs with."""
     refused: Reading[tuple[RefusedOption, ...]] = NOT_ASKED
+    log: Reading[KernelLog] = NOT_ASKED
+    """What matters in this boot's kernel log."""
+    last_boot: Reading[LastBoot] = NOT_ASKED
+    next_boot: Reading[tuple[str, ...]] = NOT_ASKED
+    """Kernel arguments of GRUB's first entry."""
     tree: Reading[PciTree] = NOT_ASKED
+    aer: Reading[tuple[AerCounter, ...]] = NOT_ASKED
+    """PCIe errors that functions have counted since boot."""
     cards: Reading[tuple[GpuReading, ...]] = NOT_ASKED
     binding: tuple[BoundCard, ...] = ()
     packages: Reading[Packages] = NOT_ASKED

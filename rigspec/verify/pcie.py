@@ -1,17 +1,18 @@
-"""The fabric: ACS between GPUs, link states, widths at both ends, BAR sizes."""
+"""The fabric: ACS between GPUs, isolation, link power states, BAR sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
+from rigspec.observed.pci import AcsBits, Kind, PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
+from rigspec.verify import pcie_health, pcie_links
 from rigspec.verify.gpus import functions_of
 from rigspec.verify.observation import Observation
+from rigspec.verify.pcie_links import GUEST, NO_GPU, gpu_paths
 from rigspec.verify.verdict import Check, Verdict, listed
 
-GUEST = Unknown("this is a guest: a hypervisor shows what it likes; run it on the host")
 MIB = 1 << 20
 
 
@@ -19,17 +20,13 @@ def verify_pcie(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about the fabric."""
     yield acs(plan, seen)
     yield aspm(plan, seen)
-    yield from links(plan.preflight.gpus, seen)
-    yield uplinks(seen)
+    yield groups(plan, seen)
+    yield from pcie_links.links(plan.preflight.gpus, seen)
+    yield from pcie_links.uplinks(plan.pcie.uplinks, seen)
     yield from bars(plan.preflight.gpus, seen)
-
-
-def links(members: tuple[GpuMember, ...], seen: Observation) -> Iterator[Verdict]:
-    """Width and generation of every card's link."""
-    functions = functions_of(members, seen)
-    for member in members:
-        yield width(member, functions[member.member], seen)
-        yield generation(member, functions[member.member], seen)
+    yield pcie_health.frozen(seen)
+    yield pcie_health.flaps(seen)
+    yield pcie_health.errors(seen)
 
 
 def bars(members: tuple[GpuMember, ...], seen: Observation) -> Iterator[Verdict]:
@@ -46,6 +43,7 @@ def acs(plan: Plan, seen: Observation) -> Verdict:
         "ACS on bridges between GPUs",
         "configuration space: ACSCtl",
         "ReqRedir- CmpltRedir- EgressCtrl-",
+        "pcie.acs",
     )
     if not plan.pcie.acs_off:
         return check.not_applicable("`pcie.acs: keep`: whatever the kernel set stays")
@@ -82,9 +80,90 @@ def _bits(bridge: PciFunction) -> str:
     return " ".join(name for name, on in names.items() if on)
 
 
+_ISOLATING = AcsBits.from_word(0x1D)
+"""What Linux calls isolated: SrcValid, ReqRedir, CmpltRedir, UpstreamFwd (drivers/iommu/iommu.c,
+REQ_ACS_FLAGS), as far as the port can."""
+
+
+def groups(plan: Plan, seen: Observation) -> Verdict:
+    """Groups are made at boot from the ACS bits: where both disagree, bits were written later.
+
+    A card is alone in its group while every port above it isolates; else the port above joins it.
+    """
+    check = Check(
+        "pcie.groups",
+        "IOMMU groups agree with ACS",
+        "/sys/kernel/iommu_groups, configuration space: ACSCtl",
+        "each card's group as the bits above it say",
+        "pcie.acs",
+    )
+    if seen.is_guest:
+        return check.unknown(GUEST)
+    if isinstance(seen.iommu, Unknown):
+        return check.unknown(seen.iommu)
+    if seen.iommu.groups == ():
+        return check.not_applicable("no IOMMU groups, nothing is isolated")
+    if isinstance(seen.tree, Unknown) or not seen.tree.gpus:
+        return check.unknown(seen.tree if isinstance(seen.tree, Unknown) else NO_GPU)
+    later, too_late, judged = [], [], 0
+    for gpu in seen.tree.gpus:
+        isolated = _isolated(seen.tree, gpu)
+        if isinstance(isolated, Unknown):
+            return check.unknown(isolated)
+        group = seen.iommu.group_of(gpu.address)
+        if isolated is None or group is None:
+            continue
+        judged += 1
+        alone = known(gpu.parent or "") not in group.devices
+        if isolated and not alone:
+            later.append(f"{gpu.address} shares group {group.number} with the port above it")
+        elif alone and not isolated:
+            too_late.append(f"{gpu.address} is alone in group {group.number}")
+    return _agreed(check, later, too_late, judged)
+
+
+def _agreed(check: Check, later: list[str], too_late: list[str], judged: int) -> Verdict:
+    if later:
+        return check.failed(
+            listed(later),
+            "the ports redirect now and did not at boot: something wrote ACSCtl on the running "
+            "system",
+            "look at: journalctl -b -u rigspec-acs; grep -rl setpci /etc /usr/local; a reboot "
+            "makes both agree",
+        )
+    if too_late:
+        return check.warned(
+            listed(too_late),
+            "the groups promise an isolation that was switched off after they were made: do not "
+            "hand one of these cards to a virtual machine",
+            "look at: dmesg | grep -i acs: the kernel argument had no effect, only the unit did",
+        )
+    if not judged:
+        return check.not_applicable("a port above every card has no ACS capability")
+    return check.passed(f"{judged} cards")
+
+
+def _isolated(tree: PciTree, gpu: PciFunction) -> Reading[bool] | None:
+    """Whether all ports above a card isolate it; None where one cannot (no ACS capability)."""
+    way = tree.path(gpu.address)
+    if isinstance(way, Unknown):
+        return way
+    answer = True
+    for port in way[:-1]:
+        if port.kind is Kind.UPSTREAM:
+            continue  # has no say: its switch's downstream ports have
+        if port.acs is None or isinstance(port.acs, Unknown):
+            return port.acs
+        wanted = _ISOLATING.word & port.acs.cap.word
+        answer = answer and port.acs.ctl.word & wanted == wanted
+    return answer
+
+
 def aspm(plan: Plan, seen: Observation) -> Verdict:
     """Link power states, at both ends of every link on GPU paths, from LnkCtl."""
-    check = Check("pcie.aspm", "ASPM on GPU paths", "configuration space: LnkCtl", "disabled")
+    check = Check(
+        "pcie.aspm", "ASPM on GPU paths", "configuration space: LnkCtl", "disabled", "pcie.aspm"
+    )
     if not plan.pcie.aspm_off:
         return check.not_applicable("`pcie.aspm: firmware`: what the BIOS set stays")
     if seen.is_guest:
@@ -108,152 +187,6 @@ def aspm(plan: Plan, seen: Observation) -> Verdict:
     )
 
 
-NO_GPU = Unknown("no GPU is on the PCI bus")
-
-
-def gpu_paths(tree: Reading[PciTree]) -> Reading[tuple[PciFunction, ...]]:
-    """Every function on the way from a root port to a GPU, once."""
-    if isinstance(tree, Unknown):
-        return tree
-    if not tree.gpus:
-        return NO_GPU
-    found: dict[str, PciFunction] = {}
-    for gpu in tree.gpus:
-        way = tree.path(gpu.address)
-        if isinstance(way, Unknown):
-            return way
-        found |= {step.address: step for step in way}
-    return tuple(found.values())
-
-
-def link_of(function: PciFunction, tree: PciTree) -> Reading[tuple[Link, Link]]:
-    """What a function's link runs at (status) and what both its ends can (the smaller)."""
-    parent = tree.by_address.get(known(function.parent or "") or "")
-    ends = [end for end in (function, parent) if end is not None and end.link_cap is not None]
-    states: list[Link] = []
-    for end in ends:
-        for link in (end.link_status, end.link_cap):
-            if link is None or isinstance(link, Unknown):
-                return link or Unknown(f"{end.address} has no PCI Express link")
-            states.append(link)
-    if not states:
-        return Unknown(f"{function.address} has no PCI Express link")
-    status, cap = states[0::2], states[1::2]
-    return _smallest(status), _smallest(cap)
-
-
-def _smallest(links: list[Link]) -> Link:
-    def least(values: list[Reading[int]]) -> Reading[int]:
-        numbers = [v for v in values if not isinstance(v, Unknown)]
-        return min(numbers) if len(numbers) == len(values) else Unknown("link register unread")
-
-    return Link(least([link.gen for link in links]), least([link.width for link in links]))
-
-
-def width(member: GpuMember, function: Reading[PciFunction], seen: Observation) -> Verdict:
-    """Lanes as declared; they never drop at idle, so this is judged always."""
-    check = Check(
-        f"pcie.width.{member.member}",
-        f"{member.member}: link width",
-        "sysfs current_link_width, both ends",
-        f"x{member.link_width}",
-    )
-    link = _link(function, seen)
-    if isinstance(link, Unknown):
-        return check.unknown(link)
-    found = link[0].width
-    if isinstance(found, Unknown):
-        return check.unknown(found)
-    slot = "" if isinstance(function, Unknown) else f" at {function.address}"
-    if found >= member.link_width:
-        return check.passed(f"x{found}{slot}")
-    can = known(link[1].width)
-    if can is not None and can < member.link_width:
-        reason = f"one end of the link can only x{can}: slot, riser or bifurcation is narrower"
-        return check.failed(
-            f"x{found}{slot}",
-            reason,
-            "look at: the board's slot table, BIOS bifurcation; or correct `pcie.width`",
-        )
-    return check.failed(
-        f"x{found}{slot}",
-        f"both ends can x{can or '?'}, but lanes are missing: bad contact, cable or riser",
-        "look at: seating of card and riser, SlimSAS or MCIO cables (each carries x8); then a cold "
-        "start",
-    )
-
-
-def _link(function: Reading[PciFunction], seen: Observation) -> Reading[tuple[Link, Link]]:
-    if seen.is_guest:
-        return GUEST
-    if isinstance(function, Unknown):
-        return function
-    if isinstance(seen.tree, Unknown):
-        return seen.tree
-    return link_of(function, seen.tree)
-
-
-def generation(member: GpuMember, function: Reading[PciFunction], seen: Observation) -> Verdict:
-    """Speed: idle cards slow their links down, so a low one proves nothing without load."""
-    check = Check(
-        f"pcie.generation.{member.member}",
-        f"{member.member}: link generation",
-        "sysfs current_link_speed and max_link_speed, both ends",
-        f"gen {member.link_generation}",
-    )
-    link = _link(function, seen)
-    if isinstance(link, Unknown):
-        return check.unknown(link)
-    now, can = link[0].gen, link[1].gen
-    if isinstance(now, Unknown):
-        return check.unknown(now)
-    if isinstance(can, Unknown):
-        return check.unknown(can)
-    if now >= member.link_generation:
-        return check.passed(f"gen {now}")
-    if can < member.link_generation:
-        return check.failed(
-            f"gen {now}, both ends can gen {can}",
-            "one end of the link is slower than declared",
-            "look at: BIOS link speed setting of the slot, riser; or correct `pcie.generation`",
-        )
-    return check.not_applicable("not judged at idle: the driver slows idle links", f"gen {now}")
-
-
-def uplinks(seen: Observation) -> Verdict:
-    """Links between switches and CPU run as wide as both their ends can."""
-    check = Check(
-        "pcie.uplinks", "links above the GPUs", "sysfs link attributes", "as wide as both ends can"
-    )
-    if seen.is_guest:
-        return check.unknown(GUEST)
-    steps = gpu_paths(seen.tree)
-    if isinstance(steps, Unknown) or isinstance(seen.tree, Unknown):
-        return check.unknown(steps if isinstance(steps, Unknown) else "no tree")
-    narrow, count = [], 0
-    for step in steps:
-        # a link belongs to its lower end; the cards' own links are judged by themselves
-        if step.kind is not Kind.UPSTREAM:
-            continue
-        link = link_of(step, seen.tree)
-        if isinstance(link, Unknown):
-            return check.unknown(link)
-        now, can = known(link[0].width), known(link[1].width)
-        if now and can:
-            count += 1
-            if now < can:
-                narrow.append(f"{step.address} x{now} of x{can}")
-    if not count:
-        return check.not_applicable("no switch between CPU and GPUs")
-    if not narrow:
-        return check.passed(f"{count} links")
-    return check.warned(
-        listed(narrow),
-        "a switch has fewer lanes to the CPU than it could: a cable may be off",
-        "look at: both cables of the uplink, bifurcation of its slot",
-    )
-
-
 def bar(member: GpuMember, function: Reading[PciFunction], seen: Observation) -> Verdict:
     """BAR1 covers the card's memory where Resizable BAR is declared."""
     check = Check(
@@ -261,6 +194,7 @@ def bar(member: GpuMember, function: Reading[PciFunction], seen: Observation) ->
         f"{member.member}: BAR1",
         "sysfs resource",
         f"at least {member.bar1_mib} MiB" if member.bar1_mib else "",
+        "pcie.resizable_bar",
     )
     if not member.resizable_bar or not member.bar1_mib:
         return check.not_applicable("`pcie.resizable_bar: false`, or unknown for this card")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from rigspec.observed.record import Unknown, known
-from rigspec.plan.sections import GpuMember, Plan
+from rigspec.observed.record import Reading, Unknown, known
+from rigspec.plan.sections import Budget, GpuMember, Plan, Supplied
+from rigspec.units import text_w
+from rigspec.verify.gpus import group_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
@@ -18,6 +20,8 @@ def verify_power(plan: Plan, seen: Observation) -> Iterator[Verdict]:
         yield limit(member, limits.get(member.member), seen)
         if member.member in ceilings:
             yield ceiling(member, ceilings[member.member], seen)
+    for budget in plan.power.budgets:
+        yield within(budget, limits, seen)
 
 
 def limit(member: GpuMember, planned_w: int | None, seen: Observation) -> Verdict:
@@ -28,6 +32,7 @@ def limit(member: GpuMember, planned_w: int | None, seen: Observation) -> Verdic
         f"{member.member}: power limit",
         "nvidia-smi enforced.power.limit",
         f"{wanted} W",
+        f"gpus.{group_of(member)}.power_limit_w",
     )
     card = seen.card(member.member)
     if isinstance(card, Unknown):
@@ -63,6 +68,7 @@ def ceiling(member: GpuMember, mhz: int, seen: Observation) -> Verdict:
         f"{member.member}: clock ceiling",
         "nvidia-smi clocks.current.sm; rigspec-power",
         f"at most {mhz} MHz",
+        f"gpus.{group_of(member)}.clock_ceiling_mhz",
     )
     card = seen.card(member.member)
     if isinstance(card, Unknown):
@@ -77,3 +83,43 @@ def ceiling(member: GpuMember, mhz: int, seen: Observation) -> Verdict:
         # nvidia-smi has no query for the lock; the unit fails when a card refuses it
         return check.passed(f"set by rigspec-power, now {clock or '?'} MHz")
     return check.unknown("nvidia-smi cannot show the lock, and rigspec-power is not active")
+
+
+def within(budget: Budget, limits: Mapping[str, int], seen: Observation) -> Verdict:
+    """The caps in effect, added up as declared, stay within what a supply or the circuit gives."""
+    check = Check(
+        f"power.{budget.name}",
+        f"{budget.name.replace('.', ' ')}: sum of the caps in effect",
+        "nvidia-smi enforced.power.limit, summed as the spec says",
+        f"at most {text_w(budget.limit_w)}",
+        budget.origin,
+    )
+    total = 0.0
+    for part in budget.parts:
+        watts = _drawn(part, seen)
+        if isinstance(watts, Unknown):
+            if limits.keys() & part.members:
+                return check.unknown(watts)
+            return check.not_applicable("no cap is planned, and a card tells none")
+        total += watts
+    found = text_w(total)
+    if total <= budget.limit_w:
+        return check.passed(found)
+    return check.failed(
+        found,
+        "the caps that are really in effect add up to more than it gives: it trips under load",
+        "look at: systemctl status rigspec-power; who else sets caps: grep -rl 'nvidia-smi' "
+        "/etc/systemd/system /etc/cron*",
+    )
+
+
+def _drawn(part: Supplied, seen: Observation) -> Reading[float]:
+    watts = 0.0
+    for member in part.members:
+        card = seen.card(member)
+        if isinstance(card, Unknown):
+            return card
+        if isinstance(card.power_enforced_w, Unknown):
+            return card.power_enforced_w
+        watts += card.power_enforced_w
+    return (watts * part.spikes + part.base_w) / part.efficiency

@@ -6,7 +6,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rigspec.plan.sections import Plan
-from rigspec.verify import containers, driver, gpus, host, kernel, pcie, power, service, storage
+from rigspec.verify import (
+    boot,
+    containers,
+    driver,
+    gpu_errors,
+    gpus,
+    host,
+    kernel,
+    pcie,
+    pcie_links,
+    power,
+    service,
+    storage,
+)
 from rigspec.verify import units as units_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Verdict
@@ -16,7 +29,9 @@ def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
     """Every row; rows that rest on the lab's stand-ins say that they are simulated."""
     rows = (
         *host.verify_host(plan, seen),
+        *boot.last_boot(seen),
         *gpus.verify_gpus(plan, seen),
+        *gpu_errors.verify_gpu_errors(plan, seen),
         *kernel.verify_kernel(plan, seen),
         *driver.verify_driver(plan, seen),
         *pcie.verify_pcie(plan, seen),
@@ -24,9 +39,18 @@ def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
         *containers.verify_containers(plan, seen),
         *storage.verify_storage(plan, seen),
         *units_of.verify_units(plan, seen),
+        *boot.verify_order(plan, seen),
         *service.verify_services(plan, seen),
     )
-    return marked(rows, seen)
+    return marked(map(_addressed, rows), seen)
+
+
+def _addressed(row: Verdict) -> Verdict:
+    """A row of a service says which one asked for it, where no narrower field is named."""
+    subject = row.id.partition(".")[2].partition(".")[2]
+    if row.spec_field or not subject or not row.id.startswith("service."):
+        return row
+    return replace(row, spec_field=f"services.{subject}")
 
 
 def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
@@ -35,7 +59,7 @@ def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
     def rows() -> Iterator[Verdict]:
         yield from host.verify_host(plan, seen)
         yield from gpus.on_the_bus(plan.preflight.gpus, seen)
-        yield from pcie.links(plan.preflight.gpus, seen)
+        yield from pcie_links.links(plan.preflight.gpus, seen)
         yield from pcie.bars(plan.preflight.gpus, seen)
 
     return marked(rows(), seen)
@@ -43,7 +67,7 @@ def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
 
 STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie")
 """Subjects that rest on simulated tools, packages, engines or hand-written link registers."""
-REAL_EFFECTS = frozenset({"pcie.acs", "pcie.aspm"})
+REAL_EFFECTS = frozenset({"pcie.acs", "pcie.aspm", "pcie.groups"})
 """What the real kernel did to the configuration space of a virtual rig."""
 
 

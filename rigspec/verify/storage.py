@@ -25,6 +25,7 @@ def mounted(plan: MountPlan, seen: Observation) -> Verdict:
         f"{plan.path} is mounted",
         "findmnt",
         f"{plan.filesystem} on {plan.device}" if plan.device else "any file system",
+        f"storage.{plan.name}",
     )
     at = seen.storage.mount_of(plan.path)
     if at is None or isinstance(at, Unknown):
@@ -49,6 +50,7 @@ def weights(plan: ModelPlan, seen: Observation) -> Verdict:
         f"weights of {plan.name}",
         "fetch-model --check" if plan.hub else "path exists",
         f"{plan.hub}@{(plan.revision or '')[:12]}" if plan.hub else plan.directory,
+        f"models.{plan.name}",
     )
     if isinstance(seen.models, Unknown):
         return check.unknown(seen.models)

@@ -10,6 +10,9 @@ from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
+OURS = "rigspec-"
+"""Units of this name are written by us alone; nobody else may change them unnoticed."""
+
 
 def planned_units(plan: Plan) -> tuple[str, ...]:
     """Units that must be enabled and active, whatever services run."""
@@ -70,6 +73,13 @@ def up(name: str, seen: Observation) -> Verdict:
     if not unit.enabled:
         return check.failed(
             found, "it would not come back after a boot", f"systemctl enable {name}"
+        )
+    drop_ins = unit.properties.get("DropInPaths", "")
+    if drop_ins and name.startswith(OURS):
+        return check.failed(
+            f"{found}, changed by {drop_ins}",
+            "a drop-in that is not ours changes this unit",
+            f"systemctl cat {name}; say it in the spec, or rm the drop-in and daemon-reload",
         )
     if unit.need_daemon_reload is True:
         return check.warned(found, "its file has changed since systemd read it", "run the deploy")

@@ -34,6 +34,8 @@ class Verdict:
     method: str = ""
     """What was read."""
     simulated: bool = False
+    spec_field: str = ""
+    """Path in the YAML of what asked for it (`gpus.main.power_limit_w`); empty: no single line."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Check:
     title: str
     method: str
     expected: str = ""
+    spec_field: str = ""
 
     def passed(self, found: str) -> Verdict:
         """As planned."""
@@ -79,6 +82,7 @@ class Check:
             reason=reason,
             next_action=next_action,
             method=self.method,
+            spec_field=self.spec_field,
         )
 
 

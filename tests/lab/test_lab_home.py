@@ -10,6 +10,7 @@ import re
 
 import pytest
 from conftest import Player
+from seeds import LEFT_BEHIND, WITHOUT_REBOOT, heal, red_rows, seed
 
 pytestmark = pytest.mark.lab
 
@@ -107,6 +108,18 @@ def test_a_changed_serve_flag_restarts_only_that_service(home: Player) -> None:
     arguments = json.loads(home.said("docker inspect -f '{{json .Args}}' rigspec-glm"))
     assert arguments[arguments.index("--max-num-seqs") + 1] == "6"
     home.edit("max_sequences: 6", "max_sequences: 8")
+
+
+def test_each_seeded_fault_turns_its_own_rows_red_and_no_other(home: Player) -> None:
+    home.edit("rigspec: 1\n", "rigspec: 1\nverify: {timeout_s: 5}\n")  # a frozen engine is slow
+    wanted = seed(home, WITHOUT_REBOOT)
+    run = home.apply("verify.py")
+    assert run.code == 1
+    assert run.changed == ()
+    assert red_rows(run.said) == wanted
+    heal(home, WITHOUT_REBOOT)
+    assert red_rows(home.apply("verify.py").said) == LEFT_BEHIND
+    home.edit("verify: {timeout_s: 5}\n", "")
 
 
 def test_a_reinstalled_os_gets_the_same_plan_and_keeps_the_weights(

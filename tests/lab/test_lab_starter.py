@@ -6,6 +6,7 @@ import json
 
 import pytest
 from conftest import Player
+from seeds import red_rows
 
 from rigspec.lab.topology import Link, MachineTree, with_trained_link, without_gpu
 
@@ -71,12 +72,17 @@ def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter
     assert missing.code == 1
     assert "RTX 3090" in missing.said
     assert missing.changed == ()
+    assert {"gpus.present.rtx-3090", "gpus.answers.pair.0"} <= red_rows(
+        starter.apply("verify.py").said
+    )
     boot_with(starter, with_trained_link(healthy, 1, Link(4, 4)))
     narrow = starter.apply()
     assert narrow.code == 1
     assert "x4" in narrow.said
     assert "x8" in narrow.said
     assert narrow.changed == ()
+    starter.wait_until_served(8000)
+    assert red_rows(starter.apply("verify.py").said) == {"pcie.width.pair.0"}
     boot_with(starter, healthy)
     starter.wait_until_served(8000)
     repaired = starter.apply()

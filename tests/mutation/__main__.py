@@ -1,0 +1,6 @@
+"""`python -m tests.mutation` prints the table."""
+
+from .table import table
+
+for line in table():
+    print(line)

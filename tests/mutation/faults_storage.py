@@ -1,0 +1,27 @@
+"""Faults of disks and weights."""
+
+from __future__ import annotations
+
+from .registry import Fault
+
+FAULTS = (
+    Fault(
+        "storage.mount",
+        "the weights disk is not mounted",
+        lambda raw: raw.drop("findmnt", 'TARGET="/srv/models"'),
+        "its disk is not mounted",
+    ),
+    Fault(
+        "storage.mount",
+        "the weights disk has another file system",
+        lambda raw: raw.sub("findmnt", '(TARGET="/srv/models".*FSTYPE=)"ext4"', r'\1"xfs"'),
+        "another file system",
+    ),
+    Fault(
+        "model.weights",
+        "a shard is missing",
+        lambda raw: raw.drop("models", "^complete glm$"),
+        "not all files are there",
+        rig="metal",
+    ),
+)

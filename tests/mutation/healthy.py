@@ -1,0 +1,127 @@
+"""The healthy rigs that faults are seeded in.
+
+`home`   what the virtual rig of `rigs/home.yaml` printed, converged (`CAPTURE`)
+`metal`  the same text where the lab leaves something out that a real machine prints, and with the
+         features that `rigs/home.yaml` does not use (`full.yaml`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rigspec.facts.observe import all_probes
+from rigspec.lab.rehearse import Surroundings, rehearse
+from rigspec.lab.topology import MachineTree
+from rigspec.plan.rig import plan_rig
+from rigspec.plan.sections import Plan
+from rigspec.rules.run import check_file
+from rigspec.spec.driver import Repository
+from rigspec.spec.rig import Rig
+
+from .raw import Raw
+
+ROOT = Path(__file__).resolve().parents[2]
+CAPTURE = ROOT / "tests/captures/virtual-rig-home"
+SPEC = ROOT / "rigs/home.yaml"
+FULL = ROOT / "tests/mutation/full.yaml"
+NAME = "seen-home"
+"""Name of the virtual rig that was captured, so that it is nobody else's."""
+ASKED, END = "# asked: ", "\n"
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """A plan, and what a rig that is as planned prints."""
+
+    plan: Plan
+    raw: Raw
+
+
+def renamed(spec: Path) -> Rig:
+    """The rig of a spec file under the captured rig's name; it must pass `check`."""
+    rig = check_file(str(spec)).rig
+    assert rig is not None, spec
+    return rig.model_copy(update={"name": NAME})
+
+
+def plan_of(spec: Path) -> Plan:
+    """The plan of a spec, rehearsed in the surroundings that the capture was made in."""
+    around = json.loads((CAPTURE / "surroundings.json").read_text())
+    lab = Surroundings(
+        ssh_port=22,
+        ssh_key="",
+        known_hosts="",
+        nvidia_repository=Repository(**around["nvidia_repository"]),
+        toolkit_repository=Repository(**around["toolkit_repository"]),
+        hub_url=around["hub_url"],
+        engine_images=around["engine_images"],
+    )
+    return plan_rig(rehearse(renamed(spec), MachineTree(), lab))
+
+
+def question(text: str) -> str:
+    """A probe's text as the capture remembers it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def asked(plan: Plan) -> dict[str, str]:
+    """What verify asks for a plan now, by section."""
+    return {probe.name: question(probe.text) for probe in all_probes(plan)}
+
+
+@cache
+def captured() -> tuple[Raw, dict[str, str]]:
+    """The sections of the capture, and what was asked for each of them."""
+    texts, questions = {}, {}
+    for file in sorted(CAPTURE.glob("*.txt")):
+        first, _, text = file.read_text().partition(END)
+        questions[file.stem] = first.removeprefix(ASKED)
+        texts[file.stem] = text.removesuffix("\n")
+    return Raw(texts), questions
+
+
+@cache
+def home() -> Healthy:
+    """The virtual rig as it was."""
+    return Healthy(plan_of(SPEC), captured()[0])
+
+
+@cache
+def metal() -> Healthy:
+    """As a real machine would print it, with the plan of `full.yaml`.
+
+    Constructed, not captured: the lab's marker is dropped, the driver's files in /proc, the module
+    option, BARs and trained links are written as real machines print them (tests/captures).
+    """
+    plan, raw = plan_of(FULL), captured()[0]
+    version = raw.text("smi").split(", ")[6]
+    raw = raw.drop("machine", "^simulated$").sub("machine", "^key .*", "key enrolled")
+    raw = raw.sub("host", "^rig_virt=.*", "rig_virt=none")
+    raw = raw.put("secure-boot", "uefi yes\nefivar 06 00 00 00 01\nlockdown none [integrity]")
+    raw = raw.put(
+        "nvidia-proc",
+        f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build\n"
+        "ResmanDebugLevel: 4294967295\n",
+    )
+    raw = raw.append("modules", "/sys/module/nvidia_uvm/parameters/uvm_disable_hmm:Y")
+    for slot, member in zip(raw.slots, plan.preflight.gpus, strict=True):
+        size = (member.bar1_mib or 0) << 20
+        raw = raw.sub(
+            "pci",
+            rf"^({slot} .*\bbar2=)(0x[0-9a-f]+),0x[0-9a-f]+,",
+            rf"\g<1>{size:#018x},{2 * size - 1:#018x},",
+        )
+    for card in range(len(raw.slots)):
+        raw = raw.cell("ecc.errors.uncorrected.volatile.total", "0", card=card)
+        for field in ("remapped_rows.pending", "remapped_rows.failure", "retired_pages.pending"):
+            raw = raw.cell(field, "No", card=card, section="smi-extra")
+    raw = raw.put("models", "there glm\ncomplete glm\nthere transcribe")
+    raw = raw.put("nokey-glm", '{"error":"Unauthorized"}\n##RIG-HTTP 401 0.001')
+    return Healthy(plan, raw)
+
+
+RIGS = {"home": home, "metal": metal}
