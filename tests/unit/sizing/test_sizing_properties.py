@@ -8,7 +8,7 @@ experts, latent attention, sliding windows, delta nets, Mamba) and all three eng
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ MODELS = (
 CARDS = tuple(card_of(gpu) for gpu in all_gpus() if gpu.memory_bandwidth_gb_s)
 
 
-@lru_cache(maxsize=None)
+@cache
 def published(name: str) -> ModelFacts:
     facts = load_model_facts(name, [CONFIGS])
     assert facts is not None, name
