@@ -273,7 +273,7 @@ def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
             case.settings,
             streams=streams,
             context=context,
-            link=link_of(case, large=False),
+            link=link_of(case, large=True),
         )
         if speed is None:
             raise Unknown(case.no_card)

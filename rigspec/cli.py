@@ -203,21 +203,21 @@ def schema() -> None:
 
 
 @main.command()
-@click.argument("table", type=click.Choice(["gpus", "switches", "boards", "circuits"]))
+@click.argument("table", type=click.Choice(["gpus", "models", "switches", "boards", "circuits"]))
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Rows as a JSON list.")
 def catalog(table: str, name: str | None, as_json: bool) -> None:
-    """List what is known: cards, switches, boards, circuits; with NAME every figure's source."""
+    """List what is known: cards, models, switches, …; with NAME every figure and its source."""
     import json
 
-    from rigspec.catalog.show import list_entry, list_table
+    from rigspec.errors import RigspecError
+    from rigspec.report.catalog import rows_of
     from rigspec.report.table import as_table
 
-    own = Path("catalog")
-    extra = own if own.is_dir() else None
-    rows = list_entry(table, name, extra) if name else list_table(table, extra)
-    if not rows:
-        raise click.UsageError(f"`{name}` is not in the catalog; `rigspec catalog {table}` lists")
+    try:
+        rows = rows_of(table, name)
+    except RigspecError as problem:
+        _stop(problem)
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_table(rows))
 
 
@@ -250,6 +250,7 @@ def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
 
 
 def _question(folder: Path | None, **asked: Any) -> Question:
+    from rigspec.catalog.show_models import FOLDERS
     from rigspec.errors import RigspecError
     from rigspec.report.fit_question import ask
 
@@ -257,7 +258,7 @@ def _question(folder: Path | None, **asked: Any) -> Question:
     try:
         return ask(
             **asked,
-            folders=(folder,) if folder else (Path("rigs/models"), Path("models")),
+            folders=(folder,) if folder else FOLDERS,
             extra=own if own.is_dir() else None,
         )
     except RigspecError as problem:

@@ -6,7 +6,6 @@ files; `rigspec.catalog.models.saved_file` turns it into the small file beside a
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,9 @@ from typing import Any
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes
-from rigspec.catalog.model_gguf import read_gguf
+from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_files import json_object, object_of
+from rigspec.catalog.model_gguf import open_gguf, read_gguf
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import file_stem, saved_file
 from rigspec.errors import RigspecError
@@ -25,6 +26,7 @@ from rigspec.units import text_gib
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 CONFIG, MODELOPT = "config.json", "hf_quant_config.json"
+BROKEN = "no engine could load it either: fetch the file again, or take another revision"
 _GGUF_START, _GGUF_MOST = 16 << 20, 256 << 20
 """First bytes of a GGUF file that hold its header: 5 to 20 MB, most of it the vocabulary."""
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
@@ -45,6 +47,13 @@ class Found:
 
 def read(source: str, file: str | None = None) -> Found:
     """A folder or file that is here, else a repository of the hub."""
+    try:
+        return _read(source, file)
+    except UnusableModel as problem:
+        raise RigspecError(f"{source}: {problem}", hint=BROKEN) from problem
+
+
+def _read(source: str, file: str | None) -> Found:
     if Path(source).exists():
         return read_local(Path(source), file)
     match = HUB_ID.fullmatch(source)
@@ -64,7 +73,10 @@ def save(found: Found, name: str | None, folder: Path) -> str:
         known, found.config, found.sizes, revision=found.revision, modelopt=found.modelopt,
         gguf=found.gguf,
     )  # fmt: skip
-    facts = facts_of_config(known, found.config, found.modelopt)
+    try:
+        facts = facts_of_config(known, found.config, found.modelopt)
+    except UnusableModel as problem:
+        raise RigspecError(f"the config of {known}: {problem}", hint=BROKEN) from problem
     if facts is None:
         raise RigspecError(
             f"the config of {known} states no widths and layers", hint="is this a language model?"
@@ -88,8 +100,8 @@ def read_local(path: Path, file: str | None = None) -> Found:
         return Found(
             name=path.resolve().name,
             revision=None,
-            config=_object((path / CONFIG).read_bytes(), str(path / CONFIG)),
-            modelopt=_object(modelopt.read_bytes(), modelopt.name) if modelopt.is_file() else None,
+            config=json_object(path / CONFIG),
+            modelopt=json_object(modelopt) if modelopt.is_file() else None,
             sizes=sizes_of_folder(path),
         )
     name = path.resolve().name
@@ -140,7 +152,7 @@ def _of_safetensors(
 ) -> Found:
     def fetched(path: str) -> Mapping[str, object]:
         local = api.hf_hub_download(name, path, revision=commit, cache_dir=scratch)
-        return _object(Path(local).read_bytes(), path)
+        return object_of(Path(local).read_bytes(), path)
 
     return Found(
         name=name,
@@ -220,22 +232,10 @@ def _header_only(api: Any, name: str, commit: str, path: str, size: int, scratch
 
 
 def _holds_header(file: Path, fetched: int) -> bool:
-    from gguf import GGUFReader
-
     try:
-        return int(GGUFReader(str(file)).data_offset) <= fetched
-    except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError):
+        return int(open_gguf(file).data_offset) <= fetched
+    except UnusableModel:
         return False  # zeros where the rest of the header belongs
-
-
-def _object(data: bytes, where: str) -> Mapping[str, object]:
-    try:
-        loaded = json.loads(data)
-    except ValueError as problem:
-        raise RigspecError(f"{where} is not JSON: {problem}") from problem
-    if not isinstance(loaded, Mapping):
-        raise RigspecError(f"{where} holds no JSON object")
-    return loaded
 
 
 @contextmanager
@@ -248,6 +248,8 @@ def _plain_errors(name: str, revision: str | None) -> Iterator[None]:
         yield
     except RigspecError:
         raise
+    except UnusableModel as problem:
+        raise RigspecError(f"{name}: {problem}", hint=BROKEN) from problem
     except Exception as problem:
         library = type(problem).__module__.partition(".")[0]
         if library not in _LIBRARIES and not isinstance(problem, OSError):

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from rigspec.catalog.model_draft import draft_of
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_faults import contradictions, refuse_impossible
 from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_kinds import Kind, layer_kinds
 from rigspec.catalog.model_mixers import mixer_of
 from rigspec.catalog.model_parts import Experts, Layer, Mlp
-from rigspec.catalog.model_quant import quantization_of
+from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, quantization_of
 from rigspec.catalog.model_rotary import rotary_bytes
 from rigspec.catalog.model_vision import vision_of
 
@@ -63,15 +64,20 @@ _DTYPE_BYTES = {"float32": 4, "fp32": 4, "float": 4, "float16": 2, "bfloat16": 2
 def facts_of_config(
     name: str, config: Mapping[str, object], modelopt: Mapping[str, object] | None = None
 ) -> ModelFacts | None:
-    """The facts a config holds; None when it does not even state widths and layers."""
+    """The facts a config holds; None when it does not even state widths and layers.
+
+    Raises UnusableModel for sizes that no model can have.
+    """
     keys = language_keys(config)
+    refuse_impossible(keys)
     model_type = keys.text("model_type") or ""
     keys = Keys((*keys.sections, CLASS_DEFAULTS.get(model_type, {})))
     hidden, vocab = keys.whole("hidden_size", "n_embd", "d_model"), keys.whole("vocab_size")
     kinds = layer_kinds(keys, model_type)
     if not hidden or not vocab or not kinds:
         return None
-    doubts = _doubts(keys, model_type, kinds)
+    quantization = quantization_of(keys, modelopt)
+    doubts = (*_doubts(keys, model_type, kinds), *quantization.doubts, *contradictions(keys))
     layers, missing = _layers(keys, kinds, hidden)
     tied = keys.flag("tie_word_embeddings")
     return ModelFacts(
@@ -83,8 +89,8 @@ def facts_of_config(
         tied=tied if tied is not None else _tied_by_class(model_type),
         tied_stated=tied is not None,
         dtype_bytes=_DTYPE_BYTES.get(keys.text("torch_dtype", "dtype") or "", 2),
-        max_positions=keys.whole("max_position_embeddings", "n_positions", "max_sequence_length"),
-        quantization=quantization_of(keys, modelopt),
+        max_positions=_reach(keys),
+        quantization=quantization,
         draft=draft_of(keys, model_type, layers),
         vision=vision_of(config, hidden),
         soft_cap=keys.number("final_logit_softcapping") is not None,
@@ -96,9 +102,21 @@ def facts_of_config(
         rotary_bytes=rotary_bytes(keys, layers),
         index_pool=keys.whole("index_kpool", "indexer_compress_ratio") or 1,
         extra_elements=_per_layer_tables(keys),
-        weights_doubt=0.3 if keys.has("compress_ratios") else 0.0,
+        weights_doubt=_weights_doubt(keys, quantization),
         doubts=(*doubts, *missing),
     )
+
+
+def _reach(keys: Keys) -> int | None:
+    """The longest context the model was made for; None when it states none."""
+    stated = keys.whole("max_position_embeddings", "n_positions", "max_sequence_length")
+    return stated if stated and stated > 0 else None
+
+
+def _weights_doubt(keys: Keys, quantization: Quantization) -> float:
+    if quantization.doubts:
+        return UNKNOWN_FORMAT
+    return 0.3 if keys.has("compress_ratios") else 0.0
 
 
 def _tied_by_class(model_type: str) -> bool:

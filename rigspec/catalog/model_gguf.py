@@ -5,11 +5,14 @@ Uses the `gguf` package, imported on use: `rigspec check` never opens a GGUF fil
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_faults import UnusableModel
 
 _KEYS = {
     "block_count": "num_hidden_layers",
@@ -62,19 +65,49 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def read_gguf(path: Path) -> tuple[dict[str, object], int]:
-    """A `config.json` look-alike and the bytes of all tensors of one GGUF file."""
-    from gguf import GGUFReader
+    """A `config.json` look-alike and the bytes of all tensors of one GGUF file.
 
-    reader = GGUFReader(str(path))
-    values = {
-        name: field.contents() for name, field in reader.fields.items() if len(field.data) < 512
-    }
+    Raises UnusableModel when the file is no GGUF file, damaged or cut short.
+    """
+    reader = open_gguf(path)
+    try:
+        values = {
+            name: field.contents() for name, field in reader.fields.items() if len(field.data) < 512
+        }
+    except _DAMAGED as problem:
+        raise _damaged(path) from problem
     tokens = reader.fields.get("tokenizer.ggml.tokens")
     config = config_of_gguf(values)
     if config.get("vocab_size") is None and tokens is not None:
         config["vocab_size"] = len(tokens.data)
     config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
     return config, sum(int(tensor.n_bytes) for tensor in reader.tensors)
+
+
+_DAMAGED = (ValueError, LookupError, ArithmeticError, TypeError, MemoryError)
+"""What the library raises, at whatever depth, when bytes are not what the header promised."""
+_MOST_TENSORS, _MOST_KEYS = 1 << 20, 1 << 16
+
+
+def open_gguf(path: Path) -> Any:
+    """The library's reader of one file; UnusableModel when it cannot follow the file to its end."""
+    from gguf import GGUFReader
+
+    with path.open("rb") as stream:
+        start = stream.read(24)
+    if start[:4] != b"GGUF":
+        raise UnusableModel(f"{path.name} is no GGUF file: it does not begin with `GGUF`")
+    tensors, keys = struct.unpack("<QQ", start[8:24]) if len(start) == 24 else (0, 0)
+    if tensors > _MOST_TENSORS or keys > _MOST_KEYS:  # the library would count for years
+        raise _damaged(path)
+    try:
+        return GGUFReader(str(path))
+    except _DAMAGED as problem:
+        raise _damaged(path) from problem
+
+
+def _damaged(path: Path) -> UnusableModel:
+    return UnusableModel(f"{path.name} is cut short or damaged: its header leads beyond its bytes")
 
 
 def facts_of_gguf(path: Path) -> ModelFacts | None:

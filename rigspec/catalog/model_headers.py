@@ -6,72 +6,99 @@ differences of `data_offsets`, so packed types need no table. Nothing here opens
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rigspec.catalog.model_facts import ExactSizes
+from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_files import json_object, object_of
 
+INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100 << 20
 _SKIPPED = ("consolidated", "original/", "metal/")
 """Second copies of the same weights that some repositories carry."""
 _DRAFT_MARKS = ("mtp.", "nextn", "eh_proj")
 
 
-def header_of(data: bytes) -> Mapping[str, object] | None:
-    """The JSON header at the start of a safetensors file; None when it is not one."""
-    if len(data) < 8:
-        return None
-    (length,) = struct.unpack("<Q", data[:8])
-    if length > _HEADER_LIMIT or len(data) < 8 + length:
-        return None
-    try:
-        header = json.loads(data[8 : 8 + length])
-    except ValueError:
-        return None
-    return header if isinstance(header, Mapping) else None
-
-
 def sizes_of_headers(headers: Iterable[Mapping[str, object]], source: str) -> ExactSizes | None:
-    """Total and draft bytes of the headers of all files; None when they hold no tensor."""
+    """Total and draft bytes of the headers of all files; None when they hold no tensor.
+
+    Raises UnusableModel for a tensor whose end lies before its start.
+    """
     total, draft = 0, 0
     for header in headers:
         for name, entry in header.items():
-            offsets = entry.get("data_offsets") if isinstance(entry, Mapping) else None
-            if isinstance(offsets, list) and len(offsets) == 2:
-                size = int(offsets[1]) - int(offsets[0])
-                total += size
-                draft += size if any(mark in name for mark in _DRAFT_MARKS) else 0
+            start, end = offsets_of(name, entry)
+            total += end - start
+            draft += end - start if any(mark in name for mark in _DRAFT_MARKS) else 0
     return ExactSizes(total, source, draft) if total else None
 
 
+def offsets_of(name: str, entry: object) -> tuple[int, int]:
+    """First and last byte of a tensor; (0, 0) for an entry that is none (`__metadata__`)."""
+    offsets = entry.get("data_offsets") if isinstance(entry, Mapping) else None
+    if offsets is None:
+        return 0, 0
+    if isinstance(offsets, list) and len(offsets) == 2:
+        start, end = offsets
+        if type(start) is int and type(end) is int and 0 <= start <= end:
+            return start, end
+    raise UnusableModel(f"tensor `{name}` has the offsets {str(offsets)[:60]}, which name no bytes")
+
+
 def sizes_of_index(index: Mapping[str, object], source: str) -> ExactSizes | None:
-    """The total a `model.safetensors.index.json` states."""
+    """The total a `model.safetensors.index.json` states; UnusableModel when it is none."""
     metadata = index.get("metadata")
     total = metadata.get("total_size") if isinstance(metadata, Mapping) else None
-    if isinstance(total, (int, float)) and total > 0:
-        return ExactSizes(int(total), source)
-    return None
+    if total is None:
+        return None
+    if isinstance(total, bool) or not isinstance(total, int | float) or not 0 < total < 1e18:
+        raise UnusableModel(f"{source} states a `total_size` of {str(total)[:40]}")
+    return ExactSizes(int(total), source)
 
 
 def sizes_of_folder(folder: Path) -> ExactSizes | None:
-    """Sizes of a checkpoint folder: its headers, else its index."""
+    """Sizes of a checkpoint folder: its headers, else its index; None when it holds neither.
+
+    Raises UnusableModel when a shard is missing or cut short: its weights would not load either.
+    """
     files = sorted(folder.glob("*.safetensors"))
     files = [file for file in files if not file.name.startswith(_SKIPPED)]
-    headers = [header for file in files if (header := _read_header(file)) is not None]
-    if headers and len(headers) == len(files):
-        return sizes_of_headers(headers, f"headers of {len(files)} files")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return sizes_of_index(json.loads(index.read_text()), index.name)
-    return None
+    index = json_object(folder / INDEX) if (folder / INDEX).is_file() else None
+    if files:
+        _refuse_missing(index, files)
+        return sizes_of_headers((_read_header(file) for file in files), _source(len(files)))
+    return sizes_of_index(index, INDEX) if index is not None else None
 
 
-def _read_header(file: Path) -> Mapping[str, object] | None:
+def _source(files: int) -> str:
+    return f"headers of {files} file{'s' if files > 1 else ''}"
+
+
+def _refuse_missing(index: Mapping[str, object] | None, files: list[Path]) -> None:
+    shards = index.get("weight_map") if index is not None else None
+    if not isinstance(shards, Mapping):
+        return
+    missing = sorted({str(shard) for shard in shards.values()} - {file.name for file in files})
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UnusableModel(f"{INDEX} names `{missing[0]}`{more}, which the folder does not hold")
+
+
+def _read_header(file: Path) -> Mapping[str, object]:
+    """The header of one file; UnusableModel when the file ends before its header or its data."""
+    size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)
-        if len(start) < 8:
-            return None
-        (length,) = struct.unpack("<Q", start)
-        return header_of(start + stream.read(min(length, _HEADER_LIMIT)))
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if len(start) < 8 or 8 + length > size:
+            raise UnusableModel(f"{file.name} is cut short: it ends within its header")
+        if length > _HEADER_LIMIT:
+            raise UnusableModel(f"{file.name} is no safetensors file: a header of {length:,} bytes")
+        header = object_of(stream.read(length), f"the header of {file.name}")
+    last = max((offsets_of(name, entry)[1] for name, entry in header.items()), default=0)
+    if 8 + length + last > size:
+        short = 8 + length + last - size
+        raise UnusableModel(f"{file.name} is cut short: {short:,} bytes of its tensors are missing")
+    return header

@@ -25,6 +25,8 @@ _WINDOW_PERIOD = {
 MOST_LAYERS = 4096
 """A config that states more is broken."""
 
+_FULL_WORDS = ("attention", "full", "global", "self", "softmax", "sparse", "deepseek_sparse", "mla")
+"""Layer types that cache every token, with or without `_attention` behind."""
 _FULL: Kind = "full"
 _WINDOW: Kind = "window"
 _PATTERN: dict[str, Kind] = {"M": "mamba", "E": "moe", "*": "full", "-": "mlp"}
@@ -65,7 +67,7 @@ def _kind_of(name: str) -> Kind:
         return "moe"
     if text == "mlp":
         return "mlp"
-    return "full" if "attention" in text or "full" in text or "global" in text else "unknown"
+    return "full" if text.removesuffix("_attention") in _FULL_WORDS else "unknown"
 
 
 def _nemotron(keys: Keys, model_type: str) -> tuple[Kind, ...]:

@@ -44,6 +44,15 @@ _FIXED_BYTES = {
 """Bytes per element of formats with a scale per fixed block."""
 
 
+_INTEGERS = (Scheme.INT4, Scheme.INT4_ZERO)
+_PACKED = ("awq", "gptq", "auto-round", "autoround", "auto_round")
+_PACKED_BITS = (2, 3, 4, 8)
+ROW = 4096
+"""Elements under one scale where a record says `group_size: -1`, one per row: a usual width."""
+UNKNOWN_FORMAT = 0.9
+"""Relative doubt about weights in a format nobody knows: taken as 8 bits, from 1 to 15 possible."""
+
+
 @dataclass(frozen=True)
 class Quantization:
     """The scheme of quantized matrices, and which matrices keep the model's dtype."""
@@ -64,6 +73,10 @@ class Quantization:
     kv_fp8: bool = False
     """The checkpoint asks for an fp8 cache when the engine is left at `auto`."""
     label: str = ""
+    bits: int = 4
+    """Bits per element of packed integers (GPTQ also packs 2 and 3)."""
+    doubts: tuple[str, ...] = ()
+    """What of the record is not understood; the scheme is then a middle, not a fact."""
 
     def bytes_per_element(self, scheme: Scheme, dtype_bytes: int) -> float:
         """Stored bytes of one weight element, scales included."""
@@ -75,7 +88,7 @@ class Quantization:
         if fixed is not None:
             return fixed
         zero_points = 0.5 if scheme is Scheme.INT4_ZERO else 0.0
-        return 0.5 + (2 + zero_points) / max(1, self.group)
+        return self.bits / 8 + (2 + zero_points) / (self.group if self.group > 0 else ROW)
 
     def scheme_of(
         self,
@@ -150,7 +163,9 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
     )
     if not record.sections:
         return Quantization()
-    scheme, group = _scheme_of_record(record)
+    found = _scheme_of_record(record)
+    doubts = _doubts_of_record(record, found[0] if found else None)
+    scheme, group = (Scheme.INT8, 0) if doubts or not found else found
     if config.text("expert_dtype") == "fp4" and scheme is Scheme.FP8_BLOCK:
         scheme, group = Scheme.MXFP4, 32
     kept = [str(x) for x in record.items("ignore", "modules_to_not_convert", "exclude_modules")]
@@ -161,28 +176,44 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         per_layer=_per_layer(record.mapping("quantized_layers")),
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
-        label=scheme.value,
+        label=(record.text("quant_method") or "") if doubts else scheme.value,
+        bits=record.whole("bits") if scheme in _INTEGERS and record.whole("bits") else 4,
+        doubts=doubts,
     )
 
 
-def _scheme_of_record(record: Keys) -> tuple[Scheme, int]:
+def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
+    """Scheme and group; None when the record names a method that is not known."""
     method = (record.text("quant_method") or "").lower()
     algo = (record.text("quant_algo", "moe_quant_algo") or "").upper()
     group = record.whole("group_size")
     if "NVFP4" in algo or "MIXED" in algo:
         return Scheme.NVFP4, 16
-    if method in ("awq", "gptq", "auto-round", "autoround", "auto_round"):
+    if method.startswith(_PACKED):
         if record.whole("bits") == 8:
             return Scheme.INT8, group or 128
         zero = method == "awq" or record.flag("sym") is True
         return (Scheme.INT4_ZERO if zero else Scheme.INT4), group or 128
+    if method == "bitsandbytes":
+        return (Scheme.INT4, 64) if record.flag("load_in_4bit") else (Scheme.INT8, 0)
     if method == "mxfp4":
         return Scheme.MXFP4, 32
     if method in ("fbgemm_fp8",) or algo == "FP8":
         return Scheme.FP8, 0
     if method == "fp8":
         return (Scheme.FP8_BLOCK if record.items("weight_block_size") else Scheme.FP8), 128
-    return _scheme_of_groups(record) or (Scheme.PLAIN, 0)
+    found = _scheme_of_groups(record)
+    return found if found or method else (Scheme.PLAIN, 0)
+
+
+def _doubts_of_record(record: Keys, scheme: Scheme | None) -> tuple[str, ...]:
+    """What of the record no engine we know would read as we do."""
+    if scheme is None:
+        return (f"the quantization method `{record.text('quant_method')}` is not known to rigspec",)
+    bits = record.number("bits")
+    if bits is not None and bits not in _PACKED_BITS:
+        return (f"its quantization record states {bits:g} bits per weight",)
+    return ()
 
 
 def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:

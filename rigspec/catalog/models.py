@@ -13,12 +13,15 @@ from pathlib import Path
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_files import json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 
 __all__ = [
     "ExactSizes",
     "ModelFacts",
+    "UnusableModel",
     "facts_of_config",
     "load_model_facts",
     "saved_file",
@@ -31,7 +34,7 @@ PIN = "_rigspec"
 def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFacts | None:
     """Facts of a path, or of a repository id saved in one of the folders; None when not found.
 
-    Raises ValueError when the file found is not JSON.
+    Raises UnusableModel (a ValueError) when what is found no engine could load either.
     """
     path = Path(model)
     if path.is_dir():
@@ -90,13 +93,13 @@ def _of_folder(folder: Path) -> ModelFacts | None:
         files = sorted(folder.glob("*.gguf"))
         return facts_of_gguf(files[0]) if files else None
     facts = facts_of_config(
-        folder.name, _object(config), _modelopt(folder / "hf_quant_config.json")
+        folder.name, json_object(config), _modelopt(folder / "hf_quant_config.json")
     )
     return replace(facts, sizes=sizes_of_folder(folder)) if facts is not None else None
 
 
 def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
-    config = _object(path)
+    config = json_object(path)
     pin = config.get(PIN)
     pinned = pin if isinstance(pin, Mapping) else {}
     record = pinned.get("hf_quant_config")
@@ -121,11 +124,4 @@ def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
 
 
 def _modelopt(path: Path) -> Mapping[str, object] | None:
-    return _object(path) if path.is_file() else None
-
-
-def _object(path: Path) -> Mapping[str, object]:
-    loaded = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(loaded, Mapping):
-        raise ValueError(f"{path.name} holds no JSON object")
-    return loaded
+    return json_object(path) if path.is_file() else None

@@ -82,7 +82,10 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     try:
         facts = load_model_facts(name, folders)
     except (OSError, ValueError) as problem:
-        raise RigspecError(f"what is saved of `{name}` cannot be read: {problem}") from problem
+        raise RigspecError(
+            f"what is known of `{name}` cannot be used: {problem}",
+            hint="fetch its files again; no engine could load them either",
+        ) from problem
     if facts is not None:
         return facts
     saved = [known for known, _ in saved_models(folders)]

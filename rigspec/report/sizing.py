@@ -71,7 +71,7 @@ def service_lines(sized: Sized) -> Iterator[str]:
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
     yield f"{name}{sized.facts.name} on {cards}{spread}: {verdict}"
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
-    yield from (f"  not understood: {doubt}" for doubt in sized.facts.doubts)
+    yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
     yield from memory_lines(sized)
     yield from _speed_lines(sized, speeds_of(sized))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,8 @@ class CheckContext:
     """Facts by name of the spec's `models`; a model that is not in here is unknown."""
 
     models: Mapping[str, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
+    unusable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Why what is saved of a model cannot be used, by name of the spec's `models`."""
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
     sized: dict[str, tuple[Rig, Sized | None]] = field(
@@ -35,24 +37,31 @@ class CheckContext:
 
 
 def saved_context(rig: Rig, spec: Path) -> CheckContext:
-    """What lies beside a spec: `models/ORG__NAME.json`, and `../catalog/` with the owner's rows."""
+    """What lies beside a spec: `models/ORG__NAME.json`, and the owner's `../catalog/`.
+
+    That folder holds rows of his own, and models in `models/`.
+    """
     catalog = spec.resolve().parent.parent / "catalog"
-    folder = spec.parent / "models"
-    found = _saved_facts(rig, folder) if folder.is_dir() else {}
-    return CheckContext(MappingProxyType(found), catalog if catalog.is_dir() else None)
+    folders = [folder for folder in (spec.parent / "models", catalog / "models") if folder.is_dir()]
+    found, unusable = _saved_facts(rig, folders) if folders else ({}, {})
+    return CheckContext(
+        MappingProxyType(found), MappingProxyType(unusable), catalog if catalog.is_dir() else None
+    )
 
 
-def _saved_facts(rig: Rig, folder: Path) -> dict[str, ModelFacts]:
-    """By model; a file that cannot be read counts as unknown."""
+def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFacts], dict[str, str]]:
+    """Facts by model, and why a file that is there cannot be used."""
     from rigspec.catalog.models import load_model_facts  # slow to import, needed by few specs
 
     found: dict[str, ModelFacts] = {}
+    unusable: dict[str, str] = {}
     for name, model in rig.models.items():
         for key in filter(None, (model.hub, Path(model.path or "").name)):
             try:
-                facts = load_model_facts(key, (folder,))
-            except (OSError, ValueError):
+                facts = load_model_facts(key, folders)
+            except (OSError, ValueError) as problem:
+                unusable.setdefault(name, str(problem))
                 continue
             if facts is not None:
                 found.setdefault(name, facts)
-    return found
+    return found, {name: why for name, why in unusable.items() if name not in found}

@@ -135,6 +135,38 @@ def token_in_clear(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
+def facts_usable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """What is saved of a model can be read, and can be true."""
+    for name, why in facts.unusable.items():
+        yield error(
+            "models.facts-usable",
+            _origin(rig, name),
+            f"what is saved of `{name}` cannot be used: {why}",
+            why="whether it fits and how fast it is stays unknown; no engine could load it either",
+            hint="`rigspec model add` reads its config and sizes again",
+        )
+
+
+def facts_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Every part of the architecture and of the quantization is known."""
+    for name, model in facts.models.items():
+        from rigspec.sizing.weights import size_doubt  # only where something is saved
+
+        doubts = [*model.doubts, *filter(None, (size_doubt(model),))]
+        if doubts:
+            yield warning(
+                "models.facts-understood",
+                _origin(rig, name),
+                f"not understood of `{name}`: {'; '.join(doubts)}",
+                why="memory and speed are bounds then, not estimates: the first start decides",
+            )
+
+
+def _origin(rig: Rig, name: str) -> tuple[str, str, str]:
+    """The line that says which weights these are."""
+    return "models", name, "path" if rig.models[name].hub is None else "hub"
+
+
 def unused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every model is served, or drafts for one that is."""
     used = {s.model for s in rig.services.values()}

@@ -23,9 +23,14 @@ class Link:
         """Microseconds of one all-reduce over `ranks` GPUs."""
         if ranks <= 1:
             return 0.0
+        return self.start_us + 2 * (ranks - 1) * self.step_us + self.traffic_us(n_bytes, ranks)
+
+    def traffic_us(self, n_bytes: float, ranks: int) -> float:
+        """The part of an all-reduce that grows with its bytes: twice around the ring."""
+        if ranks <= 1:
+            return 0.0
         crowd = (ranks / 2) ** 0.5 if self.shared else 1.0
-        traffic = 2 * (ranks - 1) / ranks * n_bytes * crowd / (self.bandwidth_gb_s * 1e3)
-        return self.start_us + 2 * (ranks - 1) * self.step_us + traffic
+        return 2 * (ranks - 1) / ranks * n_bytes * crowd / (self.bandwidth_gb_s * 1e3)
 
     def at_gen5(self) -> Link:
         """The same path over PCIe 5: the same start and steps, twice the traffic."""

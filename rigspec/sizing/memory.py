@@ -16,11 +16,16 @@ from rigspec.sizing.amount import Amount, exact, total
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.weights import rank_weights
+from rigspec.sizing.weights import rank_weights, size_doubt
 from rigspec.units import GIB
 
 SHORT_CONTEXT = 4096
 """The least an owner who sets no context would serve; SGLang does not insist on a full request."""
+
+
+UNKNOWN_CACHE = 2.0
+"""How far the cache of a layer we do not understand may be from that of full attention: twice is
+every key/value head kept double, half a window or a smaller record."""
 
 
 class Verdict(StrEnum):
@@ -82,7 +87,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         verdict=verdict_of(facts, card, settings, weights, left, needed),
         refusals=refusals(facts, settings, card),
         shape=shape,
-        doubts=facts.doubts,
+        doubts=tuple(filter(None, (*facts.doubts, size_doubt(facts)))),
     )
 
 
@@ -139,7 +144,9 @@ def _needed(
         for length in (context, min(context, SHORT_CONTEXT))
     ]
     stated = settings.context is not None and settings.engine is Engine.VLLM
-    return exact(sizes[0]) if stated else Amount(sizes[0], sizes[1], sizes[0])
+    least = sizes[0] if stated else sizes[1]
+    doubt = 1.0 if facts.known else UNKNOWN_CACHE
+    return Amount(sizes[0], least / doubt, sizes[0] * doubt)
 
 
 def _tokens(

@@ -1,6 +1,6 @@
 """Speed with speculative decoding: accepted tokens against the cost of drafting and verifying.
 
-    gain = accepted length / (1 + κ × drafted tokens)
+    gain = accepted length / (1 + (κ + share of link traffic) × drafted tokens)
 
 The accepted length is a property of the text: stated by the owner or, without that, a per-token
 chance of 0.72 (narrative prompts of published 27B and Kimi runs). κ is the extra time per drafted
@@ -53,9 +53,12 @@ def with_speculation(
         gain, text = UNSTATED_GAIN, "speculation not described"
     else:
         accepted = accepted_length(spec)
-        gain = accepted / (1 + cost_per_draft(facts, card, settings) * spec.depth)
+        cost = cost_per_draft(facts, card, settings)
+        cost += plain.step.traffic_ms / plain.step.total_ms  # each drafted row is sent around, too
+        gain = accepted / (1 + cost * spec.depth)
         text = f"accepted length {accepted:.2g} of {spec.depth} drafted"
     value = plain.tok_s.value * max(0.8, gain)
     wide = 0.34 if spec.tokens is not None or spec.accepted is not None else 0.75
-    band = Amount(value, value / (1 + wide), value * (1 + wide))
+    fall = plain.tok_s.value / plain.tok_s.low  # what is unsure of the plain speed stays unsure
+    band = Amount(value, value / max(1 + wide, fall), value * (1 + wide))
     return replace(plain, tok_s=band, basis=f"{plain.basis}; {text}")

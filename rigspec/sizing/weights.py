@@ -16,7 +16,7 @@ from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, total, within
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, scheme_of, stored_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.units import GIB, MIB
+from rigspec.units import GIB, MIB, text_gib
 
 MXFP4_TILE = 256
 """MXFP4 expert kernels pad the expert width to this (gpt-oss: 2880 → 3072; vLLM 0.10–0.33)."""
@@ -84,7 +84,28 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     stored = facts.sizes.total_bytes
     nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
+    if size_doubt(facts):
+        mixed_in = max(mixed_in, 0.1)
     return stored / nearest, facts.sizes.source, mixed_in + facts.sizes.relative_error
+
+
+def size_doubt(facts: ModelFacts) -> str:
+    """Why dimensions and bytes cannot be of one checkpoint; empty when they can.
+
+    Files on disk may hold a second head or a draft nobody counts; a third more or less is a lie
+    about the layers or about the format.
+    """
+    if facts.sizes is None or facts.quantization.scheme is Scheme.GGUF or not facts.known:
+        return ""
+    formula = sum(stored_bytes(facts, m) for m in matrices(facts))
+    stored = facts.sizes.total_bytes
+    copy = facts.vocab * facts.hidden * facts.dtype_bytes
+    if 0.75 * formula <= stored <= 1.35 * (formula + copy):
+        return ""
+    return (
+        f"its dimensions and quantization give {text_gib(formula)} of weights, "
+        f"{facts.sizes.source} {text_gib(stored)}: one of them is of another checkpoint"
+    )
 
 
 def formula_doubt(facts: ModelFacts) -> float:

@@ -12,12 +12,18 @@ import pytest
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
-from rigspec.catalog.model_headers import header_of, sizes_of_headers, sizes_of_index
+from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers, sizes_of_index
 from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme, normalise, quantization_of
 from rigspec.catalog.model_sizes import size_table
-from rigspec.catalog.models import file_stem, load_model_facts, saved_file, saved_models
+from rigspec.catalog.models import (
+    UnusableModel,
+    file_stem,
+    load_model_facts,
+    saved_file,
+    saved_models,
+)
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
@@ -124,11 +130,14 @@ def test_no_facts_without_the_dimensions(missing: str) -> None:
 
 
 @pytest.mark.parametrize("junk", [None, "", "many", [], {}, True, -1, float("nan"), 1e30])
-def test_a_broken_value_never_raises(junk: Any) -> None:
+def test_a_broken_value_is_read_over_or_refused_by_its_key(junk: Any) -> None:
     config = json.loads((CONFIGS / "Qwen__Qwen3.5-35B-A3B.json").read_text())
     for key in config["text_config"]:
         broken = config | {"text_config": config["text_config"] | {key: junk}}
-        facts_of_config("x", broken)
+        try:
+            facts_of_config("x", broken)
+        except UnusableModel as refused:
+            assert str(refused).startswith(f"`{key}` is ")
 
 
 def test_text_numbers_and_nested_sections_are_read() -> None:
@@ -137,7 +146,7 @@ def test_text_numbers_and_nested_sections_are_read() -> None:
 
 
 def test_a_layer_count_beyond_reason_is_refused() -> None:
-    config = {"hidden_size": 8, "vocab_size": 8, "num_hidden_layers": 10**9}
+    config = {"hidden_size": 8, "vocab_size": 8, "n_layer": 10**9}
     assert facts_of_config("x", config) is None
 
 
@@ -194,25 +203,23 @@ def test_a_broken_quantization_record_is_no_quantization() -> None:
     assert quantization_of(keys, None).scheme is Scheme.PLAIN
 
 
-def header(**tensors: tuple[int, int]) -> bytes:
+def shard(**tensors: tuple[int, int]) -> bytes:
+    """A safetensors file whose tensors are zeros."""
     entries = {n: {"dtype": "BF16", "data_offsets": list(o)} for n, o in tensors.items()}
     text = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
-    return struct.pack("<Q", len(text)) + text
+    return struct.pack("<Q", len(text)) + text + bytes(max(o[1] for o in tensors.values()))
 
 
 def test_header_sizes_are_differences_of_offsets(tmp_path: Path) -> None:
-    data = header(**{"model.a": (0, 64), "mtp.fc": (64, 80)})
-    parsed = header_of(data)
-    assert parsed is not None
-    assert sizes_of_headers([parsed], "h") == ExactSizes(80, "h", 16)
-    assert header_of(b"short") is None
-    assert header_of(struct.pack("<Q", 1 << 40)) is None
+    (tmp_path / "a.safetensors").write_bytes(shard(**{"model.a": (0, 64), "mtp.fc": (64, 80)}))
+    assert sizes_of_folder(tmp_path) == ExactSizes(80, "headers of 1 file", 16)
+    assert sizes_of_headers([{"__metadata__": {}}], "h") is None
 
 
 def test_folder_of_a_checkpoint_gives_exact_bytes(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
-    (tmp_path / "a.safetensors").write_bytes(header(x=(0, 1000)))
-    (tmp_path / "consolidated.safetensors").write_bytes(header(x=(0, 1000)))
+    (tmp_path / "a.safetensors").write_bytes(shard(x=(0, 1000)))
+    (tmp_path / "consolidated.safetensors").write_bytes(shard(x=(0, 1000)))
     facts = load_model_facts(tmp_path)
     assert facts is not None
     assert facts.sizes is not None

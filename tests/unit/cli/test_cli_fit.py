@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 from rigspec.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIGS = str(ROOT / "benchmarks/data/model-configs")
+SAVED = ROOT / "benchmarks/data/model-configs"
+CONFIGS = str(SAVED)
+ERRORS = ROOT / "tests/errors"
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +108,7 @@ def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "org__x.json").write_text("{")
     done = rigspec("fit", "org/x", "--gpu", "rtx-3090", "--models", str(tmp_path))
     assert done.exit_code == 2
-    assert "cannot be read" in done.output
+    assert "cannot be used: org__x.json is not JSON" in done.output
 
 
 def test_more_ranks_than_cards_ends_with_2() -> None:
@@ -162,3 +164,37 @@ def test_docs_show_what_the_commands_print(arguments: tuple[str, ...]) -> None:
         page.write_text(text.replace(shown, printed))
         return
     assert shown == printed
+
+
+def test_catalog_lists_saved_models_and_their_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = rigspec("catalog", "models")
+    assert nothing.exit_code == 2
+    assert "no model is saved in rigs/models/" in nothing.output
+    mine = tmp_path / "catalog" / "models"
+    mine.mkdir(parents=True)
+    (mine / "me__mine.json").write_text((SAVED / "Qwen__Qwen3-8B.json").read_text())
+    (mine / "me__cut.json").write_text("{")
+    listed = rigspec("catalog", "models").output
+    assert "me/mine" in listed
+    assert "cannot be used: me__cut.json is not JSON" in listed
+    rows = json.loads(rigspec("catalog", "models", "me/mine", "--json").output)
+    assert {"field": "layers", "value": "36 Attention"}.items() <= rows[3].items()
+    assert all(row["source"] for row in rows if row["value"] is not None)
+    assert rigspec("catalog", "models", "me/other").exit_code == 2
+    assert rigspec("catalog", "models", "me/cut").exit_code == 2
+    assert rigspec("fit", "me/mine", "--gpu", "rtx-3090", "--context", "4096").exit_code == 0
+
+
+def test_check_finds_models_of_the_owner_s_catalog(tmp_path: Path) -> None:
+    rigs, mine = tmp_path / "rigs", tmp_path / "catalog" / "models"
+    rigs.mkdir()
+    mine.mkdir(parents=True)
+    spec = (ERRORS / "memory-too-large.yaml").read_text()
+    (rigs / "desk.yaml").write_text(spec)
+    assert "memory.fits" not in rigspec("check", str(rigs / "desk.yaml")).output
+    for saved in (ERRORS / "models").glob("*.json"):
+        (mine / saved.name).write_text(saved.read_text())
+    assert "memory.fits" in rigspec("check", str(rigs / "desk.yaml")).output

@@ -1,0 +1,1 @@
+"""What `rigspec check` costs: see `__main__.py`."""

@@ -1,0 +1,35 @@
+"""A model's JSON files, read so that a broken one is named in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rigspec.catalog.model_faults import UnusableModel
+
+_MOST_BYTES = 256 << 20
+"""The index of a model of a thousand shards is 20 MB; what is far beyond is not one."""
+
+
+def json_object(path: Path) -> Mapping[str, object]:
+    """The object of a JSON file; UnusableModel says which file is broken and where."""
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise UnusableModel(f"{path.name} has {size:,} bytes, which no such file has")
+    return object_of(path.read_bytes(), path.name)
+
+
+def object_of(data: bytes, where: str) -> Mapping[str, object]:
+    """The object in some JSON text; UnusableModel says what is wrong in `where`."""
+    try:
+        loaded = json.loads(data)
+    except RecursionError as problem:
+        raise UnusableModel(f"{where} is nested thousands of levels deep") from problem
+    except UnicodeDecodeError as problem:
+        raise UnusableModel(f"{where} is not JSON: it holds bytes that are no text") from problem
+    except ValueError as problem:
+        raise UnusableModel(f"{where} is not JSON: {problem}; was it cut short?") from problem
+    if not isinstance(loaded, Mapping):
+        raise UnusableModel(f"{where} holds no JSON object")
+    return loaded

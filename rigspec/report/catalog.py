@@ -1,0 +1,41 @@
+"""What `rigspec catalog TABLE [NAME]` prints: rows of a table, or one entry with its sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rigspec.catalog.models import UnusableModel
+from rigspec.catalog.show import Line, list_entry, list_table
+from rigspec.catalog.show_models import FOLDERS, list_model, list_models
+from rigspec.errors import RigspecError
+
+OWN = Path("catalog")
+"""The owner's rows, beside `rigs/`."""
+
+
+def rows_of(table: str, name: str | None) -> list[Line]:
+    """The rows; RigspecError when there is no such entry, or no model saved at all."""
+    if table == "models":
+        return _models(name)
+    extra = OWN if OWN.is_dir() else None
+    rows = list_entry(table, name, extra) if name else list_table(table, extra)
+    if not rows:
+        raise RigspecError(
+            f"`{name}` is not in the catalog", hint=f"`rigspec catalog {table}` lists all"
+        )
+    return rows
+
+
+def _models(name: str | None) -> list[Line]:
+    try:
+        rows = list_model(name) if name else list_models()
+    except (UnusableModel, OSError) as problem:
+        raise RigspecError(f"what is saved of `{name}` cannot be used: {problem}") from problem
+    if not rows:
+        where = ", ".join(f"{folder}/" for folder in FOLDERS)
+        raise RigspecError(
+            f"nothing is saved of `{name}`" if name else f"no model is saved in {where}",
+            hint=f"`rigspec model add {name or 'ORG/NAME'}` reads config and sizes once "
+            "(no weights)",
+        )
+    return rows
