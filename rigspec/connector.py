@@ -111,8 +111,9 @@ class RigSSHConnector(SSHConnector):
             said,
             address=str(self.data["ssh_hostname"] or self.host.name),
             port=int(self.data["ssh_port"] or 22),
-            user=self._user(),
+            user=str(self.data["ssh_user"] or ""),
             key=self.data["ssh_key"],
+            has_spec=bool(self.host.data.get("spec")),
         )
 
     def _write_count(self) -> None:
@@ -132,12 +133,14 @@ def no_sudo(user: str, said: str) -> str:
     )
 
 
-def advice(said: str, *, address: str, port: int, user: str, key: str | None) -> str:
+def advice(
+    said: str, *, address: str, port: int, user: str, key: str | None, has_spec: bool = True
+) -> str:
     """What went wrong while connecting, in one sentence, and what to do about it."""
     known = address if port == 22 else f"[{address}]:{port}"
-    login = (
-        f"ssh {f'-i {key} ' if key else ''}{f'-p {port} ' if port != 22 else ''}{user}@{address}"
-    )
+    options = f"{f'-i {key} ' if key else ''}{f'-p {port} ' if port != 22 else ''}"
+    login = f"ssh {options}{f'{user}@' if user else ''}{address}"
+    key_at = "host.ssh_key in the spec" if has_spec else "--key"
     low = said.lower()
     if "no host key for" in low:
         return (
@@ -151,24 +154,26 @@ def advice(said: str, *, address: str, port: int, user: str, key: str | None) ->
             f"    only if its OS was reinstalled: `ssh-keygen -R '{known}'`, log in once, run again"
         )
     if "private key" in low:
-        return f"the SSH key `{key}` cannot be used: {said}\n    look at host.ssh_key in the spec"
+        return f"the SSH key `{key}` cannot be used: {said}\n    look at {key_at}"
     if "authentication" in low or "no existing session" in low:
         return (
-            f"{known} refuses the login of `{user}`\n"
-            f"    try `{login}`; host.ssh_key in the spec (or the SSH agent) must hold a key that "
+            f"{known} refuses the login of `{user or 'the SSH user'}`\n"
+            f"    try `{login}`; {key_at} (or the SSH agent) must hold a key that "
             f"stands in ~{user}/.ssh/authorized_keys on the rig"
         )
-    return _unreachable(said, known, login)
+    return _unreachable(said, known, login, has_spec=has_spec)
 
 
-def _unreachable(said: str, known: str, login: str) -> str:
+def _unreachable(said: str, known: str, login: str, *, has_spec: bool) -> str:
+    spec = "host.address", "host.port", " in the spec"
+    address_at, port_at, where = spec if has_spec else ("the address", "the port", "")
     low = said.lower()
     if "resolve hostname" in low or "name or service not known" in low:
-        return f"the name {known} does not resolve\n    look at host.address in the spec"
+        return f"the name {known} does not resolve\n    look at {address_at}{where}"
     if "refused" in low or "unable to connect to port" in low:
         return (
             f"nothing takes SSH connections at {known}: is it up, is sshd running there?\n"
-            f"    look at its console, at host.address and host.port; try `{login}`"
+            f"    look at its console, at {address_at} and {port_at}; try `{login}`"
         )
     if "timed out" in low or "timeout" in low or "no route" in low or "unreachable" in low:
         return (

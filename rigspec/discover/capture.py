@@ -23,6 +23,7 @@ class Kind(StrEnum):
     """What a text is."""
 
     PROBE = "probe"
+    SAVED_LOOK = "rigspec verify --save"
     LSPCI = "lspci"
     LSPCI_TREE = "lspci -t"
     SMI_LOG = "nvidia-smi -q"
@@ -43,6 +44,7 @@ class Kind(StrEnum):
 
 _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.PROBE, re.compile(r"^##RIG ", re.M)),
+    (Kind.SAVED_LOOK, re.compile(r'^ "format": "rigspec-observation"', re.M)),
     (Kind.SMI_XML, re.compile(r"<nvidia_smi_log>")),
     (Kind.SMI_LOG, re.compile(r"^=+NVSMI LOG=+|^GPU [0-9A-Fa-f]{8}:[0-9A-Fa-f:.]+\s*$", re.M)),
     (Kind.SMI_CSV, re.compile(r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),", re.M)),
@@ -162,12 +164,20 @@ def masked(line: str) -> str:
     return shown if len(shown) <= _WINDOW else shown[: _WINDOW - 1] + "…"
 
 
+def capture_text(name: str, text: str) -> Capture:
+    """One text as a capture of its own, for example what a host has just said."""
+    lines = tuple(clean_lines(text))
+    return Capture(name, (CaptureFile(name, recognise("\n".join(lines)), lines),))
+
+
 def read_capture(folder: str | Path) -> Capture:
-    """Every text of a folder (not below it); pages of words (`*.md`) are left out."""
+    """Every text of a folder (not below it), pages of words (`*.md`) left out; or one file."""
     path = Path(folder)
+    if path.is_file() and _is_text(path):
+        return Capture(path.stem, (_file(path),))
     if not path.is_dir():
         raise RigspecError(
-            f"the folder `{folder}` does not exist",
+            f"`{folder}` is no text" if path.exists() else f"the folder `{folder}` does not exist",
             hint="save `rigspec discover --print-probe` as probe.sh, then "
             "`ssh root@host 'sh -s' < probe.sh > capture/probe.txt`",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from rigspec.discover.capture import masked
 from rigspec.discover.cards import Card, Group, cards_of, groups_of
@@ -24,16 +25,24 @@ from rigspec.discover.fabric import (
     trained_width,
 )
 from rigspec.discover.lines import block, entry, owner, quoted, remark
+from rigspec.discover.managed import Way, managed_draft
 from rigspec.discover.seen import Seen
 from rigspec.errors import RigspecError
 from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.record import Unknown, known
 
 _SMALL_BAR_MIB = 256
+NO_WAY: Way = MappingProxyType({})
 
 
-def draft_spec(seen: Seen, name: str) -> str:
-    """The YAML text; loads with our loader, and `check` names the choices that are left."""
+def draft_spec(seen: Seen, name: str, way: Way = NO_WAY) -> str:
+    """The YAML text; loads with our loader, and `check` names the choices that are left.
+
+    `way` is how the host was reached: fields of `host`.
+    """
+    planned = known(seen.planned)
+    if planned and (rig := planned.rig):
+        return managed_draft(seen, planned, rig, name, way)
     cards = cards_of(seen)
     if not cards:
         raise RigspecError(
@@ -48,7 +57,7 @@ def draft_spec(seen: Seen, name: str) -> str:
         *(["# SIMULATED: read off a virtual rig, GPUs and driver are stand-ins."] * seen.simulated),
         "rigspec: 1",
         entry(0, "name", name, "owner: as pyinfra shall show it"),
-        *block("host", host_lines(seen)),
+        *block("host", host_lines(seen, way)),
         *board_lines(seen),
         *block("gpus", _gpu_lines(groups)),
         *block("pcie", _pcie_lines(seen, groups, fabric, cards)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
 from rigspec.catalog.boards import find_board
@@ -21,10 +21,15 @@ _OURS = frozenset({"iommu", "amd_iommu", "intel_iommu", "pcie_aspm.policy"})
 """What other keys of the spec write."""
 
 
-def host_lines(seen: Seen) -> Iterator[str]:
-    """`host`."""
-    yield owner(1, "address: name or IP for SSH; without it the rig is only planned")
-    yield entry(1, "user", "root", "owner: the SSH user (with `sudo: true` if not root)")
+def host_lines(seen: Seen, way: Mapping[str, str | int | bool]) -> Iterator[str]:
+    """`host`; the way to it as it was reached."""
+    for key, value in way.items():
+        text = str(value).lower() if isinstance(value, bool) else quoted(str(value))
+        yield entry(1, key, text, "so it was reached")
+    if "address" not in way:
+        yield owner(1, "address: name or IP for SSH; without it the rig is only planned")
+    if "user" not in way:
+        yield entry(1, "user", "root", "owner: the SSH user (with `sudo: true` if not root)")
     system = known(seen.os)
     found = f"{known(system.id)}-{known(system.version_id)}" if system else ""
     if found in get_args(OsId):
@@ -75,22 +80,38 @@ def kernel_lines(seen: Seen) -> Iterator[str]:
     if words is None:
         yield entry(1, "iommu", "pt", "owner: /proc/cmdline was not read; this is the default")
         return
-    yield entry(1, "iommu", *_iommu(seen, words))
-    keys = [(word.partition("=")[0], word) for word in words]
-    rest = [word for key, word in keys if key not in _BOOT | _OURS]
+    yield entry(1, "iommu", *iommu_now(seen, words))
+    rest = other_words(words)
+    ours = _words_of_rigspec(seen)
     kept = [word for word in rest if takes(word) and not find_folk(word)]
-    if kept:
+    wanted = [word for word in kept if ours is None or word in ours]
+    if wanted:
         yield "  arguments:"
-        yield from (f"{'    - ' + quoted(word):<34} # {origin}" for word in kept)
-    for word in rest:
+        yield from (f"{'    - ' + quoted(word):<34} # {origin}" for word in wanted)
+    for word in (word for word in rest if word not in wanted):
         folk = find_folk(word)
         if folk:
             yield remark(1, f"{origin}: `{masked(word)}` does nothing: {folk.why}")
-        elif word not in kept:
+        elif word in kept:
+            yield remark(1, f"{origin}: `{masked(word)}` stands there without rigspec: left alone")
+        else:
             yield owner(1, f"`{masked(word)}` is on the command line; add it if it is wanted")
 
 
-def _iommu(seen: Seen, words: tuple[str, ...]) -> tuple[str, str]:
+def other_words(words: Iterable[str]) -> list[str]:
+    """Words of a kernel line that neither the boot itself nor another key of the spec writes."""
+    own = (word for word in words if word.partition("=")[0] not in _BOOT | _OURS)
+    return [word for word in own if not word.startswith("pci=disable_acs_redir=")]
+
+
+def _words_of_rigspec(seen: Seen) -> set[str] | None:
+    """Words in the GRUB drop-ins that rigspec wrote; None on a host without any."""
+    lines = [line for line in seen.sections.get("grub", ()) if "-rigspec" in line.split(":")[0]]
+    return {w.strip("'\"\\") for line in lines for w in line.split()} if lines else None
+
+
+def iommu_now(seen: Seen, words: tuple[str, ...]) -> tuple[str, str]:
+    """`kernel.iommu` as it is, and where that was read."""
     origin = seen.where("cmdline")
     for key in ("iommu", "amd_iommu", "intel_iommu"):
         values = cmdline_values(words, key)
@@ -105,14 +126,21 @@ def _iommu(seen: Seen, words: tuple[str, ...]) -> tuple[str, str]:
     return "pt", f"owner: {origin} has no IOMMU word; `pt` is the default"
 
 
-def driver_lines(seen: Seen) -> Iterator[str]:
-    """`driver`."""
+def running_driver(seen: Seen) -> tuple[str | None, str]:
+    """The driver's version and the text it was read in; None where it is not a version."""
     cards = known(seen.cards) or ()
     shown = next((v for card in cards if (v := known(card.driver_version))), None)
     version, origin = (shown, "cards") if shown else (known(seen.driver), "driver")
-    if version and re.fullmatch(r"\d{3}\.\d{2,3}(\.\d{2})?", version):
-        yield entry(1, "branch", version.partition(".")[0], seen.where(origin))
-        yield entry(1, "version", version, f"{seen.where(origin)}: running now")
+    is_one = version and re.fullmatch(r"\d{3}\.\d{2,3}(\.\d{2})?", version)
+    return version if is_one else None, seen.where(origin)
+
+
+def driver_lines(seen: Seen) -> Iterator[str]:
+    """`driver`."""
+    version, origin = running_driver(seen)
+    if version:
+        yield entry(1, "branch", version.partition(".")[0], origin)
+        yield entry(1, "version", version, f"{origin}: running now")
     else:
         yield entry(1, "branch", 580, "owner: placeholder, the driver's version was not read")
     is_open = known(seen.is_open)

@@ -18,6 +18,9 @@ from rigspec.observed.probes import (
     script,
 )
 
+OUT_VARIABLE = "RIGSPEC_PROBE_OUT"
+"""Environment variable: the probe deploy saves what the host printed in the file of this name."""
+
 UNITS = (
     "docker.service",
     "podman.service",
@@ -62,6 +65,12 @@ for e in docker podman; do
 done
 exit 0
 """,
+    ),
+    Probe("grub", "grep -sH GRUB_CMDLINE /etc/default/grub /etc/default/grub.d/*.cfg\nexit 0\n"),
+    Probe(
+        "planned",
+        "[ ! -e /etc/rigspec/plan.json ] ||\n"
+        """grep -E '^  "(rig|digest|spec)": "' /etc/rigspec/plan.json\n""",
     ),
     Probe(
         "limit-writers",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from rigspec.discover.capture import Capture, CaptureFile, Kind
-from rigspec.observed.containers import Cdi, parse_cdi_probe
+from rigspec.discover.from_probe import driver_values, values_of_probe
+from rigspec.discover.planned import Planned
+from rigspec.observed.containers import Cdi
 from rigspec.observed.kernel import (
     Host,
     Iommu,
@@ -16,18 +18,14 @@ from rigspec.observed.kernel import (
     OsRelease,
     SecureBoot,
     parse_driver_version,
-    parse_host_probe,
-    parse_iommu_probe,
-    parse_modules_probe,
     parse_os_release,
-    parse_secure_boot_probe,
     split_cmdline,
 )
 from rigspec.observed.kernel_log import KernelLog, parse_kernel_log
 from rigspec.observed.lspci import parse_lspci
 from rigspec.observed.lspci_tree import parse_lspci_tree
 from rigspec.observed.numa import Cpu, parse_lscpu
-from rigspec.observed.nvidia_smi import GpuReading, parse_query_gpu, parse_smi_probe
+from rigspec.observed.nvidia_smi import GpuReading, parse_query_gpu
 from rigspec.observed.nvidia_smi_log import (
     ListedGpu,
     parse_smi_list,
@@ -35,14 +33,13 @@ from rigspec.observed.nvidia_smi_log import (
     parse_smi_versions,
     parse_smi_xml,
 )
-from rigspec.observed.packages import Packages, parse_packages_probe
+from rigspec.observed.packages import Packages
 from rigspec.observed.pci import PciTree
-from rigspec.observed.pci_probe import AerCounter, parse_aer_probe, parse_pci_probe
+from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
-from rigspec.observed.sections import section
-from rigspec.observed.storage import Storage, parse_findmnt, parse_storage_probe
+from rigspec.observed.storage import Storage, parse_findmnt
 from rigspec.observed.topology import TopologyMatrix, parse_topo_matrix, parse_topo_p2p
-from rigspec.observed.units import Unit, parse_units_probe
+from rigspec.observed.units import Unit
 
 T = TypeVar("T")
 _NO_STORAGE = Storage(NOT_ASKED, NOT_ASKED, NOT_ASKED)
@@ -74,6 +71,8 @@ class Seen(Record):
     packages: Reading[Packages] = NOT_ASKED
     units: Reading[Mapping[str, Unit]] = NOT_ASKED
     storage: Storage = _NO_STORAGE
+    planned: Reading[Planned] = NOT_ASKED
+    """What rigspec itself left on the host."""
     cdi: Cdi = field(default_factory=lambda: Cdi(NOT_ASKED, ()))
     sections: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """All sections of our own probe, for the few that have no record."""
@@ -84,6 +83,12 @@ class Seen(Record):
     def simulated(self) -> bool:
         """Whether the probe ran on a virtual rig, whose GPUs are stand-ins."""
         return "simulated" in self.sections.get("machine", ())
+
+    @property
+    def planned_name(self) -> str:
+        """The rig's name on a host that rigspec keeps; empty elsewhere."""
+        planned = known(self.planned)
+        return planned.name if planned else ""
 
     def where(self, name: str) -> str:
         """The file of a field, for comments."""
@@ -212,61 +217,30 @@ def _driver(capture: Capture) -> tuple[Reading[str], Reading[bool], str]:
 
 def _with_probe(seen: Seen, probe: CaptureFile) -> Seen:
     """The same with everything a probe's sections say."""
-    at = probe.sections
-    host, modules, storage = (
-        parse_host_probe(at),
-        parse_modules_probe(at),
-        parse_storage_probe(at),
-    )
-    loaded = known(modules)
-    version = loaded.nvidia_version if loaded else None
-    is_open = loaded.nvidia_is_open if loaded else None
-    said: dict[str, object] = {
-        "tree": parse_pci_probe(at),
-        "cards": _probe_cards(at),
-        "host": host,
-        "cmdline": host if isinstance(host, Unknown) else host.cmdline,
-        "os": host if isinstance(host, Unknown) else host.os,
-        "cpu": _parsed(at, "cpu", parse_lscpu),
-        "driver": NOT_ASKED if version is None else version,
-        "is_open": NOT_ASKED if is_open is None else is_open,
-        "iommu": parse_iommu_probe(at),
-        "modules": modules,
-        "secure_boot": parse_secure_boot_probe(at),
-        "log": _parsed(at, "kernel-log", parse_kernel_log),
-        "topo": _parsed(at, "smi-topo", parse_topo_matrix),
-        "p2p": _parsed(at, "smi-p2p", parse_topo_p2p),
-        "aer": parse_aer_probe(at),
-        "packages": parse_packages_probe(at),
-        "units": parse_units_probe(at),
-    }
-    better = {name: value for name, value in said.items() if not isinstance(value, Unknown)}
-    if not isinstance(storage.mounts, Unknown):
-        better["storage"] = storage
-    if not isinstance((cdi := parse_cdi_probe(at)).devices, Unknown):
-        better["cdi"] = cdi
+    better = values_of_probe(probe.sections)
     origin = {**seen.origin, **dict.fromkeys(better, probe.name)}
-    return replace(seen, **better, sections={**seen.sections, **at}, origin=origin)  # type: ignore[arg-type]  # names are fields, values their parsers'
+    sections = {**seen.sections, **probe.sections}
+    return replace(seen, **better, sections=sections, origin=origin)
 
 
-def _probe_cards(at: Mapping[str, Sequence[str]]) -> Reading[tuple[GpuReading, ...]]:
-    """Cards of the query, with BAR1 from the section that asks for memory."""
-    cards = parse_smi_probe(at)
-    more = _parsed(at, "smi-memory", parse_smi_log)
-    if isinstance(cards, Unknown) or isinstance(more, Unknown):
-        return cards
-    bars = {known(card.bus_id): card.bar1_total_mib for card in more}
-    return tuple(
-        replace(card, bar1_total_mib=bars.get(known(card.bus_id), card.bar1_total_mib))
-        for card in cards
-    )
-
-
-def _parsed(
-    at: Mapping[str, Sequence[str]], name: str, read: Callable[[list[str]], Reading[T]]
-) -> Reading[T]:
-    lines = section(at, name)
-    return lines if isinstance(lines, Unknown) else read(lines)
+def with_records(seen: Seen, record: Record, origin: str) -> Seen:
+    """The same with the fields of another look (`rigspec verify --save`) that we have, too."""
+    own = {field.name for field in fields(Seen)} - {"origin", "sections"}
+    said = {f.name: getattr(record, f.name) for f in fields(record) if f.name in own}
+    better: dict[str, Any] = {n: v for n, v in said.items() if not isinstance(v, Unknown)}
+    host, modules = known(getattr(record, "host", NOT_ASKED)), known(seen.modules)
+    if isinstance(host, Host):
+        better |= {"cmdline": host.cmdline, "os": host.os}
+    modules = better.get("modules", modules)
+    if isinstance(modules, Modules):
+        better |= driver_values(modules)
+    if isinstance(cards := better.get("cards"), tuple):
+        better["attached"] = len(cards)
+    where = {**seen.origin, **dict.fromkeys(better, origin)}
+    sections = seen.sections
+    if getattr(record, "simulated", False):
+        sections = {**sections, "machine": ["simulated"]}
+    return replace(seen, **better, origin=where, sections=sections)
 
 
 _ATTACHED = re.compile(r"^Attached GPUs\s*:\s*(\d+)", re.MULTILINE)

@@ -49,9 +49,9 @@ def is_cause(diagnosis: Diagnosis) -> bool:
     return diagnosis.symptom.likelihood is not Likelihood.HARMLESS
 
 
-def diagnose(capture: Capture) -> tuple[Diagnosis, ...]:
+def diagnose(capture: Capture, seen: Seen | None = None) -> tuple[Diagnosis, ...]:
     """Everything found, likeliest first, in the table's order among equals."""
-    seen = read_seen(capture)
+    seen = seen or read_seen(capture)
     found = []
     for symptom in all_symptoms():
         lines = dict.fromkeys(islice(_evidence(symptom, capture, seen), MAX_EVIDENCE * 2))

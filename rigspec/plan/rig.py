@@ -32,6 +32,7 @@ def plan_rig(rig: Rig, extra: Path | None = None) -> Plan:
     models = plan_models(rig)
     return Plan(
         rig=rig.name,
+        spec=_spec_text(rig),
         spec_digest=_spec_digest(rig),
         preflight=plan_preflight(rig, plan_gpus(rig, extra)),
         kernel=plan_kernel(rig),
@@ -44,6 +45,12 @@ def plan_rig(rig: Rig, extra: Path | None = None) -> Plan:
         services=plan_services(rig, models),
         verify=SmokePlan(**rig.verify.model_dump()),
     )
+
+
+def _spec_text(rig: Rig) -> str:
+    """What the owner wrote, values that are the default left out; specs hold no secrets."""
+    said = rig.model_dump(mode="json", exclude={"host": _WAY_TO_HOST}, exclude_defaults=True)
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
 
 
 def _spec_digest(rig: Rig) -> str:

@@ -268,6 +268,8 @@ class Plan:
     """Everything a host will be given, in the order of the stages."""
 
     rig: str
+    spec: str
+    """The spec as JSON in one line, without the way to the host: a lost spec can be drawn anew."""
     spec_digest: str
     preflight: PreflightPlan
     kernel: KernelPlan
