@@ -8,6 +8,7 @@ from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from rigspec.facts.base import Quiet, RigFact, Sections, one_script
+from rigspec.facts.exposure import LISTENERS
 from rigspec.facts.gpus import BINDING
 from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
@@ -15,6 +16,7 @@ from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
 from rigspec.observed import host_probes
 from rigspec.observed.containers import parse_cdi_probe
+from rigspec.observed.exposure import parse_listeners
 from rigspec.observed.kernel import (
     RefusedOption,
     find_refused_options,
@@ -167,6 +169,7 @@ class Everything(RigFact[Observation]):
                 for m in self.plan.models
             },
             answers={name: said for name, said in answers.items() if said is not None},
+            listeners=parse_listeners(sections),
             simulated=simulated,
         )
 
@@ -186,5 +189,6 @@ def _all_probes(plan: Plan) -> Iterable[Probe]:
     yield host_probes.units(dict.fromkeys((*planned_units(plan), *services)))
     yield from (*host_probes.CDI, *host_probes.STORAGE)
     yield models_probe(model_questions(plan.models))
+    yield LISTENERS
     for service in plan.services:
         yield from smoke_probes(service, plan.verify, plan.containers.engine)
