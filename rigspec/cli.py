@@ -148,7 +148,7 @@ def verify(
     files = {name: file for name, file in to.items() if file is not None}
     try:
         saved = observation_from_json(observed.read() if observed else _look(rig, file))
-        estimates = card_estimates(rig, saved_context(rig, Path(file))) if "html" in files else ()
+        estimates = card_estimates(rig, saved_context(rig, Path(file)))
         judged = judge(_planned(rig, file), saved, estimates)
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:

@@ -14,6 +14,7 @@ from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
+from rigspec.facts.upkeep import managed_paths, secret_paths, upkeep_probes
 from rigspec.observed import host_probes
 from rigspec.observed.containers import parse_cdi_probe
 from rigspec.observed.exposure import parse_listeners
@@ -43,6 +44,7 @@ from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.observed.sections import section
 from rigspec.observed.storage import parse_storage_probe
 from rigspec.observed.units import parse_units_probe
+from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
@@ -170,6 +172,7 @@ class Everything(RigFact[Observation]):
             },
             answers={name: said for name, said in answers.items() if said is not None},
             listeners=parse_listeners(sections),
+            upkeep=parse_upkeep(sections, managed_paths(self.plan), secret_paths(self.plan)),
             simulated=simulated,
         )
 
@@ -190,5 +193,6 @@ def _all_probes(plan: Plan) -> Iterable[Probe]:
     yield from (*host_probes.CDI, *host_probes.STORAGE)
     yield models_probe(model_questions(plan.models))
     yield LISTENERS
+    yield from upkeep_probes(plan)
     for service in plan.services:
         yield from smoke_probes(service, plan.verify, plan.containers.engine)

@@ -52,15 +52,19 @@ def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
     return f"http://{f'[{address}]' if ':' in address else address}:{service.listen_port}{path}"
 
 
+def value_program(line: str) -> str:
+    """A sed program that makes the value out of a secret file's line; `{}` stands for it."""
+    before, _, after = line.partition("{}")
+    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
+    # YAML doubles a quote inside quotes
+    return strip + ("; s/''/'/g" if after.startswith("'") else "")
+
+
 def header_pipe(service: ServicePlan) -> str:
     """Shell text that prints the key's header line; empty where no key is planned."""
     if not service.secret_path:
         return ""
-    before, _, after = service.secret_line.partition("{}")
-    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
-    # YAML doubles a quote inside quotes
-    unescape = "; s/''/'/g" if after.startswith("'") else ""
-    program = shlex.quote(f"{strip}{unescape}; s/^/Authorization: Bearer /")
+    program = shlex.quote(f"{value_program(service.secret_line)}; s/^/Authorization: Bearer /")
     return f"sed {program} {shlex.quote(service.secret_path)} | "
 
 

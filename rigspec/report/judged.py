@@ -12,11 +12,11 @@ from rigspec.errors import RigspecError
 from rigspec.observed.record import known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
-from rigspec.report.vram_estimate import CardEstimate
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import SavedObservation
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
+from rigspec.verify.vram import CardEstimate
 
 WORST_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.WARN)
 """What needs a hand, in the order to read it."""
@@ -85,7 +85,9 @@ def judge(plan: Plan, saved: SavedObservation, estimates: tuple[CardEstimate, ..
         )
     seen = saved.observation
     changed = saved.plan_digest != digest(plan)
-    return Judged(plan, seen, verify_rig(plan, seen), saved.observed_at, changed, estimates)
+    return Judged(
+        plan, seen, verify_rig(plan, seen, estimates), saved.observed_at, changed, estimates
+    )
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

@@ -16,6 +16,7 @@ from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.storage import Storage
 from rigspec.observed.units import Unit
+from rigspec.observed.upkeep import Upkeep
 from rigspec.plan.binding import BoundCard
 
 
@@ -63,6 +64,7 @@ class Observation(Record):
     """By model: whether its weights are there and complete."""
     answers: Mapping[str, Answers] = field(default_factory=dict)
     listeners: Reading[tuple[Listener, ...]] = NOT_ASKED
+    upkeep: Upkeep = field(default_factory=Upkeep)
     simulated: bool = False
     """The lab's marker was found: GPUs, driver and engine are stand-ins."""
 

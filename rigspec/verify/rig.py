@@ -6,14 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rigspec.plan.sections import Plan
-from rigspec.verify import containers, driver, gpus, host, kernel, pcie, power, service, storage
+from rigspec.verify import (
+    containers,
+    driver,
+    files,
+    gpus,
+    host,
+    kernel,
+    pcie,
+    power,
+    service,
+    storage,
+    vram,
+)
 from rigspec.verify import units as units_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Verdict
+from rigspec.verify.vram import CardEstimate
 
 
-def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
-    """Every row; rows that rest on the lab's stand-ins say that they are simulated."""
+def verify_rig(
+    plan: Plan, seen: Observation, estimates: Iterable[CardEstimate] = ()
+) -> tuple[Verdict, ...]:
+    """Every row; rows that rest on the lab's stand-ins say that they are simulated.
+
+    `estimates` of memory give a row per card; without them there is nothing to hold it against.
+    """
     rows = (
         *host.verify_host(plan, seen),
         *gpus.verify_gpus(plan, seen),
@@ -25,6 +43,8 @@ def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
         *storage.verify_storage(plan, seen),
         *units_of.verify_units(plan, seen),
         *service.verify_services(plan, seen),
+        *vram.verify_vram(plan, seen, estimates),
+        *files.verify_files(plan, seen),
     )
     return marked(rows, seen)
 

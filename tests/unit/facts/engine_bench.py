@@ -27,81 +27,87 @@ class Engine:
     asked: list[str] = field(default_factory=list)
     port: int = 0
 
-    def answer(self, body: dict[str, object]) -> dict[str, object]:
+    def view(self, path: str) -> dict[str, object]:
+        if path == "/openapi.json":
+            listed = {p: {m.lower(): {} for m in methods} for p, methods in self.routes.items()}
+            return {"paths": listed}
+        return {"data": [{"id": "GLM-5.2", "max_model_len": 460000}]}
+
+    def answer(self, body: dict[str, object]) -> str:
         words = "I am ready."
         if body.get("stop") and not self.ignores_stop:
             words = "I"
-        return {
-            "choices": [{"message": {"content": words}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 9, "completion_tokens": len(words.split())},
-        }
+        usage = {"prompt_tokens": 9, "completion_tokens": len(words.split())}
+        choice = {"message": {"content": words}, "finish_reason": "stop"}
+        return json.dumps({"choices": [choice], "usage": usage})
 
 
-def _handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        wbufsize = -1  # head and body in one packet, else each answer waits 40 ms for an ACK
+class Handler(BaseHTTPRequestHandler):
+    wbufsize = -1  # head and body in one packet, else each answer waits 40 ms for an ACK
 
-        @override
-        def log_message(self, *_: object) -> None:
-            pass
+    @property
+    def engine(self) -> Engine:
+        return self.server.engine  # type: ignore[attr-defined]
 
-        def reply(self, status: int, text: str, kind: str = "application/json") -> None:
-            data = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    @override
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def work(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(size)
-            path, method = self.path, self.command
-            engine.asked.append(f"{method} {path}")
-            if path not in engine.open and self.headers.get("Authorization") != f"Bearer {KEY}":
-                return self.reply(401, "{}")
-            if path not in engine.routes:
-                return self.reply(404, "{}")
-            if method not in engine.routes[path]:
-                return self.reply(405, "{}")
-            if path == "/openapi.json":
-                paths = {p: dict.fromkeys(map(str.lower, m), {}) for p, m in engine.routes.items()}
-                return self.reply(200, json.dumps({"paths": paths}))
-            if path == "/v1/models":
-                model = {"id": "GLM-5.2", "max_model_len": 460000}
-                return self.reply(200, json.dumps({"data": [model]}))
-            if method == "POST":
-                try:
-                    said = json.loads(body)
-                except ValueError:
-                    return self.reply(400, '{"error": "no JSON"}')
-                engine.executed.append(path)
-                if engine.frozen:
-                    time.sleep(3)
-                if said.get("stream"):
-                    return self.stream()
-                return self.reply(200, json.dumps(engine.answer(said)))
-            return self.reply(200, "{}")
+    def reply(self, status: int, text: str, kind: str = "application/json") -> None:
+        data = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
-        def stream(self) -> None:
-            events = [
-                {"choices": [{"delta": {"role": "assistant", "content": ""}}]},
-                *({"choices": [{"delta": {"content": f"w{n} "}}]} for n in range(4)),
-                {"choices": [{"delta": {}, "finish_reason": "length"}]},
-                {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}},
-            ]
-            lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
-            self.reply(200, "".join(lines), "text/event-stream")
+    def refusal(self) -> int:
+        """The status of a request that goes no further; 0 for one that does."""
+        path = self.path
+        if path not in self.engine.open and self.headers.get("Authorization") != f"Bearer {KEY}":
+            return 401
+        if path not in self.engine.routes:
+            return 404
+        return 0 if self.command in self.engine.routes[path] else 405
 
-        do_GET = do_POST = do_PATCH = do_PUT = work
+    def work(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.engine.asked.append(f"{self.command} {self.path}")
+        if status := self.refusal():
+            self.reply(status, "{}")
+        elif self.command == "POST":
+            self.execute(body)
+        else:
+            self.reply(200, json.dumps(self.engine.view(self.path)))
 
-    return Handler
+    def execute(self, body: bytes) -> None:
+        try:
+            said = json.loads(body)
+        except ValueError:
+            return self.reply(400, '{"error": "no JSON"}')
+        self.engine.executed.append(self.path)
+        if self.engine.frozen:
+            time.sleep(3)
+        return self.stream() if said.get("stream") else self.reply(200, self.engine.answer(said))
+
+    def stream(self) -> None:
+        events = [
+            {"choices": [{"delta": {"role": "assistant", "content": ""}}]},
+            *({"choices": [{"delta": {"content": f"w{n} "}}]} for n in range(4)),
+            {"choices": [{"delta": {}, "finish_reason": "length"}]},
+            {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}},
+        ]
+        lines = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+        self.reply(200, "".join(lines), "text/event-stream")
+
+    do_GET = do_POST = do_PATCH = do_PUT = work
 
 
 @contextmanager
 def serving(engine: Engine) -> Iterator[Engine]:
     """The engine on a free port of 127.0.0.1."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(engine))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.engine = engine  # type: ignore[attr-defined]
     engine.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
