@@ -25,6 +25,7 @@ class Engine:
     ignores_stop: bool = False
     executed: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    bodies: list[dict[str, object]] = field(default_factory=list)
     port: int = 0
 
     def view(self, path: str) -> dict[str, object]:
@@ -86,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             return self.reply(400, '{"error": "no JSON"}')
         self.engine.executed.append(self.path)
+        self.engine.bodies.append(said)
         if self.engine.frozen:
             time.sleep(3)
         return self.stream() if said.get("stream") else self.reply(200, self.engine.answer(said))
