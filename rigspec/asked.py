@@ -1,4 +1,4 @@
-"""What every verb does with the spec it was given: check it, plan it, ask its host, end with a word.
+"""What every verb does with the spec it was given: check it, plan it, ask its host, or end.
 
 Imports are inside the functions, as in `rigspec.cli`.
 """

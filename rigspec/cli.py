@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from rigspec import accepted, captured
 from rigspec.asked import checked, looked, planned, stop, want_colour
-from rigspec.captured import VERBS
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
@@ -28,12 +28,15 @@ _REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
 """Written beside and renamed: a collector may read at any moment; `-` is stdout."""
 
 
+_VERBS = captured.VERBS | accepted.VERBS
+
+
 class _WithLab(click.Group):
     """Verbs of other modules are loaded only when they are asked for: `check` must stay fast."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "lab", *VERBS])
+        return sorted([*super().list_commands(ctx), "lab", *_VERBS])
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -41,7 +44,7 @@ class _WithLab(click.Group):
             from rigspec.lab.cli import lab
 
             return lab
-        return VERBS.get(cmd_name) or super().get_command(ctx, cmd_name)
+        return _VERBS.get(cmd_name) or super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_WithLab, context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,10 +129,16 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
 @click.option("--prometheus", type=_REPORT, help="For node exporter's textfile collector.")
 @click.option("--markdown", type=_REPORT, help="For an issue: redacted.")
 @click.option("--html", type=_REPORT, help="One page: PCIe tree, watts, every check's evidence.")
+@click.option("--pace", is_flag=True, help="Make load: tokens per second against the baseline.")
 @click.option("--redact/--no-redact", default=None, help="Of Markdown (default) and HTML.")
 @click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
 def verify(
-    file: str, observed: IO[str] | None, redact: bool | None, every_row: bool, **to: IO[str] | None
+    file: str,
+    observed: IO[str] | None,
+    pace: bool,
+    redact: bool | None,
+    every_row: bool,
+    **to: IO[str] | None,
 ) -> None:
     """Prove that a host is as planned; reads only. Reports go to a FILE, or `-` for stdout.
 
@@ -143,12 +152,15 @@ def verify(
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
+    if pace and observed:
+        raise click.UsageError("--pace measures the host now; a saved look has no host")
     rig = checked(file)
     files = {name: file for name, file in to.items() if file is not None}
     try:
         saved = observation_from_json(observed.read() if observed else looked(rig, file))
         estimates = card_estimates(rig, saved_context(rig, Path(file)))
-        judged = judge(planned(rig, file), saved, estimates)
+        more = accepted.pace_rows(rig, file) if pace else ()
+        judged = judge(planned(rig, file), saved, estimates, more)
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:
         stop(problem)

@@ -76,8 +76,16 @@ class Judged:
         return {name: text for name, text in facts.items() if text}
 
 
-def judge(plan: Plan, saved: SavedObservation, estimates: tuple[CardEstimate, ...] = ()) -> Judged:
-    """A saved look against a plan; RigspecError when it is a look at another rig."""
+def judge(
+    plan: Plan,
+    saved: SavedObservation,
+    estimates: tuple[CardEstimate, ...] = (),
+    more: tuple[Verdict, ...] = (),
+) -> Judged:
+    """A saved look against a plan; RigspecError when it is a look at another rig.
+
+    `more` are rows that were measured beside the look, under load.
+    """
     if saved.rig != plan.rig:
         raise RigspecError(
             f"this is a look at the rig `{saved.rig}`, the spec is that of `{plan.rig}`",

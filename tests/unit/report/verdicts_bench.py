@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def the_look(**changes: Any) -> Observation:
         "answers": {
             "glm": Answers(
                 (ServedModel("GLM-5.2", 460000),), HttpAnswer(401, 0.1, ("no",)), said, said, 1.2,
-                UUIDS, said, image=ContainerImage("a" * 64, "a" * 64),
+                UUIDS, replace(said, text="I"), image=ContainerImage("a" * 64, "a" * 64),
             )
         },
         "listeners": (Listener("127.0.0.1", 5000),),
