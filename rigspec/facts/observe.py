@@ -8,13 +8,16 @@ from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from rigspec.facts.base import Quiet, RigFact, Sections, one_script
+from rigspec.facts.exposure import LISTENERS
 from rigspec.facts.gpus import BINDING
 from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
+from rigspec.facts.upkeep import managed_paths, secret_paths, upkeep_probes
 from rigspec.observed import host_probes
 from rigspec.observed.containers import parse_cdi_probe
+from rigspec.observed.exposure import parse_listeners
 from rigspec.observed.kernel import (
     RefusedOption,
     find_refused_options,
@@ -48,6 +51,7 @@ from rigspec.observed.probes import (
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.observed.storage import parse_storage_probe
 from rigspec.observed.units import parse_units_probe
+from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
@@ -178,6 +182,8 @@ class Everything(RigFact[Observation]):
                 for m in self.plan.models
             },
             answers={name: said for name, said in answers.items() if said is not None},
+            listeners=parse_listeners(sections),
+            upkeep=parse_upkeep(sections, managed_paths(self.plan), secret_paths(self.plan)),
             simulated=simulated,
         )
 
@@ -202,5 +208,7 @@ def all_probes(plan: Plan) -> Iterable[Probe]:
     yield host_probes.units(dict.fromkeys((*planned_units(plan), *services)))
     yield from (*host_probes.CDI, *host_probes.STORAGE)
     yield models_probe(model_questions(plan.models))
+    yield LISTENERS
+    yield from upkeep_probes(plan)
     for service in plan.services:
         yield from smoke_probes(service, plan.verify, plan.containers.engine)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rigspec.facts.base import Sections
+from rigspec.facts.exposure import routes_text
+from rigspec.observed.containers import load_json
 from rigspec.observed.endpoint import (
     Completion,
     HttpAnswer,
@@ -20,19 +22,26 @@ from rigspec.observed.endpoint import (
     parse_models,
     parse_stream,
 )
+from rigspec.observed.exposure import parse_container_image, parse_routes, parse_slot_context
 from rigspec.observed.nvidia_smi_log import parse_smi_list
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.observed.sections import section, trouble
 from rigspec.plan.sections import ServicePlan, SmokePlan
 from rigspec.verify.observation import Answers
+from rigspec.verify.service import STOPPED_TOKENS
 
-STREAM_TOKENS = 16
+STREAM_TOKENS = STOPPED_TOKENS
 """Enough to see pieces arrive; the completion before it measures a whole answer."""
+
+STOP_WORD = " "
+"""A stop sequence that every language written with blanks meets after a word or two."""
 
 _EXEC_LIMIT_S = 20
 _ASLEEP = "##RIG-ABSENT unit"
 """Printed instead of an answer by a service that does not run, and need not."""
+_FROZEN = "##RIG-ABSENT token"
+"""Printed instead of an answer by a service that let the question before run out of time."""
 _MARK = r"\n##RIG-HTTP %{http_code} %{time_total}\n"
 
 
@@ -43,15 +52,19 @@ def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
     return f"http://{f'[{address}]' if ':' in address else address}:{service.listen_port}{path}"
 
 
+def value_program(line: str) -> str:
+    """A sed program that makes the value out of a secret file's line; `{}` stands for it."""
+    before, _, after = line.partition("{}")
+    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
+    # YAML doubles a quote inside quotes
+    return strip + ("; s/''/'/g" if after.startswith("'") else "")
+
+
 def header_pipe(service: ServicePlan) -> str:
     """Shell text that prints the key's header line; empty where no key is planned."""
     if not service.secret_path:
         return ""
-    before, _, after = service.secret_line.partition("{}")
-    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
-    # YAML doubles a quote inside quotes
-    unescape = "; s/''/'/g" if after.startswith("'") else ""
-    program = shlex.quote(f"{strip}{unescape}; s/^/Authorization: Bearer /")
+    program = shlex.quote(f"{value_program(service.secret_line)}; s/^/Authorization: Bearer /")
     return f"sed {program} {shlex.quote(service.secret_path)} | "
 
 
@@ -63,7 +76,10 @@ def ask(service: ServicePlan, path: str, limit_s: int, body: dict[str, object] |
     pipe = header_pipe(service)
     if pipe:
         words += ["-H", "@-"]
-    return f"{pipe}{shlex.join([*words, url_of(service, path)])} 2>&1\nrig_end $? curl\n"
+    return (
+        f"{pipe}{shlex.join([*words, url_of(service, path)])} 2>&1\n"
+        "rig_code=$?; rig_end $rig_code curl\n"
+    )
 
 
 def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterator[Probe]:
@@ -73,6 +89,31 @@ def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterato
         guard += (
             f"systemctl -q is-active {service.unit} || {{ echo '##RIG-ABSENT unit'; exit 0; }}\n"
         )
+    yield Probe(f"models-{service.name}", guard + ask(service, "/v1/models", 30, None))
+    yield Probe(f"completion-{service.name}", guard + _chats(service, smoke))
+    if service.engine == "llama_cpp":
+        yield Probe(f"props-{service.name}", guard + ask(service, "/props", 30, None))
+    if service.secret_path:
+        bare = shlex.join(["curl", "-sS", "-m", "30", "-w", _MARK, url_of(service)])
+        yield Probe(f"nokey-{service.name}", f"{guard}{bare} 2>&1\nrig_end $? curl\n")
+        routes = routes_text(service, url_of(service, ""), header_pipe(service))
+        yield Probe(f"routes-{service.name}", guard + routes)
+    container, image = shlex.quote(service.container), shlex.quote(service.image)
+    yield Probe(
+        f"cards-{service.name}",
+        f"{guard}rig_try {_EXEC_LIMIT_S} {engine} exec {container} nvidia-smi -L\n",
+    )
+    inspect = f"rig_try {_EXEC_LIMIT_S} {engine}"
+    yield Probe(
+        f"image-{service.name}",
+        f"{guard}{inspect} container inspect --format 'running {{{{.Image}}}}' {container}\n"
+        f"{inspect} image inspect --format 'planned {{{{.Id}}}}' {image}\n",
+    )
+
+
+def _chats(service: ServicePlan, smoke: SmokePlan) -> str:
+    """A whole answer, a streamed one, one that must stop: sections of their own in one shell, so
+    that a frozen engine is waited for once."""
     chat: dict[str, object] = {
         "model": service.served_names[0],
         "messages": [{"role": "user", "content": smoke.prompt}],
@@ -80,18 +121,14 @@ def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterato
         "max_tokens": smoke.max_tokens,
     }
     streamed = chat | {"stream": True, "max_tokens": min(smoke.max_tokens, STREAM_TOKENS)}
+    stopped = chat | {"stop": [STOP_WORD], "max_tokens": STOPPED_TOKENS}
     path, limit = "/v1/chat/completions", smoke.timeout_s
-    yield Probe(f"models-{service.name}", guard + ask(service, "/v1/models", 30, None))
-    yield Probe(f"completion-{service.name}", guard + ask(service, path, limit, chat))
-    yield Probe(f"stream-{service.name}", guard + ask(service, path, limit, streamed))
-    if service.secret_path:
-        bare = shlex.join(["curl", "-sS", "-m", "30", "-w", _MARK, url_of(service)])
-        yield Probe(f"nokey-{service.name}", f"{guard}{bare} 2>&1\nrig_end $? curl\n")
-    container = shlex.quote(service.container)
-    yield Probe(
-        f"cards-{service.name}",
-        f"{guard}rig_try {_EXEC_LIMIT_S} {engine} exec {container} nvidia-smi -L\n",
-    )
+    text = ask(service, path, limit, chat)
+    for name, body in (("stream", streamed), ("stop", stopped)):
+        text += f"printf '\\n##RIG-END\\n##RIG {name}-{service.name}\\n'\n"
+        text += f"if [ $rig_code -eq 28 ]; then echo '{_FROZEN}'; else\n"
+        text += ask(service, path, limit, body) + "fi\n"
+    return text
 
 
 def parse_answers(sections: Sections, service: ServicePlan) -> Answers | None:
@@ -107,6 +144,10 @@ def parse_answers(sections: Sections, service: ServicePlan) -> Answers | None:
         without_key=parse_http(nokey) if nokey is not None else None,
         completion=_completion(completed),
         stream=_stream(streamed),
+        stopped=_completion(parse_http(sections.get(f"stop-{service.name}", ()))),
+        slot_context=_slot_context(sections.get(f"props-{service.name}")),
+        routes=parse_routes(sections, f"routes-{service.name}"),
+        image=parse_container_image(sections, f"image-{service.name}"),
         seconds=completed.seconds,
         cards=_cards(sections, service),
     )
@@ -122,6 +163,16 @@ def _completion(answer: HttpAnswer) -> Reading[Completion]:
 
 def _stream(answer: HttpAnswer) -> Reading[Completion]:
     return answer.status if isinstance(answer.status, Unknown) else parse_stream(answer.body)
+
+
+def _slot_context(lines: Sequence[str] | None) -> Reading[int] | None:
+    if lines is None:
+        return None
+    answer = parse_http(lines)
+    if isinstance(answer.status, Unknown):
+        return answer.status
+    value = load_json(answer.body)
+    return value if isinstance(value, Unknown) else parse_slot_context(value)
 
 
 def _cards(sections: Sections, service: ServicePlan) -> Reading[tuple[str, ...]]:

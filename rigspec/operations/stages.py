@@ -13,6 +13,7 @@ from rigspec.operations.models import weights_present
 from rigspec.operations.pcie import acs_unit
 from rigspec.operations.power import bound_and_capped
 from rigspec.operations.preflight import host_as_declared
+from rigspec.operations.proof import paced, proof_kept
 from rigspec.operations.reboot import booted_as_planned
 from rigspec.operations.services import served
 from rigspec.operations.storage import mounted
@@ -83,3 +84,13 @@ def service(plan: Plan) -> None:
 def verify(plan: Plan) -> None:
     """Measured proof."""
     rig_verified(name="Verify: expected beside observed", plan=plan)
+
+
+def proof(plan: Plan) -> None:
+    """The accepted run, kept on the host; no part of a deploy."""
+    proof_kept(name="Proof: the accepted run, kept on the host", plan=plan)
+
+
+def pace(plan: Plan) -> None:
+    """Tokens per second; no part of a deploy, for it makes load."""
+    paced(name="Pace: tokens per second, time to the first token", plan=plan)

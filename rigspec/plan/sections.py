@@ -249,6 +249,8 @@ class ServicePlan:
     """The script leaves `sha256sum` of the restart inputs here."""
     volume: str = ""
     """Named volume with compile caches; its name changes with the image, which voids them."""
+    context_length: int | None = None
+    """Tokens that one request may hold; None leaves it to the model."""
     secret_line: str = ""
     """The one line of the secret file, `{}` for the key; see `rigspec.plan.service.secret_text`."""
 

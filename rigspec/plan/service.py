@@ -101,6 +101,7 @@ def _plan_service(rig: Rig, name: str, models: dict[str, ModelPlan]) -> ServiceP
         restart_inputs=inputs,
         started_record=naming.record,
         volume=run.volume,
+        context_length=service.context_length,
         secret_line=key.line if key else "",
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from rigspec.observed.record import NOT_ASKED, Unknown, known, plain
+from rigspec.plan.rig import PLAN_FILE
 from rigspec.report.judged import Judged, check_and_subject
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_links import gpu_paths
@@ -66,10 +68,8 @@ def _records(check: str, subject: str, seen: Observation) -> Any:
     section = check.partition(".")[0]
     if section == "units":
         return (known(seen.units) or {}).get(subject)
-    if section == "service":
-        return seen.answers.get(subject) or (known(seen.units) or {}).get(
-            f"rigspec-{subject}.service"
-        )
+    if section in _BY_SECTION:
+        return _BY_SECTION[section](check, subject, seen)
     if check in _FABRIC:
         return _fabric(check, seen)
     if check in _BY_CHECK or section in _PARTS:
@@ -94,6 +94,33 @@ def _fields(names: tuple[str, ...], seen: Observation) -> dict[str, Any]:
             value = value if isinstance(value, Unknown) else getattr(value, step)
         found[name] = value
     return found
+
+
+def _service(check: str, subject: str, seen: Observation) -> Any:
+    if check == "service.bind":
+        return {"listening": seen.listeners}
+    if subject in seen.bound:
+        card = seen.card(subject)
+        return card if isinstance(card, Unknown) else card.cells
+    units = known(seen.units) or {}
+    return seen.answers.get(subject) or units.get(f"rigspec-{subject}.service")
+
+
+def _upkeep(check: str, subject: str, seen: Observation) -> Any:
+    """The file's state and, where it was edited, its text; for secrets where they were found."""
+    if check.startswith("secrets"):
+        return {"secrets": seen.upkeep.secrets}
+    path = PLAN_FILE if check == "files.plan" else subject
+    files = seen.upkeep.files
+    state = files if isinstance(files, Unknown) else files.get(path)
+    return {"file": state, "text": seen.upkeep.edited.get(path)}
+
+
+_BY_SECTION: dict[str, Callable[[str, str, Observation], Any]] = {
+    "service": _service,
+    "files": _upkeep,
+    "secrets": _upkeep,
+}
 
 
 def _fabric(check: str, seen: Observation) -> Any:

@@ -12,11 +12,11 @@ from rigspec.errors import RigspecError
 from rigspec.observed.record import known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
-from rigspec.report.vram_estimate import CardEstimate
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import SavedObservation
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
+from rigspec.verify.vram import CardEstimate
 
 WORST_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.WARN)
 """What needs a hand, in the order to read it."""
@@ -76,8 +76,16 @@ class Judged:
         return {name: text for name, text in facts.items() if text}
 
 
-def judge(plan: Plan, saved: SavedObservation, estimates: tuple[CardEstimate, ...] = ()) -> Judged:
-    """A saved look against a plan; RigspecError when it is a look at another rig."""
+def judge(
+    plan: Plan,
+    saved: SavedObservation,
+    estimates: tuple[CardEstimate, ...] = (),
+    more: tuple[Verdict, ...] = (),
+) -> Judged:
+    """A saved look against a plan; RigspecError when it is a look at another rig.
+
+    `more` are rows that were measured beside the look, under load.
+    """
     if saved.rig != plan.rig:
         raise RigspecError(
             f"this is a look at the rig `{saved.rig}`, the spec is that of `{plan.rig}`",
@@ -85,7 +93,9 @@ def judge(plan: Plan, saved: SavedObservation, estimates: tuple[CardEstimate, ..
         )
     seen = saved.observation
     changed = saved.plan_digest != digest(plan)
-    return Judged(plan, seen, verify_rig(plan, seen), saved.observed_at, changed, estimates)
+    return Judged(
+        plan, seen, verify_rig(plan, seen, estimates), saved.observed_at, changed, estimates
+    )
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
+from rigspec.sizing.amount import Amount, total
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.vllm import context_overhead
 from rigspec.spec.rig import Rig
+from rigspec.verify.vram import CardEstimate
 
-
-@dataclass(frozen=True)
-class CardEstimate:
-    """GiB that a running service takes of one card, cache included, CUDA contexts not."""
-
-    service: str
-    member: str
-    gib: float
+DRIVER_GIB = Amount(0.3, 0.0, 1.0)
+"""What the driver itself keeps of a card and nvidia-smi counts as used: general knowledge, no
+source seen, hence the wide band."""
 
 
 def card_estimates(rig: Rig, facts: CheckContext) -> tuple[CardEstimate, ...]:
@@ -29,6 +25,11 @@ def card_estimates(rig: Rig, facts: CheckContext) -> tuple[CardEstimate, ...]:
         sized = sized_once(rig, name, facts)
         if sized is None or sized.settings.engine is Engine.LLAMA_CPP:
             continue
-        gib = sum(max(0.0, term.amount.value) for term in sized.memory.terms)
-        found += [CardEstimate(name, member, gib) for member in sized.gpus]
+        terms = [term.amount for term in sized.memory.terms if term.amount.value > 0]
+        gib = sum(term.value for term in terms)
+        shown = total([*terms, context_overhead(sized.settings), DRIVER_GIB])
+        found += [
+            CardEstimate(name, member, gib, min(shown.low, gib), shown.high)
+            for member in sized.gpus
+        ]
     return tuple(found)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
+from rigspec.observed.exposure import ContainerImage, Listener, RouteAnswer
 from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
 from rigspec.observed.kernel_log import KernelLog
 from rigspec.observed.last_boot import LastBoot
@@ -18,6 +19,7 @@ from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.storage import Storage
 from rigspec.observed.units import Unit
+from rigspec.observed.upkeep import Upkeep
 from rigspec.plan.binding import BoundCard
 
 
@@ -33,6 +35,13 @@ class Answers(Record):
     seconds: Reading[float] = NOT_ASKED
     cards: Reading[tuple[str, ...]] = NOT_ASKED
     """UUIDs the container sees."""
+    stopped: Reading[Completion] = NOT_ASKED
+    """A completion that was to end at the first blank, or after STREAM_TOKENS tokens."""
+    slot_context: Reading[int] | None = None
+    """Tokens of one slot, as llama.cpp's /props says; None for other engines."""
+    routes: Reading[tuple[RouteAnswer, ...]] | None = None
+    """Every route without the key; None where no key is planned."""
+    image: ContainerImage = field(default_factory=lambda: ContainerImage(NOT_ASKED, NOT_ASKED))
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ class Observation(Record):
     models: Mapping[str, bool] | Unknown = NOT_ASKED
     """By model: whether its weights are there and complete."""
     answers: Mapping[str, Answers] = field(default_factory=dict)
+    listeners: Reading[tuple[Listener, ...]] = NOT_ASKED
+    upkeep: Upkeep = field(default_factory=Upkeep)
     simulated: bool = False
     """The lab's marker was found: GPUs, driver and engine are stand-ins."""
 

@@ -10,6 +10,7 @@ from rigspec.verify import (
     boot,
     containers,
     driver,
+    files,
     gpu_errors,
     gpus,
     host,
@@ -19,14 +20,21 @@ from rigspec.verify import (
     power,
     service,
     storage,
+    vram,
 )
 from rigspec.verify import units as units_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Verdict
+from rigspec.verify.vram import CardEstimate
 
 
-def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
-    """Every row; rows that rest on the lab's stand-ins say that they are simulated."""
+def verify_rig(
+    plan: Plan, seen: Observation, estimates: Iterable[CardEstimate] = ()
+) -> tuple[Verdict, ...]:
+    """Every row; rows that rest on the lab's stand-ins say that they are simulated.
+
+    `estimates` of memory give a row per card; without them there is nothing to hold it against.
+    """
     rows = (
         *host.verify_host(plan, seen),
         *boot.last_boot(seen),
@@ -41,6 +49,8 @@ def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
         *units_of.verify_units(plan, seen),
         *boot.verify_order(plan, seen),
         *service.verify_services(plan, seen),
+        *vram.verify_vram(plan, seen, estimates),
+        *files.verify_files(plan, seen),
     )
     return marked(map(_addressed, rows), seen)
 

@@ -8,10 +8,15 @@ from functools import partial
 from rigspec.observed.endpoint import Completion
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import Plan, ServicePlan
+from rigspec.verify.exposure import verify_exposure
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.units import displaced, is_active
 from rigspec.verify.verdict import Check, Verdict, listed
 
+STOPPED_TOKENS = 16
+"""What the question with a stop sequence may cost at most."""
+NO_ANSWER, NO_TOKEN = "no answer in time", "`token` is absent"
+"""Reasons in an unknown answer: curl's time ran out; not asked, for it ran out before."""
 _NO_CHAT = ("does not support chat", "chat completions api", "not found", "not support")
 
 
@@ -35,7 +40,10 @@ def verify_service(plan: ServicePlan, said: Answers, seen: Observation) -> Itera
     yield served_name(plan, said)
     yield completion(plan, said)
     yield stream(plan, said)
+    yield stop(plan, said)
+    yield context(plan, said, simulated=seen.simulated)
     yield key_required(plan, said)
+    yield from verify_exposure(plan, said, seen)
     yield container_cards(plan, said, seen)
 
 
@@ -62,6 +70,15 @@ def _silence(why: Unknown) -> str:
     return f"no usable answer: {why.reason}"
 
 
+def _frozen(said: Answers) -> str:
+    if isinstance(said.models, Unknown):
+        return "no token came within the time limit, and the list of models does not answer either"
+    return (
+        "the port is open and lists its models, but no token came within the time limit: the "
+        "engine is frozen"
+    )
+
+
 def _look(plan: ServicePlan) -> str:
     return f"look at: systemctl status {plan.unit}; journalctl -b -u {plan.unit}"
 
@@ -85,6 +102,8 @@ def completion(plan: ServicePlan, said: Answers) -> Verdict:
     if isinstance(answer, Unknown):
         if _no_chat(answer):
             return check.not_applicable(f"the model does not chat: {answer.reason}")
+        if answer.reason == NO_ANSWER:
+            return check.failed("no token", _frozen(said), _look(plan))
         return check.failed(answer.line[:120], _silence(answer), _look(plan))
     text = (answer.text or answer.reasoning).strip()
     if not text:
@@ -108,6 +127,15 @@ def _is_noise(text: str) -> bool:
     return len(text) >= 16 and (len(set(text)) == 1 or (len(words) >= 12 and len(set(words)) == 1))
 
 
+def _unanswered(check: Check, plan: ServicePlan, answer: Unknown) -> Verdict:
+    """A question after the first: not asked of an engine that is frozen already."""
+    if _no_chat(answer):
+        return check.not_applicable(f"the model does not chat: {answer.reason}")
+    if answer.reason == NO_TOKEN:
+        return check.not_applicable("not asked: the completion before it got no token in time")
+    return check.failed(answer.line[:120], _silence(answer), _look(plan))
+
+
 def stream(plan: ServicePlan, said: Answers) -> Verdict:
     """Streaming: at least one piece, a finish reason, and the closing mark."""
     check = Check(
@@ -118,15 +146,69 @@ def stream(plan: ServicePlan, said: Answers) -> Verdict:
     )
     answer = said.stream
     if isinstance(answer, Unknown):
-        if _no_chat(answer):
-            return check.not_applicable(f"the model does not chat: {answer.reason}")
-        return check.failed(answer.line[:120], _silence(answer), _look(plan))
+        return _unanswered(check, plan, answer)
     found = f"{answer.pieces} pieces"
     if not answer.pieces:
         return check.failed(found, "no piece with text came", _look(plan))
     if isinstance(answer.finish_reason, Unknown) or not answer.complete:
         return check.failed(found, "the stream broke off", _look(plan))
     return check.passed(f"{found}, ended by {answer.finish_reason}")
+
+
+def stop(plan: ServicePlan, said: Answers) -> Verdict:
+    """A stop sequence ends the answer before it, and a token limit holds: agents rely on both."""
+    check = Check(
+        f"service.stop.{plan.name}",
+        f"{plan.name}: stop",
+        "POST /v1/chat/completions, stop at a blank, few tokens",
+        f"ends before a blank or after {STOPPED_TOKENS} tokens",
+    )
+    answer = said.stopped
+    if isinstance(answer, Unknown):
+        return _unanswered(check, plan, answer)
+    tokens, why = known(answer.completion_tokens), known(answer.finish_reason)
+    found = f"{tokens if tokens is not None else '?'} tokens, ended by {why or '?'}"
+    if " " in answer.text.strip() or " " in answer.reasoning.strip():
+        text = (answer.reasoning or answer.text).strip()[:40]
+        return check.failed(
+            f"{found}: {text!r}", "the stop sequence is ignored", f"look at: image of {plan.name}"
+        )
+    if tokens is not None and tokens > STOPPED_TOKENS:
+        return check.failed(found, "`max_tokens` is ignored", f"look at: image of {plan.name}")
+    if why not in {"stop", "length"}:
+        return check.failed(found, "it does not say why it ended", _look(plan))
+    return check.passed(found)
+
+
+def context(plan: ServicePlan, said: Answers, *, simulated: bool) -> Verdict:
+    """The context the server claims is the planned one: clients cut their requests by it."""
+    llama = plan.engine == "llama_cpp"
+    check = Check(
+        f"service.context.{plan.name}",
+        f"{plan.name}: context length",
+        "GET /props" if llama else "GET /v1/models",
+        "the model's own" if plan.context_length is None else f"{plan.context_length} tokens",
+    )
+    if plan.context_length is None:
+        return check.not_applicable("`context_length` is not set")
+    if simulated:
+        return check.not_applicable("the simulated engine has a context of its own")
+    claimed = said.slot_context if llama else _claimed(plan, said)
+    if claimed is None or isinstance(claimed, Unknown):
+        return check.unknown(claimed or "it was not asked")
+    # llama.cpp rounds a slot up to whole blocks of 256 tokens
+    if plan.context_length <= claimed < plan.context_length + (256 if llama else 1):
+        return check.passed(f"{claimed} tokens")
+    return check.failed(
+        f"{claimed} tokens", "it was started with another context length", f"restart {plan.unit}"
+    )
+
+
+def _claimed(plan: ServicePlan, said: Answers) -> Reading[int]:
+    if isinstance(said.models, Unknown):
+        return said.models
+    mine = [model for model in said.models if model.id in plan.served_names]
+    return mine[0].max_model_len if mine else Unknown("no served name of the plan is listed")
 
 
 def key_required(plan: ServicePlan, said: Answers) -> Verdict:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
+from rigspec.observed.exposure import ContainerImage, Listener
+from rigspec.observed.files import FileState
 from rigspec.observed.kernel import Host, Iommu, IommuGroup, Modules, OsRelease, SecureBoot
 from rigspec.observed.nvidia_smi import QUERY_FIELDS, parse_query_gpu
 from rigspec.observed.packages import Package, Packages
@@ -15,10 +18,12 @@ from rigspec.observed.pci import Acs, AcsBits, Bar, Kind, Link, PciFunction, Pci
 from rigspec.observed.record import Unknown
 from rigspec.observed.storage import BlockDevice, Mount, Space, Storage
 from rigspec.observed.units import Unit
+from rigspec.observed.upkeep import Firmware, InstalledKernel, Upkeep
 from rigspec.plan.binding import BoundCard
-from rigspec.plan.rig import plan_rig
+from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
+from rigspec.verify.files import sha256
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.units import planned_units
 
@@ -78,6 +83,19 @@ def _unit(name: str) -> Unit:
     )  # fmt: skip
 
 
+def the_upkeep(plan: Plan) -> Upkeep:
+    """Files as planned, and firmware of a board that exists."""
+    written = {file.dest: (file.content, int(file.mode, 8)) for file in all_files(plan)}
+    written[PLAN_FILE] = (to_json(plan), 0o644)
+    files = {
+        path: FileState(path, True, "regular file", mode, "root", "root", len(text), sha256(text))
+        for path, (text, mode) in written.items()
+    }
+    firmware = Firmware("AMI", "P3.80", "05/23/2024", "ASRockRack ROMED8-2T", "0xa0011d5")
+    kernels = (InstalledKernel("6.12.48+deb13-amd64", has_initrd=True),)
+    return Upkeep(firmware, kernels, files, {}, (), ())
+
+
 def the_look(**changes: Any) -> Observation:
     plan = the_plan()
     wanted = (*plan.driver.packages, *plan.containers.packages)
@@ -113,8 +131,10 @@ def the_look(**changes: Any) -> Observation:
         "answers": {
             "glm": Answers(
                 (ServedModel("GLM-5.2", 460000),), HttpAnswer(401, 0.1, ("no",)), said, said, 1.2,
-                UUIDS,
+                UUIDS, replace(said, text="I"), image=ContainerImage("a" * 64, "a" * 64),
             )
         },
+        "listeners": (Listener("127.0.0.1", 5000),),
+        "upkeep": the_upkeep(plan),
     }  # fmt: skip
     return Observation(**(values | changes))

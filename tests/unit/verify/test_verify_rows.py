@@ -9,6 +9,8 @@ import pytest
 
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
+from rigspec.observed.exposure import ContainerImage, Listener
+from rigspec.observed.files import FileState
 from rigspec.observed.kernel import (
     Host,
     Iommu,
@@ -27,10 +29,12 @@ from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import Unknown
 from rigspec.observed.storage import Mount, Space, Storage
 from rigspec.observed.units import Unit
+from rigspec.observed.upkeep import SecretFile, Upkeep
 from rigspec.plan.binding import BoundCard
-from rigspec.plan.rig import plan_rig
+from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
+from rigspec.verify.files import sha256
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.units import planned_units
@@ -184,6 +188,8 @@ GLM = Answers(
     stream=STREAM,
     seconds=1.2,
     cards=UUIDS,
+    stopped=replace(STREAM, text="I", pieces=1),
+    image=ContainerImage("a" * 64, "a" * 64),
 )
 STORAGE = Storage(
     mounts=(
@@ -193,6 +199,16 @@ STORAGE = Storage(
     devices=(),
     space=(Space("/dev/sda1", "/", 100 * GIB, 50 * GIB),),
 )
+WRITTEN = {
+    **{file.dest: (file.content, int(file.mode, 8)) for file in all_files(PLAN)},
+    PLAN_FILE: (to_json(PLAN), 0o644),
+}
+FILES = {
+    path: FileState(path, True, "regular file", mode, "root", "root", len(text), sha256(text))
+    for path, (text, mode) in WRITTEN.items()
+}
+KEY_FILE = SecretFile("/etc/rigspec/secrets/glm.env", "600", "root:root", searched=True)
+UPKEEP = Upkeep(files=FILES, secrets=(KEY_FILE,))
 GOOD = Observation(
     host=host(),
     cpu_vendor="AuthenticAMD",
@@ -220,6 +236,8 @@ GOOD = Observation(
     storage=STORAGE,
     models={model.name: True for model in PLAN.models},
     answers={"glm": GLM},
+    listeners=(Listener("127.0.0.1", 5000),),
+    upkeep=UPKEEP,
 )
 
 
@@ -255,6 +273,15 @@ def cards(**changes: Any) -> dict[str, Any]:
     return {"cards": (gpu(0, **changes), *(gpu(n) for n in range(1, 4)))}
 
 
+def edited(path: str, **changes: Any) -> dict[str, Any]:
+    return {"upkeep": replace(UPKEEP, files={**FILES, path: replace(FILES[path], **changes)})}
+
+
+def secret(**changes: Any) -> dict[str, Any]:
+    return {"upkeep": replace(UPKEEP, secrets=(replace(KEY_FILE, **changes),))}
+
+
+POWER = "/usr/local/lib/rigspec/power"
 LINE = ("ro", *PLAN.kernel.arguments)
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "another os": ("host.os", {"host": host(os=OsRelease("ubuntu", "24.04", "noble"))}),
@@ -372,6 +399,29 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise": ("service.completion.glm", glm(completion=replace(STREAM, text="!" * 40))),
     "cut stream": ("service.stream.glm", glm(stream=replace(STREAM, complete=False))),
     "container lost a card": ("service.cards.glm", glm(cards=UUIDS[:3])),
+    "stop ignored": ("service.stop.glm", glm(stopped=replace(STREAM, text="I am"))),
+    "token limit ignored": (
+        "service.stop.glm",
+        glm(stopped=replace(STREAM, text="I", completion_tokens=64)),
+    ),
+    "short context": ("service.context.glm", glm(models=(ServedModel("GLM-5.2", 32768),))),
+    "on every interface": ("service.bind.glm", {"listeners": (Listener("::", 5000),)}),
+    "on a second address": (
+        "service.bind.glm",
+        {"listeners": (Listener("127.0.0.1", 5000), Listener("192.0.2.7", 5000))},
+    ),
+    "port closed": ("service.bind.glm", {"listeners": (Listener("127.0.0.1", 22),)}),
+    "another image": ("service.image.glm", glm(image=ContainerImage("b" * 64, "a" * 64))),
+    "script edited": (f"files.managed.{POWER}", edited(POWER, sha256="0" * 64)),
+    "script not executable": (f"files.managed.{POWER}", edited(POWER, mode=0o644)),
+    "script of another owner": (f"files.managed.{POWER}", edited(POWER, owner="rig")),
+    "script gone": (
+        f"files.managed.{POWER}",
+        {"upkeep": replace(UPKEEP, files={**FILES, POWER: FileState(POWER, exists=False)})},
+    ),
+    "older plan": ("files.plan", edited(PLAN_FILE, sha256="0" * 64)),
+    "key readable": ("secrets.mode.glm.env", secret(mode="644")),
+    "key in argv": ("secrets.leaked.glm.env", secret(places=("argv 812 vllm",))),
 }
 
 
@@ -432,6 +482,12 @@ UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
     "order": ("boot.order.glm", {"units": LOST}),
     "order of a unit": ("boot.order.glm", units("rigspec-ready.service", active_enter_us=LOST)),
     "persistence": ("driver.persistence", cards(persistence=LOST)),
+    "listeners": ("service.bind.glm", {"listeners": LOST}),
+    "image": ("service.image.glm", glm(image=ContainerImage("a" * 64, LOST))),
+    "context": ("service.context.glm", glm(models=(ServedModel("GLM-5.2", LOST),))),
+    "files": ("files.plan", {"upkeep": replace(UPKEEP, files=LOST)}),
+    "one file": (f"files.managed.{POWER}", edited(POWER, sha256=LOST)),
+    "secrets": ("secrets.files", {"upkeep": replace(UPKEEP, secrets=LOST)}),
 }
 
 
@@ -445,6 +501,7 @@ def test_what_could_not_be_read_is_unknown_and_never_green(what: str) -> None:
 
 
 WARNINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "guessable key": ("secrets.leaked.glm.env", secret(searched=False)),
     "restarted": ("units.rigspec-glm.service", units("rigspec-glm.service", n_restarts=3)),
     "power was lost": (
         "host.last-boot",

@@ -1,0 +1,6 @@
+"""Tokens per second of every server (`rigspec baseline` and `verify --pace` run this)."""
+
+from rigspec.current import current_plan
+from rigspec.operations import stages
+
+stages.pace(current_plan())

@@ -1,0 +1,71 @@
+"""What has changed on a host since it was deployed and accepted, and who or what likely did it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rigspec.observed.record import Unknown
+from rigspec.plan.sections import Plan
+from rigspec.verify.change import Change
+from rigspec.verify.drift_host import edited_files, other_bits, packages, power, units
+from rigspec.verify.drift_machine import cards, driver, firmware, kernel
+from rigspec.verify.observation import Observation
+from rigspec.verify.proof import Proof
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Everything found, and what could not be looked at."""
+
+    changes: tuple[Change, ...]
+    unmeasured: tuple[str, ...]
+    """One sentence each: what is not known and why."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 no drift, 1 drift, 3 none found but not everything could be measured."""
+        if self.changes:
+            return 1
+        return 3 if self.unmeasured else 0
+
+
+def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
+    """Live host against plan and, where there is one, proof; the hardware comes first."""
+    changes = (
+        *(firmware(plan, seen, proof) if proof else ()),
+        *cards(seen, proof),
+        *kernel(plan, seen, proof),
+        *driver(seen, proof),
+        *other_bits(plan, seen),
+        *power(plan, seen),
+        *edited_files(plan, seen, proof),
+        *units(plan, seen),
+        *packages(plan, seen, proof),
+    )
+    return Drift(changes, tuple(_unmeasured(seen, proof)))
+
+
+def _unmeasured(seen: Observation, proof: Proof | None) -> Iterable[str]:
+    if proof is None:
+        yield (
+            "no run was accepted yet, so firmware, kernel, driver and links have nothing to be "
+            "compared with: `rigspec accept SPEC`"
+        )
+    parts = {
+        "the system": seen.host,
+        "the cards": seen.cards,
+        "the PCI tree": seen.tree,
+        "driver modules": seen.modules,
+        "units": seen.units,
+        "packages": seen.packages,
+        "managed files": seen.upkeep.files,
+        "firmware": seen.upkeep.firmware,
+    }
+    for name, part in parts.items():
+        if isinstance(part, Unknown):
+            yield f"{name} could not be read: {part.reason}"
+    files = {} if isinstance(seen.upkeep.files, Unknown) else seen.upkeep.files
+    for path, state in files.items():
+        if isinstance(state.exists, Unknown) or isinstance(state.sha256, Unknown):
+            yield f"{path} could not be read"

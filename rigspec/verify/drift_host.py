@@ -1,0 +1,180 @@
+"""Drift of what we put on a host: files, units, packages, caps, ACS bits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from rigspec.observed.record import Unknown, known
+from rigspec.observed.units import Unit
+from rigspec.plan.rig import PLAN_FILE, all_files, to_json
+from rigspec.plan.sections import Plan, RenderedFile
+from rigspec.verify.change import Change
+from rigspec.verify.files import difference, sha256, state_of
+from rigspec.verify.observation import Observation
+from rigspec.verify.proof import Proof, acs_of
+from rigspec.verify.units import planned_units
+from rigspec.verify.verdict import listed
+
+_DEPLOY = "run the deploy: it writes planned files again"
+_SHOWN_LINES = 12
+POWER_UNIT = "rigspec-power.service"
+
+
+def edited_files(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:
+    """Files that differ from the plan; those that only wait for a deploy are one change."""
+    waiting: list[str] = []
+    for file in all_files(plan):
+        state = state_of(file.dest, seen)
+        if isinstance(state, Unknown):
+            continue
+        wrong = difference(file, state)
+        accepted = proof.files.get(file.dest) if proof else None
+        as_accepted = wrong == "other content" and state.sha256 == accepted
+        not_yet = wrong == "absent" and proof is not None and accepted is None
+        if as_accepted or not_yet:
+            waiting.append(file.dest)
+        elif wrong is not None:
+            yield _edited(file, wrong, seen)
+    record = state_of(PLAN_FILE, seen)
+    older = not isinstance(record, Unknown) and record.sha256 != sha256(to_json(plan))
+    if waiting or older:
+        yield Change(
+            "not-deployed", "plan", "the spec, the catalog or rigspec has changed since the last "
+            "deploy: the host is as it was accepted, not as it is planned now",
+            tuple(waiting) or (f"{PLAN_FILE} holds another plan",), "run the deploy",
+        )  # fmt: skip
+
+
+def _edited(file: RenderedFile, wrong: str, seen: Observation) -> Change:
+    said = {
+        "absent": f"{file.dest} was removed",
+        "other content": f"{file.dest} was edited by hand or by another tool",
+    }.get(wrong, f"{file.dest} has another {wrong.partition(' ')[0]} than planned")
+    text = seen.upkeep.edited.get(file.dest)
+    lines = _changed_lines(file.content, text) if text is not None else (wrong,)
+    return Change(
+        "edited-file", file.dest, said, lines, f"{_DEPLOY}; wanted changes go to the spec"
+    )
+
+
+def _changed_lines(planned: str, found: str) -> tuple[str, ...]:
+    """The lines that differ, `-` planned and `+` found."""
+    compared = difflib.unified_diff(planned.splitlines(), found.splitlines(), "", "", n=0)
+    lines = [x for x in compared if x[:1] in "+-" and x[:3] not in {"+++", "---"}]
+    more = [f"… {len(lines) - _SHOWN_LINES} more lines"] if len(lines) > _SHOWN_LINES else []
+    return (*lines[:_SHOWN_LINES], *more)
+
+
+def units(plan: Plan, seen: Observation) -> Iterator[Change]:
+    """Units that would not come back, do not run, or are overridden by a drop-in."""
+    if isinstance(seen.units, Unknown):
+        return
+    at_boot = (*planned_units(plan), *(s.unit for s in plan.services if s.at_boot))
+    by_hand = [s.unit for s in plan.services if not s.at_boot]
+    swapped = {rival for s in plan.services if s.unit in by_hand and _runs(s.unit, seen)
+               for rival in s.instead_of}  # fmt: skip
+    away = {s.unit for s in plan.services if s.name in swapped}
+    for name in dict.fromkeys((*at_boot, *by_hand)):
+        unit = seen.units.get(name)
+        if unit is None:
+            continue
+        yield from _overridden(name, unit)
+        if name in at_boot and name not in away:
+            yield from _stopped(name, unit)
+
+
+def _runs(name: str, seen: Observation) -> bool:
+    unit = (known(seen.units) or {}).get(name)
+    return unit is not None and unit.active
+
+
+def _overridden(name: str, unit: Unit) -> Iterator[Change]:
+    extra = unit.properties.get("DropInPaths", "").split()
+    if extra:
+        yield Change(
+            "unit-drop-in", name, f"{name} is changed by drop-in files that are not in the plan",
+            tuple(extra), f"look at: systemctl cat {name}; move what you want into the spec",
+        )  # fmt: skip
+
+
+def _stopped(name: str, unit: Unit) -> Iterator[Change]:
+    if not unit.exists:
+        said = f"{name} is masked or its file is gone"
+    elif not unit.enabled:
+        said = f"{name} was disabled: it will not come back after a boot"
+    elif not unit.active:
+        said = f"{name} does not run"
+    else:
+        return
+    state = f"{known(unit.unit_file_state) or '?'}, {known(unit.active_state) or '?'}"
+    yield Change(
+        "unit", name, said, (state,), f"look at: systemctl status {name}; journalctl -b -u {name}"
+    )
+
+
+def packages(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:
+    """Lost holds, and versions other than accepted."""
+    found = known(seen.packages)
+    if found is None:
+        return
+    held = known(found.held)
+    wanted = (*plan.driver.hold, *plan.containers.hold)
+    lost = [name for name in dict.fromkeys(wanted) if held is not None and name not in held]
+    if lost:
+        yield Change(
+            "hold", "packages", "packages are not held any more: the next upgrade may change them",
+            tuple(lost), "run the deploy: it holds them again",
+        )  # fmt: skip
+    changed = [
+        f"{name}: {was} → {found.version(name) or 'removed'}"
+        for name, was in (proof.packages if proof else {}).items()
+        if found.version(name) != was
+    ]
+    if changed:
+        yield Change(
+            "packages", "packages", "packages have other versions than accepted: unattended "
+            "upgrades, or apt by hand", tuple(changed),
+            "look at: /var/log/apt/history.log; if that was wanted, verify and accept again",
+        )  # fmt: skip
+
+
+def power(plan: Plan, seen: Observation) -> Iterator[Change]:
+    """Caps other than planned although our unit has set and read them: somebody else writes too."""
+    limits = dict(plan.power.limits_w)
+    wrong = []
+    for gpu in plan.preflight.gpus:
+        card = known(seen.card(gpu.member))
+        enforced = known(card.power_enforced_w) if card else None
+        default = known(card.power_default_w) if card else None
+        watts = limits.get(gpu.member, default)
+        if enforced is not None and watts is not None and round(enforced) != round(watts):
+            wrong.append(f"{gpu.member}: planned {watts:.0f} W, enforced {enforced:.0f} W")
+    if not wrong:
+        return
+    if not _runs(POWER_UNIT, seen):
+        yield Change(
+            "power-unit", "power", f"caps are not in effect, and {POWER_UNIT} is not active",
+            tuple(wrong), f"look at: systemctl status {POWER_UNIT}",
+        )  # fmt: skip
+        return
+    writers = known(seen.upkeep.cap_writers) or ()
+    who = f"likely {listed(writers)}" if writers else "none of the usual places names it"
+    yield Change(
+        "power-writer", "power", f"something else sets power limits after {POWER_UNIT}: {who}",
+        (*wrong, *(f"sets limits or clocks too: {name}" for name in writers)),
+        "switch the other one off, then: systemctl reload rigspec-power",
+    )  # fmt: skip
+
+
+def other_bits(plan: Plan, seen: Observation) -> Iterator[Change]:
+    """Redirect bits that were set again after the unit had cleared them."""
+    if not plan.pcie.acs_off or seen.is_guest:
+        return
+    bad = [f"{address}: {bits}" for address, bits in acs_of(seen).items() if "+" in bits]
+    if bad:
+        yield Change(
+            "acs", "pcie", "ACS redirects peer traffic again: bits were written after boot, or a "
+            "bridge was reset (hot plug, error recovery, suspend)",
+            tuple(bad), "systemctl reload rigspec-acs clears them; look at: dmesg | grep -i acs",
+        )  # fmt: skip

@@ -1,0 +1,10 @@
+"""Environment variables between the command line and the deploys it runs."""
+
+PROOF_IN = "RIGSPEC_PROOF"
+"""The proof that the proof stage gives to the host."""
+PROOF_OUT = "RIGSPEC_PROOF_OUT"
+"""The proof stage writes the path on the host there when it is done."""
+PACE_STARTS = "RIGSPEC_PACE_STARTS"
+"""How often the pace stage starts each server anew; absent: it measures what runs."""
+PACE_OUT = "RIGSPEC_PACE_OUT"
+"""The pace stage writes what it measured there."""

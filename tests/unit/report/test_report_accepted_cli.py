@@ -1,0 +1,247 @@
+"""`rigspec accept`, `baseline` and `drift`: files beside the spec, words, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from verdicts_bench import SPEC, UUIDS, the_look, the_plan, the_tree
+
+from rigspec.cli import main
+from rigspec.observed.pace import PaceRun
+from rigspec.observed.packages import Packages
+from rigspec.observed.pci import Link, PciTree
+from rigspec.observed.record import Unknown
+from rigspec.observed.storage import Space
+from rigspec.plan.rig import digest
+from rigspec.verify.observation import Observation
+from rigspec.verify.observation_file import SavedObservation, observation_to_json
+from rigspec.verify.pace import Measured, measured_to_json
+from rigspec.verify.variables import PROOF_IN, PROOF_OUT
+
+
+def green(**changes: Any) -> Observation:
+    """The look of the bench without its narrow link and its unread value."""
+    seen, plan = the_look(), the_plan()
+    wide = [
+        replace(f, link_status=Link(1, 16)) if f.address in {"0000:02:02.0", "0000:05:00.0"} else f
+        for f in the_tree().functions
+    ]
+    root = replace(seen.storage, space=(Space("/dev/sda1", "/", 100 << 30, 50 << 30),))
+    assert isinstance(seen.packages, Packages)
+    held = replace(seen.packages, held=(*plan.driver.hold, *plan.containers.hold))
+    values = {"tree": PciTree(tuple(wide)), "storage": root, "packages": held} | changes
+    return replace(seen, **values)
+
+
+def saved(seen: Observation, rig: str = "home", plan: str | None = None) -> str:
+    head = (rig, plan or digest(the_plan()), "2026-11-24T21:00:00+00:00")
+    return observation_to_json(SavedObservation(*head, seen))
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    return Path(shutil.copy(SPEC, tmp_path / "home.yaml"))
+
+
+def run(*words: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(words), input=stdin)
+
+
+def accepted(spec: Path) -> dict[str, Any]:
+    result = run("accept", str(spec), "--observed", "-", stdin=saved(green()))
+    assert result.exit_code == 0, result.output
+    text = spec.with_name("home.proof.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def test_a_green_run_becomes_a_proof_beside_the_spec(spec: Path) -> None:
+    proof = accepted(spec)
+    assert (proof["format"], proof["version"], proof["rig"]) == ("rigspec-proof", 1, "home")
+    assert proof["plan_digest"] == digest(the_plan())
+    assert [card["uuid"] for card in proof["cards"].values()] == list(UUIDS)
+    assert set(proof["checks"]) <= {"pass", "warn", "not-applicable"}
+
+
+def test_the_same_run_is_the_same_text(spec: Path) -> None:
+    accepted(spec)
+    first = spec.with_name("home.proof.json").read_bytes()
+    accepted(spec)
+    assert spec.with_name("home.proof.json").read_bytes() == first
+
+
+def test_nothing_private_gets_into_the_proof(spec: Path) -> None:
+    accepted(spec)
+    text = spec.with_name("home.proof.json").read_text(encoding="utf-8")
+    for private in ("6f1c0b5e-98f2", "192.0.2", "BOOT_IMAGE", "secret"):
+        assert private not in text
+
+
+@pytest.mark.parametrize(
+    ("seen", "code", "word"),
+    [
+        (the_look(), 1, "pcie.width.main.2"),
+        (green(tree=Unknown("cut off")), 3, "pcie.acs"),
+    ],
+    ids=["red", "unknown"],
+)
+def test_a_run_that_is_not_green_is_refused_by_name(
+    seen: Observation, code: int, word: str, spec: Path
+) -> None:
+    result = run("accept", str(spec), "--observed", "-", stdin=saved(seen))
+    assert result.exit_code == code
+    assert word in result.output
+    assert not spec.with_name("home.proof.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nonsense", saved(green(), rig="other"), saved(green(), plan="0" * 64)],
+    ids=["no look", "other rig", "other plan"],
+)
+def test_a_look_that_proves_nothing_ends_with_2(text: str, spec: Path) -> None:
+    result = run("accept", str(spec), "--observed", "-", stdin=text)
+    assert result.exit_code == 2
+    assert not spec.with_name("home.proof.json").exists()
+
+
+def test_drift_says_what_changed_since_the_proof(spec: Path) -> None:
+    accepted(spec)
+    same = run("drift", str(spec), "--observed", "-", stdin=saved(green()))
+    assert (same.exit_code, same.stdout) == (
+        0,
+        "no drift since the run accepted at 2026-11-24T21:00:00+00:00\n",
+    )
+    moved = green(host=replace(green().host, release="6.13.1"))  # type: ignore[type-var]
+    result = run("drift", str(spec), "--observed", "-", stdin=saved(moved))
+    assert result.exit_code == 1
+    assert "DRIFT: another kernel runs than was accepted" in result.output
+    assert "accepted 6.12.48+deb13-amd64, running 6.13.1" in result.output
+    data = json.loads(
+        run("drift", str(spec), "--json", "--observed", "-", stdin=saved(moved)).stdout
+    )
+    assert (data["format"], data["exit_code"]) == ("rigspec-drift", 1)
+    assert "kernel-update" in {change["kind"] for change in data["changes"]}
+
+
+def test_without_a_proof_drift_is_not_measured(spec: Path) -> None:
+    result = run("drift", str(spec), "--observed", "-", stdin=saved(green()))
+    assert result.exit_code == 3
+    assert "rigspec accept" in result.output
+
+
+def older(text: str) -> str:
+    return text.replace('"version": 1', '"version": 0')
+
+
+def foreign(text: str) -> str:
+    return text.replace('"rig": "home"', '"rig": "attic"')
+
+
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def wrong_type(text: str) -> str:
+    return text.replace('"simulated": false', '"simulated": "no"')
+
+
+def strange(text: str) -> str:
+    return '{"format": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (older, "has version 0"),
+        (foreign, "the proof of the rig `attic`"),
+        (cut, "no JSON"),
+        (wrong_type, "simulated must be true or false"),
+        (strange, "no proof of a rig"),
+    ],
+)
+def test_a_proof_that_cannot_be_used_is_said_with_its_file(
+    damage: Callable[[str], str], said: str, spec: Path
+) -> None:
+    accepted(spec)
+    file = spec.with_name("home.proof.json")
+    file.write_text(damage(file.read_text(encoding="utf-8")), encoding="utf-8")
+    result = run("drift", str(spec), "--observed", "-", stdin=saved(green()))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "home.proof.json" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_proof_that_is_not_text_is_said(spec: Path) -> None:
+    spec.with_name("home.proof.json").write_bytes(b"\xff\xfe")
+    result = run("drift", str(spec), "--observed", "-", stdin=saved(green()))
+    assert result.exit_code == 2
+    assert "cannot be read" in result.output
+
+
+def measured(*rates: float, plan: str | None = None) -> str:
+    starts = tuple((PaceRun(0.2, 101, 100 / rate),) for rate in rates)
+    at = "2026-11-24T22:00:00+00:00"
+    return measured_to_json(Measured("home", plan or digest(the_plan()), at, {"glm": starts}))
+
+
+def test_a_baseline_is_stored_in_the_proof_and_kept_by_the_next(spec: Path) -> None:
+    accepted(spec)
+    result = run("baseline", str(spec), "--measured", "-", stdin=measured(50, 51, 49))
+    assert result.exit_code == 0, result.output
+    assert "floor 45.0 tok/s" in result.output
+    assert accepted(spec)["pace"]["glm"]["tokens_per_s"] == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (measured(50), "no spread"),
+        (measured(50, 51, plan="0" * 64), "not of one plan"),
+        ("nonsense", "no JSON"),
+    ],
+    ids=["one start", "another plan", "damaged"],
+)
+def test_a_baseline_that_proves_nothing_is_refused(text: str, said: str, spec: Path) -> None:
+    accepted(spec)
+    result = run("baseline", str(spec), "--measured", "-", stdin=text)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_baseline_needs_an_accepted_run_and_a_yes(spec: Path) -> None:
+    result = run("baseline", str(spec), "--measured", "-", stdin=measured(50, 51))
+    assert result.exit_code == 2
+    assert "rigspec accept" in result.output
+    accepted(spec)
+    refused = run("baseline", str(spec), stdin="n\n")
+    assert refused.exit_code == 1
+    assert "restart glm 3 times now?" in refused.output
+
+
+def test_the_host_is_given_the_proof(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = spec.read_text(encoding="utf-8")
+    spec.write_text(text.replace("  # address: 192.0.2.10", "  address: 192.0.2.10"), "utf-8")
+    deploys: list[str] = []
+
+    def pyinfra(argv: list[str], *, env: dict[str, str], **_: Any) -> Any:
+        deploys.append(Path(argv[-3]).name)
+        if PROOF_IN in env:
+            assert json.loads(Path(env[PROOF_IN]).read_text(encoding="utf-8"))["rig"] == "home"
+            Path(env[PROOF_OUT]).write_text("/etc/rigspec/proof.json", encoding="utf-8")
+        else:
+            Path(env["RIGSPEC_OBSERVED_OUT"]).write_text(saved(green()), encoding="utf-8")
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pyinfra)
+    result = run("accept", str(spec))
+    assert result.exit_code == 0, result.output
+    assert deploys == ["verify.py", "proof.py"]
