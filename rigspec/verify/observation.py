@@ -11,6 +11,7 @@ from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
 from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.packages import Packages
+from rigspec.observed.pairs import FabricReading
 from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.storage import Storage
@@ -54,6 +55,8 @@ class Observation(Record):
     models: Mapping[str, bool] | Unknown = NOT_ASKED
     """By model: whether its weights are there and complete."""
     answers: Mapping[str, Answers] = field(default_factory=dict)
+    fabric: Reading[FabricReading] = NOT_ASKED
+    """The benchmark's last run on this host (`rigspec verify --load`), however old it is."""
     simulated: bool = False
     """The lab's marker was found: GPUs, driver and engine are stand-ins."""
 
