@@ -189,7 +189,8 @@ def _planned(rig: Rig, file: str) -> Plan:
     from rigspec.plan.rig import plan_rig
     from rigspec.rules.context import saved_context
 
-    return plan_rig(rig, saved_context(rig, Path(file)).catalog)
+    beside = saved_context(rig, Path(file))
+    return plan_rig(rig, beside.catalog, beside.faults)
 
 
 @main.command()

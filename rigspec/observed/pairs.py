@@ -43,9 +43,13 @@ class PairReading(Record):
     """Whether every byte of every pattern arrived as it was sent."""
     moved: Reading[bool] = NOT_ASKED
     """False: the copy ended without error, and the target still held what it held before."""
+    wrong_share: Reading[float] = NOT_ASKED
+    """Of the numbers that were checked, how many were not what was sent (0 to 1)."""
+    staged_gb_s: Reading[float] = NOT_ASKED
+    """The same copy sent through the host's memory on purpose, in two steps."""
     ended: str = MEASURED
     error: str = ""
-    """What was said, where it ended in an error."""
+    """In which step and what was said, where it did not end by itself."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rigspec.catalog.gpus import Gpu, find_gpu
+from rigspec.spec.faults import FabricFaults, load_faults
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class CheckContext:
     models: Mapping[str, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
+    faults: FabricFaults | None = None
+    """What a measurement found wrong between cards (`NAME.fabric.json`); None: nothing."""
     sized: dict[str, tuple[Rig, Sized | None]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -35,11 +38,16 @@ class CheckContext:
 
 
 def saved_context(rig: Rig, spec: Path) -> CheckContext:
-    """What lies beside a spec: `models/ORG__NAME.json`, and `../catalog/` with the owner's rows."""
+    """What lies beside a spec: `models/ORG__NAME.json`, `NAME.fabric.json`, and `../catalog/`.
+
+    SpecFileError when the list of faults cannot be used: the plan would turn P2P on again.
+    """
     catalog = spec.resolve().parent.parent / "catalog"
     folder = spec.parent / "models"
     found = _saved_facts(rig, folder) if folder.is_dir() else {}
-    return CheckContext(MappingProxyType(found), catalog if catalog.is_dir() else None)
+    return CheckContext(
+        MappingProxyType(found), catalog if catalog.is_dir() else None, load_faults(spec, rig.name)
+    )
 
 
 def _saved_facts(rig: Rig, folder: Path) -> dict[str, ModelFacts]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
 from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
+from rigspec.observed.load import LoadReading
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.packages import Packages
 from rigspec.observed.pairs import FabricReading
@@ -57,6 +58,10 @@ class Observation(Record):
     answers: Mapping[str, Answers] = field(default_factory=dict)
     fabric: Reading[FabricReading] = NOT_ASKED
     """The benchmark's last run on this host (`rigspec verify --load`), however old it is."""
+    load: Reading[LoadReading] = NOT_ASKED
+    """The cards during that run."""
+    burn: Reading[LoadReading] = NOT_ASKED
+    """The last run of `rigspec burn`."""
     simulated: bool = False
     """The lab's marker was found: GPUs, driver and engine are stand-ins."""
 

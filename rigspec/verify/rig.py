@@ -5,15 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from rigspec.observed.pairs import FabricReading
 from rigspec.plan.sections import Plan
-from rigspec.verify import containers, driver, gpus, host, kernel, pcie, power, service, storage
+from rigspec.verify import (
+    all_reduce,
+    containers,
+    driver,
+    gpus,
+    host,
+    kernel,
+    load,
+    pairs,
+    patterns,
+    pcie,
+    power,
+    service,
+    storage,
+)
 from rigspec.verify import units as units_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Verdict
 
 
-def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
-    """Every row; rows that rest on the lab's stand-ins say that they are simulated."""
+def verify_rig(
+    plan: Plan, seen: Observation, baseline: FabricReading | None = None
+) -> tuple[Verdict, ...]:
+    """Every row; rows that rest on the lab's stand-ins say that they are simulated.
+
+    `baseline`: an accepted measurement of the links of this rig, which later ones are held against.
+    """
     rows = (
         *host.verify_host(plan, seen),
         *gpus.verify_gpus(plan, seen),
@@ -25,6 +45,7 @@ def verify_rig(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
         *storage.verify_storage(plan, seen),
         *units_of.verify_units(plan, seen),
         *service.verify_services(plan, seen),
+        *_loads(plan, seen, baseline),
     )
     return marked(rows, seen)
 
@@ -41,7 +62,23 @@ def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
     return marked(rows(), seen)
 
 
-STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie")
+def verify_loads(
+    plan: Plan, seen: Observation, baseline: FabricReading | None = None
+) -> tuple[Verdict, ...]:
+    """Only the rows that need load, from the last run of it on this host."""
+    return marked(_loads(plan, seen, baseline), seen)
+
+
+def _loads(plan: Plan, seen: Observation, baseline: FabricReading | None) -> Iterator[Verdict]:
+    yield from pairs.verify_pairs(plan, seen, baseline)
+    yield from patterns.verify_patterns(plan, seen, baseline)
+    yield from all_reduce.verify_all_reduce(plan, seen, baseline)
+    yield from load.verify_load(plan, seen.load, "load")
+    yield from load.verify_load(plan, seen.burn, "burn")
+
+
+STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie",
+             "fabric", "load", "burn")  # fmt: skip
 """Subjects that rest on simulated tools, packages, engines or hand-written link registers."""
 REAL_EFFECTS = frozenset({"pcie.acs", "pcie.aspm"})
 """What the real kernel did to the configuration space of a virtual rig."""
