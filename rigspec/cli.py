@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
-from rigspec.captured import VERBS
+from rigspec.asked import checked, looked, planned, stop, want_colour
+from rigspec.captured import VERBS as CAPTURED
+from rigspec.loads import burn, loaded, remember_faults
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
 
+VERBS = {**CAPTURED, "burn": burn}
+
 if TYPE_CHECKING:
-    from rigspec.errors import RigspecError
-    from rigspec.plan.sections import Plan
     from rigspec.report.fit_question import Question
     from rigspec.spec.rig import Rig
 
@@ -69,7 +71,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             records += report.as_records(loaded.findings, loaded.source)
         else:
-            texts.append(report.as_text(loaded.findings, loaded.source, colour=_want_colour()))
+            texts.append(report.as_text(loaded.findings, loaded.source, colour=want_colour()))
     click.echo(report.as_json(records) if as_json else "\n\n".join(texts))
     sys.exit(2 if failed else 0)
 
@@ -83,12 +85,12 @@ def plan(file: str, as_json: bool, out: str | None, sizing: bool) -> None:
     """Show everything a host will be given; 2 if the spec has an error."""
     from rigspec.errors import RigspecError
 
-    rig = _checked(file)
+    rig = checked(file)
     try:
         shown = _sizing(rig, file, as_json) if sizing else ""
         click.echo(shown or _shown_plan(rig, file, as_json, out))
     except RigspecError as problem:
-        _stop(problem)
+        stop(problem)
 
 
 def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
@@ -96,7 +98,7 @@ def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
     from rigspec.report import plan as report
     from rigspec.report.plan_tree import write_tree
 
-    made = _planned(rig, file)
+    made = planned(rig, file)
     written = "" if out is None else f"{write_tree(made, Path(out))} files below {out}"
     if as_json:
         return to_json(made).rstrip("\n")
@@ -121,6 +123,8 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
 @main.command()
 @click.argument("file", type=click.Path(path_type=str))
 @click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
+@click.option("--load", is_flag=True, help="First measure links and cards under load (minutes).")
+@click.option("--stop-services", is_flag=True, help="With --load: stop servers, then start them.")
 @click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
 @click.option("--json", type=_REPORT, help="Every check as data.")
 @click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
@@ -130,9 +134,15 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
 @click.option("--redact/--no-redact", default=None, help="Of Markdown (default) and HTML.")
 @click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
 def verify(
-    file: str, observed: IO[str] | None, redact: bool | None, every_row: bool, **to: IO[str] | None
+    file: str,
+    observed: IO[str] | None,
+    load: bool,
+    stop_services: bool,
+    redact: bool | None,
+    every_row: bool,
+    **to: IO[str] | None,
 ) -> None:
-    """Prove that a host is as planned; reads only. Reports go to a FILE, or `-` for stdout.
+    """Prove that a host is as planned; reads only, but for --load. Reports: a FILE, or `-`.
 
     Ends with 0 as planned, 1 not as planned, 2 spec or usage, 3 could not measure.
     """
@@ -144,53 +154,32 @@ def verify(
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
-    rig = _checked(file)
+    if (stop_services and not load) or (load and observed):
+        raise click.UsageError("--stop-services goes with --load, and --load not with --observed")
+    rig = checked(file)
     files = {name: file for name, file in to.items() if file is not None}
     try:
-        saved = observation_from_json(observed.read() if observed else _look(rig, file))
-        estimates = card_estimates(rig, saved_context(rig, Path(file))) if "html" in files else ()
-        judged = judge(_planned(rig, file), saved, estimates)
+        saved = observation_from_json(
+            observed.read() if observed else _look(rig, file, load, stop_services)
+        )
+        said = remember_faults(rig, file, saved.observation) if load else ""
+        estimates = card_estimates(rig, saved_context(rig, Path(file)))
+        judged = judge(planned(rig, file), saved, estimates)
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:
-        _stop(problem)
+        stop(problem)
     shown = report.as_table if every_row else report.folded
     on_stdout = any(file.name == "-" for file in files.values())
-    click.echo(shown(judged.verdicts, colour=_want_colour()), err=on_stdout)
+    click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
+    click.echo(said, err=True, nl=bool(said))
     sys.exit(judged.exit_code)
 
 
-def _look(rig: Rig, file: str) -> str:
-    """What the plain deploy reads off this rig; ends with 2 or 3 when that is nothing."""
-    from rigspec.look import look
-
-    found = look(rig, file)
-    if not found.text:
-        click.echo(f"{found.said}\nerror: the host could not be read", err=True)
-        sys.exit(2 if found.status == 2 else 3)
-    return found.text
-
-
-def _checked(file: str) -> Rig:
-    """The rig of a spec; prints its findings, ends with 2 if one is an error."""
-    from rigspec.finding import has_errors
-    from rigspec.report import findings as report
-    from rigspec.rules.run import check_file
-
-    loaded = check_file(file)
-    if loaded.findings:
-        said = report.as_text(loaded.findings, loaded.source, colour=_want_colour())
-        click.echo(said, err=True)
-    if loaded.rig is None or has_errors(loaded.findings):
-        sys.exit(2)
-    return loaded.rig
-
-
-def _planned(rig: Rig, file: str) -> Plan:
-    from rigspec.plan.rig import plan_rig
-    from rigspec.rules.context import saved_context
-
-    beside = saved_context(rig, Path(file))
-    return plan_rig(rig, beside.catalog, beside.faults)
+def _look(rig: Rig, file: str, load: bool, stop_services: bool) -> str:
+    """What is read off the host, after load where it was asked for."""
+    if load:
+        return loaded(rig, file, "fabric", stop_services=stop_services)
+    return looked(rig, file)
 
 
 @main.command()
@@ -262,7 +251,7 @@ def _question(folder: Path | None, **asked: Any) -> Question:
             extra=own if own.is_dir() else None,
         )
     except RigspecError as problem:
-        _stop(problem)
+        stop(problem)
 
 
 @main.group()
@@ -283,18 +272,5 @@ def model_add(source: str, name: str | None, file: str | None, to: Path) -> None
     try:
         saved = save(read(source, file), name, to)
     except RigspecError as problem:
-        _stop(problem)
+        stop(problem)
     click.echo(saved)
-
-
-def _stop(problem: RigspecError) -> NoReturn:
-    """Say what is broken, and what to do, and end with 2."""
-    hint = f"\nhint: {problem.hint}" if problem.hint else ""
-    click.echo(f"{problem.message}{hint}", err=True)
-    sys.exit(2)
-
-
-def _want_colour() -> bool:
-    """Colour on a terminal only, and never against NO_COLOR (no-color.org)."""
-    dumb = os.environ.get("TERM") == "dumb"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not dumb

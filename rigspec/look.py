@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,11 @@ class Look:
     status: int
 
 
-def command(rig: str) -> tuple[str, ...]:
-    """`pyinfra …` for one rig; an inventory in the working folder goes first."""
+def command(rig: str, stage: str = "verify.py") -> tuple[str, ...]:
+    """`pyinfra …` for one rig and one deploy; an inventory in the working folder goes first."""
     own = Path("inventory/home.py")
     inventory = own if own.is_file() else folder("inventory") / "home.py"
-    deploy = folder("deploys") / "verify.py"
+    deploy = folder("deploys") / stage
     return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", _only(rig, inventory.stem))
 
 
@@ -41,17 +42,34 @@ def _only(rig: str, stem: str) -> str:
 
 def look(rig: Rig, file: str) -> Look:
     """Run it; what it read comes back through a file that only we can read."""
+    return carry(rig, file, "verify.py", OUT_VARIABLE)
+
+
+def carry(
+    rig: Rig,
+    file: str,
+    stage: str,
+    out_variable: str,
+    more: Mapping[str, str] | None = None,
+    *,
+    talk: bool = False,
+) -> Look:
+    """Run one deploy that writes what it read into the file that `out_variable` names.
+
+    `talk`: its words go to our stderr as they come, because it takes minutes.
+    """
     if not rig.host.address:
         raise SpecFileError(
             f"{file} has no address: there is no host to ask",
             hint="set `host.address`; or `rigspec lab verify`, or --observed FILE",
         )
-    words = command(rig.name)
+    words = command(rig.name, stage)
     print(f"asking the host: {shlex.join(words)}", file=sys.stderr)  # noqa: T201
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "observed.json"
-        env = {**os.environ, OUT_VARIABLE: str(out)}
+        env = {**os.environ, **(more or {}), out_variable: str(out)}
         argv = (sys.executable, "-m", *words)
-        ended = subprocess.run(argv, env=env, capture_output=True, text=True)
+        err = None if talk else subprocess.PIPE
+        ended = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=err, text=True)
         text = out.read_text(encoding="utf-8") if out.is_file() else ""
-    return Look(text, ended.stdout + ended.stderr, ended.returncode)
+    return Look(text, ended.stdout + (ended.stderr or ""), ended.returncode)

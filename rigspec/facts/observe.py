@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from rigspec.facts.base import Quiet, RigFact, Sections, one_script
 from rigspec.facts.gpus import BINDING
+from rigspec.facts.loads import LOADS, parse_fabric_probe, parse_load_probe
 from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
@@ -167,6 +168,9 @@ class Everything(RigFact[Observation]):
                 for m in self.plan.models
             },
             answers={name: said for name, said in answers.items() if said is not None},
+            fabric=parse_fabric_probe(sections, simulated=simulated),
+            load=parse_load_probe(sections, "fabric-run"),
+            burn=parse_load_probe(sections, "burn-run"),
             simulated=simulated,
         )
 
@@ -186,5 +190,6 @@ def _all_probes(plan: Plan) -> Iterable[Probe]:
     yield host_probes.units(dict.fromkeys((*planned_units(plan), *services)))
     yield from (*host_probes.CDI, *host_probes.STORAGE)
     yield models_probe(model_questions(plan.models))
+    yield from LOADS if plan.fabric.files else ()
     for service in plan.services:
         yield from smoke_probes(service, plan.verify, plan.containers.engine)
