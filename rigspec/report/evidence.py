@@ -18,6 +18,9 @@ _PARTS = {
     "containers": ("cdi",),
     "storage": ("storage",),
     "model": ("models",),
+    "fabric": ("fabric",),
+    "load": ("load",),
+    "burn": ("burn",),
 }
 """Fields of the observation by the first word of a check."""
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Written by rigspec for the rig starter, from gpus, pcie and services in its spec.
 # Edits here are overwritten by the next run: change the spec instead.
 """Measures what the links between GPUs deliver, and whether it is what was sent.
@@ -11,6 +10,7 @@ that a copy that never ends costs its limit and nothing else.
 import argparse
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import select
@@ -38,10 +38,12 @@ def one_line(problem):
 # --- processes ------------------------------------------------------------------------------------
 
 
+RUNNING = []
+"""Jobs that have to be ended if we are."""
+
+
 class Job:
     """One piece of work in its own process group; what it reports arrives line by line."""
-
-    running = []
 
     def __init__(self, work, *args):
         self.fields, self.rest, self.done = {}, b"", False
@@ -51,7 +53,7 @@ class Job:
         if self.pid == 0:
             self._child(end, work, args)
         os.close(end)
-        Job.running.append(self)
+        RUNNING.append(self)
 
     def _child(self, end, work, args):
         """Never returns. Libraries may print: their words go to stderr."""
@@ -96,7 +98,7 @@ class Job:
                 return False
             time.sleep(0.01)
         os.close(self.pipe)
-        Job.running.remove(self)
+        RUNNING.remove(self)
         code = os.waitstatus_to_exitcode(found[1])
         if "ended" not in self.fields:
             self.fields.update(ended="error", error=f"the process ended with status {code}")
@@ -127,7 +129,7 @@ def collect(jobs, limit_s, hear=None, together=False):
 
 
 def end_all(number, frame):
-    for job in list(Job.running):
+    for job in list(RUNNING):
         job.end()
     os._exit(128 + number)
 
@@ -262,7 +264,7 @@ class Cuda(Cpu):
             action()
             mark.record()
         torch.cuda.synchronize(places[0])
-        return [a.elapsed_time(b) * 1e3 for a, b in zip(marks, marks[1:], strict=False)]
+        return [a.elapsed_time(b) * 1e3 for a, b in itertools.pairwise(marks)]
 
 
 DEVICES = {"cuda": Cuda, "cpu": Cpu}
@@ -482,7 +484,7 @@ def run_pattern(device, uuids, name, copies, options):
 
 def run_all_reduce(device, uuids, service, cards, peer, options):
     with tempfile.TemporaryDirectory() as folder:
-        meeting = os.path.join(folder, "meeting")
+        meeting = f"{folder}/meeting"
         jobs = [
             Job(measure_rank, device, rank, cards, meeting, peer, options)
             for rank in range(len(cards))
