@@ -39,7 +39,8 @@ def planned(rig: Rig, file: str) -> Plan:
     from rigspec.plan.rig import plan_rig
     from rigspec.rules.context import saved_context
 
-    return plan_rig(rig, saved_context(rig, Path(file)).catalog)
+    beside = saved_context(rig, Path(file))
+    return plan_rig(rig, beside.catalog, beside.faults)
 
 
 def looked(rig: Rig, file: str) -> str:
@@ -51,12 +52,18 @@ def looked(rig: Rig, file: str) -> str:
 
 
 def carried(
-    rig: Rig, file: str, stage: str, out_variable: str, more: Mapping[str, str] | None = None
+    rig: Rig,
+    file: str,
+    stage: str,
+    out_variable: str,
+    more: Mapping[str, str] | None = None,
+    *,
+    talk: bool = False,
 ) -> str:
     """What another deploy has written for us; ends with 2 or 3 when that is nothing."""
     from rigspec.look import carry
 
-    found = carry(rig, file, stage, out_variable, more)
+    found = carry(rig, file, stage, out_variable, more, talk=talk)
     return _or_end(found.text, found.said, found.status)
 
 

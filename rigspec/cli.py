@@ -16,9 +16,11 @@ from typing_extensions import override
 
 from rigspec import accepted, captured
 from rigspec.asked import checked, looked, planned, stop, want_colour
+from rigspec.loads import burn, loaded, remember_faults
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
+
 
 if TYPE_CHECKING:
     from rigspec.report.fit_question import Question
@@ -28,7 +30,7 @@ _REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
 """Written beside and renamed: a collector may read at any moment; `-` is stdout."""
 
 
-_VERBS = captured.VERBS | accepted.VERBS
+_VERBS = {**captured.VERBS, **accepted.VERBS, "burn": burn}
 
 
 class _WithLab(click.Group):
@@ -123,6 +125,8 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
 @main.command()
 @click.argument("file", type=click.Path(path_type=str))
 @click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
+@click.option("--load", is_flag=True, help="First measure links and cards under load (minutes).")
+@click.option("--stop-services", is_flag=True, help="With --load: stop servers, then start them.")
 @click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
 @click.option("--json", type=_REPORT, help="Every check as data.")
 @click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
@@ -136,11 +140,13 @@ def verify(
     file: str,
     observed: IO[str] | None,
     pace: bool,
+    load: bool,
+    stop_services: bool,
     redact: bool | None,
     every_row: bool,
     **to: IO[str] | None,
 ) -> None:
-    """Prove that a host is as planned; reads only. Reports go to a FILE, or `-` for stdout.
+    """Prove that a host is as planned; reads only, but for --load. Reports: a FILE, or `-`.
 
     Ends with 0 as planned, 1 not as planned, 2 spec or usage, 3 could not measure.
     """
@@ -152,12 +158,17 @@ def verify(
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
-    if pace and observed:
-        raise click.UsageError("--pace measures the host now; a saved look has no host")
+    if observed and (pace or load):
+        raise click.UsageError("--load and --pace measure the host now; a saved look has no host")
+    if stop_services and not load:
+        raise click.UsageError("--stop-services goes with --load")
     rig = checked(file)
     files = {name: file for name, file in to.items() if file is not None}
     try:
-        saved = observation_from_json(observed.read() if observed else looked(rig, file))
+        saved = observation_from_json(
+            observed.read() if observed else _look(rig, file, load, stop_services)
+        )
+        said = remember_faults(rig, file, saved.observation) if load else ""
         estimates = card_estimates(rig, saved_context(rig, Path(file)))
         more = accepted.pace_rows(rig, file) if pace else ()
         judged = judge(planned(rig, file), saved, estimates, more)
@@ -167,7 +178,15 @@ def verify(
     shown = report.as_table if every_row else report.folded
     on_stdout = any(file.name == "-" for file in files.values())
     click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
+    click.echo(said, err=True, nl=bool(said))
     sys.exit(judged.exit_code)
+
+
+def _look(rig: Rig, file: str, load: bool, stop_services: bool) -> str:
+    """What is read off the host, after load where it was asked for."""
+    if load:
+        return loaded(rig, file, "fabric", stop_services=stop_services)
+    return looked(rig, file)
 
 
 @main.command()

@@ -34,4 +34,5 @@ def _plan_file(spec: str) -> Plan:
             f"{host.name}: no rig spec to plan from (host data `spec` is {spec!r}); use "
             "inventory/home.py"
         )
-    return plan_rig(rig, saved_context(rig, Path(spec)).catalog)
+    beside = saved_context(rig, Path(spec))
+    return plan_rig(rig, beside.catalog, beside.faults)

@@ -20,7 +20,7 @@ from rigspec.finding import has_errors
 from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text
-from rigspec.rules.context import saved_context
+from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.run import check_file
 from rigspec.spec.rig import Rig
 
@@ -38,9 +38,9 @@ class Target:
     """Further connection data, for example of a virtual rig."""
 
     @property
-    def catalog(self) -> Path | None:
-        """The owner's own catalog rows, beside the folder of the spec."""
-        return saved_context(self.rig, Path(self.spec)).catalog
+    def beside(self) -> CheckContext:
+        """What lies beside the spec: the owner's own catalog rows, measured faults."""
+        return saved_context(self.rig, Path(self.spec))
 
 
 def hosts(rigs_dir: str | os.PathLike[str]) -> list[Host]:
@@ -62,7 +62,7 @@ def planned(targets: Iterable[Target]) -> list[Host]:
     found: list[Host] = []
     for target in targets:
         try:
-            plan = plan_rig(target.rig, target.catalog)
+            plan = plan_rig(target.rig, target.beside.catalog, target.beside.faults)
         except RigspecError as error:
             stop(f"{target.spec}: {error.message}", error.hint)
         data = host_data(target)

@@ -46,9 +46,18 @@ def look(rig: Rig, file: str) -> Look:
 
 
 def carry(
-    rig: Rig, file: str, stage: str, out_variable: str, more: Mapping[str, str] | None = None
+    rig: Rig,
+    file: str,
+    stage: str,
+    out_variable: str,
+    more: Mapping[str, str] | None = None,
+    *,
+    talk: bool = False,
 ) -> Look:
-    """Run one deploy that writes what it read into the file that `out_variable` names."""
+    """Run one deploy that writes what it read into the file that `out_variable` names.
+
+    `talk`: its words go to our stderr as they come, because it takes minutes.
+    """
     if not rig.host.address:
         raise SpecFileError(
             f"{file} has no address: there is no host to ask",
@@ -60,6 +69,7 @@ def carry(
         out = Path(temporary) / "observed.json"
         env = {**os.environ, **(more or {}), out_variable: str(out)}
         argv = (sys.executable, "-m", *words)
-        ended = subprocess.run(argv, env=env, capture_output=True, text=True)
+        err = None if talk else subprocess.PIPE
+        ended = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=err, text=True)
         text = out.read_text(encoding="utf-8") if out.is_file() else ""
-    return Look(text, ended.stdout + ended.stderr, ended.returncode)
+    return Look(text, ended.stdout + (ended.stderr or ""), ended.returncode)

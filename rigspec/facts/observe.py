@@ -10,6 +10,7 @@ from typing_extensions import override
 from rigspec.facts.base import Quiet, RigFact, Sections, one_script
 from rigspec.facts.exposure import LISTENERS
 from rigspec.facts.gpus import BINDING
+from rigspec.facts.loads import LOADS, parse_fabric_probe, parse_load_probe
 from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
@@ -184,6 +185,9 @@ class Everything(RigFact[Observation]):
             answers={name: said for name, said in answers.items() if said is not None},
             listeners=parse_listeners(sections),
             upkeep=parse_upkeep(sections, managed_paths(self.plan), secret_paths(self.plan)),
+            fabric=parse_fabric_probe(sections, simulated=simulated),
+            load=parse_load_probe(sections, "fabric-run"),
+            burn=parse_load_probe(sections, "burn-run"),
             simulated=simulated,
         )
 
@@ -210,5 +214,6 @@ def all_probes(plan: Plan) -> Iterable[Probe]:
     yield models_probe(model_questions(plan.models))
     yield LISTENERS
     yield from upkeep_probes(plan)
+    yield from LOADS if plan.fabric.files else ()
     for service in plan.services:
         yield from smoke_probes(service, plan.verify, plan.containers.engine)

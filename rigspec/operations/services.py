@@ -80,13 +80,19 @@ def _questions(plan: Plan) -> tuple[ServiceQuestion, ...]:
     )
 
 
+def _files(plan: Plan) -> tuple[RenderedFile, ...]:
+    """Those of the services, and the benchmark that runs in their images."""
+    return (*(file for service in plan.services for file in service.files), *plan.fabric.files)
+
+
 def _read(plan: Plan) -> ServiceState | None:
-    files = (file for service in plan.services for file in service.files)
     inputs = (path for service in plan.services for path in service.restart_inputs)
     secrets = (secret.path for secret in service_secrets(plan.services))
     return host.get_fact(
         ServiceStage,
-        paths=tuple(dict.fromkeys([*(file.dest for file in files), *inputs, *secrets, PLAN_FILE])),
+        paths=tuple(
+            dict.fromkeys([*(file.dest for file in _files(plan)), *inputs, *secrets, PLAN_FILE])
+        ),
         units=tuple(service.unit for service in plan.services),
         questions=_questions(plan),
         engine=plan.containers.engine,
@@ -140,7 +146,7 @@ def _prepare(plan: Plan, seen: ServiceState) -> Commands:
     if stale:
         yield remove(stale)
     yield from secret_changes(service_secrets(plan.services), seen.files)
-    wrong = differing([file for s in plan.services for file in s.files], seen.files)
+    wrong = differing(_files(plan), seen.files)
     if wrong:
         yield write(wrong)
     planned = [service.unit for service in plan.services]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from rigspec.operations.containers import engine_and_toolkit
 from rigspec.operations.driver import driver_installed
 from rigspec.operations.kernel import next_boot
+from rigspec.operations.load import load_made
 from rigspec.operations.models import weights_present
 from rigspec.operations.pcie import acs_unit
 from rigspec.operations.power import bound_and_capped
@@ -17,7 +18,7 @@ from rigspec.operations.proof import paced, proof_kept
 from rigspec.operations.reboot import booted_as_planned
 from rigspec.operations.services import served
 from rigspec.operations.storage import mounted
-from rigspec.operations.verify import rig_verified
+from rigspec.operations.verify import rig_observed, rig_verified
 from rigspec.plan.sections import Plan
 
 
@@ -79,6 +80,12 @@ def model(plan: Plan) -> None:
 def service(plan: Plan) -> None:
     """Inference servers."""
     served(name="Service: images, units, answering", plan=plan)
+
+
+def load(plan: Plan, wish: str) -> None:
+    """Load, on request only, and a look at what it showed."""
+    load_made(name="Load: links and cards, measured", plan=plan, wish=wish)
+    rig_observed(name="Load: what the run has left", plan=plan)
 
 
 def verify(plan: Plan) -> None:

@@ -50,6 +50,20 @@ def _save(plan: Plan, seen: Observation) -> None:
 
 
 @operation()
+def rig_observed(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
+    """What the host shows now, saved for whoever asked; not judged here."""
+    if not is_executing():
+        current_host.noop("looked at when the load has ended")
+        return
+    seen = current_host.get_fact(Everything, plan=of(plan))
+    if seen is None:
+        yield refuse(UNREADABLE)
+        return
+    _save(plan, seen)
+    current_host.noop("read")
+
+
+@operation()
 def rig_verified(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     """Every check passes, or does not apply and says why."""
     if not is_executing():

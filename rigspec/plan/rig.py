@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rigspec.plan.containers import plan_containers
 from rigspec.plan.driver import plan_driver
+from rigspec.plan.fabric import plan_fabric
 from rigspec.plan.gpus import plan_gpus
 from rigspec.plan.kernel import plan_kernel
 from rigspec.plan.model import plan_models
@@ -19,6 +20,7 @@ from rigspec.plan.preflight import plan_preflight
 from rigspec.plan.sections import Plan, RenderedFile, SmokePlan
 from rigspec.plan.service import plan_services
 from rigspec.plan.storage import plan_storage
+from rigspec.spec.faults import FabricFaults
 from rigspec.spec.rig import Rig
 
 PLAN_FILE = "/etc/rigspec/plan.json"
@@ -27,9 +29,13 @@ _WAY_TO_HOST = {"address", "port", "user", "ssh_key", "known_hosts", "sudo"}
 """Fields of `host` that say how to reach it: the host itself is the same without them."""
 
 
-def plan_rig(rig: Rig, extra: Path | None = None) -> Plan:
-    """What the host shall be; `rig` has passed `rigspec check`. `extra`: the owner's catalog."""
+def plan_rig(rig: Rig, extra: Path | None = None, faults: FabricFaults | None = None) -> Plan:
+    """What the host shall be; `rig` has passed `rigspec check`.
+
+    `extra`: the owner's catalog. `faults`: what a measurement found wrong between cards.
+    """
     models = plan_models(rig)
+    services = plan_services(rig, models, faults)
     return Plan(
         rig=rig.name,
         spec=_spec_text(rig),
@@ -42,7 +48,8 @@ def plan_rig(rig: Rig, extra: Path | None = None) -> Plan:
         containers=plan_containers(rig),
         storage=plan_storage(rig),
         models=models,
-        services=plan_services(rig, models),
+        services=services,
+        fabric=plan_fabric(rig, services, extra),
         verify=SmokePlan(**rig.verify.model_dump()),
     )
 
@@ -91,6 +98,7 @@ def _files_of_stages(plan: Plan) -> Iterator[RenderedFile]:
         yield from model.files
     for service in plan.services:
         yield from service.files
+    yield from plan.fabric.files
 
 
 def to_json(plan: Plan) -> str:

@@ -1,8 +1,9 @@
 """What the host shall be, stage by stage: frozen data that deploys carry and verify expects.
 
-A plan is a pure function of the spec and the catalog: no observation, no secret, no clock goes into
-it, so the same spec gives the same digest on a fresh OS. What only the host can tell (which UUID is
-`main.0`, which bridges lie between two GPUs) is named here and resolved there.
+A plan is a pure function of the spec, the files beside it and the catalog: nothing is asked of the
+host, no secret, no clock goes into it, so the same files give the same digest on a fresh OS. What
+only the host can tell (which UUID is `main.0`, which bridges lie between two GPUs) is named here
+and resolved there.
 """
 
 from __future__ import annotations
@@ -253,6 +254,55 @@ class ServicePlan:
     """Tokens that one request may hold; None leaves it to the model."""
     secret_line: str = ""
     """The one line of the secret file, `{}` for the key; see `rigspec.plan.service.secret_text`."""
+    peers_off: tuple[str, ...] = ()
+    """Why peer-to-peer copies are off: one sentence per fault that was measured; empty: on."""
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """Two cards, and what the links between them can do: GB/s of 10⁹ bytes."""
+
+    first: str
+    second: str
+    form: str
+    """The narrowest hop, `Gen4 x16`, with its name when it is no card's own link."""
+    one_way_gb_s: float
+    two_way_gb_s: float
+    """Both directions, summed."""
+
+
+@dataclass(frozen=True)
+class PatternPlan:
+    """Copies at once, source and target of each, and what all of them together can move."""
+
+    name: str
+    copies: tuple[tuple[str, str], ...]
+    gb_s: float
+
+
+@dataclass(frozen=True)
+class AllReducePlan:
+    """The ranks of one service, in order; None: its links are not declared, so nothing expected."""
+
+    service: str
+    members: tuple[str, ...]
+    busbw_gb_s: float | None
+
+
+@dataclass(frozen=True)
+class FabricPlan:
+    """What the links between cards are expected to do, and the files that measure it.
+
+    `peer`: data is to go from card to card; if not, through the memory of the host.
+    """
+
+    peer: bool
+    measured_in: str | None = None
+    """The service whose image measures the pairs; None: no service has an image with torch."""
+    pairs: tuple[PairPlan, ...] = ()
+    patterns: tuple[PatternPlan, ...] = ()
+    all_reduce: tuple[AllReducePlan, ...] = ()
+    files: tuple[RenderedFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -282,4 +332,5 @@ class Plan:
     storage: tuple[MountPlan, ...]
     models: tuple[ModelPlan, ...]
     services: tuple[ServicePlan, ...]
+    fabric: FabricPlan
     verify: SmokePlan

@@ -11,9 +11,11 @@ from rigspec.plan.binding import BINDING_ENVIRONMENT, gpu_variable
 from rigspec.plan.container import CACHE, ContainerRun, volume_name
 from rigspec.plan.engines import llama_cpp, sglang, vllm
 from rigspec.plan.engines.words import served_names
+from rigspec.plan.peers import why_peers_off, without_peers
 from rigspec.plan.ready import READY_UNIT
 from rigspec.plan.render import SCRIPTS, UNITS, render
 from rigspec.plan.sections import ModelPlan, RenderedFile, ServicePlan
+from rigspec.spec.faults import FabricFaults
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 
@@ -62,13 +64,19 @@ class KeyFile:
     """None: the file is mounted, and a flag names it."""
 
 
-def plan_services(rig: Rig, models: tuple[ModelPlan, ...]) -> tuple[ServicePlan, ...]:
+def plan_services(
+    rig: Rig, models: tuple[ModelPlan, ...], faults: FabricFaults | None = None
+) -> tuple[ServicePlan, ...]:
     """One section per service, in the order of the YAML."""
     by_name = {model.name: model for model in models}
-    return tuple(_plan_service(rig, name, by_name) for name in rig.services)
+    reasons = {name: why_peers_off(rig, name, faults) for name in rig.services}
+    safe = without_peers(rig, tuple(name for name in rig.services if reasons[name]))
+    return tuple(_plan_service(safe, name, by_name, reasons[name]) for name in rig.services)
 
 
-def _plan_service(rig: Rig, name: str, models: dict[str, ModelPlan]) -> ServicePlan:
+def _plan_service(
+    rig: Rig, name: str, models: dict[str, ModelPlan], peers_off: tuple[str, ...]
+) -> ServicePlan:
     service, naming = rig.services[name], Naming(name)
     key = key_file(name, service)
     run = _container(rig, naming, key, models)
@@ -94,8 +102,8 @@ def _plan_service(rig: Rig, name: str, models: dict[str, ModelPlan]) -> ServiceP
         secret_path=key.path if key else None,
         start_timeout_s=service.start_timeout_s,
         files=(
-            _script(rig, naming, run, inputs, _needed(service, models)),
-            _environment_file(rig, naming, run),
+            _script(rig, naming, run, inputs, _needed(service, models), peers_off),
+            _environment_file(rig, naming, run, peers_off),
             _unit(rig, naming, run, _folders(service, models)),
         ),
         restart_inputs=inputs,
@@ -103,6 +111,7 @@ def _plan_service(rig: Rig, name: str, models: dict[str, ModelPlan]) -> ServiceP
         volume=run.volume,
         context_length=service.context_length,
         secret_line=key.line if key else "",
+        peers_off=peers_off,
     )
 
 
@@ -174,7 +183,12 @@ def secret_text(service: ServicePlan, key: str) -> str:
 
 
 def _script(
-    rig: Rig, naming: Naming, run: ContainerRun, inputs: tuple[str, ...], needed: tuple[str, ...]
+    rig: Rig,
+    naming: Naming,
+    run: ContainerRun,
+    inputs: tuple[str, ...],
+    needed: tuple[str, ...],
+    peers_off: tuple[str, ...],
 ) -> RenderedFile:
     return render(
         naming.script,
@@ -189,16 +203,20 @@ def _script(
         inputs=" ".join(f'"$root"{shell.quote(path)}' for path in inputs),
         record=naming.record,
         command=run.script,
+        peers_off=peers_off,
     )
 
 
-def _environment_file(rig: Rig, naming: Naming, run: ContainerRun) -> RenderedFile:
+def _environment_file(
+    rig: Rig, naming: Naming, run: ContainerRun, peers_off: tuple[str, ...]
+) -> RenderedFile:
     return render(
         naming.environment,
         rig=rig.name,
         origin=f"services.{naming.name}.environment",
         template="etc/rigspec/services/NAME.env",
         environment=run.environment,
+        peers_off=peers_off,
     )
 
 

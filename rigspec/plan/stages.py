@@ -150,4 +150,6 @@ def _service(plan: Plan) -> Stage | None:
 
 
 def _verify(plan: Plan) -> Stage:
-    return Stage("verify", ("reads everything back and asks every running server a question",))
+    asks = "reads everything back and asks every running server a question"
+    loads = ("puts no load on the cards; `rigspec verify --load` and `rigspec burn` do",)
+    return Stage("verify", (asks, *(loads if plan.fabric.files else ())))

@@ -21,6 +21,9 @@ _PARTS = {
     "storage": ("storage",),
     "model": ("models",),
     "boot": ("units",),
+    "fabric": ("fabric",),
+    "load": ("load",),
+    "burn": ("burn",),
 }
 """Fields of the observation by the first word of a check."""
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rigspec.catalog.gpus import Gpu, find_gpu
+from rigspec.spec.faults import FabricFaults, load_faults
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class CheckContext:
     """Why what is saved of a model cannot be used, by name of the spec's `models`."""
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
+    faults: FabricFaults | None = None
+    """What a measurement found wrong between cards (`NAME.fabric.json`); None: nothing."""
     sized: dict[str, tuple[Rig, Sized | None]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -37,15 +40,19 @@ class CheckContext:
 
 
 def saved_context(rig: Rig, spec: Path) -> CheckContext:
-    """What lies beside a spec: `models/ORG__NAME.json`, and the owner's `../catalog/`.
+    """What lies beside a spec: saved models, `NAME.fabric.json`, and the owner's `../catalog/`.
 
-    That folder holds rows of his own, and models in `models/`.
+    That folder holds rows of his own, and models in `models/`. SpecFileError when the list of
+    faults cannot be used: the plan would turn P2P on again.
     """
     catalog = spec.resolve().parent.parent / "catalog"
     folders = [folder for folder in (spec.parent / "models", catalog / "models") if folder.is_dir()]
     found, unusable = _saved_facts(rig, folders) if folders else ({}, {})
     return CheckContext(
-        MappingProxyType(found), MappingProxyType(unusable), catalog if catalog.is_dir() else None
+        MappingProxyType(found),
+        MappingProxyType(unusable),
+        catalog if catalog.is_dir() else None,
+        load_faults(spec, rig.name),
     )
 
 

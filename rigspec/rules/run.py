@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from rigspec.catalog.data import CatalogError
+from rigspec.errors import SpecFileError
 from rigspec.finding import Finding
 from rigspec.rules import (
     arguments,
@@ -34,7 +35,7 @@ from rigspec.rules import (
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
-from rigspec.spec.slips import unusable_catalog
+from rigspec.spec.slips import unusable_catalog, unusable_faults
 
 Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
@@ -78,4 +79,6 @@ def check_file(file: str) -> Loaded:
         found = check(loaded.rig, saved_context(loaded.rig, Path(file)))
     except CatalogError as problem:  # the owner's own rows beside the spec
         found = (unusable_catalog(problem.message, problem.hint),)
+    except SpecFileError as problem:
+        found = (unusable_faults(problem.message, problem.hint),)
     return replace(loaded, findings=(*loaded.findings, *found))

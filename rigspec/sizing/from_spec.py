@@ -6,7 +6,7 @@ The one place where a field of the spec becomes an input of `rigspec.sizing`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -190,12 +190,15 @@ def _best(rig: Rig, member: str, catalog: Catalog) -> float | None:
 def peers(rig: Rig, name: str, catalog: Catalog) -> bool:
     """Whether the cards of a service copy to each other directly: wanted, granted, not disabled."""
     service = rig.services[name]
-    groups = {member.partition(".")[0] for member in members(rig.gpus, service.gpus)}
-    granted = all(
-        (gpu := catalog(rig.gpus[g].sku)) is not None and gpu.p2p == "yes" for g in groups
-    )
+    used = members(rig.gpus, service.gpus)
     disabled = service.environment.get("NCCL_P2P_DISABLE") == "1"
-    return rig.pcie.peer_to_peer and granted and not disabled
+    return rig.pcie.peer_to_peer and peers_granted(rig, used, catalog) and not disabled
+
+
+def peers_granted(rig: Rig, used: Iterable[str], catalog: Catalog) -> bool:
+    """Whether the driver is known to grant peer access between all these members."""
+    cards = [catalog(rig.gpus[group].sku) for group in {m.partition(".")[0] for m in used}]
+    return all(card is not None and card.p2p == "yes" for card in cards)
 
 
 def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:

@@ -49,6 +49,13 @@ def unusable_catalog(message: str, hint: str) -> PlacedFinding:
     return PlacedFinding(Severity.ERROR, "catalog.unusable", (), message, hint=hint, place=None)
 
 
+def unusable_faults(message: str, hint: str) -> PlacedFinding:
+    """The list of measured faults beside the spec cannot be used, so the plan is not known."""
+    return PlacedFinding(
+        Severity.ERROR, "fabric.faults-unusable", (), message, hint=hint, place=None
+    )
+
+
 def empty() -> PlacedFinding:
     """Nothing but blanks and comments."""
     return _error(

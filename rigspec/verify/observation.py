@@ -12,8 +12,10 @@ from rigspec.observed.exposure import ContainerImage, Listener, RouteAnswer
 from rigspec.observed.kernel import Host, Iommu, Modules, RefusedOption, SecureBoot
 from rigspec.observed.kernel_log import KernelLog
 from rigspec.observed.last_boot import LastBoot
+from rigspec.observed.load import LoadReading
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.packages import Packages
+from rigspec.observed.pairs import FabricReading
 from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
@@ -75,6 +77,12 @@ class Observation(Record):
     answers: Mapping[str, Answers] = field(default_factory=dict)
     listeners: Reading[tuple[Listener, ...]] = NOT_ASKED
     upkeep: Upkeep = field(default_factory=Upkeep)
+    fabric: Reading[FabricReading] = NOT_ASKED
+    """The benchmark's last run on this host (`rigspec verify --load`), however old it is."""
+    load: Reading[LoadReading] = NOT_ASKED
+    """The cards during that run."""
+    burn: Reading[LoadReading] = NOT_ASKED
+    """The last run of `rigspec burn`."""
     simulated: bool = False
     """The lab's marker was found: GPUs, driver and engine are stand-ins."""
 

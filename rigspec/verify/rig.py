@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from rigspec.observed.pairs import FabricReading
 from rigspec.plan.sections import Plan
 from rigspec.verify import (
+    all_reduce,
     boot,
     containers,
     driver,
@@ -15,6 +17,9 @@ from rigspec.verify import (
     gpus,
     host,
     kernel,
+    load,
+    pairs,
+    patterns,
     pcie,
     pcie_links,
     power,
@@ -29,11 +34,15 @@ from rigspec.verify.vram import CardEstimate
 
 
 def verify_rig(
-    plan: Plan, seen: Observation, estimates: Iterable[CardEstimate] = ()
+    plan: Plan,
+    seen: Observation,
+    estimates: Iterable[CardEstimate] = (),
+    baseline: FabricReading | None = None,
 ) -> tuple[Verdict, ...]:
     """Every row; rows that rest on the lab's stand-ins say that they are simulated.
 
     `estimates` of memory give a row per card; without them there is nothing to hold it against.
+    `baseline`: an accepted measurement of the links of this rig, which later ones are held against.
     """
     rows = (
         *host.verify_host(plan, seen),
@@ -51,6 +60,7 @@ def verify_rig(
         *service.verify_services(plan, seen),
         *vram.verify_vram(plan, seen, estimates),
         *files.verify_files(plan, seen),
+        *_loads(plan, seen, baseline),
     )
     return marked(map(_addressed, rows), seen)
 
@@ -75,7 +85,23 @@ def verify_preflight(plan: Plan, seen: Observation) -> tuple[Verdict, ...]:
     return marked(rows(), seen)
 
 
-STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie")
+def verify_loads(
+    plan: Plan, seen: Observation, baseline: FabricReading | None = None
+) -> tuple[Verdict, ...]:
+    """Only the rows that need load, from the last run of it on this host."""
+    return marked(_loads(plan, seen, baseline), seen)
+
+
+def _loads(plan: Plan, seen: Observation, baseline: FabricReading | None) -> Iterator[Verdict]:
+    yield from pairs.verify_pairs(plan, seen, baseline)
+    yield from patterns.verify_patterns(plan, seen, baseline)
+    yield from all_reduce.verify_all_reduce(plan, seen, baseline)
+    yield from load.verify_load(plan, seen.load, "load")
+    yield from load.verify_load(plan, seen.burn, "burn")
+
+
+STAND_INS = ("gpus", "driver", "power", "containers", "service", "pcie",
+             "fabric", "load", "burn")  # fmt: skip
 """Subjects that rest on simulated tools, packages, engines or hand-written link registers."""
 REAL_EFFECTS = frozenset({"pcie.acs", "pcie.aspm", "pcie.groups"})
 """What the real kernel did to the configuration space of a virtual rig."""

@@ -1,0 +1,8 @@
+"""Load, never part of a deploy: RIGSPEC_LOAD="fabric" (or "burn 10", "… --stop-services")."""
+
+import os
+
+from rigspec.current import current_plan
+from rigspec.operations import stages
+
+stages.load(current_plan(), os.environ.get("RIGSPEC_LOAD", "fabric"))

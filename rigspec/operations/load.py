@@ -1,0 +1,69 @@
+"""Load on request: a job on the host that survives a lost link; stopped services come back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+from pyinfra import host as current_host
+from pyinfra.api import FunctionCommand, StringCommand, operation
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from rigspec.facts.smoke import url_of
+from rigspec.operations.answering import wait_until_answers
+from rigspec.operations.jobs import FOLDER, Job, job_commands
+from rigspec.operations.shell import is_executing, refuse, run_on, shell
+from rigspec.plan.fabric import LOAD
+from rigspec.plan.sections import Plan, ServicePlan
+
+WISH = re.compile(r"(fabric|burn [1-9][0-9]{0,3})( --stop-services)?")
+MEASURING_S = 4 * 3600
+"""Far more than a healthy rig of sixteen cards takes: each measurement has its own limit."""
+
+
+def load_job(wish: str) -> Job:
+    """The run of the host's own script; `wish` is its words."""
+    kind, *rest = wish.split()
+    minutes = int(rest[0]) if kind == "burn" else 0
+    title = f"burning for {minutes} minutes" if minutes else "measuring the links between cards"
+    return Job(
+        name=f"load-{kind}",
+        title=title,
+        argv=(LOAD, *wish.split()),
+        hint=f"{FOLDER}/load-{kind}.log on the rig; to end it: "
+        f"systemctl stop rigspec-job-load-{kind}",
+        timeout_s=minutes * 60 + MEASURING_S,
+    )
+
+
+def _wait_again(state: State, host: Host, services: tuple[ServicePlan, ...]) -> bool:
+    """Services that were started again answer before anybody judges them."""
+    for service in services:
+        command = shell(
+            'systemctl -q is-active -- "$1" || systemctl -q is-activating', service.unit
+        )
+        runs, _ = run_on(host, command)
+        limit = float(service.start_timeout_s)
+        if runs and not wait_until_answers(state, host, service.unit, url_of(service), limit):
+            return False
+    return True
+
+
+@operation()
+def load_made(*, plan: Plan, wish: str) -> Generator[StringCommand | FunctionCommand, None, None]:
+    """The load was made and has ended, by itself or by its temperature stop."""
+    if not WISH.fullmatch(wish):
+        yield refuse(f"RIGSPEC_LOAD is `{wish}`; say `fabric` or `burn MINUTES`")
+        return
+    if not plan.fabric.files:
+        yield refuse(
+            "there is nothing to measure with: one card, and no service whose image has torch"
+        )
+        return
+    if not is_executing():
+        current_host.noop("load is made only by a run that executes")
+        return
+    yield from job_commands(load_job(wish))
+    if wish.endswith("--stop-services"):
+        yield FunctionCommand(_wait_again, (plan.services,), {})
