@@ -108,14 +108,16 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     table = facts.vocab * facts.hidden * b
     logits = batch.seqs * facts.vocab * b * (2 if facts.soft_cap else 1)
     sampler = logits + residual if ranks == 1 else (2 * logits + logits / ranks + residual)
-    forward = max(_forward(facts, settings, batch), sparse_logits(facts, settings, batch))
+    widest = _forward(facts, settings, batch)
+    forward = max(widest, sparse_logits(facts, settings, batch))
     text_only = facts.vision is None
     compiles = ranks == 1 and text_only and not settings.eager
     compile_time = table + 2 * residual if compiles else 0.0
     # about half of one-GPU text boots keep the compile transient: the middle is the better guess
     peak = max(forward, sampler)
     scratch = state_scratch(facts, settings, batch)
-    low = peak + 0.5 * scratch
+    # an image of unknown version may score in pieces: forks serve contexts that need it
+    low = (max(widest, sampler) if settings.version is None else peak) + 0.5 * scratch
     high = max(peak, compile_time) + 1.8 * scratch
     value = (max(peak, compile_time) if compile_time else peak) + scratch
     slack = (0.1 if facts.known else 0.5) * GIB

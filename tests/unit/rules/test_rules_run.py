@@ -248,8 +248,10 @@ def test_every_rule_is_seen_in_an_error_case() -> None:
     assert {rule_id(rule) for rule in RULES} - SEEN_ELSEWHERE <= seen
 
 
-@pytest.mark.parametrize("name", ["home", "starter"])
-def test_shipped_rigs_have_neither_errors_nor_warnings(name: str) -> None:
-    loaded = check_file(str(ROOT / "rigs" / f"{name}.yaml"))
-    assert not has_errors(loaded.findings)
-    assert {f.severity for f in loaded.findings} <= {Severity.NOTE}
+def test_shipped_rigs_have_no_errors_and_only_the_warnings_they_deserve() -> None:
+    # the guide serves 460,000 tokens with a fork of vLLM whose buffers nobody has published
+    deserved = {"home": {"memory.fits-closely"}, "starter": set()}
+    for name, rules in deserved.items():
+        loaded = check_file(str(ROOT / "rigs" / f"{name}.yaml"))
+        assert not has_errors(loaded.findings)
+        assert {f.rule for f in loaded.findings if f.severity is not Severity.NOTE} == rules

@@ -8,6 +8,8 @@ import pytest
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
+from rigspec.rules.context import saved_context
+from rigspec.rules.run import check
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.from_spec import (
     cards_of,
@@ -176,3 +178,21 @@ def test_unequal_cards_are_ruled_by_the_smallest() -> None:
     cards = (card_of(large), card_of(small))
     sized = tightest(facts, cards, EngineSettings(tensor_parallel=2, context=32768))
     assert sized[1].name == small.name
+
+
+def test_the_guides_rig_is_called_close_as_its_image_is_a_fork_of_unknown_version() -> None:
+    """It serves 460,000 tokens with this line; a stock vLLM's score buffer would leave too little.
+
+    github.com/jamesob/local-llm measured about 80 tok/s with drafts on it.
+    """
+
+    def memory_rules(spec: Rig) -> set[str]:
+        found = check(spec, saved_context(spec, HOME))
+        return {f.rule for f in found if f.rule.startswith("memory.fits")}
+
+    assert memory_rules(rig(HOME)) == {"memory.fits-closely"}
+    stock = (
+        "    engine: vllm\n    image: voip",
+        '    engine: vllm\n    engine_version: "0.30.0"\n    image: voip',
+    )
+    assert memory_rules(rig(HOME, stock)) == {"memory.fits"}
