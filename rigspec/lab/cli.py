@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import click
 
-from rigspec.errors import RigspecError
+from rigspec.errors import LabError, RigspecError
 from rigspec.lab.hosttools import say
 from rigspec.lab.machine import Machine
 from rigspec.lab.rehearse import changes
@@ -53,11 +53,16 @@ def lab() -> None:
 
 @lab.command()
 @SPEC
+@click.option("--uefi", is_flag=True, help="Install it for UEFI (a spec with Secure Boot is).")
 @plainly
-def up(spec: Path) -> int:
+def up(spec: Path, uefi: bool) -> int:
     """Start the virtual rig (a freshly installed OS the first time) and wait for it."""
-    rehearsal = open_rehearsal(spec)
+    rehearsal = open_rehearsal(spec, firmware="uefi" if uefi else None)
     rig = rehearsal.machine
+    if uefi and not rehearsal.fits_its_disk():
+        raise LabError(
+            f"`{rehearsal.name}` was installed for BIOS", hint=f"rigspec lab down --delete {spec}"
+        )
     if not rig.machine.is_running:
         rig.up()
     rehearsal.remember()

@@ -49,7 +49,14 @@ class Rehearsal:
     def remember(self) -> None:
         """Note which spec this virtual rig plays, for `inventory/lab.py`."""
         note = self.machine.machine.folder / SPEC_FILE
-        note.write_text(json.dumps({"spec": str(self.spec)}))
+        firmware = self.machine.options.installation.firmware
+        note.write_text(json.dumps({"spec": str(self.spec), "firmware": firmware}))
+
+    def fits_its_disk(self) -> bool:
+        """Whether the disk it has, if any, was installed for this firmware."""
+        installed = (self.machine.machine.folder / "disk.qcow2").exists()
+        wanted = self.machine.options.installation.firmware
+        return not installed or _remembered_firmware(self.name) == wanted
 
     def surroundings(self) -> Surroundings:
         """Where the running virtual rig is, and what stands in for the outside world."""
@@ -70,9 +77,19 @@ def _repository(url: str) -> Repository:
     return Repository(url=url, key_url=repo.KEY_URL, key_fingerprint=repo.fingerprint())
 
 
-def open_rehearsal(spec: Path, *, firmware: Firmware = "bios") -> Rehearsal:
-    """The rehearsal of a spec file; starts nothing. LabError when the spec has errors."""
-    return Rehearsal(spec.resolve(), virtual_rig(spec, firmware=firmware))
+def open_rehearsal(spec: Path, *, firmware: Firmware | None = None) -> Rehearsal:
+    """The rehearsal of a spec file; starts nothing. LabError when the spec has errors.
+
+    Without a firmware it keeps the one it was installed with, BIOS the first time.
+    """
+    chosen = firmware or _remembered_firmware(load_rig(spec).name)
+    return Rehearsal(spec.resolve(), virtual_rig(spec, firmware=chosen))
+
+
+def _remembered_firmware(name: str) -> Firmware:
+    note = lab_home() / "run" / name / SPEC_FILE
+    known = json.loads(note.read_text()) if note.exists() else {}
+    return "uefi" if known.get("firmware") == "uefi" else "bios"
 
 
 def running_rehearsals() -> tuple[Rehearsal, ...]:

@@ -1,0 +1,34 @@
+"""What a virtual rig remembers between two commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rigspec.lab.cli import lab
+from rigspec.lab.session import open_rehearsal
+
+SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
+
+
+@pytest.fixture(autouse=True)
+def lab_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RIGSPEC_LAB_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_rig_installed_for_uefi_stays_one() -> None:
+    assert open_rehearsal(SPEC).machine.options.installation.firmware == "bios"
+    open_rehearsal(SPEC, firmware="uefi").remember()
+    assert open_rehearsal(SPEC).machine.options.installation.firmware == "uefi"
+
+
+def test_a_bios_disk_is_not_started_as_uefi(lab_folder: Path) -> None:
+    open_rehearsal(SPEC).remember()
+    (lab_folder / "run" / "starter" / "disk.qcow2").touch()
+    done = CliRunner().invoke(lab, ["up", str(SPEC), "--uefi"])
+    assert done.exit_code == 1
+    assert "was installed for BIOS" in done.output
+    assert "lab down --delete" in done.output
