@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.sizing_gpus import NamedCards, cards_named
+from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_named
 from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
 from rigspec.catalog.model_facts import ModelFacts
@@ -61,7 +61,7 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
         facts=facts,
         no_facts=reason,
         cards=cards,
-        no_card=f"the card `{keys.text('gpu') or 'not named'}` is not in the catalogue",
+        no_card=_no_card(keys),
         measured=keys.mapping("measured"),
         stated=keys,
         kind=keys.text("kind") or "",
@@ -89,7 +89,7 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
         return tuple(
             Card(
                 name=gpu.name,
-                total=_room(keys, exact(total) if total else visible_gib(gpu.memory_mib)),
+                total=_room(keys, exact(total) if total else _visible(gpu, named)),
                 bandwidth_gb_s=gpu.bandwidth_gb_s,
                 compute=gpu.compute,
                 nvlink=gpu.switched or bridged,
@@ -102,11 +102,33 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
             for gpu in named.gpus
         )
     name = keys.text("gpu") or "not named"
+    if total is None and _is_bound(name):
+        return ()
     if total:
         return (Card(name, _room(keys, exact(total)), None, None, free_gib=free),)
     if named.memory_gb:
         return (Card(name, _room(keys, _unnamed_total(name, named.memory_gb)), None, None),)
     return ()
+
+
+def _no_card(keys: Keys) -> str:
+    name = keys.text("gpu") or "not named"
+    if _is_bound(name):
+        return f"`{name}` is a bound of the card's memory, not its size"
+    return f"the card `{name}` is not in the catalogue"
+
+
+def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
+    """GiB of a card; up to the larger of two sizes sold under one name when none is stated."""
+    found = visible_gib(gpu.memory_mib)
+    if named.memory_gb is not None or gpu.larger_mib is None:
+        return found
+    return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
+
+
+def _is_bound(name: str) -> bool:
+    """`>110 GiB card`: larger than that, nobody says by how much."""
+    return re.search(r"[<>≥≤]\s*\d+(\.\d+)?\s*Gi?B", name) is not None
 
 
 def _room(keys: Keys, total: Amount) -> Amount:

@@ -157,7 +157,7 @@ def predict_tokens(case: Case) -> Amount:
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
-    return _tokens(case, facts, predict_available(case))
+    return memory.state_doubt(facts, _tokens(case, facts, predict_available(case)))
 
 
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
