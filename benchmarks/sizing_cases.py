@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_named
+from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
 from rigspec.catalog.model_facts import ModelFacts
@@ -37,6 +37,12 @@ class Case:
     measured: Mapping[str, object]
     stated: Keys
     kind: str
+
+    @property
+    def ranks_guessed(self) -> bool:
+        """Whether nobody says how several cards of a vLLM or SGLang run shared the work."""
+        stated = self.stated.whole("tp") is not None or self.engine is Engine.LLAMA_CPP
+        return not stated and self.settings.tensor_parallel > 1
 
     @property
     def card(self) -> Card | None:
@@ -159,8 +165,9 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     speculative = speculation_of(keys.text("speculative"), keys.text("compose"))
     prefix = keys.flag("enable_prefix_caching")
     split = (keys.text("split_mode") or "layer").lower()
-    gpus = keys.whole("gpu_count") or 1
-    ranks = keys.whole("tp") or (gpus if engine is Engine.LLAMA_CPP else 1)
+    gpus = keys.whole("gpu_count") or cards_counted(keys.text("gpu"))
+    copies = max(1, keys.whole("pp") or 1) * max(1, keys.whole("dp") or 1)
+    ranks = keys.whole("tp") or max(1, gpus // copies)
     return EngineSettings(
         engine=engine,
         version=version_of(keys.text("engine_version"), keys.text("date"))
@@ -183,6 +190,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         estimates_graphs=_estimates_graphs(keys),
+        tensor_split=_shares(keys),
         split="tensor" if split == "tensor" else "row" if split == "row" else "layer",
         parallel=keys.whole("n_seq_max", "parallel") or 1,
         batch=keys.whole("n_batch") or 2048,
@@ -190,3 +198,11 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True,
     )
+
+
+def _shares(keys: Keys) -> tuple[float, ...]:
+    """llama.cpp's `--tensor-split`: a list or `3,1`."""
+    text = keys.text("tensor_split")
+    parts = re.findall(r"\d+(?:\.\d+)?", text) if text else keys.items("tensor_split")
+    numbers = [Keys(({"share": part},)).number("share") for part in parts]
+    return tuple(number for number in numbers if number is not None and number >= 0)

@@ -123,6 +123,15 @@ def cards_named(text: str | None) -> NamedCards:
     return NamedCards(tuple(found), float(cap[1]) if cap else None, memory)
 
 
+def cards_counted(text: str | None) -> int:
+    """How many cards a text such as `2x RTX 3090` or `3090 + 3090 Ti` speaks of; at least one."""
+    found = 0
+    for piece in re.split(r"\s\+\s", text or ""):
+        count = re.match(r"\s*(\d{1,2})\s*[x×]\s", piece)
+        found += int(count[1]) if count else 1
+    return max(1, found)
+
+
 def _memory_gb(text: str) -> float | None:
     """GB or MiB that the text states."""
     size = re.search(r"(\d{2,3}(?:\.\d+)?)\s*(?:GB|GiB)", text)
