@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.sizing_gpus import NamedCards, cards_named
+from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
 from rigspec.catalog.model_facts import ModelFacts
@@ -39,6 +39,12 @@ class Case:
     kind: str
 
     @property
+    def ranks_guessed(self) -> bool:
+        """Whether nobody says how several cards of a vLLM or SGLang run shared the work."""
+        stated = self.stated.whole("tp") is not None or self.engine is Engine.LLAMA_CPP
+        return not stated and self.settings.tensor_parallel > 1
+
+    @property
     def card(self) -> Card | None:
         """The smallest card of the group: the one that rules."""
         return min(self.cards, key=lambda card: card.total.value) if self.cards else None
@@ -61,7 +67,7 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
         facts=facts,
         no_facts=reason,
         cards=cards,
-        no_card=f"the card `{keys.text('gpu') or 'not named'}` is not in the catalogue",
+        no_card=_no_card(keys),
         measured=keys.mapping("measured"),
         stated=keys,
         kind=keys.text("kind") or "",
@@ -89,7 +95,7 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
         return tuple(
             Card(
                 name=gpu.name,
-                total=_room(keys, exact(total) if total else visible_gib(gpu.memory_mib)),
+                total=_room(keys, exact(total) if total else _visible(gpu, named)),
                 bandwidth_gb_s=gpu.bandwidth_gb_s,
                 compute=gpu.compute,
                 nvlink=gpu.switched or bridged,
@@ -102,11 +108,33 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
             for gpu in named.gpus
         )
     name = keys.text("gpu") or "not named"
+    if total is None and _is_bound(name):
+        return ()
     if total:
         return (Card(name, _room(keys, exact(total)), None, None, free_gib=free),)
     if named.memory_gb:
         return (Card(name, _room(keys, _unnamed_total(name, named.memory_gb)), None, None),)
     return ()
+
+
+def _no_card(keys: Keys) -> str:
+    name = keys.text("gpu") or "not named"
+    if _is_bound(name):
+        return f"`{name}` is a bound of the card's memory, not its size"
+    return f"the card `{name}` is not in the catalogue"
+
+
+def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
+    """GiB of a card; up to the larger of two sizes sold under one name when none is stated."""
+    found = visible_gib(gpu.memory_mib)
+    if named.memory_gb is not None or gpu.larger_mib is None:
+        return found
+    return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
+
+
+def _is_bound(name: str) -> bool:
+    """`>110 GiB card`: larger than that, nobody says by how much."""
+    return re.search(r"[<>≥≤]\s*\d+(\.\d+)?\s*Gi?B", name) is not None
 
 
 def _room(keys: Keys, total: Amount) -> Amount:
@@ -137,8 +165,9 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     speculative = speculation_of(keys.text("speculative"), keys.text("compose"))
     prefix = keys.flag("enable_prefix_caching")
     split = (keys.text("split_mode") or "layer").lower()
-    gpus = keys.whole("gpu_count") or 1
-    ranks = keys.whole("tp") or (gpus if engine is Engine.LLAMA_CPP else 1)
+    gpus = keys.whole("gpu_count") or cards_counted(keys.text("gpu"))
+    copies = max(1, keys.whole("pp") or 1) * max(1, keys.whole("dp") or 1)
+    ranks = keys.whole("tp") or max(1, gpus // copies)
     return EngineSettings(
         engine=engine,
         version=version_of(keys.text("engine_version"), keys.text("date"))
@@ -161,6 +190,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         estimates_graphs=_estimates_graphs(keys),
+        tensor_split=_shares(keys),
         split="tensor" if split == "tensor" else "row" if split == "row" else "layer",
         parallel=keys.whole("n_seq_max", "parallel") or 1,
         batch=keys.whole("n_batch") or 2048,
@@ -168,3 +198,11 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True,
     )
+
+
+def _shares(keys: Keys) -> tuple[float, ...]:
+    """llama.cpp's `--tensor-split`: a list or `3,1`."""
+    text = keys.text("tensor_split")
+    parts = re.findall(r"\d+(?:\.\d+)?", text) if text else keys.items("tensor_split")
+    numbers = [Keys(({"share": part},)).number("share") for part in parts]
+    return tuple(number for number in numbers if number is not None and number >= 0)

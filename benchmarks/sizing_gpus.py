@@ -39,6 +39,19 @@ class KnownCard:
     power_default_w: float | None
     switched: bool
     peer_access: bool
+    larger_mib: float | None = None
+    """`memory.total` of the larger card that is sold under the same name."""
+
+
+SOLD_TWICE = {
+    "NVIDIA H20": 141 * 1024,
+    "NVIDIA A100-PCIE-40GB": 80 * 1024,
+    "NVIDIA A100-SXM4-40GB": 80 * 1024,
+    "NVIDIA GeForce RTX 4090 D": 48 * 1024,
+    "NVIDIA GeForce RTX 3080": 20 * 1024,
+}
+"""MiB of the larger card of one name (H20 with HBM3e, A100 80 GB; 48 GB and 20 GB are owners' mods,
+`catalog/data/gpus.yaml`); a text that states no memory may mean either."""
 
 
 @lru_cache(maxsize=1)
@@ -54,6 +67,7 @@ def known_cards() -> tuple[KnownCard, ...]:
             power_default_w=gpu.power_default_w,
             switched="switch" in (gpu.nvlink or ""),
             peer_access=gpu.p2p == "yes",
+            larger_mib=SOLD_TWICE.get(gpu.name),
         )
         for gpu in all_gpus()
     )
@@ -107,6 +121,15 @@ def cards_named(text: str | None) -> NamedCards:
     if not found and inside and (gpu := _best(inside[1], memory)):
         found.append(gpu)
     return NamedCards(tuple(found), float(cap[1]) if cap else None, memory)
+
+
+def cards_counted(text: str | None) -> int:
+    """How many cards a text such as `2x RTX 3090` or `3090 + 3090 Ti` speaks of; at least one."""
+    found = 0
+    for piece in re.split(r"\s\+\s", text or ""):
+        count = re.match(r"\s*(\d{1,2})\s*[x×]\s", piece)
+        found += int(count[1]) if count else 1
+    return max(1, found)
 
 
 def _memory_gb(text: str) -> float | None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.sizing_cases import Case
+from benchmarks.sizing_links import link_of
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
-from rigspec.sizing import all_reduce, memory, prefill, speculation, throughput, vllm
+from rigspec.sizing import memory, prefill, speculation, throughput, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
@@ -157,7 +158,7 @@ def predict_tokens(case: Case) -> Amount:
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
-    return _tokens(case, facts, predict_available(case))
+    return memory.state_doubt(facts, _tokens(case, facts, predict_available(case)))
 
 
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
@@ -236,32 +237,6 @@ def predict_accepted(case: Case) -> str:
     return "no" if refusals(facts, case.settings, card) else "yes"
 
 
-def link_of(case: Case, *, large: bool) -> all_reduce.Link:
-    """The path between the cards as the case describes it.
-
-    `large` messages (prefill) gain from PCIe 5; the small ones of decoding are bound by latency.
-    """
-    card = case.card
-    if card is not None and card.unified:
-        return all_reduce.NETWORK
-    if card is not None and card.nvlink:
-        return all_reduce.NVLINK
-    link = _over_pcie(case)
-    newest = card is not None and card.compute is not None and card.compute >= (10, 0)
-    return link.at_gen5() if newest and large else link
-
-
-def _over_pcie(case: Case) -> all_reduce.Link:
-    keys, card = case.stated, case.card
-    stated = (keys.text("gpu"), keys.text("interconnect"), keys.text("compose"))
-    text = " ".join(filter(None, stated)).lower()
-    if "refused" in text or "no p2p" in text:
-        return all_reduce.HOST_PCIE
-    if "p2p" in text or (card is not None and card.peer_access):
-        return all_reduce.PEER_PCIE
-    return all_reduce.HOST_PCIE
-
-
 def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
     def predict(case: Case) -> Amount:
         facts, card = facts_of(case), card_of(case)
@@ -273,11 +248,14 @@ def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
             case.settings,
             streams=streams,
             context=context,
-            link=link_of(case, large=True),
+            link=link_of(case),
         )
         if speed is None:
             raise Unknown(case.no_card)
-        return speculation.with_speculation(speed, facts, card, case.settings).tok_s
+        found = speculation.with_speculation(speed, facts, card, case.settings).tok_s
+        if case.ranks_guessed:  # the cards may as well have worked in turn, as one
+            found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
+        return found
 
     return predict
 
@@ -287,9 +265,7 @@ def _prefill(prompt: int) -> Callable[[Case], Amount]:
         facts, card = facts_of(case), card_of(case)
         if case.settings.experts_on_cpu:
             raise Unknown("experts are kept on the CPU")
-        speed = prefill.prefill(
-            facts, card, case.settings, prompt=prompt, link=link_of(case, large=True)
-        )
+        speed = prefill.prefill(facts, card, case.settings, prompt=prompt, link=link_of(case))
         if speed is None:
             raise Unknown(case.no_card)
         return speed.tok_s

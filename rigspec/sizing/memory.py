@@ -162,7 +162,19 @@ def _tokens(
         float(tokens_of(facts, settings, shape, context, gib))
         for gib in (left.value, left.low, left.high)
     )
-    return Amount(value, low, high)
+    return state_doubt(facts, Amount(value, low, high))
+
+
+STATE_TOKENS = (0.5, 1.6)
+"""Of the tokens beside recurrent states: prefix caching, drafts and the states' type change the
+pages one request holds, and few published commands state all three (19 boots)."""
+
+
+def state_doubt(facts: ModelFacts, tokens: Amount) -> Amount:
+    """Tokens from the settings alone, with what a hybrid's pages leave open."""
+    if not facts.has_states:
+        return tokens
+    return Amount(tokens.value, tokens.low * STATE_TOKENS[0], tokens.high * STATE_TOKENS[1])
 
 
 def tokens_of(

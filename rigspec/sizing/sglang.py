@@ -43,7 +43,7 @@ def pool(card: Card, settings: EngineSettings, weights: Amount) -> Amount:
     fraction = settings.memory_fraction
     if fraction is None:
         fraction = default_fraction(card, settings, vision=False)
-    overhead = about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.0)
+    overhead = about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.4)
     before = exact(card.free_gib) if card.free_gib else card.total - overhead
     return before.times(fraction) - weights
 

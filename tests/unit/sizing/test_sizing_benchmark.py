@@ -55,10 +55,55 @@ def test_no_refused_boot_is_called_fitting() -> None:
     assert counted.get(("no", "yes"), 0) <= 0.1 * boots
 
 
-@pytest.mark.parametrize("quantity", ["kv_cache_tokens", "decode_tok_s"])
-def test_bands_hold_nine_in_ten(quantity: str) -> None:
-    rows = of(quantity)
-    assert sum(is_inside(row) for row in rows) >= 0.9 * len(rows)
+def test_bands_hold_nine_in_ten_of_every_quantity() -> None:
+    numbers = {row.quantity for row in results()[0] if not isinstance(row.measured, str)}
+    assert len(numbers) > 12
+    for quantity in numbers:
+        rows = of(quantity)
+        assert sum(is_inside(row) for row in rows) >= 0.9 * len(rows), quantity
+
+
+def test_a_card_of_which_only_a_bound_is_stated_is_declined() -> None:
+    found = list(predictions(case_of(raw("vllm-qwen3-8b-llama-32k-102g"), models(), 0)))
+    declined = {f.quantity: f.reason for f in found if isinstance(f, Declined)}
+    assert "is a bound of the card's memory" in declined["available_kv_gib"]
+
+
+@pytest.mark.parametrize(("gpu", "holds_both"), [("NVIDIA H20", True), ("NVIDIA H20 96GB", False)])
+def test_a_name_sold_in_two_sizes_may_be_either(gpu: str, holds_both: bool) -> None:
+    total = case_of({"gpu": gpu}, models(), 0).cards[0].total
+    assert (total.low < 96 and total.high > 139) is holds_both
+
+
+@pytest.mark.parametrize(
+    ("stated", "ranks"),
+    [
+        ({"gpu": "NVIDIA H100", "gpu_count": 4}, 4),
+        ({"gpu": "NVIDIA H100", "gpu_count": 8, "pp": 2}, 4),
+        ({"gpu": "NVIDIA H100", "gpu_count": 8, "tp": 2}, 2),
+        ({"gpu": "2x RTX 3090 + RTX 3090 Ti"}, 3),
+        ({"gpu": "8 x NVIDIA H100"}, 8),
+        ({}, 1),
+    ],
+)
+def test_a_run_without_tp_uses_all_its_cards(stated: dict[str, Any], ranks: int) -> None:
+    assert case_of(stated, models(), 0).settings.tensor_parallel == ranks
+
+
+@pytest.mark.parametrize("split", [[3, 1], "3,1", ["3", "1"]])
+def test_shares_of_a_split_are_read(split: object) -> None:
+    case = {"engine_family": "llama.cpp", "gpu_count": 2, "tensor_split": split}
+    assert case_of(case, models(), 0).settings.fullest_share == 0.75
+
+
+def test_a_file_that_is_no_yaml_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cases.yaml").write_text("cases: [1, 2")
+    with pytest.raises(SystemExit) as ended:
+        main(["--cases", str(tmp_path / "cases.yaml"), "--models", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "cases.yaml is not YAML" in capsys.readouterr().err
 
 
 def test_every_case_with_a_config_and_a_card_is_answered() -> None:

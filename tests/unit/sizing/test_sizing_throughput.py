@@ -140,3 +140,70 @@ def test_prefill_peak_of_named_boards() -> None:
     assert peak_tflops(card("h100")) == 989
     assert peak_tflops(card("l4")) == 60
     assert peak_tflops(card("rtx-3090-ti")) == 80
+
+
+KIMI = "nvidia/Kimi-K2.6-NVFP4"
+PRO_6000 = card("rtx-pro-6000-blackwell-workstation-edition")
+
+
+def test_decode_context_parallelism_costs_more_with_more_streams() -> None:
+    """Kimi-K2.6 on 8 cards: DCP 8 takes 13.5 instead of 11.3 ms for one stream, 101 instead of 63
+    for 128 (rtx6kpro wiki): a fixed part, and queries and results that are sent around."""
+    facts = model(KIMI)
+    extra = {}
+    for streams in (1, 128):
+        steps = [
+            decode(facts, PRO_6000, EngineSettings(tensor_parallel=8, decode_context_parallel=dcp),
+                   streams=streams, link=PEER_PCIE.at_gen5())
+            for dcp in (1, 8)
+        ]  # fmt: skip
+        alone, spread = (step.step.total_ms for step in steps if step is not None)
+        extra[streams] = spread - alone
+    assert extra[1] == pytest.approx(2.2, rel=0.4)
+    assert extra[128] == pytest.approx(38.0, rel=0.5)
+
+
+def test_drafts_gain_less_where_rows_must_be_sent_around() -> None:
+    facts = model(KIMI)
+    gains = []
+    for dcp in (1, 8):
+        asked = EngineSettings(
+            tensor_parallel=8, decode_context_parallel=dcp, speculative=Speculative("eagle", 3)
+        )
+        plain = decode(facts, PRO_6000, asked, streams=64)
+        assert plain is not None
+        drafted = with_speculation(plain, facts, PRO_6000, asked)
+        gains.append(drafted.tok_s.value / plain.tok_s.value)
+    assert gains[1] < 0.9 * gains[0]
+
+
+def test_sparse_attention_may_fall_at_many_rows_and_the_band_says_so() -> None:
+    facts = model("zai-org/GLM-5.1")
+    few, many = (
+        decode(facts, PRO_6000, EngineSettings(tensor_parallel=8), streams=streams)
+        for streams in (16, 32)
+    )
+    assert few is not None
+    assert many is not None
+    assert few.tok_s.value / few.tok_s.low < 1.5
+    assert many.tok_s.value / many.tok_s.low == pytest.approx(2.6)
+
+
+def test_speculation_that_is_not_described_may_cost_or_double() -> None:
+    facts = model("Qwen/Qwen3-8B")
+    asked = EngineSettings(speculative=Speculative("unstated"))
+    plain = decode(facts, PRO_6000, asked)
+    assert plain is not None
+    band = with_speculation(plain, facts, PRO_6000, asked).tok_s
+    assert band.low < 0.7 * plain.tok_s.value
+    assert band.high > 2.2 * plain.tok_s.value
+
+
+def test_integer_weights_may_prefill_in_eight_bits() -> None:
+    plain, awq = (
+        prefill(model(name), PRO_6000, EngineSettings(), prompt=4096)
+        for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B-AWQ")
+    )
+    assert plain is not None
+    assert awq is not None
+    assert awq.tok_s.high / awq.tok_s.value > 1.7 > plain.tok_s.high / plain.tok_s.value
