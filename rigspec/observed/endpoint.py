@@ -34,7 +34,7 @@ def parse_http(lines: Iterable[str]) -> HttpAnswer:
     body = tuple(line for line in said if not line.startswith("##RIG"))
     mark = next((line for line in said if line.startswith(HTTP_MARK)), None)
     words = mark.split() if mark else []
-    if len(words) == 3 and words[1].isdigit() and words[1] != "000":
+    if len(words) == 3 and words[1].isdecimal() and words[1] != "000":
         return HttpAnswer(int(words[1]), _seconds(words[2]), body)
     return HttpAnswer(_no_answer(said), Unknown("no answer"), body)
 

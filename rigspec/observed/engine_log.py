@@ -98,12 +98,12 @@ def parse_engine_log(text: str | Iterable[str]) -> Reading[EngineLog]:
         available_kv_gib=_kv_gib(lines, buffers),
         kv_tokens=_kv_tokens(lines),
         max_concurrency=_float(
-            lines, r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)"
+            lines, r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x"
         ),
         concurrency_context=_int(lines, r"Maximum concurrency for ([\d,]+) tokens per request"),
         graph_gib=_graphs(lines),
         load_s=_float(
-            lines, r"Model loading took .* and ([\d.]+) sec|Load weight end\. elapsed=([\d.]+)"
+            lines, r"Model loading took .* and ([\d.]+) sec|Load weight end\. elapsed=([\d.]+) ?s"
         ),
         init_s=_float(lines, r"init engine \(.*?\) took ([\d.]+) s"),
         nccl_version=_text(lines, r"using nccl==(\S+)"),
@@ -199,8 +199,8 @@ def _kv_gib(lines: list[str], buffers: tuple[DeviceBuffer, ...]) -> Reading[floa
 def _kv_tokens(lines: list[str]) -> Reading[int]:
     for pattern in (
         r"GPU KV cache size: ([\d,]+) tokens",
-        r"max_total_num_tokens=(\d+)",
-        r"KV Cache is allocated.*#tokens: (\d+)",
+        r"max_total_num_tokens=(\d+)(?=,)",
+        r"KV Cache is allocated.*#tokens: (\d+)(?=,)",
         r"\bn_ctx += +(\d+)",
     ):
         found = _int(lines, pattern)

@@ -92,7 +92,7 @@ def parse_host_probe(sections: Sections) -> Reading[Host]:
 def _number(value: Reading[str]) -> Reading[int]:
     if isinstance(value, Unknown):
         return value
-    return int(value) if value.isdigit() else Unknown("not a number", value)
+    return int(value) if value.isdecimal() else Unknown("not a number", value)
 
 
 def _decimal(value: Reading[str]) -> Reading[float]:
@@ -157,7 +157,7 @@ def parse_iommu_probe(sections: Sections) -> Reading[Iommu]:
             tuple(normal_bdf(device) or device for device in w[3:]),
         )
         for w in words
-        if len(w) >= 3 and w[0] == "group" and w[1].isdigit()
+        if len(w) >= 3 and w[0] == "group" and w[1].isdecimal()
     ]
     return Iommu(
         units=tuple(w[1] for w in words if w[0] == "unit" and len(w) > 1),

@@ -82,6 +82,7 @@ class KernelEvent(Record):
     time_s: Reading[float]
     """Seconds since boot."""
     xid: int | None = None
+    """None for other events, and where the line ends inside the number."""
     fact: XidFact | None = None
     severity: str = ""
     """AER: `Correctable`, `Uncorrected (Non-Fatal)`, `Uncorrected (Fatal)`."""
@@ -178,9 +179,11 @@ def _event(line: str) -> KernelEvent | None:
             float(time.group(1)) if time else Unknown("line has no time", line.strip()),
         )
         if kind is Event.XID:
-            number = int(match["xid"])
+            number, fact = int(match["xid"]), XID_CATALOGUE.get(int(match["xid"]))
             address = normal_bdf(match["pci"] or "")
-            return replace(found, xid=number, fact=XID_CATALOGUE.get(number), address=address)
+            if fact is None and match.end() == len(line):  # always followed by a comma
+                return replace(found, address=address)
+            return replace(found, xid=number, fact=fact, address=address)
         if kind is Event.AER:
             names = tuple(_AER_NAME.findall(line[match.end() :]))
             return replace(found, severity=match["severity"], names=names)

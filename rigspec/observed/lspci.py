@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -21,8 +20,9 @@ from rigspec.observed.pci import (
     PciTree,
     ResizableBar,
 )
+from rigspec.observed.pci_parents import with_parents
 from rigspec.observed.record import Reading, Unknown
-from rigspec.observed.text import clean_lines, normal_bdf, read_size
+from rigspec.observed.text import clean_lines, ends_open, normal_bdf, read_size
 
 _HEADER = re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S", re.IGNORECASE)
 _IDS = re.compile(r"\[([0-9a-f]{4}):([0-9a-f]{4})\]")
@@ -42,9 +42,12 @@ _KINDS = (
 )
 _SPEED = re.compile(r"Speed ([\d.]+)GT/s|Speed (\S+)")
 _WIDTH = re.compile(r"Width x(\d+)")
+_COMPLETE_WIDTH = re.compile(r"Width x\d+(?=[ ,])|Width x(?!1$)\d+$")
+"""`Width x1` at the very end of a text may be half of `x16`."""
 _BUS = re.compile(r"Bus: primary=\S+, secondary=([0-9a-f]{2})")
+_SPEED_DISABLED = re.compile(r"SpeedDis([+-])")
 _TARGET = re.compile(r"LnkCtl2:.*Target Link Speed: (\S+?)(?:GT/s)?,")
-_REGION = re.compile(r"^\s*Region (\d): (Memory|I/O ports) at (\S+)(.*)")
+_REGION = re.compile(r"^\s*Region (\d): (?:\[virtual\] )?(Memory|I/O ports) at (\S+)(.*)")
 _REBAR = re.compile(r"^\s*BAR (\d): current size: (\S+?),? supported:(.*)")
 _FROM_CAPABILITIES = (
     "link_cap",
@@ -64,12 +67,15 @@ _DENIED = "Capabilities: <access denied>"
 def parse_lspci(text: str | Iterable[str]) -> PciTree:
     """All functions of a `lspci -v…` listing; a hex dump beside the text is decoded too."""
     blocks: list[list[str]] = []
-    for line in clean_lines(text):
+    lines = clean_lines(text)
+    if ends_open(text) and "Width" in lines[-1] and not _COMPLETE_WIDTH.search(lines[-1]):
+        lines[-1] = _WIDTH.sub("Width (cut)", lines[-1])
+    for line in lines:
         if _HEADER.match(line):
             blocks.append([line])
         elif blocks:
             blocks[-1].append(line)
-    return PciTree(_with_parents([_function(block) for block in blocks]))
+    return PciTree(with_parents([_function(block) for block in blocks]))
 
 
 def _function(block: list[str]) -> PciFunction:
@@ -131,13 +137,13 @@ def _lines(details: list[str]) -> dict[str, Any]:
     for line in details:
         key, _, value = line.strip().partition(": ")
         if key == "NUMA node":
-            found["numa_node"] = int(value) if value.isdigit() else None
-        elif key == "Kernel driver in use":
-            found["driver"] = value
+            found["numa_node"] = int(value) if value.isdecimal() else None
+        elif key == "Kernel driver in use" or line.strip() == "Kernel driver in use":
+            found["driver"] = value or _CUT
         elif key == "Physical Slot":
             found["physical_slot"] = value
         elif key == "IOMMU group":
-            found["iommu_group"] = int(value) if value.isdigit() else Unknown("no number", value)
+            found["iommu_group"] = int(value) if value.isdecimal() else Unknown("no number", value)
         elif key == "Subsystem":
             ids = _IDS.findall(value) or _PLAIN_IDS.findall(value)
             missing = Unknown("printed without -nn", value)
@@ -159,7 +165,7 @@ def _bars(details: Iterable[str]) -> tuple[Bar, ...]:
 def _bar(match: re.Match[str]) -> Bar:
     index, what, at, rest = match.groups()
     size = re.search(r"\[size=(\w+)\]", rest)
-    assigned = re.fullmatch(r"[0-9a-f]+", at)
+    assigned = re.fullmatch(r"[0-9a-f]+", at) if rest else None  # at the end: perhaps cut
     return Bar(
         int(index),
         int(at, 16) if assigned else Unknown("not assigned", at),
@@ -197,8 +203,13 @@ def _link_fields(details: list[str]) -> dict[str, Any]:
         "aspm_supported": _aspm(cap),
         "aspm_enabled": _aspm(ctl),
         "link_target_gen": _gen(target.group(1)) if target else (_CUT if ctl2 else None),
-        "speed_disabled": "SpeedDis+" in ctl2 if ctl2 else None,
+        "speed_disabled": _speed_disabled(ctl2) if ctl2 else None,
     }
+
+
+def _speed_disabled(ctl2: str) -> Reading[bool]:
+    match = _SPEED_DISABLED.search(ctl2)
+    return match.group(1) == "+" if match else Unknown("no SpeedDis in the line", ctl2)
 
 
 def _named(details: Iterable[str], name: str) -> str | None:
@@ -223,6 +234,9 @@ def _aspm(line: str | None) -> Reading[tuple[str, ...]]:
     if match is None:
         return Unknown("no ASPM in the line", line) if line else _CUT
     words = match.group(1).split()
+    ended = line is not None and match.end() < len(line)
+    if not ended and not re.search(r"Enabled|Disabled|not supported", match.group(1)):
+        return Unknown("the line was cut", line or "")
     if "unknown" in match.group(1).lower():
         return Unknown("ASPM unknown", line or "")
     return tuple(word for word in words if word in {"L0s", "L1"})
@@ -263,30 +277,12 @@ def _resizable(details: list[str]) -> Reading[tuple[ResizableBar, ...]] | None:
         match = _REBAR.match(line)
         if match is None:
             break
-        sizes = [read_size(word) for word in match.group(3).split()]
+        sizes = [read_size(word) for word in match.group(3).split() if word.endswith("B")]
         offered = tuple(size for size in sizes if isinstance(size, int))
         entries.append(ResizableBar(int(match.group(1)), read_size(match.group(2)), offered))
     return tuple(entries) or _CUT
 
 
 def _total_vfs(details: Iterable[str]) -> Reading[int] | None:
-    match = re.search(r"Total VFs: (\d+)", "\n".join(details))
+    match = re.search(r"Total VFs: (\d+)(?=[,\s])", "\n".join(details))
     return int(match.group(1)) if match else None
-
-
-def _with_parents(functions: list[PciFunction]) -> tuple[PciFunction, ...]:
-    """Parents from secondary bus numbers; a bus nobody leads to is a root only if it says so."""
-    above = {
-        f"{f.address.partition(':')[0]}:{f.secondary_bus:02x}": f
-        for f in functions
-        if isinstance(f.secondary_bus, int)
-    }
-    roots = {f.bus for f in functions if f.kind is Kind.ROOT_PORT or f.class_code == 0x0600}
-    placed = []
-    for function in functions:
-        bridge = above.get(function.bus)
-        parent: Reading[str] | None = bridge.address if bridge else None
-        if bridge is None and function.bus not in roots:
-            parent = Unknown("no bridge to this bus was printed", function.address)
-        placed.append(replace(function, parent=parent))
-    return tuple(placed)

@@ -10,7 +10,8 @@ from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.text import clean_lines
 
 _CHANNEL = re.compile(
-    r"NCCL INFO Channel (\d+)(?:/\d+)? : (\d+)\[\w+\] -> (\d+)\[\w+\](?: \[\w+\])? via (\S+)"
+    r"NCCL INFO Channel (\d+)(?:/\d+)? : (\d+)\[\w+\] -> (\d+)\[\w+\](?: \[\w+\])? via "
+    r"((?:P2P|SHM|NET|CollNet|NVLS|PXN|C2C)\b\S*)"
 )
 _VERSION = re.compile(r"NCCL version (\d+\.\d+(?:\.\d+)?)|using nccl==(\S+)")
 _TROUBLE = re.compile(

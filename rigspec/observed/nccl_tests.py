@@ -56,9 +56,10 @@ def parse_nccl_tests(text: str | Iterable[str]) -> Reading[NcclTest]:
     lines = clean_lines(text)
     flat = "\n".join(lines)
     has_errors = re.search(r"\berror\b", _column_heads(lines)) is not None
-    rows = tuple(row for line in lines if (row := _row(line, has_errors)))
+    is_short = "algbw" in flat and "redop" not in flat
+    rows = tuple(row for line in lines if (row := _row(line, has_errors, is_short)))
     test = re.search(r"Collective test starting: (\w+)|\b(\w+_perf)\b", flat)
-    average = re.search(r"# Avg bus bandwidth\s*: ([\d.]+)", flat)
+    average = re.search(r"# Avg bus bandwidth\s*: (\d+\.\d+)(?=\s)", flat)
     bounds = re.search(r"# Out of bounds values : (\d+)", flat)
     errors = tuple(
         line.strip() for line in lines if re.search(r"Test (?:NCCL|CUDA) failure|NCCL WARN", line)
@@ -81,33 +82,54 @@ def _column_heads(lines: Iterable[str]) -> str:
     return next((line for line in lines if "algbw" in line), "")
 
 
-def _row(line: str, has_errors: bool) -> NcclRow | None:
+def _row(line: str, has_errors: bool, is_short: bool) -> NcclRow | None:
+    """One size; cells are counted from the front, so that a row that was cut shifts nothing."""
     tokens = line.replace("_", "").split()
-    if len(tokens) < 4 or not tokens[0].isdigit():
+    if len(tokens) < 4 or not tokens[0].isdecimal():
         return None
-    missing = Unknown("not in the table")
-    numbers = [_float(token) for token in tokens]
-    if len(tokens) == 4:
-        size, time, algbw, busbw = numbers
-        if time is None or algbw is None or busbw is None or size is None:
-            return None
-        return NcclRow(int(size), time, algbw, busbw, missing, missing, missing, missing)
-    if len(tokens) < 11 or tokens[2].isdigit():
+    first, length = (1, 4) if is_short and len(tokens) == 4 else _layout(tokens)
+    if first > 1 and not re.fullmatch(r"[a-z]\w*", tokens[2]):
+        return None  # a table of something else
+    cells = tokens[first:]
+    if len(tokens) < length and len(cells) != 3:
+        cells = cells[:-1]  # the last word of a row that was cut may be half a number
+    if len(cells) < 3:
         return None
-    time, algbw, busbw = numbers[-8:-5]
+    time, algbw, busbw = _float(cells[0]), _float(cells[1]), _float(_bandwidth(cells[2:3]))
     if time is None or algbw is None or busbw is None:
         return None
-    in_time, in_busbw = numbers[-4], numbers[-2]
+    inplace = [*cells[4:], "", "", "", ""]
     return NcclRow(
         int(tokens[0]),
         time,
         algbw,
         busbw,
-        _wrong(tokens[-5], has_errors),
-        missing if in_time is None else in_time,
-        missing if in_busbw is None else in_busbw,
-        _wrong(tokens[-1], has_errors),
+        _wrong(cells[3], has_errors) if len(cells) > 3 else _MISSING,
+        _reading(_float(inplace[0])),
+        _reading(_float(_bandwidth(inplace[2:3]))),
+        _wrong(inplace[3], has_errors) if inplace[3] else _MISSING,
     )
+
+
+_MISSING = Unknown("not in the table")
+
+
+def _layout(tokens: list[str]) -> tuple[int, int]:
+    """Where the times begin, and how many words a whole row has.
+
+    `size count type redop root` (nccl-tests 2.12 on), or without root.
+    """
+    has_root = len(tokens) >= 13 or tokens[4:5] == ["-1"]
+    return (5, 13) if has_root else (4, 12)
+
+
+def _bandwidth(cell: list[str]) -> str:
+    """A bandwidth, which is always printed with two digits behind the point."""
+    return cell[0] if cell and re.fullmatch(r"\d+\.\d\d", cell[0]) else ""
+
+
+def _reading(value: float | None) -> Reading[float]:
+    return _MISSING if value is None else value
 
 
 def _float(token: str) -> float | None:
@@ -121,4 +143,4 @@ def _wrong(token: str, is_error: bool) -> Reading[int]:
     """The `#wrong` column; older versions print the size of the error instead."""
     if is_error:
         return Unknown("this version prints an error size, not a count", token)
-    return int(token) if token.isdigit() else Unknown("values were not checked", token)
+    return int(token) if token.isdecimal() else Unknown("values were not checked", token)

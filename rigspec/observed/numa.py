@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines, cpu_list
+from rigspec.observed.text import clean_lines, cpu_list, ends_open
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class NumaNode(Record):
 def parse_numactl(text: str | Iterable[str]) -> Reading[tuple[NumaNode, ...]]:
     """`numactl --hardware` (`-H`)."""
     lines = clean_lines(text)
-    cpus: dict[int, tuple[int, ...]] = {}
+    cpus: dict[int, Reading[tuple[int, ...]]] = {}
     sizes: dict[int, int] = {}
     distances: dict[int, tuple[int, ...]] = {}
     for line in lines:
@@ -37,6 +37,10 @@ def parse_numactl(text: str | Iterable[str]) -> Reading[tuple[NumaNode, ...]]:
             sizes[int(size.group(1))] = int(size.group(2))
         elif row:
             distances[int(row.group(1))] = tuple(map(int, row.group(2).split()))
+    whole = len(sizes)  # 10 is the least distance (ACPI, SLIT)
+    distances = {n: r for n, r in distances.items() if len(r) == whole and min(r) >= 10}
+    cut = Unknown("the list of CPUs may be cut: the node's size does not follow")
+    cpus |= dict.fromkeys(cpus.keys() - sizes.keys(), cut)
     missing = Unknown("line was not printed")
     nodes = tuple(
         NumaNode(n, cpus.get(n, missing), sizes.get(n, missing), distances.get(n, ()))
@@ -55,7 +59,7 @@ def parse_numa_probe(sections: Mapping[str, Sequence[str]]) -> Reading[tuple[Num
         match = re.match(r"^node (\d+) kib=(\d*) cpus=(\S*) distances=(.*)$", line)
         if match:
             number, kib, cpus, row = match.groups()
-            distances = tuple(int(word) for word in row.split() if word.isdigit())
+            distances = tuple(int(word) for word in row.split() if word.isdecimal())
             memory: Reading[int] = int(kib) // 1024 if kib else Unknown("no MemTotal", line)
             nodes.append(NumaNode(int(number), cpu_list(cpus), memory, distances))
     return tuple(sorted(nodes, key=lambda node: node.number))
@@ -86,25 +90,38 @@ class Cpu(Record):
         return product
 
 
+_ALL_CPUS = "CPU(s)"
+
+
+def _count(cpus: tuple[int, ...] | Unknown, listed: str) -> Reading[int]:
+    if isinstance(cpus, Unknown):
+        return cpus
+    return len(cpus) or Unknown("the list of CPUs is empty", listed)
+
+
 def parse_lscpu(text: str | Iterable[str]) -> Cpu:
     """`lscpu` in the C locale."""
-    split = [line.partition(":") for line in clean_lines(text)]
+    lines = clean_lines(text)
+    split = [line.partition(":") for line in (lines[:-1] if ends_open(text) else lines)]
     pairs = {key.strip(): value.strip() for key, colon, value in split if colon}
 
     def get(key: str) -> Reading[str]:
         return pairs.get(key) or Unknown(f"lscpu does not show `{key}`")
 
+    if "Thread(s) per core" not in pairs:  # stands below: the list of CPUs may have been cut off
+        pairs.pop(_ALL_CPUS, None)
+
     def number(key: str) -> Reading[int]:
         value = get(key)
         if isinstance(value, Unknown):
             return value
-        return int(value) if value.isdigit() else Unknown("not a number", value)
+        return int(value) if value.isdecimal() else Unknown("not a number", value)
 
-    listed = cpu_list(pairs.get("On-line CPU(s) list", ""))
-    counted = 0 if isinstance(listed, Unknown) else len(listed)
+    listed = pairs.get("On-line CPU(s) list")
+    cpus = cpu_list(listed) if listed else ()
     return Cpu(
         get("Model name"),
-        counted or number("CPU(s)"),
+        _count(cpus, listed) if listed is not None else number(_ALL_CPUS),
         number("Socket(s)"),
         number("Core(s) per socket"),
         number("Thread(s) per core"),

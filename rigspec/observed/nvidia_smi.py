@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rigspec.observed.nvidia_smi_cells import mark_cut, read_device_id, read_vbios
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import body, section
 from rigspec.observed.text import (
@@ -133,8 +134,8 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {
     "uuid": ("uuid", read_cell),
     "pci.bus_id": ("bus_id", _bus_id),
     "name": ("name", read_cell),
-    "pci.device_id": ("pci_device_id", read_int),
-    "vbios_version": ("vbios", read_cell),
+    "pci.device_id": ("pci_device_id", read_device_id),
+    "vbios_version": ("vbios", read_vbios),
     "driver_version": ("driver_version", read_cell),
     "kmd_version": ("driver_version", read_cell),
     "compute_cap": ("compute_cap", read_cell),
@@ -222,12 +223,14 @@ def parse_query_gpu(
         return ()
     rows, lost = [], smi_failure(lines)
     names = list(fields or ())
-    for line in lines:
+    for number, line in enumerate(lines):
         cells = [cell.strip() for cell in line.split(",")]
         bare = [re.sub(r" \[[^\]]*\]$", "", cell) for cell in cells]
         if {_ALIASES.get(name, name) for name in bare} & {"uuid", "name", "pci.bus_id", "index"}:
             names = bare
         elif len(cells) == len(names) and (len(names) > 1 or not _FAILURES.search(line)):
+            if number == len(lines) - 1:
+                cells = mark_cut(names, cells)
             rows.append(gpu_from_cells(dict(zip(names, cells, strict=True))))
         elif len(cells) > 1 and names:
             rows.append(_broken_row(line, names, cells))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from rigspec.observed.nvidia_smi import GpuReading, gpu_from_cells, smi_failure
+from rigspec.observed.nvidia_smi_cells import reasons_cell, uncorrected_cell
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.text import clean_lines, read_cell
 
@@ -82,6 +83,14 @@ _XML_NAMES: Mapping[str, str] = {
     "remapped_rows/remapped_row_pending": "remapped_rows.pending",
     "remapped_rows/remapped_row_failure": "remapped_rows.failure",
 }
+_WITH_UNIT = re.compile(
+    r"(?:bar1\.)?memory\.|(?:enforced\.)?power\.|temperature\.|utilization\.|clocks\.|"
+    r"pcie\.link\.width"
+)
+"""Cells that `-q` never prints without a unit."""
+_REASONS = frozenset({"Clocks Event Reasons", "Clocks Throttle Reasons"})
+_MANY = ("clocks_event_reasons.active", "ecc.errors.uncorrected.volatile.total")
+
 _XML_GPU = re.compile(r"<gpu id=.*?</gpu>", re.DOTALL)
 _XML_DRIVER = re.compile(r"<driver_version>\s*([\d.]+)")
 _LINE = re.compile(r"^(\s*)(\S.*?)\s*(?::\s?(.*))?$")
@@ -91,24 +100,44 @@ _GPU = re.compile(r"^GPU ([0-9A-Fa-f:.]+)\s*$")
 def parse_smi_log(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
     """`nvidia-smi -q` (also `-q -d …`), every GPU that the text shows."""
     lines = clean_lines(text)
-    found: list[dict[str, str]] = []
-    driver: dict[str, str] = {}
-    path: list[tuple[int, str]] = []
+    found: list[_Block] = []
+    driver = _Block({})
     for line in lines:
         start = _GPU.match(line)
         match = _LINE.match(line)
         if start:
-            found.append({**driver, "pci.bus_id": start.group(1)})
-            path = []
+            found.append(_Block({**driver.cells, "pci.bus_id": start.group(1)}))
         elif match:
-            _take(match, path, found[-1] if found else driver)
+            _take(match, found[-1] if found else driver)
     if not found:
         return smi_failure(lines) or Unknown("no GPU in the text")
-    return tuple(gpu_from_cells(cells) for cells in found)
+    return tuple(gpu_from_cells(block.whole()) for block in found)
 
 
-def _take(match: re.Match[str], path: list[tuple[int, str]], cells: dict[str, str]) -> None:
+@dataclass
+class _Block:
+    """The lines of one GPU while they are read."""
+
+    cells: dict[str, str]
+    path: list[tuple[int, str]] = field(default_factory=list)
+    reasons: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+
+    def whole(self) -> dict[str, str]:
+        """All cells, with those that are put together from many lines."""
+        return _with_many(self.cells, self.reasons, self.errors)
+
+
+def _with_many(
+    cells: dict[str, str], reasons: list[tuple[str, str]], errors: list[tuple[str, str]]
+) -> dict[str, str]:
+    many = zip(_MANY, (reasons_cell(reasons), uncorrected_cell(errors)), strict=True)
+    return cells | {name: cell for name, cell in many if cell is not None}
+
+
+def _take(match: re.Match[str], block: _Block) -> None:
     """One `Key : value` line, or the head of a block, into the cells of its GPU."""
+    path, cells = block.path, block.cells
     indent, key, value = len(match.group(1)), match.group(2), match.group(3)
     while path and path[-1][0] >= indent:
         path.pop()
@@ -119,9 +148,15 @@ def _take(match: re.Match[str], path: list[tuple[int, str]], cells: dict[str, st
     if not where and key == "Driver Version":
         cells["driver_version"] = value.partition(" [")[0]
         return
+    if where[:1] and where[0] in _REASONS:
+        block.reasons.append((key, value))
+    if where[:2] == ["ECC Errors", "Volatile"]:
+        block.errors.append((key, value))
     name = _LOG_NAMES.get("/".join([*where, key]))
     if where and where[0] in {"Power Readings", "GPU Power Readings"}:
         name = _POWER_NAMES.get(key)
+    if name and _WITH_UNIT.match(name) and value[-1:].isdecimal():
+        value = f"[the line was cut at {value}]"
     if name and isinstance(read_cell(cells.get(name, "")), Unknown):
         cells[name] = value  # the first of two draws that says something
 
@@ -152,7 +187,11 @@ def _xml_cells(element: ElementTree.Element, driver: str) -> dict[str, str]:
             value = element.findtext(f"{block}//{tag}")
             if value and not isinstance(read_cell(value), Unknown):
                 cells.setdefault(name, value)
-    return cells
+    many = ("clocks_event_reasons", "clocks_throttle_reasons", "ecc_errors/volatile")
+    events, throttles, errors = (
+        [(child.tag, child.text or "") for child in element.findall(f"{path}/*")] for path in many
+    )
+    return _with_many(cells, [*events, *throttles], errors)
 
 
 @dataclass(frozen=True)
@@ -195,6 +234,10 @@ class SmiVersions(Record):
     cuda: Reading[str]
 
 
+_WHOLE = re.compile(r"^\d{3}\.\d+\.\d{2}$|^\d{1,2}\.\d$")
+"""A driver's version of three parts, or CUDA's of two."""
+
+
 def parse_smi_versions(text: str | Iterable[str]) -> SmiVersions:
     """Banner table, head of `-q`, or `--version`; 610 renamed `Driver` to `KMD`."""
     flat = "\n".join(clean_lines(text))
@@ -203,8 +246,12 @@ def parse_smi_versions(text: str | Iterable[str]) -> SmiVersions:
     def find(*patterns: str) -> Reading[str]:
         for pattern in patterns:
             match = re.search(pattern + r"\s*:?\s*(\d+(?:\.\d+)+)", flat, re.IGNORECASE)
-            if match:
-                return match.group(1)
+            if match is None:
+                continue
+            # at the very end of a text, 595.71 may be the half of 595.71.05
+            if flat[match.end() :] in {"", "."} and not _WHOLE.search(match.group(1)):
+                return Unknown("the line was cut", match.group())
+            return match.group(1)
         return failure
 
     return SmiVersions(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rigspec.observed.record import Reading, Record, Unknown
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import clean_lines, ends_open
 
 _NUMBER = re.compile(r"^-?\d+(?:\.\d+)?$")
 _DASH = frozenset({"-", "—", "–", "N/A", "n/a", "*"})
@@ -72,9 +72,13 @@ def parse_matrices(text: str | Iterable[str]) -> tuple[Matrix, ...]:
             corner = _corner(head.group(0))
             found.append(Matrix(title, corner, columns, tuple(rows)))
 
-    for line in clean_lines(text):
+    lines = clean_lines(text)
+    last = len(lines) - 1 if ends_open(text) else -1
+    for number, line in enumerate(lines):
         new_head = _HEAD.match(line)
         row = _row(line) if head and not new_head else None
+        if row and head and number == last:
+            row = _without_cut_end(row, line, len(re.findall(r"\d+", head.group(1))))
         if row:
             rows.append(row)
             continue
@@ -95,7 +99,10 @@ def _corner(line: str) -> str:
     return "" if re.match(r"(?:GPU ?)?\d", bare) else bare.split()[0]
 
 
-def _row(line: str) -> tuple[int, tuple[Reading[float], ...]] | None:
+_Row = tuple[int, tuple[Reading[float], ...]]
+
+
+def _row(line: str) -> _Row | None:
     match = _ROW.match(line)
     if match is None:
         return None
@@ -105,6 +112,23 @@ def _row(line: str) -> tuple[int, tuple[Reading[float], ...]] | None:
     return int(match.group(1)), tuple(
         float(cell) if _NUMBER.match(cell) else Unknown("no figure", cell) for cell in cells
     )
+
+
+def _without_cut_end(row: _Row, line: str, width: int) -> _Row:
+    """The last row of a text that ends in it: its last number may be half of one."""
+    number, cells = row
+    if len(cells) == width and _as_long_as_others(line.split()[-width:]):
+        return row
+    return number, (*cells[:-1], Unknown("the row was cut", line.split()[-1]))
+
+
+def _as_long_as_others(cells: list[str]) -> bool:
+    """Whether the last number of a row has as many digits behind the point as all others."""
+    digits = [len(cell.partition(".")[2]) for cell in cells if _NUMBER.match(cell)]
+    if len(digits) < 2 or max(digits) > 0:
+        return len(digits) > 1 and digits[-1] >= max(digits[:-1])
+    numbers = [cell for cell in cells if _NUMBER.match(cell)]
+    return len(numbers[-1]) >= min(len(number) for number in numbers[:-1])
 
 
 @dataclass(frozen=True)
@@ -146,7 +170,7 @@ def parse_simple_p2p(text: str | Iterable[str]) -> CopyCheck:
     """simpleP2P of the CUDA samples."""
     lines = clean_lines(text)
     errors = tuple(line.strip() for line in lines if "Verification error" in line)
-    speed = re.search(r"between GPU\d+ and GPU\d+: ([\d.]+) ?GB/s", "\n".join(lines))
+    speed = re.search(r"between GPU\d+ and GPU\d+: (\d+(?:\.\d+)?) ?GB/s", "\n".join(lines))
     passed: Reading[bool] = Unknown("the test did not finish")
     if errors or any("Test failed" in line for line in lines):
         passed = False
@@ -177,13 +201,16 @@ def parse_nvbandwidth(text: str | Iterable[str]) -> tuple[BandwidthTest, ...]:
             blocks.append((match.group(1), []))
         elif blocks:
             blocks[-1][1].append(line)
-    return tuple(_bandwidth_test(name, lines) for name, lines in blocks)
+    last = len(blocks) - 1 if ends_open(text) else -1
+    return tuple(
+        _bandwidth_test(name, "\n".join(lines) + "\n" * (number != last))
+        for number, (name, lines) in enumerate(blocks)
+    )
 
 
-def _bandwidth_test(name: str, lines: list[str]) -> BandwidthTest:
-    flat = "\n".join(lines)
-    total = re.search(rf"SUM {name} ([\d.]+)", flat)
-    matrices = parse_matrices(lines)
+def _bandwidth_test(name: str, flat: str) -> BandwidthTest:
+    total = re.search(rf"SUM {name} (\d+\.\d\d)(?!\d)", flat)
+    matrices = parse_matrices(flat)
     status = "passed" if total else "unfinished"
     if re.search(r"\bwaived\b", flat, re.IGNORECASE):
         status = "waived"

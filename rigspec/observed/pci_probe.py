@@ -89,7 +89,7 @@ def _int(at: Mapping[str, str], key: str) -> Reading[int] | None:
     value = at.get(key)
     if value is None or value == "-1":
         return None
-    return int(value) if value.isdigit() else Unknown("not a number", value)
+    return int(value) if value.isdecimal() else Unknown("not a number", value)
 
 
 def _link(at: Mapping[str, str], speed: str, width: str) -> Reading[Link] | None:
@@ -99,7 +99,7 @@ def _link(at: Mapping[str, str], speed: str, width: str) -> Reading[Link] | None
     gen: Reading[int] = GEN_OF_GTS.get(gts, Unknown("no PCIe speed", gts))
     lanes = at.get(width, "")
     # 255 is what sysfs prints when the device does not answer
-    answered = lanes.isdigit() and lanes != "255"
+    answered = lanes.isdecimal() and lanes != "255"
     return Link(gen, int(lanes) if answered else Unknown("no link width", lanes))
 
 

@@ -81,7 +81,7 @@ def parse_pairs(line: str) -> dict[str, str]:
 
 def _bytes(value: str | None, unit: int = 1) -> Reading[int]:
     text = (value or "").strip()
-    return int(text) * unit if text.isdigit() else Unknown("no size", text)
+    return int(text) * unit if text.isdecimal() else Unknown("no size", text)
 
 
 def parse_findmnt(text: str | Iterable[str]) -> tuple[Mount, ...]:

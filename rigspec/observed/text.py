@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from rigspec.observed.record import Unknown
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)\s*([A-Za-z%/]*)")
+_UNITS = frozenset(
+    ("", "W", "mW", "MiB", "KiB", "GiB", "MB", "KB", "GB", "MHz", "C", "%", "x", "us", "ms", "s",
+     "KB/s", "MB/s", "GB/s", "J", "mJ")
+)  # fmt: skip
+"""Units that nvidia-smi and its like print behind a number."""
 _BDF = re.compile(
     r"(?<![0-9a-fA-F:.])"
     r"(?:(?P<domain>[0-9a-fA-F]{4,8}):(?P<bus>[0-9a-fA-F]{2}):(?P<device>[01][0-9a-fA-F])"
@@ -62,7 +67,17 @@ def read_float(cell: str) -> float | Unknown:
     if isinstance(value, Unknown):
         return value
     match = _NUMBER.match(value)
-    return float(match.group()) if match else Unknown("not a number", value)
+    if match is None or match.end() < len(value) or match.group(2) not in _UNITS:
+        return Unknown("not a number", value)
+    return float(match.group(1))
+
+
+def read_measure(cell: str) -> float | Unknown:
+    """A number that is always printed with its unit: without one the line was cut."""
+    value = read_float(cell)
+    if isinstance(value, Unknown) or not cell.strip()[-1].isdecimal():
+        return value
+    return Unknown("the unit is missing: the line was cut", cell.strip())
 
 
 def read_int(cell: str) -> int | Unknown:
@@ -73,7 +88,9 @@ def read_int(cell: str) -> int | Unknown:
     if value.lower().startswith("0x"):
         return read_hex(value)
     number = read_float(value.replace(",", "").lstrip("xX"))
-    return number if isinstance(number, Unknown) else int(number)
+    if isinstance(number, Unknown):
+        return number
+    return int(number) if abs(number) < 1e18 else Unknown("out of range", value)
 
 
 def read_hex(cell: str) -> int | Unknown:
@@ -114,10 +131,24 @@ def cpu_list(text: str) -> tuple[int, ...] | Unknown:
     cpus: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            return Unknown("not a list of CPUs", text.strip())
+        if int(last or first) >= _MAX_CPUS:
             return Unknown("not a list of CPUs", text.strip())
         cpus.extend(range(int(first), int(last or first) + 1))
     return tuple(cpus)
+
+
+_MAX_CPUS = 1 << 16
+"""More than any machine has; a damaged list must not fill our memory."""
+
+
+def ends_open(text: object) -> bool:
+    """Whether a text stops in its last line: what stands at its very end may be half a word.
+
+    Lines that come as a list are whole.
+    """
+    return isinstance(text, str) and bool(text) and not text.endswith("\n")
 
 
 HIDDEN = "(hidden)"

@@ -63,6 +63,7 @@ def parse_topo_p2p(text: str | Iterable[str]) -> Reading[TopologyMatrix]:
 def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[TopologyMatrix]:
     lines = clean_lines(text)
     columns: tuple[str, ...] = ()
+    says_node = says_cpus = False
     rows: list[TopologyRow] = []
     for line in lines:
         tokens = [token for token in re.split(r"[\s|]+", line) if token]
@@ -71,14 +72,19 @@ def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[Topology
             continue
         if not columns:
             columns = tuple(heads)
+            says_node = "NUMA Affinity" in " ".join(tokens)
+            says_cpus = "CPU Affinity" in " ".join(tokens)
         elif _NODE.match(tokens[0]) and len(tokens) > 1 and word.match(tokens[1]):
-            rows.append(_row(tokens, len(columns), word))
+            whole = tokens
+            if says_cpus and len(tokens) == len(columns) + 1 and re.match(r"NV\d", tokens[-1]):
+                whole = tokens[:-1]  # no CPUs behind it: `NV1` may be half of `NV18`
+            rows.append(_row(whole, len(columns), word, says_node))
     if not columns or not rows:
         return smi_failure(lines) or Unknown("no matrix in the text")
     return TopologyMatrix(columns, tuple(rows))
 
 
-def _row(tokens: list[str], width: int, word: re.Pattern[str]) -> TopologyRow:
+def _row(tokens: list[str], width: int, word: re.Pattern[str], says_node: bool) -> TopologyRow:
     words = []
     for token in tokens[1 : width + 1]:
         if not word.match(token):
@@ -87,12 +93,14 @@ def _row(tokens: list[str], width: int, word: re.Pattern[str]) -> TopologyRow:
     rest = tokens[1 + len(words) :]
     cpus: Reading[tuple[int, ...]] = Unknown("no CPU affinity in the row")
     node: Reading[int] = Unknown("no NUMA affinity in the row")
-    if len(words) < width:
-        return TopologyRow(tokens[0], tuple(words), cpus, node)
+    if len(words) < width:  # cut, and the last word (`NV1` of `NV18`) with it
+        whole = words if rest else words[:-1]
+        return TopologyRow(tokens[0], tuple(whole), cpus, node)
     if rest[:1] == ["NUMA"]:  # a published variant: `NUMA 0` instead of affinities
         rest = ["", *rest[1:]]
     if rest and _CPUS.match(rest[0]):
-        cpus = cpu_list(rest[0])
+        ended = len(rest) > 1 or not says_node
+        cpus = cpu_list(rest[0]) if ended else Unknown("the row was cut", rest[0])
     if len(rest) > 1:
-        node = int(rest[1]) if rest[1].isdigit() else Unknown("no NUMA node", rest[1])
+        node = int(rest[1]) if rest[1].isdecimal() else Unknown("no NUMA node", rest[1])
     return TopologyRow(tokens[0], tuple(words), cpus, node)

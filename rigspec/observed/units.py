@@ -147,4 +147,4 @@ def _number(block: Mapping[str, str], key: str) -> Reading[int]:
     value = _text(block, key)
     if isinstance(value, Unknown):
         return value
-    return int(value) if value.lstrip("-").isdigit() else Unknown("not a number", value)
+    return int(value) if value.lstrip("-").isdecimal() else Unknown("not a number", value)

@@ -1,0 +1,86 @@
+"""Cells of nvidia-smi that need care: ids, cut rows, and what `-q` spreads over many lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rigspec.observed.record import Reading, Unknown
+from rigspec.observed.text import read_bool, read_cell, read_hex
+
+REASONS: dict[str, int] = {
+    "idle": 0x1,
+    "gpu_idle": 0x1,
+    "applications_clocks_setting": 0x2,
+    "sw_power_cap": 0x4,
+    "hw_slowdown": 0x8,
+    "sync_boost": 0x10,
+    "sw_thermal_slowdown": 0x20,
+    "hw_thermal_slowdown": 0x40,
+    "hw_power_brake_slowdown": 0x80,
+    "display_clock_setting": 0x100,
+    "display_clocks_setting": 0x100,
+}
+"""Bits of nvmlClocksEventReason* (nvml.h) by the words of `-q`, in XML's spelling."""
+_LAST = "sw_thermal_slowdown"
+"""Printed after every other reason that matters: a block without it was cut."""
+
+
+def reason_word(key: str) -> str:
+    """A line's key, or an XML tag of either driver generation, as a key of `REASONS`."""
+    word = key.strip().lower().replace(" ", "_")
+    for prefix in ("clocks_event_reason_", "clocks_throttle_reason_"):
+        word = word.removeprefix(prefix)
+    return word
+
+
+def reasons_cell(said: Iterable[tuple[str, str]]) -> str | None:
+    """The bit mask as `--query-gpu` prints it; None for no reasons or a block that was cut."""
+    mask, seen = 0, set[str]()
+    for key, value in said:
+        word = reason_word(key)
+        if read_bool(value) in {True, False}:
+            seen.add(word)
+            mask |= REASONS.get(word, 0) if read_bool(value) is True else 0
+    return f"0x{mask:016x}" if _LAST in seen else None
+
+
+def uncorrected_cell(said: Iterable[tuple[str, str]]) -> str | None:
+    """The sum of uncorrectable errors since boot; None where the card counts none."""
+    counts = [
+        int(value) for key, value in said if "ncorrectable" in key and value.strip().isdecimal()
+    ]
+    return str(sum(counts)) if counts else None
+
+
+def read_device_id(cell: str) -> Reading[int]:
+    """Eight hexadecimal digits, with `0x` (text, CSV) or without (XML): `1E8110DE` is no float."""
+    value = read_cell(cell)
+    if isinstance(value, Unknown):
+        return value
+    is_whole = re.fullmatch(r"(?:0x)?[0-9A-Fa-f]{8}", value)
+    return read_hex(value) if is_whole else Unknown("not eight hexadecimal digits", value)
+
+
+def read_vbios(cell: str) -> Reading[str]:
+    """Five pairs of hexadecimal digits."""
+    value = read_cell(cell)
+    if isinstance(value, Unknown) or re.fullmatch(r"[0-9A-Fa-f]{2}(?:\.[0-9A-Fa-f]{2}){4}", value):
+        return value
+    return Unknown("not a VBIOS version", value)
+
+
+_UNITS = {"memory": "MiB", "power": "W", "clocks": "MHz", "utilization": "%"}
+
+
+def mark_cut(names: Sequence[str], cells: list[str]) -> list[str]:
+    """The last row, its last cell marked when it lacks the unit that all others show."""
+    pairs = [
+        (_UNITS.get(name.replace("enforced.", "").split(".")[0]), cell)
+        for name, cell in zip(names, cells, strict=True)
+    ]
+    shown = any(unit and cell.endswith(f" {unit}") for unit, cell in pairs[:-1])
+    unit, last = pairs[-1]
+    if shown and unit and last[-1:].isdecimal():
+        return [*cells[:-1], f"[the line was cut at {last}]"]
+    return cells
