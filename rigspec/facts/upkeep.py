@@ -10,9 +10,9 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Iterator
 
-from rigspec.facts.smoke import value_program
 from rigspec.observed import host_probes
 from rigspec.observed.probes import Probe
+from rigspec.plan.asking import value_program
 from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.plan.sections import Plan, RenderedFile
 
