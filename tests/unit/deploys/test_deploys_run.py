@@ -41,7 +41,13 @@ def run(folder: Path, deploy: str, answer: str) -> subprocess.CompletedProcess[s
 
 
 def test_every_stage_has_its_own_deploy_and_the_rig_runs_them_in_order() -> None:
-    assert {path.stem for path in Path("deploys").glob("*.py")} == {*STAGES, *ON_REQUEST, "rig", "load"}
+    assert {path.stem for path in Path("deploys").glob("*.py")} == {
+        *STAGES,
+        *ON_REQUEST,
+        "rig",
+        "load",
+        "probe",
+    }
     called = re.findall(r"^stages\.(\w+)\(plan\)", Path("deploys/rig.py").read_text(), re.M)
     assert tuple(called) == STAGES
     for stage in (*STAGES, *ON_REQUEST):
