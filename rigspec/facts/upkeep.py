@@ -66,11 +66,6 @@ def managed_paths(plan: Plan) -> tuple[str, ...]:
     return (*(file.dest for file in all_files(plan)), PLAN_FILE)
 
 
-def secret_paths(plan: Plan) -> tuple[str, ...]:
-    """Root-only files with keys and tokens."""
-    return tuple(path for path, _ in _secrets(plan))
-
-
 def _secrets(plan: Plan) -> tuple[tuple[str, str], ...]:
     """Path and line form of each secret; two models may share one."""
     found = {s.secret_path: s.secret_line for s in plan.services if s.secret_path}
