@@ -15,7 +15,7 @@ from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
-from rigspec.facts.upkeep import managed_paths, secret_paths, upkeep_probes
+from rigspec.facts.upkeep import managed_paths, upkeep_probes
 from rigspec.observed import host_probes
 from rigspec.observed.containers import parse_cdi_probe
 from rigspec.observed.exposure import parse_listeners
@@ -55,6 +55,7 @@ from rigspec.observed.units import parse_units_probe
 from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
 from rigspec.plan.sections import Plan
+from rigspec.verify.files import secret_paths
 from rigspec.verify.observation import Observation
 from rigspec.verify.units import planned_units
 

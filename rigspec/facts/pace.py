@@ -9,10 +9,11 @@ from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from rigspec.facts.base import Quiet, RigFact, Sections, one_script
-from rigspec.facts.smoke import header_pipe, url_of
+from rigspec.facts.smoke import header_pipe
 from rigspec.observed.pace import PaceRun, parse_pace
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Reading
+from rigspec.plan.asking import url_of
 from rigspec.plan.sections import ServicePlan
 
 RUNS, TOKENS, WARM_UP_TOKENS = 3, 128, 8

@@ -24,6 +24,9 @@ from rigspec.observed.record import Record
 
 OWN_PATHS = (
     "/etc/systemd/system/rigspec-*.service",
+    "/etc/systemd/system/rigspec-*.timer",
+    "/etc/rigspec/daily.tsv",
+    "/var/lib/rigspec/metrics/*.prom",
     "/usr/local/lib/rigspec/*",
     "/etc/rigspec/services/*",
 )

@@ -6,7 +6,6 @@ Keys never stand in an argument list: the header is made from the root-only file
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +26,7 @@ from rigspec.observed.nvidia_smi_log import parse_smi_list
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.observed.sections import section, trouble
+from rigspec.plan.asking import header_program, url_of
 from rigspec.plan.sections import ServicePlan, SmokePlan
 from rigspec.verify.observation import Answers
 from rigspec.verify.service import STOPPED_TOKENS
@@ -45,26 +45,11 @@ _FROZEN = "##RIG-ABSENT token"
 _MARK = r"\n##RIG-HTTP %{http_code} %{time_total}\n"
 
 
-def url_of(service: ServicePlan, path: str = "/v1/models") -> str:
-    """Where the host itself reaches a service."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked, not bound
-    address = everywhere.get(service.listen_address, service.listen_address)
-    return f"http://{f'[{address}]' if ':' in address else address}:{service.listen_port}{path}"
-
-
-def value_program(line: str) -> str:
-    """A sed program that makes the value out of a secret file's line; `{}` stands for it."""
-    before, _, after = line.partition("{}")
-    strip = f"s/^{re.escape(before)}//; s/{re.escape(after)}$//"
-    # YAML doubles a quote inside quotes
-    return strip + ("; s/''/'/g" if after.startswith("'") else "")
-
-
 def header_pipe(service: ServicePlan) -> str:
     """Shell text that prints the key's header line; empty where no key is planned."""
     if not service.secret_path:
         return ""
-    program = shlex.quote(f"{value_program(service.secret_line)}; s/^/Authorization: Bearer /")
+    program = shlex.quote(header_program(service.secret_line))
     return f"sed {program} {shlex.quote(service.secret_path)} | "
 
 

@@ -10,9 +10,9 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Iterator
 
-from rigspec.facts.smoke import value_program
 from rigspec.observed import host_probes
 from rigspec.observed.probes import Probe
+from rigspec.plan.asking import value_program
 from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.plan.sections import Plan, RenderedFile
 
@@ -64,11 +64,6 @@ _LARGEST = 65536
 def managed_paths(plan: Plan) -> tuple[str, ...]:
     """Every file that the plan writes whole, and the host's copy of the plan."""
     return (*(file.dest for file in all_files(plan)), PLAN_FILE)
-
-
-def secret_paths(plan: Plan) -> tuple[str, ...]:
-    """Root-only files with keys and tokens."""
-    return tuple(path for path, _ in _secrets(plan))
 
 
 def _secrets(plan: Plan) -> tuple[tuple[str, str], ...]:

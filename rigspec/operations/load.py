@@ -10,10 +10,10 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from rigspec.facts.smoke import url_of
 from rigspec.operations.answering import wait_until_answers
 from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.shell import is_executing, refuse, run_on, shell
+from rigspec.plan.asking import url_of
 from rigspec.plan.fabric import LOAD
 from rigspec.plan.sections import Plan, ServicePlan
 

@@ -16,13 +16,13 @@ from rigspec.errors import RigspecError
 from rigspec.facts.base import Quiet
 from rigspec.facts.files import Files
 from rigspec.facts.pace import Pace
-from rigspec.facts.smoke import url_of
 from rigspec.observed.pace import PaceRun
 from rigspec.observed.record import Reading, Unknown
 from rigspec.operations.answering import wait_until_answers
 from rigspec.operations.files import is_as_planned, write
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse
 from rigspec.operations.units import start
+from rigspec.plan.asking import url_of
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
 from rigspec.verify.pace import Measured, measured_to_json

@@ -17,13 +17,13 @@ from rigspec.facts.services import (
     ServiceState,
     bare_reference,
 )
-from rigspec.facts.smoke import url_of
 from rigspec.operations.answering import wait_until_answers
 from rigspec.operations.files import differing, remove, write
 from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.secrets import secret_changes, service_secrets
 from rigspec.operations.shell import UNREADABLE, refuse, say, shell
 from rigspec.operations.units import daemon_reload, needs_reload, start, stop_and_disable
+from rigspec.plan.asking import url_of
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
 from rigspec.verify.units import displaced
@@ -35,7 +35,8 @@ def planned_paths(plan: Plan) -> frozenset[str]:
     """Every file the plan puts on the host, secrets among them."""
     secrets = [*(m.secret_path for m in plan.models), *(s.secret_path for s in plan.services)]
     files = (file.dest for file in all_files(plan))
-    return frozenset([*files, *(path for path in secrets if path)])
+    metrics = (plan.daily.metrics_path,) if plan.daily else ()
+    return frozenset([*files, *metrics, *(path for path in secrets if path)])
 
 
 def stale_files(plan: Plan, seen: ServiceState) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ round trip.
 from __future__ import annotations
 
 from rigspec.operations.containers import engine_and_toolkit
+from rigspec.operations.daily import watched
 from rigspec.operations.driver import driver_installed
 from rigspec.operations.kernel import next_boot
 from rigspec.operations.load import load_made
@@ -86,6 +87,12 @@ def load(plan: Plan, wish: str) -> None:
     """Load, on request only, and a look at what it showed."""
     load_made(name="Load: links and cards, measured", plan=plan, wish=wish)
     rig_observed(name="Load: what the run has left", plan=plan)
+
+
+def daily(plan: Plan) -> None:
+    """The daily look; where it is off, the service stage has removed it."""
+    if plan.daily is not None:
+        watched(name="Daily: the host compares itself with its plan", plan=plan.daily)
 
 
 def verify(plan: Plan) -> None:

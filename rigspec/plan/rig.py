@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rigspec.plan.containers import plan_containers
+from rigspec.plan.daily import plan_daily
 from rigspec.plan.driver import plan_driver
 from rigspec.plan.fabric import plan_fabric
 from rigspec.plan.gpus import plan_gpus
@@ -36,7 +37,7 @@ def plan_rig(rig: Rig, extra: Path | None = None, faults: FabricFaults | None = 
     """
     models = plan_models(rig)
     services = plan_services(rig, models, faults)
-    return Plan(
+    plan = Plan(
         rig=rig.name,
         spec=_spec_text(rig),
         spec_digest=_spec_digest(rig),
@@ -50,8 +51,9 @@ def plan_rig(rig: Rig, extra: Path | None = None, faults: FabricFaults | None = 
         models=models,
         services=services,
         fabric=plan_fabric(rig, services, extra),
-        verify=SmokePlan(**rig.verify.model_dump()),
+        verify=SmokePlan(**rig.verify.model_dump(exclude={"daily", "metrics_path"})),
     )
+    return replace(plan, daily=plan_daily(rig, plan, all_files(plan)))
 
 
 def _spec_text(rig: Rig) -> str:
@@ -99,6 +101,8 @@ def _files_of_stages(plan: Plan) -> Iterator[RenderedFile]:
     for service in plan.services:
         yield from service.files
     yield from plan.fabric.files
+    if plan.daily:
+        yield from plan.daily.files
 
 
 def to_json(plan: Plan) -> str:

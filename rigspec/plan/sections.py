@@ -316,6 +316,16 @@ class SmokePlan:
 
 
 @dataclass(frozen=True)
+class DailyPlan:
+    """The daily look of the host at itself: a script, what it expects, a timer."""
+
+    metrics_path: str
+    files: tuple[RenderedFile, ...]
+    units: tuple[str, ...]
+    """The timer; the service it starts is not up between two looks."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a host will be given, in the order of the stages."""
 
@@ -334,3 +344,4 @@ class Plan:
     services: tuple[ServicePlan, ...]
     fabric: FabricPlan
     verify: SmokePlan
+    daily: DailyPlan | None = None

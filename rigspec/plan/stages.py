@@ -33,6 +33,7 @@ def plan_stages(plan: Plan) -> tuple[Stage, ...]:
         _storage,
         _model,
         _service,
+        _daily,
         _verify,
     )
     return tuple(stage for make in stages if (stage := make(plan)) is not None)
@@ -146,6 +147,14 @@ def _service(plan: Plan) -> Stage | None:
             for s in plan.services
         ),
         restarts="a server whose script, environment, key or cards changed, and no other",
+    )
+
+
+def _daily(plan: Plan) -> Stage | None:
+    if plan.daily is None:
+        return None
+    return Stage(
+        "daily", (f"once a day the host compares itself with its plan: {plan.daily.metrics_path}",)
     )
 
 

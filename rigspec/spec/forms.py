@@ -39,6 +39,9 @@ FORMS: dict[str, Form] = {
     r"^/[A-Za-z0-9._/@+=-]*$": Form(
         "an absolute path without blanks, `~` or quotes", "/srv/models"
     ),
+    r"^/[A-Za-z0-9._/@+=-]*\.prom$": Form(
+        "an absolute path that ends with `.prom`", "/var/lib/node_exporter/rigspec.prom"
+    ),
     r"^1[0-9]\.[0-9]$": Form("a CUDA version, two numbers with a dot", "13.0"),
     r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+)?$": Form("a version of three numbers", "1.20.0-1"),
     r"^https?://[^\s\"'`$\\]+$": _URL,

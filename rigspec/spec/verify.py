@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from rigspec.spec.base import Section
 
@@ -24,4 +24,16 @@ class Verify(Section):
     )
     max_temperature_c: Annotated[int, Field(ge=40, le=110)] = Field(
         default=90, description="GPU temperature above which verify warns, °C."
+    )
+    daily: bool = Field(
+        default=False,
+        description="A timer on the host compares it with the plan once a day, says in the journal "
+        "what drifted, and writes metrics.",
+    )
+    metrics_path: Annotated[
+        str, StringConstraints(pattern=r"^/[A-Za-z0-9._/@+=-]*\.prom$", max_length=255)
+    ] = Field(
+        default="/var/lib/rigspec/metrics/rigspec.prom",
+        description="Where `daily` writes metrics: a `.prom` file in the folder of node exporter's "
+        "textfile collector.",
     )

@@ -21,7 +21,7 @@ def verify_files(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     yield given_plan(plan, seen)
     for file in all_files(plan):
         yield managed(file, seen)
-    yield from verify_secrets(seen)
+    yield from verify_secrets(plan, seen)
 
 
 def given_plan(plan: Plan, seen: Observation) -> Verdict:
@@ -91,24 +91,42 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def verify_secrets(seen: Observation) -> Iterator[Verdict]:
+def verify_secrets(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """Modes of secret files, and places where a value must not stand."""
     secrets = seen.upkeep.secrets
-    if isinstance(secrets, Unknown) or not secrets:
-        check = Check("secrets.files", "secrets", "compared on the host")
-        if isinstance(secrets, Unknown):
-            yield check.unknown(secrets)
-        else:
-            yield check.not_applicable("no key and no token is planned")
-        return
-    for secret in secrets:
+    found = () if isinstance(secrets, Unknown) else secrets
+    for secret in found:
         yield root_only(secret)
         yield nowhere_else(secret)
+    why = secrets if isinstance(secrets, Unknown) else Unknown("it was not asked for")
+    for path in secret_paths(plan):
+        if path not in {secret.path for secret in found}:
+            yield _mode_check(path).unknown(why)
+            yield _leak_check(path).unknown(why)
+
+
+def secret_paths(plan: Plan) -> tuple[str, ...]:
+    """Root-only files with keys and tokens, each once."""
+    paths = [*(s.secret_path for s in plan.services), *(m.secret_path for m in plan.models)]
+    return tuple(dict.fromkeys(path for path in paths if path))
+
+
+def _mode_check(path: str) -> Check:
+    return Check(f"secrets.mode.{_name(path)}", path, "stat", "mode 600, root:root")
+
+
+def _leak_check(path: str) -> Check:
+    return Check(
+        f"secrets.leaked.{_name(path)}",
+        f"{_name(path)}: nowhere else",
+        "searched on the host: process arguments, our files, containers, this boot's logs",
+        "in its own file only",
+    )
 
 
 def root_only(secret: SecretFile) -> Verdict:
     """The file is root's, and nobody else reads it."""
-    check = Check(f"secrets.mode.{_name(secret)}", secret.path, "stat", "mode 600, root:root")
+    check = _mode_check(secret.path)
     if secret.mode is None:
         return check.failed("absent", "no secret was put there", "run the deploy with it exported")
     found = f"mode {secret.mode}, {secret.owner}"
@@ -121,12 +139,7 @@ def root_only(secret: SecretFile) -> Verdict:
 
 def nowhere_else(secret: SecretFile) -> Verdict:
     """The value stands in no argument list, no file of ours, no log, no container's settings."""
-    check = Check(
-        f"secrets.leaked.{_name(secret)}",
-        f"{_name(secret)}: nowhere else",
-        "searched on the host: process arguments, our files, containers, this boot's logs",
-        "in its own file only",
-    )
+    check = _leak_check(secret.path)
     if secret.mode is None:
         return check.not_applicable("there is no secret yet")
     if secret.places:
@@ -144,5 +157,5 @@ def nowhere_else(secret: SecretFile) -> Verdict:
     return check.passed("nowhere else")
 
 
-def _name(secret: SecretFile) -> str:
-    return secret.path.rpartition("/")[2]
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

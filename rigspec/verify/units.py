@@ -17,7 +17,8 @@ OURS = "rigspec-"
 def planned_units(plan: Plan) -> tuple[str, ...]:
     """Units that must be enabled and active, whatever services run."""
     mounts = tuple(mount.unit for mount in plan.storage if mount.unit)
-    units = (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts)
+    daily = plan.daily.units if plan.daily else ()
+    units = (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts, *daily)
     return tuple(dict.fromkeys(units))
 
 

@@ -24,7 +24,7 @@ FAULTS = (
         "service.completion",
         "the engine is frozen, its port open",
         lambda raw: raw.put("completion-glm", SILENT),
-        "no usable answer: no answer in time",
+        "the engine is frozen",
     ),
     Fault("service.completion", "the answer is noise", noise, "one token over and over"),
     Fault(

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from rigspec.catalog.routes import routes_of
 from rigspec.facts.observe import all_probes
 from rigspec.lab.rehearse import Surroundings, rehearse
 from rigspec.lab.topology import MachineTree
-from rigspec.plan.rig import plan_rig
+from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
+from rigspec.verify.files import secret_paths, sha256
 
 from .raw import Raw
 
@@ -121,7 +124,34 @@ def metal() -> Healthy:
             raw = raw.cell(field, "No", card=card, section="smi-extra")
     raw = raw.put("models", "there glm\ncomplete glm\nthere transcribe")
     raw = raw.put("nokey-glm", '{"error":"Unauthorized"}\n##RIG-HTTP 401 0.001')
-    return Healthy(plan, raw)
+    return Healthy(plan, proved(raw, plan))
+
+
+def proved(raw: Raw, plan: Plan) -> Raw:
+    """With what `full.yaml` adds to the proof: its address, its key behind every route, its files
+    as written, and the context that a real vLLM names."""
+    glm = plan.services[0]
+    word = "".join(f"{int(part):02X}" for part in reversed(glm.listen_address.split(".")))
+    raw = raw.put("listeners", f"   0: {word}:{glm.listen_port:04X} 00000000:0000 0A 0 0 0")
+    named = f'"object":"model","max_model_len":{glm.context_length}'
+    raw = raw.sub("models-glm", r'"object": ?"model"', named, count=0)
+    routes = [(r, 200 if r.path == "/health" else 401) for r in routes_of(glm.engine)]
+    said = "\n".join(f"route {status} {r.method} {r.path}" for r, status in routes)
+    raw = raw.put("routes-glm", said)
+    secrets = "\n".join(
+        f"file {path} 600 root:root\nsearched {path}" for path in secret_paths(plan)
+    )
+    return raw.put("secrets", secrets).put("files", "\n".join(_written(plan)))
+
+
+def _written(plan: Plan) -> Iterator[str]:
+    """The section `files` of a host to which the plan was just given."""
+    texts = {file.dest: (file.content, file.mode) for file in all_files(plan)}
+    texts[PLAN_FILE] = (to_json(plan), "644")
+    for path, (text, mode) in texts.items():
+        yield f"stat {mode} root root {len(text.encode())} regular file {path}"
+    for path, (text, _) in texts.items():
+        yield f"{sha256(text)}  {path}"
 
 
 RIGS = {"home": home, "metal": metal}

@@ -125,6 +125,24 @@ def test_units_of_podman_please_systemd(host_root: Path) -> None:
     assert "docker.service" not in (host_root / "etc/systemd/system" / units[0]).read_text()
 
 
+def test_the_daily_look_pleases_its_judges(host_root: Path) -> None:
+    text = (HERE.parents[1] / "rigs/home.yaml").read_text()
+    rig = load_text("daily.yaml", f"{text}\nverify: {{daily: true}}\n").rig
+    assert rig is not None
+    plan = plan_rig(rig)
+    assert plan.daily is not None
+    for file in all_files(plan):
+        path = host_root / file.dest.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.content)
+        path.chmod(int(file.mode, 8))
+    assert verify(host_root, "rigspec-drift.service", "rigspec-drift.timer") == ""
+    script = host_root / "usr/local/lib/rigspec/drift"
+    checked = judge("shellcheck", "shellcheck", "--shell=sh", "--severity=info", script)
+    assert checked.returncode == 0, checked.stdout
+    assert judge("dash", "dash", "-n", script).returncode == 0
+
+
 def test_systemd_would_complain_about_a_slip(host_root: Path) -> None:
     # the judge itself: a wrong key and a script that is not there are both said
     bad = host_root / "etc/systemd/system/bad.service"

@@ -20,8 +20,11 @@ STAGES = (
     "storage",
     "model",
     "service",
+    "daily",
     "verify",
 )
+ON_REQUEST = ("proof", "pace")
+"""Deploys that are no part of a rig's stages: verbs run them."""
 
 INVENTORY = """
 rigs = [("@fake/rig", {{"spec": {spec!r}, "fake_delay": 0, "fake_delay_jitter": 0,
@@ -38,10 +41,16 @@ def run(folder: Path, deploy: str, answer: str) -> subprocess.CompletedProcess[s
 
 
 def test_every_stage_has_its_own_deploy_and_the_rig_runs_them_in_order() -> None:
-    assert {path.stem for path in Path("deploys").glob("*.py")} == {*STAGES, "rig", "load"}
+    assert {path.stem for path in Path("deploys").glob("*.py")} == {
+        *STAGES,
+        *ON_REQUEST,
+        "rig",
+        "load",
+        "probe",
+    }
     called = re.findall(r"^stages\.(\w+)\(plan\)", Path("deploys/rig.py").read_text(), re.M)
     assert tuple(called) == STAGES
-    for stage in STAGES:
+    for stage in (*STAGES, *ON_REQUEST):
         assert f"stages.{stage}(current_plan())" in Path(f"deploys/{stage}.py").read_text()
 
 

@@ -14,7 +14,6 @@ from rigspec.facts.upkeep import (
     FIRMWARE,
     KERNELS,
     edited_probe,
-    secret_paths,
     secrets_probe,
     upkeep_probes,
 )
@@ -32,6 +31,7 @@ from rigspec.observed.upkeep import (
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import Plan, RenderedFile
 from rigspec.rules.run import check_file
+from rigspec.verify.files import secret_paths
 
 KEY = "sk-planted-4711-0815"
 

@@ -81,6 +81,17 @@ def test_downstream_ports_lose_the_redirect_bits_and_keep_the_rest(
     assert control(switched, "0000:42:00.0") == control(switched, "0000:42:01.0") == "0011"
 
 
+def test_a_check_says_which_bridge_redirects_and_changes_nothing(
+    switched: Host, script: str
+) -> None:
+    done = switched.run(script, "--check")
+    assert done.returncode == 1
+    assert "the bridge 0000:42:00.0 redirects traffic between GPUs: ACSCtl is 001d" in done.stderr
+    assert not (switched.root / "written").exists()
+    switched.run(script)
+    assert switched.run(script, "--check").returncode == 0
+
+
 def test_bridges_common_to_all_gpus_and_those_of_other_devices_keep_their_isolation(
     switched: Host, script: str
 ) -> None:

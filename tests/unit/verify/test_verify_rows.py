@@ -487,7 +487,6 @@ UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
     "context": ("service.context.glm", glm(models=(ServedModel("GLM-5.2", LOST),))),
     "files": ("files.plan", {"upkeep": replace(UPKEEP, files=LOST)}),
     "one file": (f"files.managed.{POWER}", edited(POWER, sha256=LOST)),
-    "secrets": ("secrets.files", {"upkeep": replace(UPKEEP, secrets=LOST)}),
 }
 
 
@@ -576,6 +575,15 @@ def test_a_service_with_a_key_refuses_whoever_has_none(status: int, outcome: Out
     said = glm(without_key=HttpAnswer(status, 0.1, ()))
     seen = rows(replace(GOOD, **said), replace(PLAN, services=services))
     assert seen["service.key.glm"].outcome is outcome
+
+
+@pytest.mark.parametrize("secrets", [LOST, ()], ids=["cut off", "not asked"])
+def test_a_planned_key_that_was_not_looked_at_is_unknown(secrets: Any) -> None:
+    services = (replace(PLAN.services[0], secret_path="/etc/rigspec/secrets/glm.env"),)
+    seen = replace(GOOD, upkeep=replace(UPKEEP, secrets=secrets))
+    found = rows(seen, replace(PLAN, services=services))
+    for name in ("secrets.mode.glm.env", "secrets.leaked.glm.env"):
+        assert found[name].outcome is Outcome.UNKNOWN
 
 
 def test_a_model_that_does_not_chat_is_not_judged_by_chat() -> None:
