@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from rigspec.catalog.model_config import facts_of_config
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 PIN = "_rigspec"
+_Stamp = tuple[int, int, int] | None
+"""What changes when a file is written: inode, time, size; None when there is no file."""
 
 
 def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFacts | None:
@@ -45,7 +48,7 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
     for folder in folders:
         saved = folder / f"{file_stem(name)}.json"
         if saved.is_file():
-            return _of_file(saved, name=name)
+            return _saved(saved, _stamp(saved), _stamp(_record_of(saved)), name)
         if (folder / name / "config.json").is_file():
             return _of_folder(folder / name)
     return None
@@ -98,12 +101,26 @@ def _of_folder(folder: Path) -> ModelFacts | None:
     return replace(facts, sizes=sizes_of_folder(folder)) if facts is not None else None
 
 
+@lru_cache(maxsize=64)
+def _saved(path: Path, written: _Stamp, record: _Stamp, name: str) -> ModelFacts | None:
+    """Read once for many specs, again when one of the two files has changed."""
+    return _of_file(path, name=name)
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
     config = json_object(path)
     pin = config.get(PIN)
     pinned = pin if isinstance(pin, Mapping) else {}
     record = pinned.get("hf_quant_config")
-    beside = _modelopt(path.with_name(path.stem + ".hf_quant_config.json"))
+    beside = _modelopt(_record_of(path))
     known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
@@ -121,6 +138,11 @@ def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
         return None
     source = str(pin.get("source") or "saved with the config")
     return ExactSizes(total, source, draft if isinstance(draft, int) else None)
+
+
+def _record_of(path: Path) -> Path:
+    """The quantization record beside a saved config."""
+    return path.with_name(path.stem + ".hf_quant_config.json")
 
 
 def _modelopt(path: Path) -> Mapping[str, object] | None:

@@ -77,7 +77,7 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
 @lru_cache(maxsize=16)
 def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
-    formula = sum(stored_bytes(facts, m) for m in matrices(facts))
+    formula = formula_bytes(facts)
     if facts.sizes is None or formula <= 0:
         return 1.0, "formulas over config.json", formula_doubt(facts)
     tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
@@ -89,6 +89,12 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     return stored / nearest, facts.sizes.source, mixed_in + facts.sizes.relative_error
 
 
+@lru_cache(maxsize=16)
+def formula_bytes(facts: ModelFacts) -> float:
+    """Bytes of a checkpoint by its dimensions and its quantization record."""
+    return sum(stored_bytes(facts, m) for m in matrices(facts))
+
+
 def size_doubt(facts: ModelFacts) -> str:
     """Why dimensions and bytes cannot be of one checkpoint; empty when they can.
 
@@ -97,8 +103,7 @@ def size_doubt(facts: ModelFacts) -> str:
     """
     if facts.sizes is None or facts.quantization.scheme is Scheme.GGUF or not facts.known:
         return ""
-    formula = sum(stored_bytes(facts, m) for m in matrices(facts))
-    stored = facts.sizes.total_bytes
+    formula, stored = formula_bytes(facts), facts.sizes.total_bytes
     copy = facts.vocab * facts.hidden * facts.dtype_bytes
     if 0.75 * formula <= stored <= 1.35 * (formula + copy):
         return ""

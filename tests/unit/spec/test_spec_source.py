@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rigspec.finding import Finding
+from rigspec.spec import source as reading
 from rigspec.spec.load import MAX_BYTES, load, load_text
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import MAX_DEPTH, Source, parse
+
+ERRORS = Path(__file__).parents[2] / "errors"
 
 
 def place(found: Finding) -> Place | None:
@@ -211,3 +215,32 @@ def test_top_level_that_is_no_mapping_is_one_finding(text: str) -> None:
 
 def test_source_without_tree_locates_the_first_line() -> None:
     assert Source("x", "").locate(("a", 1)) == Place(1, 1, 1)
+
+
+TEXTS = [f for f in sorted(ERRORS.glob("*.yaml")) if f.stem != "yaml-recursive-alias"]
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.stem)
+def test_the_fast_reader_sees_what_the_explaining_one_sees(file: Path) -> None:
+    """libyaml's tree and PyYAML's agree in values and places; what libyaml refuses is explained."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if "\t" in text:
+        return  # goes to the explaining one at once
+    try:
+        fast = reading._FastLoader(text).get_single_node()
+    except (yaml.YAMLError, UnicodeError):
+        return
+    assert seen(fast) == seen(reading._Loader(text).get_single_node())
+
+
+def seen(node: yaml.Node | None) -> object:
+    """Values, quoting and places of a tree."""
+    if not isinstance(node, yaml.ScalarNode | yaml.CollectionNode):
+        return None
+    place = reading._place_of(reading._first_leaf(node)), reading._has_own_line(node)
+    if isinstance(node, yaml.ScalarNode):
+        return node.value, node.style or None, place
+    if isinstance(node, yaml.MappingNode):
+        return [(seen(key), seen(value)) for key, value in node.value], place
+    own = place if node.flow_style else node.start_mark.line  # an open list ends where it likes
+    return [seen(item) for item in node.value], own
