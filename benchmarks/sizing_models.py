@@ -125,6 +125,10 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if "pruned" in note:
         remark = "experts were pruned from this checkpoint"
         facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
+    said = f"{keys.text('quantization')} {keys.text('model')}".lower()
+    if re.search(r"\bmixed\b", said) and facts.quantization.per_layer is None:
+        # one format is named of several: the rest of the layers may be twice as wide, or half
+        facts = replace(facts, weights_doubt=max(facts.weights_doubt, 0.25))
     if "vlm" in (keys.text("arch_note") or "") and facts.vision is None:
         tower = Vision(elements=400_000_000, replicated=False, stated=False)
         facts = replace(facts, vision=tower, weights_doubt=max(facts.weights_doubt, 0.02))

@@ -145,7 +145,11 @@ def predict_weights(case: Case) -> Amount:
 
 def predict_available(case: Case) -> Amount:
     """GiB left for the cache, from the settings alone."""
-    return memory.estimate(facts_of(case), card_of(case), case.settings).available
+    facts, card = facts_of(case), card_of(case)
+    if card.total.high > 1.25 * card.total.low:
+        room = f"{card.total.low:.0f} to {card.total.high:.0f} GiB"
+        raise Unknown(f"nothing states how much of the card there is: {room}")
+    return memory.estimate(facts, card, case.settings).available
 
 
 def predict_tokens(case: Case) -> Amount:

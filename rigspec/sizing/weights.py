@@ -199,7 +199,7 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
     ranks = max(1, settings.tensor_parallel)
     waste = allocator_waste(facts, settings, kept) / GIB
     own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
-    extra = about(own + waste + facts.rotary_bytes / GIB, 0.009 + 0.008 * math.log2(ranks))
+    extra = about(own + waste + facts.rotary_bytes / GIB, 0.009 + 0.004 * math.log2(ranks))
     if facts.has_states:
         extra = extra + about(0.0, 0.15)
     if facts.is_latent:

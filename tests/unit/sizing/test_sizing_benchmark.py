@@ -75,6 +75,15 @@ def test_a_name_sold_in_two_sizes_may_be_either(gpu: str, holds_both: bool) -> N
     assert (total.low < 96 and total.high > 139) is holds_both
 
 
+def test_a_pool_on_a_card_of_unknown_size_is_declined_but_not_its_weights() -> None:
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192")
+    unsized = case | {"gpu": "NVIDIA H20", "gpu_total_gib": None}
+    found = list(predictions(case_of(unsized, models(), 0)))
+    declined = {f.quantity: f.reason for f in found if isinstance(f, Declined)}
+    assert set(declined) == {"available_kv_gib", "kv_cache_tokens_from_spec"}
+    assert "how much of the card there is: 95 to 141 GiB" in declined["available_kv_gib"]
+
+
 @pytest.mark.parametrize(
     ("stated", "ranks"),
     [
