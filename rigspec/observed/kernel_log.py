@@ -131,10 +131,7 @@ _PATTERNS: Sequence[tuple[Event, re.Pattern[str]]] = (
     (Event.FALLEN_OFF, re.compile(r"fallen off the bus")),
     (Event.AER, re.compile(r"PCIe Bus Error: severity=(?P<severity>[^,]+),")),
     (Event.NO_BAR, re.compile(r"BAR ?\d+ (?:.*can't assign; no space|is 0M @ 0x0)")),
-    (
-        Event.NO_BAR,
-        re.compile(r"BAR ?\d+.*no space for|BAR ?\d+.*failed to assign|can't assign.*BAR ?\d+"),
-    ),
+    (Event.NO_BAR, re.compile(r"BAR ?\d+.*no space for|can't assign.*BAR ?\d+")),
     (Event.INIT_FAILED, re.compile(r"RmInitAdapter failed|rm_init_adapter failed")),
     (Event.PROBE_FAILED, re.compile(r"probe (?:routine|of \S+) failed|failed with error -\d+$")),
     (Event.VERSION_MISMATCH, re.compile(r"NVRM: API mismatch")),

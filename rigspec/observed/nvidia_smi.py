@@ -247,7 +247,7 @@ def parse_query_gpu(
             rows.append(_lost_row(lost_gpu, line))
         elif len(cells) > 1 and names:
             rows.append(_broken_row(line, names, cells))
-    if lost is not None and not rows:
+    if lost is not None and not any(row.cells for row in rows):
         return lost
     return tuple(rows) if rows else Unknown("nvidia-smi listed nothing")
 

@@ -202,7 +202,7 @@ def test_xid_is_read_whatever_stands_before_it(head: str, place: str) -> None:
 
 def test_kernel_words_of_other_releases() -> None:
     log = parse_kernel_log(
-        "pci 0000:01:00.0: BAR 1: failed to assign [mem size 0x800000000 64bit pref]\n"
+        "pci 0000:01:00.0: BAR 1: no space for [mem size 0x800000000 64bit pref]\n"
         "BERT: [Hardware Error]: Skipped 1 error records\n"
         "nvidia 0000:01:00.0: PCIe Bus Error: severity=Corrected, type=Physical Layer\n"
         "nvidia 0000:01:00.0:    [ 0] RxErr                  (First)\n"
