@@ -23,8 +23,8 @@ CHECKS: Mapping[str, Check] = {
         cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
         cards.slow_card, cards.idle_clocks, cards.hmm_on, cards.needs_open_module, cards.gpu_count,
         cards.container_order, cards.p2p_gns, cards.p2p_refused, cards.p2p_slower,
-        cards.alltoall_collapse, host.fallen_without_xid, host.xid79_many, host.bar_no_room,
-        host.aer_corrected, host.bandwidth_limited, host.version_mismatch,
+        cards.alltoall_collapse, host.cpus_lost, host.fallen_without_xid, host.xid79_many,
+        host.bar_no_room, host.aer_corrected, host.bandwidth_limited, host.version_mismatch,
         host.iommu_translated, host.acs_late,
         host.started_early, host.cap_unit_failed, host.two_writers, host.cdi_twice,
     )

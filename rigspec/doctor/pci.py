@@ -9,6 +9,7 @@ from rigspec.discover.capture import Capture, Place
 from rigspec.discover.cards import cards_of
 from rigspec.discover.fabric import able_gen, link_of
 from rigspec.discover.seen import Seen
+from rigspec.doctor.shown import at_function, short
 from rigspec.observed.kernel import cmdline_values
 from rigspec.observed.pci import Acs, Connection, Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Unknown, known
@@ -16,19 +17,6 @@ from rigspec.observed.record import Unknown, known
 _BUSY_PERCENT = 50
 _CHIPSET_IDS = frozenset({0x43C6, 0x43C7, 0x43E9, 0x43EA, 0x43F4, 0x43F5, 0x57A3, 0x57A4, 0x57AD})
 """Bridges of AMD chipsets (pci.ids: 300 to 600 series and Matisse); Intel's say `Chipset`."""
-
-
-def short(address: str) -> str:
-    """`06:00.0`: lspci leaves the domain 0000 out."""
-    return address.removeprefix("0000:")
-
-
-def at_function(capture: Capture, function: PciFunction, field: str) -> Iterator[Place]:
-    """The line of a field in a function's block; the function's own line as a fallback."""
-    head = short(function.address)
-    found = capture.find(f"{head} ", field) or capture.find(head)
-    if found:
-        yield found
 
 
 def _tree(seen: Seen) -> PciTree:
