@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from rigspec.discover.capture import Capture, Place
+from rigspec.discover.capture import Kind as Text
 from rigspec.discover.cards import cards_of
 from rigspec.discover.fabric import able_gen, link_of
 from rigspec.discover.seen import Seen
@@ -38,6 +39,19 @@ def acs_redirect(capture: Capture, seen: Seen) -> Iterator[Place]:
         acs = _acs(bridge)
         if acs and acs.ctl.redirects:
             yield from at_function(capture, bridge, "ACSCtl:")
+
+
+_REDIRECTS = re.compile(r"ACSCtl:.*\b(?:ReqRedir|CmpltRedir|EgressCtrl)\+")
+
+
+def acs_lines(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """`lspci -vvv | grep ACSCtl`: a redirect is set, of which device the text does not say."""
+    for file in capture.files:
+        if file.kind in {Text.LSPCI, Text.PROBE, Text.SAVED_LOOK}:
+            continue
+        for number, line in enumerate(file.lines, 1):
+            if _REDIRECTS.search(line):
+                yield file.place(number)
 
 
 def acs_harmless(capture: Capture, seen: Seen) -> Iterator[Place]:
