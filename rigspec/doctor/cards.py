@@ -212,9 +212,8 @@ def p2p_narrow(capture: Capture, seen: Seen) -> Iterator[Place]:
     """One-way copies between GPUs, each below what four lanes of Gen4 carry."""
     for file in capture.files:
         for matrix in parse_matrices(file.lines):
-            one_way = (
-                not matrix.bidirectional and not matrix.is_latency and "(GB/s)" in matrix.title
-            )
+            other = matrix.bidirectional or matrix.is_latency
+            one_way = "(GB/s)" in matrix.title and not other
             speeds = [value for *_, value in matrix.pairs]
             if one_way and speeds and max(speeds) < _X4_GB_S:
                 at = next(n for n, line in enumerate(file.lines, 1) if matrix.title in line)
