@@ -50,6 +50,7 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.SMI_CSV, re.compile(r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),", re.M)),
     (Kind.SMI_LIST, re.compile(r"\AGPU \d+: .* \(UUID: GPU-")),
     (Kind.LSPCI_TREE, re.compile(r"^-(?:\+-)?\[[0-9a-f:]+", re.M)),
+    (Kind.TOPO, re.compile(r"^\W*(?:\[4m)?GPU0\s+CPU Affinity", re.M)),
     (Kind.TOPO, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:PIX|PXB|PHB|NODE|SYS|NV\d+)\b", re.M)),
     (Kind.P2P, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:OK|CNS|GNS|TNS|NS|DR|U)\b", re.M)),
     (Kind.LSCPU, re.compile(r"^Architecture:\s", re.M)),

@@ -32,6 +32,8 @@ UNITS = (
     "rigspec-power.service",
 )
 PACKAGES = ("nvidia-*", "libnvidia-*", "cuda-drivers*", "docker*", "podman", "linux-headers-*")
+LAST_WORDS = "aer_uncor_status|Surprise|pciehp|soft lockup|blocked for more|PCIe Bus Error|Xid"
+"""What the boot before this one may have said last: why a machine has reset."""
 _SIMULATED = "/usr/share/rigspec-lab/SIMULATED"
 
 OWN: tuple[Probe, ...] = (
@@ -53,6 +55,17 @@ exit 0
         "--format=csv,noheader\n",
     ),
     Probe("dkms", "rig_run dkms status\n"),
+    Probe(
+        "last-boot",
+        f"""\
+rig_has journalctl || exit 0
+journalctl -b -1 -k --no-pager -o short-monotonic -n 20000 2>/dev/null |
+grep -E '{LAST_WORDS}' | tail -n 40
+journalctl -b -u systemd-journald --no-pager -o short-monotonic 2>/dev/null |
+grep -m 3 'uncleanly shut down'
+exit 0
+""",
+    ),
     Probe(
         "container-list",
         """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeGuard
 
 from rigspec.discover.lines import entry, quoted
 
@@ -26,7 +27,7 @@ def yaml_lines(
             yield entry(indent, quoted(str(key)), _scalar(value), said)
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 

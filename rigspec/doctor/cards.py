@@ -140,6 +140,21 @@ def gpu_count(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield found
 
 
+def memory_errors(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Uncorrectable errors since boot, or a row remapping that waits or failed."""
+    for card in _cards(seen):
+        remap = known(card.remap_pending) or known(card.remap_failed)
+        if remap or (known(card.ecc_uncorrected) or 0) > 0:
+            yield from _place(capture, card)
+
+
+def recovery_wanted(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """`gpu_recovery_action` names one."""
+    for card in _cards(seen):
+        if (known(card.recovery_action) or "None").lower() != "none":
+            yield from _place(capture, card)
+
+
 def container_order(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Two `nvidia-smi -L` that give one UUID two indexes."""
     first: dict[str, int] = {}
@@ -185,6 +200,23 @@ def p2p_slower(capture: Capture, seen: Seen) -> Iterator[Place]:
             on, off = values.get((both, True)), values.get((both, False))
             if on and off and on < 0.8 * off:
                 at = next(n for n, line in enumerate(file.lines, 1) if "P2P=Enabled" in line)
+                yield file.place(at)
+                break
+
+
+_X4_GB_S = 8.0
+"""Above what four lanes of Gen4 carry one way (7.88 GB/s, PCI Express base specification)."""
+
+
+def p2p_narrow(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """One-way copies between GPUs, each below what four lanes of Gen4 carry."""
+    for file in capture.files:
+        for matrix in parse_matrices(file.lines):
+            other = matrix.bidirectional or matrix.is_latency
+            one_way = "(GB/s)" in matrix.title and not other
+            speeds = [value for *_, value in matrix.pairs]
+            if one_way and speeds and max(speeds) < _X4_GB_S:
+                at = next(n for n, line in enumerate(file.lines, 1) if matrix.title in line)
                 yield file.place(at)
                 break
 

@@ -37,6 +37,14 @@ def xids(capture: Capture, seen: Seen, numbers: frozenset[int]) -> Iterator[Plac
             yield from place_of(capture, event)
 
 
+def cpus_lost(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Fewer CPUs than sockets × cores × threads, with x2APIC off."""
+    cpu = known(seen.cpu)
+    have, silicon = (known(cpu.online), known(cpu.expected)) if cpu else (None, None)
+    if have and silicon and have < silicon and _log(seen).of(Event.X2APIC_OFF):
+        yield from _found(capture, "CPU(s) list")
+
+
 def fallen_without_xid(capture: Capture, seen: Seen) -> Iterator[Place]:
     """The phrase alone, no Xid beside it."""
     if not any(event.xid == 79 for event in _log(seen).of(Event.XID)):

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 
 from rigspec.discover.capture import Capture, Place
+from rigspec.discover.capture import Kind as Text
 from rigspec.discover.cards import cards_of
 from rigspec.discover.fabric import able_gen, link_of
 from rigspec.discover.seen import Seen
+from rigspec.doctor.shown import at_function, short
 from rigspec.observed.kernel import cmdline_values
 from rigspec.observed.pci import Acs, Connection, Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Unknown, known
@@ -16,19 +18,6 @@ from rigspec.observed.record import Unknown, known
 _BUSY_PERCENT = 50
 _CHIPSET_IDS = frozenset({0x43C6, 0x43C7, 0x43E9, 0x43EA, 0x43F4, 0x43F5, 0x57A3, 0x57A4, 0x57AD})
 """Bridges of AMD chipsets (pci.ids: 300 to 600 series and Matisse); Intel's say `Chipset`."""
-
-
-def short(address: str) -> str:
-    """`06:00.0`: lspci leaves the domain 0000 out."""
-    return address.removeprefix("0000:")
-
-
-def at_function(capture: Capture, function: PciFunction, field: str) -> Iterator[Place]:
-    """The line of a field in a function's block; the function's own line as a fallback."""
-    head = short(function.address)
-    found = capture.find(f"{head} ", field) or capture.find(head)
-    if found:
-        yield found
 
 
 def _tree(seen: Seen) -> PciTree:
@@ -50,6 +39,19 @@ def acs_redirect(capture: Capture, seen: Seen) -> Iterator[Place]:
         acs = _acs(bridge)
         if acs and acs.ctl.redirects:
             yield from at_function(capture, bridge, "ACSCtl:")
+
+
+_REDIRECTS = re.compile(r"ACSCtl:.*\b(?:ReqRedir|CmpltRedir|EgressCtrl)\+")
+
+
+def acs_lines(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """`lspci -vvv | grep ACSCtl`: a redirect is set, of which device the text does not say."""
+    for file in capture.files:
+        if file.kind in {Text.LSPCI, Text.PROBE, Text.SAVED_LOOK}:
+            continue
+        for number, line in enumerate(file.lines, 1):
+            if _REDIRECTS.search(line):
+                yield file.place(number)
 
 
 def acs_harmless(capture: Capture, seen: Seen) -> Iterator[Place]:

@@ -119,7 +119,7 @@ class KernelLog(Record):
 
 
 _TIME = re.compile(r"\[\s*(\d+\.\d+)\]")
-_XID = re.compile(r"NVRM: Xid(?: \((?P<pci>PCI:[0-9a-fA-F:.]+)\))?: (?P<xid>\d+)\b")
+_XID = re.compile(r"NVRM: Xid(?: \((?P<pci>(?:PCI:)?[0-9a-fA-F:.]+)\))?: (?P<xid>\d+)\b")
 _AER_NAME = re.compile(r"\[\s*\d+\]\s+([A-Z]\w+)")
 _LIMIT = re.compile(
     r"(?P<device>[0-9a-f:.]+): (?P<gb>[\d.]+) Gb/s available PCIe bandwidth, limited by "
@@ -129,7 +129,7 @@ _LIMIT = re.compile(
 _PATTERNS: Sequence[tuple[Event, re.Pattern[str]]] = (
     (Event.XID, _XID),
     (Event.FALLEN_OFF, re.compile(r"fallen off the bus")),
-    (Event.AER, re.compile(r"PCIe Bus Error: severity=(?P<severity>[^,]+)")),
+    (Event.AER, re.compile(r"PCIe Bus Error: severity=(?P<severity>[^,]+),")),
     (Event.NO_BAR, re.compile(r"BAR ?\d+ (?:.*can't assign; no space|is 0M @ 0x0)")),
     (Event.NO_BAR, re.compile(r"BAR ?\d+.*no space for|can't assign.*BAR ?\d+")),
     (Event.INIT_FAILED, re.compile(r"RmInitAdapter failed|rm_init_adapter failed")),
@@ -140,7 +140,12 @@ _PATTERNS: Sequence[tuple[Event, re.Pattern[str]]] = (
     (Event.X2APIC_OFF, re.compile(r"x2apic disabled|IRQ remapping doesn't support X2APIC")),
     (Event.CPU_LOST, re.compile(r"invalid APIC ID|Aborting bringup")),
     (Event.ACS_CONFIGURED, re.compile(r"Configured ACS to 0x")),
-    (Event.HARDWARE_RECORD, re.compile(r"BERT: Error records|\[Hardware Error\]: event severity")),
+    (
+        Event.HARDWARE_RECORD,
+        re.compile(
+            r"BERT: (?:Error records|\[Hardware Error\])|\[Hardware Error\]: event severity"
+        ),
+    ),
     (Event.OUT_OF_MEMORY, re.compile(r"Out of memory: Killed process|oom-kill:")),
     (Event.AER_WITHHELD, re.compile(r"_OSC: platform does not support \[[^\]]*\bAER\b")),
 )

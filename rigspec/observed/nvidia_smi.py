@@ -13,7 +13,7 @@ from typing import Any
 
 from rigspec.observed.nvidia_smi_cells import mark_cut, read_device_id, read_vbios
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
-from rigspec.observed.sections import body, section
+from rigspec.observed.sections import CUT, body, section
 from rigspec.observed.text import (
     clean_lines,
     normal_bdf,
@@ -211,6 +211,12 @@ def smi_failure(lines: Iterable[str]) -> Unknown | None:
     return None
 
 
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether a line names fields: in any order, with or without their units."""
+    named = any(_ALIASES.get(cell, cell) in _FIELDS for cell in cells)
+    return named and all(re.fullmatch(r"[a-z][\w.]*", cell) for cell in cells)
+
+
 def parse_query_gpu(
     text: str | Iterable[str], fields: Sequence[str] | None = None
 ) -> Reading[tuple[GpuReading, ...]]:
@@ -218,7 +224,9 @@ def parse_query_gpu(
 
     "No devices were found" is an answer: no GPUs.
     """
-    lines = [line for line in body(clean_lines(text)) if line.strip()]
+    said = clean_lines(text)
+    lines = [line for line in body(said) if line.strip()]
+    is_cut = any(line.startswith(CUT) for line in said)
     if any("No devices were found" in line for line in lines):
         return ()
     rows, lost = [], smi_failure(lines)
@@ -226,17 +234,34 @@ def parse_query_gpu(
     for number, line in enumerate(lines):
         cells = [cell.strip() for cell in line.split(",")]
         bare = [re.sub(r" \[[^\]]*\]$", "", cell) for cell in cells]
-        if {_ALIASES.get(name, name) for name in bare} & {"uuid", "name", "pci.bus_id", "index"}:
+        if _is_header(bare):
             names = bare
         elif len(cells) == len(names) and (len(names) > 1 or not _FAILURES.search(line)):
             if number == len(lines) - 1:
                 cells = mark_cut(names, cells)
-            rows.append(gpu_from_cells(dict(zip(names, cells, strict=True))))
+            if number == len(lines) - 1 and is_cut:
+                rows.append(_broken_row(line, names, cells))
+            else:
+                rows.append(gpu_from_cells(dict(zip(names, cells, strict=True))))
+        elif lost_gpu := _LOST_GPU.search(line):
+            rows.append(_lost_row(lost_gpu, line))
         elif len(cells) > 1 and names:
             rows.append(_broken_row(line, names, cells))
-    if lost is not None and not rows:
+    if lost is not None and not any(row.cells for row in rows):
         return lost
     return tuple(rows) if rows else Unknown("nvidia-smi listed nothing")
+
+
+_LOST_GPU = re.compile(
+    r"[Uu]nable to determine the device handle for (?:GPU|gpu) ?\d*:? ?"
+    r"([0-9A-Fa-f]+:[0-9A-Fa-f:.]+)"
+)
+
+
+def _lost_row(match: re.Match[str], line: str) -> GpuReading:
+    """A GPU that the driver knows and cannot reach: all but its bus id is unknown."""
+    lost: dict[str, Any] = dict.fromkeys(_attributes(_FIELDS), Unknown("the GPU is lost", line))
+    return replace(GpuReading(), **{**lost, "bus_id": _bus_id(match.group(1))})
 
 
 def _broken_row(line: str, names: Sequence[str], cells: Sequence[str]) -> GpuReading:
@@ -257,9 +282,9 @@ def _attributes(names: Iterable[str]) -> list[str]:
 def parse_smi_probe(sections: Mapping[str, Sequence[str]]) -> Reading[tuple[GpuReading, ...]]:
     """GPUs from the sections `smi` and `smi-extra`, joined by UUID."""
     lines = section(sections, "smi")
-    if isinstance(lines, Unknown):
+    if isinstance(lines, Unknown) and not body(sections.get("smi", ())):
         return lines
-    gpus = parse_query_gpu(lines, QUERY_FIELDS)
+    gpus = parse_query_gpu(sections["smi"], QUERY_FIELDS)  # with the mark of a cut, if any
     extra = section(sections, "smi-extra")
     if isinstance(gpus, Unknown) or isinstance(extra, Unknown):
         return gpus

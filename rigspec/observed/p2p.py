@@ -125,10 +125,7 @@ def _without_cut_end(row: _Row, line: str, width: int) -> _Row:
 def _as_long_as_others(cells: list[str]) -> bool:
     """Whether the last number of a row has as many digits behind the point as all others."""
     digits = [len(cell.partition(".")[2]) for cell in cells if _NUMBER.match(cell)]
-    if len(digits) < 2 or max(digits) > 0:
-        return len(digits) > 1 and digits[-1] >= max(digits[:-1])
-    numbers = [cell for cell in cells if _NUMBER.match(cell)]
-    return len(numbers[-1]) >= min(len(number) for number in numbers[:-1])
+    return len(digits) > 1 and digits[-1] >= max(digits[:-1]) > 0
 
 
 @dataclass(frozen=True)

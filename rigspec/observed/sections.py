@@ -41,12 +41,15 @@ def section(sections: Mapping[str, Sequence[str]], name: str) -> list[str] | Unk
     """The lines of one section without our marks, or why there are none.
 
     A section that failed but printed something keeps its lines: parsers read the tool's own
-    words ("No devices were found"); ask `trouble` beside it.
+    words ("No devices were found"); ask `trouble` beside it. Of one that was cut, the last line
+    is left out: it may be half a line.
     """
     lines = sections.get(name)
     if lines is None:
         return Unknown(f"section `{name}` was not printed")
     found = body(lines)
+    if lines and lines[-1].startswith(CUT):
+        found = found[:-1]
     problem = trouble(lines)
     if problem is not None and not any(line.strip() for line in found):
         return problem

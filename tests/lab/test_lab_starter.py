@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import Player
 from seeds import red_rows
 
+from rigspec.finding import Severity
 from rigspec.lab.topology import Link, MachineTree, with_trained_link, without_gpu
+from rigspec.plan.rig import digest, plan_rig
+from rigspec.rules.run import check
+from rigspec.spec.load import load_text
 
 pytestmark = pytest.mark.lab
 
@@ -39,6 +45,25 @@ def test_a_second_run_changes_nothing(starter: Player) -> None:
     run = starter.apply()
     assert run.code == 0
     assert run.changed == ()
+
+
+def test_a_draft_of_the_converged_rig_is_planned_alike(starter: Player) -> None:
+    place = starter.rehearsal.rehearsed().host
+    way = [f"root@{place.address}:{place.port}", "--key", str(place.ssh_key)]
+    argv = [sys.executable, "-c", "from rigspec.cli import main; main()", "discover", *way]
+    done = subprocess.run(
+        [*argv, "--known-hosts", str(place.known_hosts)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = load_text("draft.yaml", done.stdout)
+    assert loaded.findings == ()
+    assert loaded.rig is not None
+    # equal plans: applying the draft changes nothing
+    assert digest(plan_rig(loaded.rig)) == starter.plan_digest()
+    assert not [f for f in check(loaded.rig) if f.severity is Severity.ERROR]
 
 
 def test_a_missing_weights_file_is_fetched_again(starter: Player) -> None:

@@ -1,0 +1,126 @@
+"""One set of causes, whatever the texts are: a folder, one file, a host's probe, a saved look."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rigspec.cli import main
+from rigspec.discover.capture import Kind, capture_text, recognise
+from rigspec.doctor.diagnose import diagnose
+from rigspec.observed.nvidia_smi import GpuReading
+from rigspec.observed.pci import Acs, AcsBits, Link, PciFunction, PciTree
+from rigspec.observed.pci import Kind as Port
+from rigspec.verify.observation import Observation
+from rigspec.verify.observation_file import SavedObservation, observation_to_json
+
+CLEAR = AcsBits.from_word(0)
+REDIRECT = AcsBits.from_word(0b0001100)
+SUPPORTS = AcsBits.from_word(0b1011111)
+
+
+def gpu(address: str, parent: str, width: int = 16) -> PciFunction:
+    return PciFunction(
+        address,
+        vendor_id=0x10DE,
+        device_id=0x2204,
+        class_code=0x0300,
+        kind=Port.ENDPOINT,
+        parent=parent,
+        link_cap=Link(4, 16),
+        link_status=Link(4, width),
+    )
+
+
+def port(address: str, ctl: AcsBits) -> PciFunction:
+    return PciFunction(
+        address,
+        vendor_id=0x1022,
+        class_code=0x0604,
+        kind=Port.ROOT_PORT,
+        parent=None,
+        acs=Acs(SUPPORTS, ctl),
+        link_cap=Link(4, 16),
+        link_status=Link(4, 16),
+    )
+
+
+def saved(*functions: PciFunction, cards: tuple[GpuReading, ...] = ()) -> str:
+    seen = Observation(tree=PciTree(functions), cards=cards)
+    return observation_to_json(SavedObservation("home", "0" * 64, "2026-11-01T00:00:00", seen))
+
+
+TREE = (
+    port("0000:00:01.0", CLEAR),
+    port("0000:00:02.0", REDIRECT),
+    gpu("0000:01:00.0", "0000:00:01.0", width=4),
+    gpu("0000:02:00.0", "0000:00:02.0"),
+)
+
+
+def doctor(path: Path) -> tuple[int, list[dict[str, object]]]:
+    result = CliRunner().invoke(main, ["doctor", "--from", str(path), "--json"])
+    assert result.exit_code in {0, 1}, result.output
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_saved_look_of_verify_is_diagnosed_with_what_was_decoded(tmp_path: Path) -> None:
+    file = tmp_path / "look.json"
+    file.write_text(saved(*TREE))
+    assert recognise(file.read_text()) is Kind.SAVED_LOOK
+    code, found = doctor(file)
+    assert code == 1
+    by_row = {str(cause["row"]): cause for cause in found}
+    assert {"A3", "B3"} <= set(by_row)
+    (proof,) = by_row["A3"]["evidence"]  # type: ignore[misc]
+    assert (proof["file"], proof["line"] > 1) == ("look.json", True)
+    assert "0000:00:02.0: ACSCtl ReqRedir+ CmpltRedir+" in proof["text"]
+    (proof,) = by_row["B3"]["evidence"]  # type: ignore[misc]
+    assert proof["text"] == "0000:01:00.0: LnkSta Gen4 x4, LnkCap Gen4 x16"
+
+
+def test_healthy_saved_look_has_no_cause(tmp_path: Path) -> None:
+    healthy = [replace(f, link_status=f.link_cap, acs=Acs(SUPPORTS, CLEAR)) for f in TREE]
+    cards = tuple(GpuReading(bus_id=f"0000:0{n}:00.0") for n in (1, 2))
+    (tmp_path / "look.json").write_text(saved(*healthy, cards=cards))
+    assert doctor(tmp_path / "look.json") == (0, [])
+
+
+def test_saved_look_that_is_broken_ends_with_two_and_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "look.json"
+    file.write_text(saved(*TREE).replace('"functions"', '"funktions"'))
+    result = CliRunner().invoke(main, ["doctor", "--from", str(file)])
+    assert result.exit_code == 2
+    assert "error: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_one_file_is_a_capture_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dmesg").write_text("NVRM: Xid (PCI:0000:01:00): 62, pid=1\n")
+    assert doctor(tmp_path / "dmesg")[0] == 1
+    missing = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path / "none")])
+    assert (missing.exit_code, "does not exist" in missing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "row"),
+    [("On-line CPU(s) list: 0-6\n", "certain"), ("On-line CPU(s) list: 0-7\n", "possible")],
+)
+def test_lost_cpu_is_certain_only_where_it_is_missing(cpus: str, row: str) -> None:
+    lscpu = f"Architecture: x86_64\nCPU(s): 8\n{cpus}Thread(s) per core: 2\n"
+    lscpu += "Core(s) per socket: 4\nSocket(s): 1\n"
+    log = "[    1.982750] x2apic disabled\n[    0.000000] Linux version 6.12\n"
+    text = f"##RIG cpu\n{lscpu}##RIG-END\n##RIG kernel-log\n{log}##RIG-END\n"
+    found = [d.symptom for d in diagnose(capture_text("rig", text)) if d.symptom.row == "C10"]
+    assert found[0].likelihood == row
+
+
+def test_words_of_the_last_boot_are_evidence() -> None:
+    text = "##RIG last-boot\n[9.1] nvidia 0000:01:00.0: aer_uncor_status: 0x00000020\n##RIG-END\n"
+    found = diagnose(capture_text("rig", text))
+    assert [d.symptom.row for d in found] == ["B6"]
+    assert found[0].evidence[0].line == 2
