@@ -31,16 +31,15 @@ def proof_path(rig: Rig, file: str) -> Path:
     return Path(file).with_name(f"{rig.name}.proof.json")
 
 
-def read_proof(rig: Rig, file: str) -> Proof | None:
-    """The stored proof; None without one, WrongShape when it is damaged or another rig's."""
+def read_proof(path: Path, rig: str) -> Proof | None:
+    """The stored proof of a rig; None without one, WrongShape when it is damaged or another's."""
     from rigspec.verify.from_json import WrongShape
     from rigspec.verify.proof_file import proof_from_json
 
-    path = proof_path(rig, file)
     if not path.exists():
         return None
     try:
-        return proof_from_json(path.read_text(encoding="utf-8"), rig.name)
+        return proof_from_json(path.read_text(encoding="utf-8"), rig)
     except (OSError, UnicodeDecodeError) as problem:
         raise WrongShape(f"{path} cannot be read: {problem}", hint="accept the rig again") from None
     except WrongShape as problem:
@@ -49,7 +48,7 @@ def read_proof(rig: Rig, file: str) -> Proof | None:
 
 def baselines(rig: Rig, file: str) -> dict[str, Baseline]:
     """The accepted pace of each service; empty without a proof."""
-    proof = read_proof(rig, file)
+    proof = read_proof(proof_path(rig, file), rig.name)
     return dict(proof.pace) if proof else {}
 
 
@@ -78,8 +77,10 @@ def accept(file: str, observed: IO[str] | None) -> None:
 
     rig = checked(file)
     try:
-        proof = _accepted(rig, file, observed.read() if observed else looked(rig, file))
-        _store(rig, file, proof, on_host=observed is None)
+        look, path = observed.read() if observed else looked(rig, file), proof_path(rig, file)
+        keep_proof(proof_of(planned(rig, file), look, path), path)
+        if observed is None:
+            _give(rig, file, path)
     except NotAccepted as refused:
         click.echo(f"{refused.message}\nhint: {refused.hint}", err=True)
         sys.exit(refused.exit_code)
@@ -87,7 +88,8 @@ def accept(file: str, observed: IO[str] | None) -> None:
         stop(problem)
 
 
-def _accepted(rig: Rig, file: str, look: str) -> Proof:
+def proof_of(plan: Plan, look: str, path: Path) -> Proof:
+    """The proof of a green look; an older one at `path` hands its pace on while the plan stays."""
     from importlib.metadata import version
 
     from rigspec.errors import RigspecError
@@ -96,14 +98,13 @@ def _accepted(rig: Rig, file: str, look: str) -> Proof:
     from rigspec.verify.observation_file import observation_from_json
     from rigspec.verify.proof import prove
 
-    plan = planned(rig, file)
     judged = judge(plan, observation_from_json(look))
     if judged.plan_changed:
         raise RigspecError(
             "this look was taken for another plan: it did not ask everything that is planned now",
             hint="deploy, then look again",
         )
-    older = _older(rig, file)
+    older = _older(path, plan.rig)
     kept = older.pace if older is not None and older.plan_digest == digest(plan) else {}
     if older is not None and older.pace and not kept:
         click.echo("the plan has changed: measure the pace again, `rigspec baseline`", err=True)
@@ -117,29 +118,32 @@ def _accepted(rig: Rig, file: str, look: str) -> Proof:
     )
 
 
-def _older(rig: Rig, file: str) -> Proof | None:
+def _older(path: Path, rig: str) -> Proof | None:
     """The proof that will be replaced; a damaged one is replaced without its pace."""
     from rigspec.verify.from_json import WrongShape
 
     try:
-        return read_proof(rig, file)
+        return read_proof(path, rig)
     except WrongShape as problem:
         click.echo(f"{problem.message}; it is replaced", err=True)
         return None
 
 
-def _store(rig: Rig, file: str, proof: Proof, *, on_host: bool) -> None:
+def keep_proof(proof: Proof, path: Path) -> None:
+    """Write it beside and rename: a proof is whole or the older one."""
     from rigspec.verify.proof_file import proof_to_json
-    from rigspec.verify.variables import PROOF_IN, PROOF_OUT
 
-    path = proof_path(rig, file)
     new = path.with_name(f"{path.name}.new")
     new.write_text(proof_to_json(proof), encoding="utf-8")
     new.replace(path)
-    click.echo(f"{path}: {sum(proof.checks.values())} checks, none red; commit it")
-    if on_host:
-        carried(rig, file, "proof.py", PROOF_OUT, {PROOF_IN: str(path.resolve())})
-        click.echo("the host has it as well: /etc/rigspec/proof.json")
+    click.echo(f"{path}: {sum(proof.checks.values())} checks, none red")
+
+
+def _give(rig: Rig, file: str, path: Path) -> None:
+    from rigspec.verify.variables import PROOF_IN, PROOF_OUT
+
+    carried(rig, file, "proof.py", PROOF_OUT, {PROOF_IN: str(path.resolve())})
+    click.echo("the host has it as well: /etc/rigspec/proof.json")
 
 
 @click.command()
@@ -165,7 +169,9 @@ def baseline(file: str, starts: int, yes: bool, measured: IO[str] | None) -> Non
         more = {PACE_STARTS: str(starts)}
         text = measured.read() if measured else carried(rig, file, "pace.py", PACE_OUT, more)
         paced = _with_pace(plan, proof, measured_from_json(text))
-        _store(rig, file, paced, on_host=measured is None)
+        keep_proof(paced, proof_path(rig, file))
+        if measured is None:
+            _give(rig, file, proof_path(rig, file))
     except RigspecError as problem:
         stop(problem)
 
@@ -173,7 +179,7 @@ def baseline(file: str, starts: int, yes: bool, measured: IO[str] | None) -> Non
 def _proof_for_pace(rig: Rig, file: str) -> Proof:
     from rigspec.errors import RigspecError
 
-    proof = read_proof(rig, file)
+    proof = read_proof(proof_path(rig, file), rig.name)
     if proof is None:
         raise RigspecError(
             "no run of this rig was accepted yet", hint=f"`rigspec accept {file}` comes first"
@@ -219,25 +225,34 @@ def drift(file: str, observed: IO[str] | None, as_json: bool) -> None:
     Ends with 0 no drift, 1 drift, 2 spec or usage, 3 could not measure.
     """
     from rigspec.errors import RigspecError
+
+    rig = checked(file)
+    try:
+        look = observed.read() if observed else looked(rig, file)
+        code, said = told(planned(rig, file), look, proof_path(rig, file), as_json=as_json)
+    except RigspecError as problem:
+        stop(problem)
+    click.echo(said)
+    sys.exit(code)
+
+
+def told(plan: Plan, look: str, path: Path, *, as_json: bool) -> tuple[int, str]:
+    """Exit code and text of the drift between a look, a plan and the proof at `path`."""
+    from rigspec.errors import RigspecError
     from rigspec.report import drift as report
     from rigspec.verify.drift import find_drift
     from rigspec.verify.observation_file import observation_from_json
 
-    rig = checked(file)
-    try:
-        proof = read_proof(rig, file)
-        saved = observation_from_json(observed.read() if observed else looked(rig, file))
-        if saved.rig != rig.name:
-            raise RigspecError(
-                f"this is a look at the rig `{saved.rig}`, the spec is that of `{rig.name}`",
-                hint="give the spec that was deployed there",
-            )
-    except RigspecError as problem:
-        stop(problem)
-    found = find_drift(planned(rig, file), saved.observation, proof)
+    proof, saved = read_proof(path, plan.rig), observation_from_json(look)
+    if saved.rig != plan.rig:
+        raise RigspecError(
+            f"this is a look at the rig `{saved.rig}`, the spec is that of `{plan.rig}`",
+            hint="give the spec that was deployed there",
+        )
+    found = find_drift(plan, saved.observation, proof)
     since = f"the run accepted at {proof.accepted_at}" if proof else "the last deploy"
-    click.echo(report.as_json(found, rig.name, since) if as_json else report.as_text(found, since))
-    sys.exit(found.exit_code)
+    said = report.as_json(found, plan.rig, since) if as_json else report.as_text(found, since)
+    return found.exit_code, said
 
 
 VERBS = {"accept": accept, "baseline": baseline, "drift": drift}

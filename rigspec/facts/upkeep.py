@@ -114,7 +114,7 @@ rig_scan() { # PATH PROGRAM
       echo "place $1 container $c"
   done
   for u in $rig_units; do
-    ! journalctl -q -b --no-pager -o cat -n 20000 -u "$u" 2>/dev/null | rig_stream ||
+    ! journalctl -q -b --no-pager -o cat -n 5000 -u "$u" 2>/dev/null | rig_stream ||
       echo "place $1 log $u"
   done
   echo "searched $1"

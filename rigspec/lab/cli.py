@@ -8,12 +8,14 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ParamSpec
 
 import click
 
+from rigspec import accepted
 from rigspec.errors import LabError, RigspecError
 from rigspec.lab.hosttools import say
 from rigspec.lab.machine import Machine
@@ -23,9 +25,13 @@ from rigspec.lab.spec_rig import load_rig
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import ServicePlan
 from rigspec.resources import folder
+from rigspec.verify.observation_file import OUT_VARIABLE
+from rigspec.verify.variables import PROOF_IN
 
 P = ParamSpec("P")
 
+PROOF = "proof.json"
+"""The accepted run of a virtual rig, in its own folder: it dies with its disks."""
 SPEC = click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -86,6 +92,46 @@ def apply(spec: Path) -> int:
 def verify(spec: Path) -> int:
     """Verify the running virtual rig with pyinfra."""
     return _pyinfra(spec, "verify.py")
+
+
+@lab.command()
+@SPEC
+@plainly
+def accept(spec: Path) -> int:
+    """Store a green verify of the running virtual rig as its proof, beside its disks."""
+    from rigspec.verify.proof import NotAccepted
+
+    plan = plan_rig(open_rehearsal(spec).rehearsed())
+    path = Machine(plan.rig).folder / PROOF
+    try:
+        accepted.keep_proof(accepted.proof_of(plan, _looked(spec), path), path)
+    except NotAccepted as refused:
+        click.echo(f"{refused.message}\nhint: {refused.hint}", err=True)
+        return refused.exit_code
+    return _pyinfra(spec, "proof.py", {PROOF_IN: str(path)})
+
+
+@lab.command()
+@SPEC
+@click.option("--json", "as_json", is_flag=True, help="The changes as data.")
+@plainly
+def drift(spec: Path, as_json: bool) -> int:
+    """Say what has changed on the running virtual rig since it was deployed and accepted."""
+    plan = plan_rig(open_rehearsal(spec).rehearsed())
+    path = Machine(plan.rig).folder / PROOF
+    code, said = accepted.told(plan, _looked(spec), path, as_json=as_json)
+    click.echo(said)
+    return code
+
+
+def _looked(spec: Path) -> str:
+    """What the verify deploy reads off the virtual rig; its table goes to stderr as always."""
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "observed.json"
+        _pyinfra(spec, "verify.py", {OUT_VARIABLE: str(out)})
+        if not out.is_file():
+            raise LabError("the virtual rig could not be read", hint=f"rigspec lab up {spec}")
+        return out.read_text(encoding="utf-8")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})
@@ -179,7 +225,7 @@ def question_command(service: ServicePlan, question: str) -> str:
     return f"{header} | {shlex.join(curl)}"
 
 
-def _pyinfra(spec: Path, deploy: str) -> int:
+def _pyinfra(spec: Path, deploy: str, more: Mapping[str, str] | None = None) -> int:
     """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
     name = load_rig(spec).name
     if not Machine(name).is_running:
@@ -188,5 +234,5 @@ def _pyinfra(spec: Path, deploy: str) -> int:
         return 1
     files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
     argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
-    environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve())}
+    environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve()), **(more or {})}
     return subprocess.run(argv, env=environment).returncode

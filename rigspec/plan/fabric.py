@@ -13,15 +13,9 @@ from pathlib import Path
 
 from rigspec.plan import shell
 from rigspec.plan.binding import gpu_variable
+from rigspec.plan.expected import AllReducePlan, PairPlan, PatternPlan
 from rigspec.plan.render import SCRIPTS, render
-from rigspec.plan.sections import (
-    AllReducePlan,
-    FabricPlan,
-    PairPlan,
-    PatternPlan,
-    RenderedFile,
-    ServicePlan,
-)
+from rigspec.plan.sections import FabricPlan, RenderedFile, ServicePlan
 from rigspec.sizing.fabric import all_reduce_busbw, pattern_gb_s, reachable
 from rigspec.sizing.from_spec import catalog_of, peers_granted, places_of
 from rigspec.sizing.links import LinkPath, Place, paths

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.plan.expected import Uplink
 from rigspec.plan.render import SCRIPTS, UNITS, render
-from rigspec.plan.sections import PciePlan, RenderedFile, Uplink
+from rigspec.plan.sections import PciePlan, RenderedFile
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, members
 

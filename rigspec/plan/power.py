@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.plan.expected import Budget, Supplied
 from rigspec.plan.render import SCRIPTS, UNITS, render
-from rigspec.plan.sections import Budget, PowerPlan, RenderedFile, Supplied
+from rigspec.plan.sections import PowerPlan, RenderedFile
 from rigspec.sizing.supplies import base_share_w, circuit_w
 from rigspec.spec.rig import Rig, all_members, members
 

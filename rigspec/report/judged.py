@@ -14,7 +14,7 @@ from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import SavedObservation
-from rigspec.verify.rig import verify_rig
+from rigspec.verify.rig import marked, verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
 from rigspec.verify.vram import CardEstimate
 
@@ -93,9 +93,8 @@ def judge(
         )
     seen = saved.observation
     changed = saved.plan_digest != digest(plan)
-    return Judged(
-        plan, seen, verify_rig(plan, seen, estimates), saved.observed_at, changed, estimates
-    )
+    verdicts = (*verify_rig(plan, seen, estimates), *marked(more, seen))
+    return Judged(plan, seen, verdicts, saved.observed_at, changed, estimates)
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

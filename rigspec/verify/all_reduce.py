@@ -7,7 +7,8 @@ from statistics import median
 
 from rigspec.observed.pairs import HANG, MEASURED, AllReduceReading, FabricReading
 from rigspec.observed.record import Unknown
-from rigspec.plan.sections import AllReducePlan, Plan
+from rigspec.plan.expected import AllReducePlan
+from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
 from rigspec.verify.measured import METHOD, Fault, gb_s, is_below, limit, missing, weigh
 from rigspec.verify.observation import Observation

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rigspec.observed.record import Unknown
 from rigspec.plan.sections import Plan
 from rigspec.verify.change import Change
+from rigspec.verify.drift_fabric import slower_links
 from rigspec.verify.drift_host import edited_files, other_bits, packages, power, units
 from rigspec.verify.drift_machine import cards, driver, firmware, kernel
 from rigspec.verify.observation import Observation
@@ -38,6 +39,7 @@ def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
         *kernel(plan, seen, proof),
         *driver(seen, proof),
         *other_bits(plan, seen),
+        *(slower_links(seen, proof) if proof else ()),
         *power(plan, seen),
         *edited_files(plan, seen, proof),
         *units(plan, seen),

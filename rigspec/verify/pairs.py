@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from rigspec.observed.pairs import HANG, HOST, MEASURED, FabricReading, PairReading
 from rigspec.observed.record import Reading, Unknown
-from rigspec.plan.sections import PairPlan, Plan
+from rigspec.plan.expected import PairPlan
+from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
 from rigspec.verify.measured import (
     METHOD,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rigspec.observed.pairs import HANG, MEASURED, FabricReading, PatternReading
 from rigspec.observed.record import Unknown
-from rigspec.plan.sections import PatternPlan, Plan
+from rigspec.plan.expected import PatternPlan
+from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
 from rigspec.verify.measured import METHOD, Fault, limit, missing, weigh
 from rigspec.verify.observation import Observation

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
-from rigspec.plan.sections import GpuMember, Uplink
+from rigspec.plan.expected import Uplink
+from rigspec.plan.sections import GpuMember
 from rigspec.verify.gpus import functions_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rigspec.observed.record import Reading, Unknown, known
-from rigspec.plan.sections import Budget, GpuMember, Plan, Supplied
+from rigspec.plan.expected import Budget, Supplied
+from rigspec.plan.sections import GpuMember, Plan
 from rigspec.units import text_w
 from rigspec.verify.gpus import group_of
 from rigspec.verify.observation import Observation

@@ -81,6 +81,8 @@ class Proof:
     packages: Mapping[str, str]
     held: tuple[str, ...]
     pace: Mapping[str, Baseline] = field(default_factory=dict)
+    fabric: Mapping[str, float] = field(default_factory=dict)
+    """GB/s that the last load run showed: `main.0 to main.1` one way, `all-reduce of glm` busbw."""
 
 
 def prove(
@@ -119,6 +121,7 @@ def prove(
         else {},
         held=tuple(sorted(known(packages.held) or ())) if packages else (),
         pace=dict(pace or {}),
+        fabric=fabric_of(seen),
     )
 
 
@@ -178,6 +181,23 @@ def _domain(slot: str, seen: Observation) -> str | None:
         return None
     group = iommu.group_of(slot)
     return known(group.type) if group else "none"
+
+
+def fabric_of(seen: Observation) -> dict[str, float]:
+    """Speeds of the last load run by pair and by service; empty where none was made."""
+    fabric = known(seen.fabric)
+    if fabric is None:
+        return {}
+    speeds = {
+        f"{fabric.member(pair.source)} to {fabric.member(pair.target)}": known(pair.one_way_gb_s)
+        for pair in fabric.pairs
+    }
+    speeds |= {
+        f"all-reduce of {run.service}": known(run.busbw_gb_s)
+        for run in fabric.all_reduce
+        if run.peer_to_peer
+    }
+    return {name: round(gb_s, 2) for name, gb_s in sorted(speeds.items()) if gb_s is not None}
 
 
 def library_of(seen: Observation) -> str | None:

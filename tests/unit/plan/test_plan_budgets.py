@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from rigspec.plan.expected import Budget
 from rigspec.plan.pcie import plan_pcie
 from rigspec.plan.power import plan_power
-from rigspec.plan.sections import Budget
 from rigspec.spec.rig import Rig
 
 TWO_GROUPS = {

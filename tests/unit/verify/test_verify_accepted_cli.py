@@ -20,9 +20,13 @@ from rigspec.observed.pace import PaceRun
 from rigspec.observed.record import Unknown
 from rigspec.plan.rig import digest
 from rigspec.verify.observation import Observation
-from rigspec.verify.observation_file import SavedObservation, observation_to_json
+from rigspec.verify.observation_file import (
+    OUT_VARIABLE,
+    SavedObservation,
+    observation_to_json,
+)
 from rigspec.verify.pace import Measured, measured_to_json
-from rigspec.verify.variables import PROOF_IN, PROOF_OUT
+from rigspec.verify.variables import PACE_OUT, PROOF_IN, PROOF_OUT
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "home.yaml"
 RED = replace(ACCEPTED, **FAULTS["link at x8"][1])
@@ -218,21 +222,67 @@ def test_a_baseline_needs_an_accepted_run_and_a_yes(spec: Path) -> None:
     assert "restart glm 3 times now?" in refused.output
 
 
-def test_the_host_is_given_the_proof(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def reachable(spec: Path) -> Path:
     text = spec.read_text(encoding="utf-8")
     spec.write_text(text.replace("  # address: 192.0.2.10", "  address: 192.0.2.10"), "utf-8")
-    deploys: list[str] = []
+    return spec
 
-    def pyinfra(argv: list[str], *, env: dict[str, str], **_: Any) -> Any:
-        deploys.append(Path(argv[-3]).name)
-        if PROOF_IN in env:
-            assert json.loads(Path(env[PROOF_IN]).read_text(encoding="utf-8"))["rig"] == "home"
-            Path(env[PROOF_OUT]).write_text("/etc/rigspec/proof.json", encoding="utf-8")
-        else:
-            Path(env["RIGSPEC_OBSERVED_OUT"]).write_text(saved(green()), encoding="utf-8")
-        return subprocess.CompletedProcess(argv, 0, "", "")
 
+class Pyinfra:
+    """Stands for the subprocess: knows which deploy it was, and writes what that would."""
+
+    def __init__(self, **texts: str) -> None:
+        self.texts = {"verify": saved(green()), "proof": "/etc/rigspec/proof.json"} | texts
+        self.deploys: list[str] = []
+        self.given: list[str] = []
+
+    def __call__(self, argv: list[str], *, env: dict[str, str], **_: Any) -> Any:
+        deploy = Path(argv[-3]).stem
+        self.deploys.append(deploy)
+        out = {"verify": OUT_VARIABLE, "proof": PROOF_OUT, "pace": PACE_OUT}[deploy]
+        if deploy == "proof":
+            self.given.append(Path(env[PROOF_IN]).read_text(encoding="utf-8"))
+        if self.texts[deploy]:
+            Path(env[out]).write_text(self.texts[deploy], encoding="utf-8")
+        return subprocess.CompletedProcess(argv, 0, "", "no route to host\n")
+
+
+def test_the_host_is_given_the_proof(reachable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyinfra = Pyinfra()
     monkeypatch.setattr(subprocess, "run", pyinfra)
-    result = run("accept", str(spec))
+    result = run("accept", str(reachable))
     assert result.exit_code == 0, result.output
-    assert deploys == ["verify.py", "proof.py"]
+    assert pyinfra.deploys == ["verify", "proof"]
+    stored = reachable.with_name("home.proof.json").read_text(encoding="utf-8")
+    assert pyinfra.given == [stored]
+
+
+def test_a_host_that_cannot_be_given_the_proof_is_said(
+    reachable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Pyinfra(proof=""))
+    result = run("accept", str(reachable))
+    assert result.exit_code == 3
+    assert "no route to host" in result.output
+
+
+@pytest.mark.parametrize(("rate", "code"), [(49, 0), (40, 1)])
+def test_verify_holds_the_pace_against_the_baseline_only_when_asked(
+    rate: float, code: int, reachable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted(reachable)
+    run("baseline", str(reachable), "--measured", "-", stdin=measured(50, 51, 49))
+    pyinfra = Pyinfra(pace=measured(rate))
+    monkeypatch.setattr(subprocess, "run", pyinfra)
+    result = run("verify", str(reachable), "--pace", "--all")
+    assert result.exit_code == code, result.output
+    assert f"{rate:.1f} tok/s" in result.output
+    assert sorted(pyinfra.deploys) == ["pace", "verify"]
+    assert "tok/s" not in run("verify", str(reachable), "--all").stdout
+
+
+def test_a_saved_look_has_no_pace(spec: Path) -> None:
+    result = run("verify", str(spec), "--pace", "--observed", "-", stdin=saved(green()))
+    assert result.exit_code == 2
+    assert "a saved look has no host" in result.output

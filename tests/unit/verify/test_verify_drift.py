@@ -27,6 +27,7 @@ from test_verify_rows import (
 )
 
 from rigspec.observed.kernel import Iommu, SecureBoot
+from rigspec.observed.pairs import FabricCard, FabricReading, PairReading
 from rigspec.observed.pci import Acs, Bar, Link
 from rigspec.observed.record import Unknown
 from rigspec.observed.upkeep import Firmware, InstalledKernel
@@ -34,7 +35,7 @@ from rigspec.plan.rig import PLAN_FILE
 from rigspec.verify.drift import Drift, find_drift
 from rigspec.verify.files import sha256
 from rigspec.verify.observation import Observation
-from rigspec.verify.proof import NotAccepted, Proof, prove
+from rigspec.verify.proof import NotAccepted, Proof, fabric_of, prove
 from rigspec.verify.rig import verify_rig
 
 BIOS = Firmware("AMI", "P3.80", "05/23/2024", "ASRockRack ROMED8-2T", "0xa0011d5")
@@ -183,6 +184,26 @@ def test_each_change_is_explained_by_its_own_cause(cause: str) -> None:
     # a failed power unit is also a unit that does not run
     others = {change.kind for change in found.changes} - {kind}
     assert others <= ({"unit"} if cause == "power unit stopped" else set())
+
+
+def fabric(gb_s: float) -> FabricReading:
+    cards = tuple(FabricCard(uuid, f"main.{n}") for n, uuid in enumerate(UUIDS))
+    pairs = (PairReading(UUIDS[0], UUIDS[1], one_way_gb_s=gb_s),)
+    return FabricReading("2026-11-24T21:00:00+00:00", "cuda", cards, pairs)
+
+
+@pytest.mark.parametrize(("now", "kinds"), [(26.0, []), (13.0, ["fabric-speed"])])
+def test_a_link_that_lost_its_speed_is_told_from_noise(now: float, kinds: list[str]) -> None:
+    was = replace(PROOF, fabric={"main.0 to main.1": 27.5})
+    found = drift(was, fabric=fabric(now))
+    assert [change.kind for change in found.changes] == kinds
+    assert fabric_of(replace(ACCEPTED, fabric=fabric(now))) == {"main.0 to main.1": now}
+
+
+def test_without_a_load_run_the_fabrics_speed_is_not_judged() -> None:
+    was = replace(PROOF, fabric={"main.0 to main.1": 27.5})
+    assert drift(was).changes == ()
+    assert PROOF.fabric == {}
 
 
 def test_an_edit_is_shown_by_its_lines() -> None:
