@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from rigspec.report.vram_estimate import card_estimates
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import circuit_w, loads
+from rigspec.rules.power_budget import loads
+from rigspec.sizing.supplies import circuit_w
 from rigspec.spec.rig import Rig
 from rigspec.verify.vram import CardEstimate
 

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.cells import cell_len
 from verdicts_bench import ROOT, UUIDS, the_look, the_plan
 
-from rigspec.report.judged import Judged, check_and_subject
+from rigspec.plan.rig import digest
+from rigspec.report.judged import Judged, check_and_subject, judge
 from rigspec.report.redact import redactor
 from rigspec.report.verdicts import as_table, folded
 from rigspec.report.verdicts_json import as_json as verdicts_json
@@ -22,6 +23,7 @@ from rigspec.report.verdicts_json import as_record
 from rigspec.report.verdicts_junit import as_junit
 from rigspec.report.verdicts_markdown import as_markdown
 from rigspec.report.verdicts_prometheus import as_prometheus
+from rigspec.verify.observation_file import SavedObservation
 from rigspec.verify.verdict import Outcome, Verdict
 
 PASSED = Verdict("host.arch", "architecture", Outcome.PASS, "x86_64", "x86_64", method="uname -m")
@@ -55,6 +57,13 @@ def judged(*verdicts: Verdict, at: str = "2026-11-24T21:00:00+00:00") -> Judged:
 )
 def test_an_id_is_a_check_and_its_subject(verdict_id: str, parts: tuple[str, str]) -> None:
     assert check_and_subject(verdict_id) == parts
+
+
+def test_rows_measured_beside_the_look_are_judged_with_it() -> None:
+    saved = SavedObservation("home", digest(the_plan()), "2026-11-24T21:00:00+00:00", the_look())
+    run = judge(the_plan(), saved, more=(FAILED,))
+    assert run.verdicts[-1] == FAILED
+    assert run.exit_code == 1
 
 
 def test_terminal_says_the_worst_first_and_folds_what_passed() -> None:
