@@ -152,9 +152,9 @@ def verify(
     """
     from rigspec.errors import RigspecError
     from rigspec.report import verdicts as report
+    from rigspec.report.estimates import estimates
     from rigspec.report.judged import judge
     from rigspec.report.verdicts_write import write_reports
-    from rigspec.report.vram_estimate import card_estimates
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
@@ -169,9 +169,9 @@ def verify(
             observed.read() if observed else _look(rig, file, load, stop_services)
         )
         said = remember_faults(rig, file, saved.observation) if load else ""
-        estimates = card_estimates(rig, saved_context(rig, Path(file)))
+        expected = estimates(rig, saved_context(rig, Path(file)))
         more = accepted.pace_rows(rig, file) if pace else ()
-        judged = judge(planned(rig, file), saved, estimates, more)
+        judged = judge(planned(rig, file), saved, expected, more)
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:
         stop(problem)

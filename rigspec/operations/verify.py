@@ -26,7 +26,9 @@ from rigspec.verify.verdict import Verdict, exit_code
 
 def _print(verdicts: tuple[Verdict, ...], host: str) -> None:
     """The table, on stderr: pyinfra keeps stdout for its own JSON."""
-    table = as_table(verdicts, colour=sys.stderr.isatty())
+    # no-color.org; pyinfra has no say in what we print
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    table = as_table(verdicts, colour=colour)
     print(f"\n{host}:\n{table}\n", file=sys.stderr)  # noqa: T201
 
 

@@ -21,7 +21,6 @@ _PARTS = {
     "storage": ("storage",),
     "model": ("models",),
     "boot": ("units",),
-    "fabric": ("fabric",),
     "load": ("load",),
     "burn": ("burn",),
 }
@@ -53,10 +52,38 @@ _BY_CHECK = {
 """Fields of the observation by check, where its first word alone does not tell."""
 
 
-def evidence(verdict: Verdict, judged: Judged) -> str:
-    """JSON of the records behind a row; empty where no single record is."""
+def evidence(verdict: Verdict, judged: Judged, hide: Callable[[str], str] = str) -> str:
+    """JSON of the records behind a row; empty where no single record is.
+
+    `hide` is applied to each text and then to the whole: JSON's escapes would cover a quoted key,
+    and only the whole shows that a value stands behind `"password":`.
+    """
+    found = evidence_record(verdict, judged)
+    if found is None:
+        return ""
+    return hide(json.dumps(_hidden(found, hide), indent=1, ensure_ascii=False))
+
+
+def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {hide(key): _hidden(item, hide) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item, hide) for item in value]
+    return hide(value) if isinstance(value, str) else value
+
+
+def evidence_record(verdict: Verdict, judged: Judged) -> Any:
+    """The records behind a row as plain data; None where no single record is."""
     found = _records(*check_and_subject(verdict.id), judged.seen)
-    return json.dumps(_asked(plain(found)), indent=1, ensure_ascii=False) if found else ""
+    return None if not found or found == NOT_ASKED else _asked(plain(found))
+
+
+def seconds(verdict: Verdict, judged: Judged) -> float | None:
+    """How long what a row rests on took; None where nobody timed it (one probe reads the rest)."""
+    check, subject = check_and_subject(verdict.id)
+    if check != "service.completion" or subject not in judged.seen.answers:
+        return None
+    return known(judged.seen.answers[subject].seconds)
 
 
 def _asked(value: Any) -> Any:
@@ -119,8 +146,26 @@ def _upkeep(check: str, subject: str, seen: Observation) -> Any:
     return {"file": state, "text": seen.upkeep.edited.get(path)}
 
 
+def _measured(check: str, subject: str, seen: Observation) -> Any:
+    """The benchmark's readings of a pair, a pattern or a service's group."""
+    if isinstance(seen.fabric, Unknown):
+        return seen.fabric
+    fabric = seen.fabric
+    if check == "fabric.pair":
+        ways = ((fabric.member(p.source), fabric.member(p.target)) for p in fabric.pairs)
+        return [
+            pair
+            for pair, (a, b) in zip(fabric.pairs, ways, strict=True)
+            if subject in {f"{a}-{b}", f"{b}-{a}"}
+        ]
+    if check == "fabric.pattern":
+        return [pattern for pattern in fabric.patterns if pattern.name == subject]
+    return [run for run in fabric.all_reduce if run.service == subject]
+
+
 _BY_SECTION: dict[str, Callable[[str, str, Observation], Any]] = {
     "service": _service,
+    "fabric": _measured,
     "files": _upkeep,
     "secrets": _upkeep,
 }

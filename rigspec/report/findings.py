@@ -18,7 +18,8 @@ from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import Source
 from rigspec.spec.wording import dotted
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What could steer a terminal: escapes, and letters that turn the direction of writing."""
 _WINDOW = 160
 """Longest stretch of a source line that is shown, characters."""
 
@@ -131,4 +132,4 @@ def _blank(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Without control characters, so that a spec cannot steer the terminal."""
-    return _CONTROL.sub("�", text)
+    return CONTROL.sub("�", text)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 
 from rigspec.errors import RigspecError
-from rigspec.observed.record import known
+from rigspec.observed.record import Unknown, known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
+from rigspec.report.estimates import Estimates
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import SavedObservation
 from rigspec.verify.rig import marked, verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
-from rigspec.verify.vram import CardEstimate
 
 WORST_FIRST = (Outcome.FAIL, Outcome.UNKNOWN, Outcome.WARN)
 """What needs a hand, in the order to read it."""
+
+
+@dataclass(frozen=True)
+class BoundGpu:
+    """One card: its member, where it sits, which it is; what it did not tell is empty."""
+
+    member: str
+    slot: str
+    uuid: str
+    name: str = ""
+    vbios: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Judged:
     observed_at: str = ""
     plan_changed: bool = False
     """The plan is not the one that the rig was looked at for: something may not have been asked."""
-    estimates: tuple[CardEstimate, ...] = ()
+    estimates: Estimates = field(default_factory=Estimates)
     """Of all services, whether they run or not."""
 
     @property
@@ -56,6 +67,20 @@ class Judged:
         """Whether the rig is a virtual one, whose GPUs, driver and engine are stand-ins."""
         return self.seen.simulated
 
+    @property
+    def cards(self) -> tuple[BoundGpu, ...]:
+        """Every bound card in the order of the binding, whether it answers or not."""
+        return tuple(
+            BoundGpu(bound.member, bound.slot, bound.uuid, *self._told(bound.member))
+            for bound in self.seen.binding
+        )
+
+    def _told(self, member: str) -> tuple[str, str]:
+        card = self.seen.card(member)
+        if isinstance(card, Unknown):
+            return "", ""
+        return known(card.name) or "", known(card.vbios) or ""
+
     @cached_property
     def header(self) -> dict[str, str]:
         """Which rig, spec, plan and system this is about; unknown values are left out."""
@@ -71,6 +96,7 @@ class Judged:
             "boot": known(host.boot_id) if host else None,
             "kernel": known(host.release) if host else None,
             "driver": ", ".join(drivers),
+            "vbios": ", ".join(sorted({card.vbios for card in self.cards if card.vbios})),
             "simulated": "yes: GPUs, driver and engine are stand-ins" if self.simulated else "no",
         }
         return {name: text for name, text in facts.items() if text}
@@ -79,7 +105,7 @@ class Judged:
 def judge(
     plan: Plan,
     saved: SavedObservation,
-    estimates: tuple[CardEstimate, ...] = (),
+    estimates: Estimates | None = None,
     more: tuple[Verdict, ...] = (),
 ) -> Judged:
     """A saved look against a plan; RigspecError when it is a look at another rig.
@@ -91,10 +117,37 @@ def judge(
             f"this is a look at the rig `{saved.rig}`, the spec is that of `{plan.rig}`",
             hint="give the spec that was deployed there",
         )
-    seen = saved.observation
-    changed = saved.plan_digest != digest(plan)
-    verdicts = (*verify_rig(plan, seen, estimates), *marked(more, seen))
-    return Judged(plan, seen, verdicts, saved.observed_at, changed, estimates)
+    seen, expected = saved.observation, estimates or Estimates()
+    return Judged(
+        plan,
+        seen,
+        (*verify_rig(plan, seen, expected.cards), *marked(more, seen)),
+        saved.observed_at,
+        plan_changed=saved.plan_digest != digest(plan),
+        estimates=expected,
+    )
+
+
+def grouped(findings: Iterable[Verdict]) -> tuple[tuple[Verdict, ...], ...]:
+    """Findings of one check that say the same of several subjects, together: one cause, one cure.
+
+    `found` may differ where it is about the subject's own place.
+    """
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in findings:
+        check, _ = check_and_subject(verdict.id)
+        said = (verdict.expected, verdict.reason, verdict.next_action, verdict.method)
+        groups.setdefault((check, verdict.outcome, *said), []).append(verdict)
+    return tuple(map(tuple, groups.values()))
+
+
+def others(group: Sequence[Verdict]) -> str:
+    """The subjects of a group beyond the first: `main.1 (x8 at 0000:04:00.0), main.2`."""
+    first, *more = group
+    named = ((check_and_subject(v.id)[1] or v.title, v.found) for v in more)
+    return ", ".join(
+        f"{name} ({found})" if found and found != first.found else name for name, found in named
+    )
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

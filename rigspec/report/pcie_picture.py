@@ -1,135 +1,152 @@
-"""The PCIe tree above the GPUs as an SVG picture: a line per link, as thick as it has lanes."""
+"""The PCIe tree above the GPUs as inline SVG: side by side for desks, indented for phones.
+
+A wire is as thick as it has lanes. A narrow one is also dashed, carries a triangle and says NARROW:
+the picture must not need colour. Colours and fonts come from the page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
-from rigspec.observed.record import Reading, Unknown, known
-from rigspec.verify.pcie_links import gpu_paths, link_of
+from rigspec.report.fabric_tree import Box, BoxKind, Wire
 
-WIDTH, ROW, STEP, LEFT = 350, 44, 20, 16
-"""Pixels: a phone of 360 shows it unscaled."""
-_KINDS = {Kind.ROOT_PORT: "CPU root port", Kind.UPSTREAM: "switch", Kind.DOWNSTREAM: "switch port"}
-
-
-@dataclass(frozen=True)
-class Node:
-    """One function of the picture: its row, its depth, what stands beside it."""
-
-    address: str
-    name: str
-    row: int
-    depth: int
-    parent: int | None
-    """Row of the bridge above."""
-    lanes: int
-    narrow: bool
-    link: str
-    """What the link to the bridge above runs at; empty where it is none (inside a switch)."""
-    is_gpu: bool
+BOX, GAP, ROW, LEAF = 172, 156, 50, 40
+"""Side by side, pixels: width of a box, room for a wire and its words, a row, a GPU's height."""
+WIDEST = 4
+"""Columns that a desk shows unscaled; deeper trees are drawn indented only."""
+NARROW, LINE, STEP, LEFT = 350, 46, 20, 14
+"""Indented, pixels: a phone of 390 shows it unscaled."""
 
 
-def picture(tree: Reading[PciTree], members: Mapping[str, str]) -> Reading[str]:
-    """The SVG, its colours from the page; `members` by PCI address."""
-    nodes = nodes_of(tree, members)
-    if isinstance(nodes, Unknown):
-        return nodes
-    height = ROW * len(nodes) + 8
-    title = f"PCIe tree: {sum(node.is_gpu for node in nodes)} GPUs and the bridges above them"
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" class="pcie" '
-        f'xmlns="http://www.w3.org/2000/svg"><title>{title}</title>',
-        *(_wire(node) for node in nodes if node.parent is not None),
-        *(_labels(node) for node in nodes),
+def pictures(boxes: Sequence[Box]) -> tuple[str, str]:
+    """Side by side (empty when too deep) and indented."""
+    columns = max((box.depth for box in boxes), default=0)
+    wide = _side_by_side(boxes, columns) if columns <= WIDEST else ""
+    return wide, _indented(boxes)
+
+
+def _svg(kind: str, size: tuple[int, int], boxes: Sequence[Box], parts: Iterator[str]) -> str:
+    every = [box for top in boxes for box in top.walk()]
+    gpus = sum(box.kind is BoxKind.GPU for box in every)
+    said = "; ".join(
+        f"{box.name} {box.detail}".strip() + (f": {box.wire.text}" if box.wire else "")
+        for box in every
+    )
+    return "\n".join([
+        f'<svg class="pcie {kind}" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
+        f'height="{size[1]}" role="img" aria-labelledby="{kind}-title {kind}-desc">',
+        f'<title id="{kind}-title">PCIe tree: {gpus} GPU{"" if gpus == 1 else "s"} and what is '
+        f'above</title><desc id="{kind}-desc">{escape(said)}</desc>',
+        *parts,
         "</svg>",
-    ]
-    return "\n".join(parts)
+    ])  # fmt: skip
 
 
-def nodes_of(tree: Reading[PciTree], members: Mapping[str, str]) -> Reading[tuple[Node, ...]]:
-    """The functions on GPU paths, each below its bridge."""
-    steps = gpu_paths(tree)
-    if isinstance(steps, Unknown):
-        return steps
-    if isinstance(tree, Unknown):
-        return tree
-    found: dict[str, Node] = {}
+def _side_by_side(boxes: Sequence[Box], columns: int) -> str:
+    """Each box as high as all that hangs below it, so that every wire is level."""
 
-    def add(parent: str | None) -> None:
-        for step in sorted(steps, key=lambda step: step.address):
-            if step.parent == parent:
-                found[step.address] = _node(step, tree, found, members)
-                add(step.address)
+    def draw() -> Iterator[str]:
+        row = 0
+        for box in boxes:
+            yield from _spread(box, 0, row, columns)
+            row += box.leaves
 
-    add(None)
-    return tuple(found.values())
+    height = ROW * sum(box.leaves for box in boxes) + 2
+    return _svg("wide", (columns * BOX + (columns - 1) * GAP + 2, height), boxes, draw())
 
 
-def _node(
-    step: PciFunction, tree: PciTree, above: Mapping[str, Node], members: Mapping[str, str]
-) -> Node:
-    parent = above.get(step.parent) if isinstance(step.parent, str) else None
-    link = link_of(step, tree) if parent and step.kind is not Kind.DOWNSTREAM else None
-    lanes, narrow, text = _link(link)
-    name = members.get(step.address) or _KINDS.get(step.kind, "bridge")
-    if step.is_gpu and step.address not in members:
-        name = "GPU that is not of the plan"
-    return Node(
-        step.address,
-        name,
-        row=len(above),
-        depth=parent.depth + 1 if parent else 0,
-        parent=parent.row if parent else None,
-        lanes=lanes,
-        narrow=narrow,
-        link=text,
-        is_gpu=step.is_gpu,
+def _spread(box: Box, column: int, row: int, columns: int) -> Iterator[str]:
+    x, right = 1 + column * (BOX + GAP), 1 + column * (BOX + GAP) + BOX
+    high = ROW * box.leaves - (ROW - LEAF)
+    top = row * ROW + (ROW - LEAF) // 2 + 1
+    for child in box.below:
+        # GPUs stand in the last column, however few switches are above them
+        place = columns - 1 if child.kind is BoxKind.GPU else column + 1
+        y = ROW * row + ROW * child.leaves // 2 + 1
+        if child.wire:
+            yield from _level(child.wire, right, 1 + place * (BOX + GAP), y)
+        yield from _spread(child, place, row, columns)
+        row += child.leaves
+    yield (
+        f'<rect class="box {box.kind} {_class(box.mark)}" x="{x}" y="{top}" width="{BOX}" '
+        f'height="{high}" rx="5"/>'
     )
+    yield from _words(box, x + 11, x + BOX - 9, top + high // 2)
 
 
-def _link(link: Reading[tuple[Link, Link]] | None) -> tuple[int, bool, str]:
-    """Lanes, whether some are missing, and the words."""
-    if link is None:
-        return 0, False, ""
-    if isinstance(link, Unknown):
-        return 0, False, f"link unknown: {link.reason}"
-    now, can = link
-    lanes, most = known(now.width), known(can.width)
-    narrow = lanes is not None and most is not None and lanes < most
-    width = f"x{lanes} of x{most}" if narrow else f"x{'?' if lanes is None else lanes}"
-    gen, best = known(now.gen), known(can.gen)
-    speed = f"Gen{gen} now, can Gen{best}" if gen != best else f"Gen{'?' if gen is None else gen}"
-    return lanes or 0, narrow, f"{width}, {speed}{', NARROW' if narrow else ''}"
+def _words(box: Box, x: int, right: int, y: int) -> Iterator[str]:
+    """Name and address in the middle of a box, its mark at the right."""
+    lift = -3 if box.detail else 4
+    yield f'<text class="name" x="{x}" y="{y + lift}">{escape(_fit(box.name, 18))}</text>'
+    if box.detail:
+        yield f'<text class="note" x="{x}" y="{y + 13}">{escape(_fit(box.detail, 14))}</text>'
+    if box.mark:
+        kind = _class(box.mark)
+        yield f'<text class="name end {kind}" x="{right}" y="{y + 13}">{escape(box.mark)}</text>'
 
 
-def _place(depth: int, row: int) -> tuple[int, int]:
-    return LEFT + depth * STEP, row * ROW + ROW // 2
+def _level(wire: Wire, left: int, right: int, y: int) -> Iterator[str]:
+    """A wire with its words above and below; the upper end's address for who points at it."""
+    middle = (left + right) // 2
+    title = f"<title>below {escape(wire.port)}</title>" if wire.port else ""
+    yield f'<g>{title}<path class="{_stroke(wire)}" d="M{left} {y}H{right}"/></g>'
+    sign = "▲ " if wire.narrow else ""
+    label, note = escape(sign + _fit(wire.label, 20)), escape(_fit(wire.note, 20))
+    bad = " bad" if wire.narrow else ""
+    yield f'<text class="wire{bad}" x="{middle}" y="{y - 8}">{label}</text>'
+    if note:
+        yield f'<text class="wire note{bad}" x="{middle}" y="{y + 17}">{note}</text>'
 
 
-def _wire(node: Node) -> str:
-    """Down from the bridge, then across: the part across is the link."""
-    x, y = _place(node.depth, node.row)
-    left, top = _place(node.depth - 1, node.parent or 0)
-    thick = max(1.5, node.lanes / 2) if node.link else 1.5
-    kind = "narrow" if node.narrow else "link" if node.link else "inside"
-    return (
-        f'<path class="trunk" d="M{left} {top}V{y}"/>'
-        f'<path class="{kind}" stroke-width="{thick:g}" d="M{left} {y}H{x}"/>'
-    )
+def _fit(text: str, room: int) -> str:
+    """As many letters as fit, the end kept (`main.12`); the whole stands in the description."""
+    return text if len(text) <= room else f"{text[: room - 9]}…{text[-8:]}"
 
 
-def _labels(node: Node) -> str:
-    x, y = _place(node.depth, node.row)
-    shape = (
-        f'<rect class="gpu" x="{x - 6}" y="{y - 9}" width="12" height="18" rx="2"/>'
-        if node.is_gpu
-        else f'<circle class="bridge" cx="{x}" cy="{y}" r="5"/>'
-    )
-    first = f'<tspan class="name">{escape(node.name)}</tspan> {escape(node.address)}'
-    below = f'<text class="note" x="{x + 13}" y="{y + 15}">{escape(node.link)}</text>'
+def _stroke(wire: Wire) -> str:
+    """Class of a wire: its kind, and its thickness by lanes."""
+    kind = "narrow" if wire.narrow else "link" if wire.lanes else "lost"
+    lanes = max((n for n in (1, 2, 4, 8, 16) if n <= wire.lanes), default=0)
+    return f"{kind} lanes{lanes}"
+
+
+def _class(mark: str) -> str:
+    return mark.lower()
+
+
+def _indented(boxes: Sequence[Box]) -> str:
+    rows: list[str] = []
+    lines = 0
+
+    def draw(box: Box, depth: int, above: int) -> None:
+        nonlocal lines
+        row, lines = lines, lines + 1
+        rows.extend(_line(box, depth, row, above))
+        for child in box.below:
+            draw(child, depth + 1, row)
+
+    for box in boxes:
+        draw(box, 0, 0)
+    return _svg("compact", (NARROW, LINE * lines + 2), boxes, iter(rows))
+
+
+def _line(box: Box, depth: int, row: int, above: int) -> Iterator[str]:
+    """Down from the box above, then across: the part across is the wire."""
+    x, y = LEFT + depth * STEP, row * LINE + LINE // 2
+    if box.wire:
+        left, top = x - STEP, above * LINE + LINE // 2
+        yield f'<path class="trunk" d="M{left} {top + 8}V{y}"/>'
+        yield f'<path class="{_stroke(box.wire)}" d="M{left} {y}H{x}"/>'
+    high = 18 if box.kind is BoxKind.GPU else 14
+    shape = f'x="{x - 7}" y="{y - high // 2}" width="14" height="{high}"'
+    yield f'<rect class="box {box.kind} {_class(box.mark)}" {shape} rx="2"/>'
+    mark = f' <tspan class="{_class(box.mark)}">{escape(box.mark)}</tspan>' if box.mark else ""
+    room = 26 - 2 * depth - len(box.mark)
+    name = f'<tspan class="name">{escape(_fit(box.name, room))}</tspan>{mark} {escape(box.detail)}'
     # one line is centred, two stand above and below
-    lift = 1 if node.link else -4
-    return f'{shape}<text x="{x + 13}" y="{y - lift}">{first}</text>{below if node.link else ""}'
+    yield f'<text x="{x + 14}" y="{y - (2 if box.wire else -4)}">{name}</text>'
+    if box.wire:
+        bad = " bad" if box.wire.narrow else ""
+        said = escape(("▲ " if box.wire.narrow else "") + _fit(box.wire.text, 46 - 3 * depth))
+        yield f'<text class="note{bad}" x="{x + 14}" y="{y + 13}">{said}</text>'

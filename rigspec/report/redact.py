@@ -16,31 +16,65 @@ from rigspec.verify.verdict import Verdict
 _HEX = "[0-9A-Fa-f]"
 _UUID = re.compile(
     rf"\b(?:GPU|MIG)-{_HEX}{{8}}[\w-]*|\b{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\b|"
-    r"(?<=UUID=)[\w-]+"
+    rf"(?<=UUID=)[\w-]+|(?<![\w:]){_HEX}{{32}}(?!\w)"
 )
-_MAC = re.compile(rf"(?<![\w:-]){_HEX}{{2}}([:-])(?:{_HEX}{{2}}\1){{4,6}}{_HEX}{{2}}(?![\w:-])")
+"""The last form is a machine id; digests of images and revisions have 64 and 40 digits."""
+_MAC = re.compile(
+    rf"(?<![\w:-]){_HEX}{{2}}([:-])(?:{_HEX}{{2}}\1){{4,6}}{_HEX}{{2}}(?![\w:-])|"
+    rf"(?<![\w.])(?:{_HEX}{{4}}\.){{2}}{_HEX}{{4}}(?![\w.])"
+)
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
 _IPV6 = re.compile(
     rf"(?<![\w:.])(?:{_HEX}{{0,4}}:){{2,7}}{_HEX}{{0,4}}(?:%[\w.-]*\w)?(?![\w:]|\.\w)"
 )
+_LOGIN = re.compile(r"(?<=://)[^\s/@\"']+(?:@[^\s/@\"']+)*@")
+"""User and password in an address."""
+_URL_HOST = re.compile(
+    r"(?<=://)(?:\[key\]@)?((?:[A-Za-z0-9_-]+\.)*[A-Za-z][\w-]*(?:\.[\w-]+)*)(?=[:/\s,;)\"']|$)"
+)
+_REGISTRY = re.compile(
+    r"(?<![\w./@-])((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,})(?=:\d+/|/[\w.-]+(?:/[\w.-]+)*[:@])"
+)
+_LOCAL_HOST = re.compile(
+    r"(?i)(?<![\w.-])(?:[a-z0-9][\w-]*\.)+(?:lan|local|home|internal|intranet|corp|localdomain"
+    r"|home\.arpa|ts\.net)(?![\w-])|\bip(?:-\d{1,3}){4}\b"
+)
+_PUBLIC = re.compile(
+    r"(?i)(?:^|\.)(?:huggingface\.co|hf\.co|docker\.(?:io|com)|ghcr\.io|nvcr\.io|nvidia\.com"
+    r"|github\.com|githubusercontent\.com|debian\.org|ubuntu\.com|pytorch\.org|localhost)$|^localhost$"
+)
+"""Hosts that everybody knows: where images, weights and packages come from."""
 _MAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?![\w:])")
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL)
 _SSH_KEY = re.compile(r"\b(?:ssh-(?:rsa|ed25519|dss)|ecdsa-\S+|sk-\S+@openssh\.com) [\w+/=]{20,}")
 _TOKENS = re.compile(
-    r"\b(?:hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|nvapi-|npm_|pypi-)[\w-]{8,}"
+    r"\b(?:hf_|sk[-_]|rk_live_|gh[pousr]_|github_pat_|gl(?:pat|rt)-|xox[abeprs]-|A[KS]IA|AIza"
+    r"|nvapi-|npm_|pypi-|dckr_(?:pat|oat)_|tskey-|gsk_|r8_|xai-|pplx-|dop_v1_|SG\.|ya29\.)[\w.-]{8,}"
+    r"|hf_[A-Za-z0-9]{20,}|AGE-SECRET-KEY-\w+"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?"
 )
 """Keys by the beginnings their issuers gave them; `eyJ` begins a JSON web token."""
-_SECRET = r"[\w-]*(?:apikey|[_-]key|token|secret|passwo?r?d|passphrase|credentials?)"  # noqa: S105
+_NAMES_OF_KEYS = (
+    r"[\w-]*(?:api ?key|[_-]key|(?:private|preshared|secret|access) ?key|token|secret|passwo?r?d"
+    r"|passphrase|passwd|credentials?)"
+)
 _NAMED = re.compile(
-    rf"(?i)((?:\b{_SECRET}[\"']?\s*[=:]\s*|--{_SECRET}\s+))"
+    rf"(?i)((?:\b{_NAMES_OF_KEYS}[\"']?\s*[=:]\s*|--{_NAMES_OF_KEYS}\s+))"
     r"((?!\(hidden\))(?:bearer\s+)?(?:\"[^\"]*\"|'[^']*'|[^\s\"',;)]+))"
 )
+_LONG = re.compile(
+    r"(?<![\w+/=@:-])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*\d)"
+    r"(?:[A-Za-z0-9+]{36,}|[A-Za-z0-9+/]{42,}=)={0,2}(?![\w/])"
+)
+"""A key without a name: long, and of letters that no word and no digest has together."""
+_COOKIE = re.compile(r"(?i)\b((?:set-)?cookie:\s*)[^\n]+")
+_NETRC = re.compile(r"\b(login\s+)\S+(\s+password\s+)\S+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}")
 _SERIAL = re.compile(
     r"(?i)(serial(?:[ _-]?(?:number|no))?\.?[\"']?\s*[=:#]?\s*[\"']?)"
     r"(?=[\w-]*\d)([A-Z0-9][\w-]{3,})"
-    r"|(/dev/disk/by-(?:id|uuid|path|partuuid)/)([^\s,;]+)"
+    r"|(/dev/disk/by-(?:id|uuid|path|partuuid|label|partlabel)/)([^\s,;]+)"
+    r"|(\b(?:eui\.|wwn-0x|naa\.))([0-9A-Fa-f]{8,})"
 )
 _NVIDIA_SERIAL = re.compile(r"(?<![\w.])\d{13}(?![\w.])")
 """Board serials of NVIDIA cards have 13 digits (`nvidia-smi -q`, Serial Number)."""
@@ -60,15 +94,22 @@ class Redactor:
         """The text with every such value replaced."""
         text = _PEM.sub("[key]", text)
         text = _SSH_KEY.sub("[key]", text)
+        text = _LOGIN.sub("[key]@", text)
+        text = _COOKIE.sub(r"\1[key]", text)
+        text = _NETRC.sub(r"\1[account]\2[key]", text)
         text = _NAMED.sub(r"\1[key]", text)
         text = _BEARER.sub(r"\1\2[key]", text)
         text = _TOKENS.sub("[key]", text)
+        text = _LONG.sub("[key]", text)
         text = self._each(_MAIL, "account", text)
         for literal in sorted(filter(None, self.also), key=len, reverse=True):
             named = self._named("name", literal)
             text = re.sub(rf"(?<![\w.]){re.escape(literal)}(?![\w])", named, text)
         text = self._each(_UUID, "uuid", text)
         text = _SERIAL.sub(self._serial, text)
+        text = _URL_HOST.sub(self._host, text)
+        text = _REGISTRY.sub(self._host, text)
+        text = self._each(_LOCAL_HOST, "host", text)
         text = self._each(_MAC, "mac", text)
         text = self._each(_IPV4, "address", text, keep=_is_public_knowledge)
         text = self._each(_IPV6, "address", text, keep=_is_public_knowledge)
@@ -97,7 +138,13 @@ class Redactor:
         return pattern.sub(lambda m: m[0] if keep(m[0]) else self._named(kind, m[0]), text)
 
     def _serial(self, match: re.Match[str]) -> str:
-        return (match[1] or match[3]) + self._named("serial", match[2] or match[4])
+        place = match.lastindex or 2
+        return match[place - 1] + self._named("serial", match[place])
+
+    def _host(self, match: re.Match[str]) -> str:
+        if _PUBLIC.search(match[1]):
+            return match[0]
+        return match[0].replace(match[1], self._named("host", match[1]))
 
     def _named(self, kind: str, value: str) -> str:
         count = sum(1 for known, _ in self.names if known == kind)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
-from rigspec.report.judged import WORST_FIRST, sections
+from rigspec.report.findings import CONTROL
+from rigspec.report.judged import WORST_FIRST, grouped, others, sections
 from rigspec.verify.verdict import Outcome, Verdict
 
 MARKS = {
@@ -18,58 +19,94 @@ MARKS = {
     Outcome.UNKNOWN: "UNKNOWN",
 }
 """The word of each outcome; capitals shout without colour."""
+WIDTH, TITLE = 80, 28
+"""Terminal cells of a line, and of the column of titles; what is left holds a UUID and a comma."""
 _COLOURS = {Outcome.FAIL: "31;1", Outcome.WARN: "33", Outcome.UNKNOWN: "35;1", Outcome.PASS: "32"}
 
 
 def as_table(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
-    """What needs a hand, in full; then one line per check; then the sum."""
-    wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
-    blocks = [block(verdict, colour=colour) for verdict in wrong]
-    rows = "\n".join(_rows(verdicts, colour))
-    return "\n\n".join([*blocks, rows, summary(verdicts)])
+    """What needs a hand, in full; then one row per check; then the sum."""
+    rows = "\n".join(line for verdict in verdicts for line in _row(verdict, colour))
+    return "\n\n".join([*_findings(verdicts, colour), rows, summary(verdicts)])
 
 
 def folded(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
     """What needs a hand, in full; then what passed or does not apply, counted by section."""
-    wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
-    blocks = [block(verdict, colour=colour) for verdict in wrong]
+    blocks = _findings(verdicts, colour)
     parts = sections(verdicts)
     width = max(map(len, parts), default=0)
-    counts = [f"{name:<{width}}  {_counted(rows)}" for name, rows in parts.items()]
+    counts = [f"{name:<{width}}  {counted(rows)}" for name, rows in parts.items()]
     return "\n\n".join([*blocks, "\n".join(counts), summary(verdicts)])
 
 
-def block(verdict: Verdict, *, colour: bool = False) -> str:
-    """One verdict in full: what was expected, found, why, what to do."""
+def _findings(verdicts: Sequence[Verdict], colour: bool) -> list[str]:
+    """Worst first; those that say the same of several subjects are one."""
+    wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
+    return [block(group[0], others(group), colour=colour) for group in grouped(wrong)]
+
+
+def block(verdict: Verdict, more: str = "", *, colour: bool = False) -> str:
+    """One verdict in full: what was expected, found, why, what to do; `more` it holds for too."""
     mark = " (simulated)" if verdict.simulated else ""
-    lines = [f"{_painted(verdict.outcome, colour)}: {verdict.title}{mark}  [{verdict.id}]"]
+    head = f"{MARKS[verdict.outcome]}: {_one_line(verdict.title)}{mark}  [{_one_line(verdict.id)}]"
+    first, *rest = wrapped(head, WIDTH, "    ")
+    lines = [first.replace(MARKS[verdict.outcome], _painted(verdict.outcome, colour), 1), *rest]
     parts = (
         ("expected", verdict.expected),
         ("found", verdict.found),
+        ("the same", more),
         ("why", verdict.reason),
         ("do", verdict.next_action),
         ("asked by", f"`{verdict.spec_field}`" if verdict.spec_field else ""),
         ("read from", verdict.method),
     )
     for label, text in parts:
-        first, *more = text.splitlines() or [""]
         if text:
-            lines.append(f"    {label + ':':<10} {first}")
-            lines += [f"    {'':<10} {line}" for line in more]
+            lines += _labelled(label, text)
     return "\n".join(lines)
 
 
-def _rows(verdicts: Iterable[Verdict], colour: bool) -> list[str]:
-    verdicts = tuple(verdicts)
-    width = max((cell_len(v.title) for v in verdicts), default=0)
+def _labelled(label: str, text: str) -> list[str]:
+    """Wrapped beside its label; words are never cut, so that commands can be copied."""
+    lines = [w for line in text.splitlines() for w in wrapped(clean(line), WIDTH - 15, "")]
+    heads = [f"{label + ':':<10}", *[" " * 10] * len(lines)]
+    return [f"    {head} {line}".rstrip() for head, line in zip(heads, lines, strict=False)]
+
+
+def _row(verdict: Verdict, colour: bool) -> list[str]:
+    """Mark, title, what was found; long ones go on in their column."""
+    mark = MARKS[verdict.outcome]
+    painted = _painted(verdict.outcome, colour) + " " * (7 - len(mark))
+    simulated = ", simulated" if verdict.simulated else ""
+    titles = wrapped(_one_line(verdict.title), TITLE, "  ")
+    said = wrapped(_one_line(_said(verdict)) + simulated, WIDTH - TITLE - 11, "")
     lines = []
-    for verdict in verdicts:
-        mark = MARKS[verdict.outcome]
-        painted = _painted(verdict.outcome, colour) + " " * (7 - len(mark))
-        title = verdict.title + " " * (width - cell_len(verdict.title))
-        simulated = "  simulated" if verdict.simulated else ""
-        lines.append(f"{painted}  {title}  {_said(verdict)}{simulated}")
+    for n in range(max(len(titles), len(said))):
+        title, text = (part[n] if n < len(part) else "" for part in (titles, said))
+        padding = " " * (TITLE - cell_len(title))
+        lines.append(f"{painted if n == 0 else ' ' * 7}  {title}{padding}  {text}".rstrip())
     return lines
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split("\n"))
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Lines of at most `width` terminal cells; a longer word stands alone and sticks out."""
+    lines = [""]
+    for word in text.split(" "):
+        glued = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
+        if cell_len(glued) <= width or not lines[-1].strip():
+            lines[-1] = glued
+        else:
+            lines.append(indent + word)
+    return lines
+
+
+def clean(text: str) -> str:
+    """Without control characters, so that a host cannot steer the terminal that reads of it."""
+    return CONTROL.sub("\ufffd", text)
 
 
 def _said(verdict: Verdict) -> str:
@@ -91,9 +128,10 @@ def summary(verdicts: Iterable[Verdict]) -> str:
     """`41 checks: 38 pass, 1 fail, 2 n/a`; says when the rig is a simulated one."""
     verdicts = tuple(verdicts)
     mark = " on a simulated rig" if any(verdict.simulated for verdict in verdicts) else ""
-    return f"{len(verdicts)} checks{mark}: {_counted(verdicts)}"
+    return f"{len(verdicts)} checks{mark}: {counted(verdicts)}"
 
 
-def _counted(verdicts: Iterable[Verdict]) -> str:
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """`38 pass, 1 fail`; outcomes that do not occur are left out."""
     counts = Counter(verdict.outcome for verdict in verdicts)
     return ", ".join(f"{counts[o]} {MARKS[o].lower()}" for o in Outcome if counts[o])

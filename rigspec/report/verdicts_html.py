@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from rigspec.observed.record import Unknown, known
-from rigspec.report.evidence import evidence
-from rigspec.report.judged import Judged, sections
-from rigspec.report.pcie_picture import picture
-from rigspec.report.verdicts import MARKS, summary
+from rigspec.observed.record import Unknown
+from rigspec.report.bars import Stack, cap_bars, memory_bars, power_stacks, watts_sum
+from rigspec.report.evidence import evidence, seconds
+from rigspec.report.fabric_tree import Named, fabric_tree
+from rigspec.report.fabric_view import fabric_view
+from rigspec.report.judged import (
+    WORST_FIRST,
+    Judged,
+    check_and_subject,
+    grouped,
+    others,
+    sections,
+)
+from rigspec.report.pair_matrix import HeatMap
+from rigspec.report.pcie_picture import pictures
+from rigspec.report.verdicts import MARKS, counted, summary
 from rigspec.verify.verdict import Outcome, Verdict
 
 Hide = Callable[[str], str]
 
 _HEADLINES = {
-    0: "As planned.",
-    1: "Not as planned.",
-    3: "Nothing failed, but something could not be measured.",
+    0: "as planned",
+    1: "not as planned",
+    3: "nothing failed, but something could not be measured",
 }
-
-_ESTIMATED = "The double line is the estimate for what runs there, without CUDA contexts."
+_ON_TOP = ("observed", "kernel", "driver", "rigspec")
+"""Of the header, what stands below the title; all of it is at the end."""
 
 
 @dataclass(frozen=True)
@@ -35,104 +48,126 @@ class Row:
     verdict: Verdict
     mark: str
     evidence: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One card's part of a scale, 0 to 100 %; `text` says the same in figures."""
-
-    name: str
-    percent: float
-    text: str
-    mark: float | None = None
-    """Where an estimate stands on the same scale."""
+    seconds: float | None
 
 
 def as_html(judged: Judged, hide: Hide) -> str:
     """The page; `hide` is applied to everything that does not come in as a verdict."""
-    drawn = picture(judged.seen.tree, {card.slot: card.member for card in judged.seen.binding})
     rows = {name: _rows(part, judged, hide) for name, part in sections(judged.verdicts).items()}
-    memory = tuple(_memory(judged))
+    header = {name: hide(text) for name, text in judged.header.items()}
+    stacks = power_stacks(judged)
     return _template().render(
         rig=judged.plan.rig,
-        code=judged.exit_code,
         headline=_HEADLINES[judged.exit_code],
         summary=summary(judged.verdicts),
+        counts=_counts(judged),
+        about=[f"{name} {_moment(header[name])}" for name in _ON_TOP if name in header],
         simulated=judged.simulated,
-        findings=_rows(judged.findings, judged, hide),
-        # the picture is our own markup, its texts are escaped
-        picture=None if isinstance(drawn, Unknown) else Markup(drawn),  # noqa: S704
-        no_picture=hide(drawn.reason) if isinstance(drawn, Unknown) else "",
-        memory=memory,
-        memory_note=_ESTIMATED if any(bar.mark is not None for bar in memory) else "",
-        watts=tuple(_watts(judged)),
-        watts_sum=watts_sum(judged),
+        findings=[
+            (_rows(group[:1], judged, hide)[0], others(group)) for group in grouped(judged.findings)
+        ],
         sections=rows,
-        passed={
-            name: sum(r.verdict.outcome is Outcome.PASS for r in p) for name, p in rows.items()
-        },
-        header={name: hide(text) for name, text in judged.header.items()},
+        counted={name: counted(r.verdict for r in part) for name, part in rows.items()},
+        header=header,
+        cards=[{k: hide(v) for k, v in asdict(card).items()} for card in judged.cards],
+        **_tree(judged, hide),
+        **_fabric(judged, hide),
+        memory=tuple(memory_bars(judged)),
+        caps=tuple(cap_bars(judged)),
+        stacks=[_stack(stack) for stack in stacks],
+        assumed=any(part.planned for stack in stacks for part in stack.parts),
+        watts_sum=watts_sum(judged),
     )
 
 
+def _moment(text: str) -> str:
+    """`2026-11-24 21:00 UTC` of a time of day in UTC; anything else as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00", text)
+    return f"{found[1]} {found[2]} UTC" if found else text
+
+
 def _rows(verdicts: tuple[Verdict, ...], judged: Judged, hide: Hide) -> tuple[Row, ...]:
-    return tuple(Row(v, MARKS[v.outcome], hide(evidence(v, judged))) for v in verdicts)
+    return tuple(
+        Row(v, MARKS[v.outcome], evidence(v, judged, hide), seconds(v, judged)) for v in verdicts
+    )
 
 
-def _memory(judged: Judged) -> Iterator[Bar]:
-    """Memory in use by card, as nvidia-smi says, beside the estimate for what runs there."""
-    for member in judged.plan.preflight.gpus:
-        card = judged.seen.card(member.member)
-        if isinstance(card, Unknown):
-            continue
-        used, total = known(card.memory_used_mib), known(card.memory_total_mib)
-        if used is not None and total:
-            gib = estimated_gib(judged, member.member)
-            text = f"{used / 1024:.1f} of {total / 1024:.1f} GiB"
-            said = "" if gib is None else f", estimated {gib:.1f}"
-            mark = None if gib is None else min(100.0, 100 * gib * 1024 / total)
-            yield Bar(member.member, 100 * used / total, text + said, mark)
+def _counts(judged: Judged) -> list[tuple[str, str, int]]:
+    """Class, word and number of every outcome, worst first."""
+    order = (*WORST_FIRST, Outcome.PASS, Outcome.NOT_APPLICABLE)
+    return [(o.value, MARKS[o], judged.counts[o]) for o in order]
 
 
-def estimated_gib(judged: Judged, member: str) -> float | None:
-    """What the services that answer are estimated to take of a card; None for unknown ones."""
-    running = {name for name, said in judged.seen.answers.items() if known(said.models)}
-    wanted = {s.name for s in judged.plan.services if s.name in running and member in s.gpus}
-    found = {e.service: e.gib for e in judged.estimates if e.member == member}
-    if not wanted or not wanted <= set(found):
-        return None
-    return sum(found[name] for name in wanted)
+def _tree(judged: Judged, hide: Hide) -> dict[str, Any]:
+    drawn = fabric_tree(judged.seen.tree, _named(judged))
+    if isinstance(drawn, Unknown):
+        nothing = {"wide_picture": "", "compact_picture": "", "absent": ()}
+        return nothing | {"no_picture": hide(drawn.reason)}
+    # the pictures are our own markup, their texts are escaped
+    wide, compact = (Markup(text) for text in pictures(drawn))  # noqa: S704
+    absent = [
+        f"{card.member} (was at {card.slot})"
+        for card in judged.cards
+        if isinstance(judged.seen.function(card.slot), Unknown)
+    ]
+    return {"wide_picture": wide, "compact_picture": compact, "absent": absent, "no_picture": ""}
 
 
-def _watts(judged: Judged) -> Iterator[Bar]:
-    """Enforced limit by card, on the scale of what the card may draw by default."""
-    planned = dict(judged.plan.power.limits_w)
-    for member in judged.plan.preflight.gpus:
-        card = judged.seen.card(member.member)
-        if isinstance(card, Unknown):
-            continue
-        enforced, draw = known(card.power_enforced_w), known(card.power_draw_w)
-        if enforced is not None:
-            wanted = planned.get(member.member, member.power_default_w)
-            now = f", draws {draw:.0f} W" if draw is not None else ""
-            text = f"limit {enforced:.0f} W, planned {wanted} W{now}"
-            yield Bar(member.member, min(100.0, 100 * enforced / member.power_default_w), text)
-
-
-def watts_sum(judged: Judged) -> str:
-    """`4 cards: limits 1400 W, planned 1400 W`; a card that does not answer is named."""
-    members = judged.plan.preflight.gpus
-    limits = dict(judged.plan.power.limits_w)
-    planned = sum(limits.get(m.member, m.power_default_w) for m in members)
-    read = {
-        m.member: watts
-        for m in members
-        if not isinstance(card := judged.seen.card(m.member), Unknown)
-        and (watts := known(card.power_enforced_w)) is not None
+def _named(judged: Judged) -> dict[str, Named]:
+    """By PCI address: member, planned lanes, and the worst of its checks that needs a hand."""
+    plans = {member.member: member.link_width for member in judged.plan.preflight.gpus}
+    worst: dict[str, str] = {}
+    for verdict in judged.findings:
+        worst.setdefault(check_and_subject(verdict.id)[1], MARKS[verdict.outcome])
+    return {
+        card.slot: Named(card.member, plans.get(card.member), worst.get(card.member, ""))
+        for card in judged.cards
     }
-    missing = [m.member for m in members if m.member not in read]
-    lost = f"; unknown: {', '.join(missing)}" if missing else ""
-    return f"{len(read)} cards: limits {sum(read.values()):.0f} W, planned {planned} W{lost}"
+
+
+def _fabric(judged: Judged, hide: Hide) -> dict[str, Any]:
+    view = fabric_view(judged)
+    tables = [
+        replace(table, rows=tuple(tuple(hide(cell) for cell in row) for row in table.rows))
+        for table in view.tables
+    ]
+    maps = [_hidden(heat_map, hide) for heat_map in view.maps]
+    return {
+        "heat_maps": maps,
+        "fabric_note": hide(view.note),
+        "no_pairs": hide(view.note),
+        "fabric_tables": tables,
+    }
+
+
+def _hidden(heat_map: HeatMap, hide: Hide) -> HeatMap:
+    """Cards of no plan stand there by their UUID."""
+    return replace(heat_map, names=tuple(hide(name) for name in heat_map.names))
+
+
+def _stack(stack: Stack) -> dict[str, Any]:
+    """Figures in words; a name goes where its part is wide enough for it."""
+    return {
+        "name": stack.name,
+        "total_text": f"{stack.total_w:.0f} W",
+        "limit_text": stack.limit_text,
+        "limit_w": f"{stack.limit_w:.0f} W",
+        "limit_percent": stack.limit_percent,
+        "over": f"{stack.over_w:.0f} W" if stack.over_w else "",
+        "spikes": f"{stack.spikes_w:.0f} W" if stack.spikes_w else "",
+        "spikes_percent": stack.spikes_percent,
+        "spikes_over": stack.spikes_over,
+        "parts": list(_parts(stack)),
+    }
+
+
+def _parts(stack: Stack) -> Iterator[dict[str, Any]]:
+    for part in stack.parts:
+        watts = f"{part.watts:.0f}" + "?" * part.planned
+        words = (f"{part.name} {watts}", watts)
+        room = part.percent * 0.5  # letters on a phone: the bar is 350 pixels, a letter 7
+        text = next((text for text in words if len(text) <= room), "")
+        yield {"percent": part.percent, "text": text, "title": words[0]}
 
 
 @cache

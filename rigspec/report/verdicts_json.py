@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
+from rigspec.report.evidence import evidence_record, seconds
 from rigspec.report.judged import Judged, check_and_subject
 from rigspec.verify.verdict import Verdict
 
@@ -25,16 +27,13 @@ def as_record(judged: Judged) -> dict[str, Any]:
         "simulated": judged.simulated,
         "exit_code": judged.exit_code,
         "header": judged.header,
-        "gpus": [
-            {"member": card.member, "uuid": card.uuid, "slot": card.slot}
-            for card in judged.seen.binding
-        ],
+        "gpus": [asdict(card) for card in judged.cards],
         "counts": {outcome.value: count for outcome, count in judged.counts.items()},
-        "checks": [_check(verdict) for verdict in judged.verdicts],
+        "checks": [_check(verdict, judged) for verdict in judged.verdicts],
     }
 
 
-def _check(verdict: Verdict) -> dict[str, Any]:
+def _check(verdict: Verdict, judged: Judged) -> dict[str, Any]:
     check, subject = check_and_subject(verdict.id)
     return {
         "id": verdict.id,
@@ -49,4 +48,6 @@ def _check(verdict: Verdict) -> dict[str, Any]:
         "method": verdict.method,
         "simulated": verdict.simulated,
         "spec_field": verdict.spec_field,
+        "duration_s": seconds(verdict, judged),
+        "evidence": evidence_record(verdict, judged),
     }

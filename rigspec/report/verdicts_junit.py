@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
+from rigspec.report.evidence import seconds
 from rigspec.report.judged import Judged, sections
 from rigspec.verify.verdict import Outcome, Verdict
 
@@ -25,8 +26,11 @@ def as_junit(judged: Judged) -> str:
         properties = ET.SubElement(suite, "properties")
         for key, value in judged.header.items():
             ET.SubElement(properties, "property", name=key, value=_legal(value))
+        for card in judged.cards:
+            where = f"{card.uuid} at {card.slot}"
+            ET.SubElement(properties, "property", name=f"gpu {card.member}", value=_legal(where))
         for verdict in verdicts:
-            _case(suite, judged.plan.rig, name, verdict)
+            _case(suite, name, verdict, judged)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -40,8 +44,14 @@ def _count(element: ET.Element, verdicts: Iterable[Verdict]) -> None:
     element.set("time", "0")
 
 
-def _case(suite: ET.Element, rig: str, section: str, verdict: Verdict) -> None:
-    case = ET.SubElement(suite, "testcase", classname=f"{rig}.{section}", name=verdict.id, time="0")
+def _case(suite: ET.Element, section: str, verdict: Verdict, judged: Judged) -> None:
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=f"{judged.plan.rig}.{section}",
+        name=_legal(verdict.id),
+        time=f"{seconds(verdict, judged) or 0:g}",
+    )
     said = _legal(_said(verdict))
     reason = _legal(verdict.reason or verdict.found)
     if verdict.outcome is Outcome.FAIL:
@@ -62,6 +72,7 @@ def _said(verdict: Verdict) -> str:
         "found": verdict.found,
         "why": verdict.reason,
         "do": verdict.next_action,
+        "asked by": verdict.spec_field,
         "read from": verdict.method,
     }
     return "\n".join(f"{label}: {text}" for label, text in parts.items() if text)

@@ -6,6 +6,7 @@ Format: Prometheus text exposition format 0.0.4. Metric and label names are kept
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import datetime
 
 from rigspec.report.judged import Judged, check_and_subject
@@ -51,6 +52,11 @@ def _lines(judged: Judged) -> Iterator[str]:
         [(rig, int(judged.simulated))],
     )
     yield from _family("rigspec_verify_info", "What was verified.", [(_info(judged), 1)])
+    yield from _family(
+        "rigspec_gpu_info",
+        "Which card is which member of the spec, and where it sits.",
+        [(rig | asdict(card), 1) for card in judged.cards],
+    )
     if judged.observed_at:
         at = int(datetime.fromisoformat(judged.observed_at).timestamp())
         yield from _family(
@@ -60,6 +66,7 @@ def _lines(judged: Judged) -> Iterator[str]:
 
 def _info(judged: Judged) -> Labels:
     names = {"rig": "rig", "rigspec": "version", "spec": "spec_digest", "plan": "plan_digest"}
+    names |= {"boot": "boot_id", "kernel": "kernel", "driver": "driver"}
     return {label: judged.header.get(name, "") for name, label in names.items()}
 
 
@@ -69,6 +76,9 @@ def _labels(verdict_id: str) -> Labels:
 
 
 def _family(name: str, help_text: str, samples: Iterable[tuple[Labels, int]]) -> Iterator[str]:
+    samples = list(samples)
+    if not samples:
+        return
     yield f"# HELP {name} {help_text}"
     yield f"# TYPE {name} gauge"
     for labels, value in samples:

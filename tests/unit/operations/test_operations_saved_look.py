@@ -8,11 +8,12 @@ import pytest
 from fakehost import FakeHost, run
 
 from rigspec.facts.observe import Everything
-from rigspec.operations.verify import rig_verified
+from rigspec.operations.verify import _print, rig_verified
 from rigspec.plan.rig import digest, plan_rig
 from rigspec.rules.run import check_file
 from rigspec.verify.observation import Observation
 from rigspec.verify.observation_file import OUT_VARIABLE, observation_from_json
+from rigspec.verify.verdict import Outcome, Verdict
 
 HOME = Path(__file__).resolve().parents[3] / "rigs" / "home.yaml"
 
@@ -29,3 +30,16 @@ def test_verify_saves_what_it_read_for_its_owner_only(
     saved = observation_from_json(file.read_text(encoding="utf-8"))
     assert (saved.rig, saved.plan_digest, saved.observation) == ("home", digest(plan), seen)
     assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("no_color", "painted"), [("", True), ("1", False)])
+def test_what_it_prints_is_plain_for_who_wants_no_colour(
+    no_color: str,
+    painted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    _print((Verdict("host.arch", "architecture", Outcome.PASS),), "box")
+    assert ("\x1b[" in capsys.readouterr().err) == painted

@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree as ET
 
 import pytest
+from page_bench import SAMPLES, planted, sample
 from typing_extensions import override
-from verdicts_bench import ROOT, SLOTS, UUIDS, the_look, the_plan, the_tree
+from verdicts_bench import ROOT, UUIDS, the_look, the_plan
 
-from rigspec.observed.pci import PciTree
 from rigspec.observed.record import Unknown
+from rigspec.report.bars import estimated, watts_sum
+from rigspec.report.estimates import Estimates
 from rigspec.report.evidence import evidence
 from rigspec.report.judged import Judged
-from rigspec.report.pcie_picture import nodes_of, picture
 from rigspec.report.redact import redactor
-from rigspec.report.verdicts_html import as_html, estimated_gib, watts_sum
-from rigspec.report.vram_estimate import CardEstimate, card_estimates
+from rigspec.report.verdicts_html import as_html
+from rigspec.report.vram_estimate import card_estimates
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check_file
 from rigspec.verify.observation import Observation
 from rigspec.verify.rig import verify_rig
-from rigspec.verify.verdict import Outcome, Verdict
+from rigspec.verify.verdict import Outcome
+from rigspec.verify.vram import CardEstimate
 
-MEMBERS = {slot: f"main.{n}" for n, slot in enumerate(SLOTS)}
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -76,7 +76,7 @@ def test_every_tag_is_closed_and_every_check_is_there_in_words() -> None:
     assert found.open == []
     for verdict in judged(the_look()).verdicts:
         assert verdict.id in found.text
-    for word in ("Not as planned.", "FAIL", "UNKNOWN", "pass", "n/a", "NARROW"):
+    for word in ("not as planned", "FAIL", "UNKNOWN", "pass", "n/a", "NARROW"):
         assert word in found.text
 
 
@@ -87,17 +87,106 @@ def test_no_script_and_no_outside_resource() -> None:
     assert not re.search(r"url\(|@import", PAGE)
 
 
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_is_whole_and_alone(name: str) -> None:
+    page = as_html(sample(name), str)
+    found = outline(page)
+    assert found.open == []
+    ids = [a["id"] for _, a in found.seen if "id" in a]
+    assert len(ids) == len(set(ids))
+    # the only address in the page is the name of SVG's language, which nobody fetches
+    assert not re.search(r"(?:src|href|action|poster|data)\s*=|url\(|@import|http-equiv", page)
+    assert "//" not in re.sub(r"http://www\.w3\.org/2000/svg", "", page.partition("<body>")[2])
+
+
+def test_tables_and_pictures_are_named_for_screen_readers() -> None:
+    found = outline(as_html(sample("faulty"), str))
+    ids = {a["id"] for _, a in found.seen if "id" in a}
+    pictures = [a for tag, a in found.seen if tag == "svg"]
+    assert len(pictures) == 2
+    for attributes in pictures:
+        assert attributes["role"] == "img"
+        assert set((attributes["aria-labelledby"] or "").split()) <= ids
+    assert all(a.get("aria-label") for tag, a in found.seen if tag == "table")
+    assert all(a.get("scope") in {"row", "col"} for tag, a in found.seen if tag == "th")
+
+
+THEME = re.compile(r"--(\w+):(#[0-9a-f]{6})")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_computed_as_wcag_does() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(
+        4.48, abs=0.01
+    )  # the well-known near miss
+
+
+def test_text_stands_out_in_both_themes() -> None:
+    light_css, dark_css = PAGE.partition("@media (prefers-color-scheme:dark)")[::2]
+    light = dict(THEME.findall(light_css))
+    dark = dict(THEME.findall(dark_css.partition("}")[0]))
+    assert set(light) == set(dark)
+    words = ("ink", "dim", "good", "bad", "odd", "lost")
+    for theme in (light, dark):
+        for word in words:
+            assert contrast(theme[word], theme["paper"]) >= 4.5
+            assert contrast(theme[word], theme["card"]) >= 4.5
+        for shade in range(1, 6):
+            assert contrast(theme[f"h{shade}"], theme[f"t{shade}"]) >= 4.5
+        # lines that carry a meaning: 3 : 1, WCAG 1.4.11
+        assert contrast(theme["wire"], theme["paper"]) >= 3
+        assert contrast(theme["wire"], theme["h2"]) >= 3 or theme is dark
+
+
+def test_findings_that_say_the_same_are_one() -> None:
+    found = outline(as_html(sample("sixteen"), str)).text
+    assert "main.15" in found
+    run = judged(the_look())
+    wide = [v for v in run.verdicts if v.id.startswith("pcie.width.")]
+    odd = tuple(
+        replace(v, outcome=Outcome.FAIL, found="x8", reason="r", next_action="") for v in wide
+    )
+    page = as_html(replace(run, verdicts=odd), str)
+    assert page.count("<article") == 1
+    assert "the same: main.1, main.2, main.3" in page
+
+
+def test_a_card_that_is_gone_is_named_below_the_tree() -> None:
+    assert (
+        "Not on the bus: main.3 (was at 0000:06:00.0)"
+        in outline(as_html(sample("faulty"), str)).text
+    )
+
+
 def test_it_suits_phones_and_dark_mode() -> None:
     metas = [attributes.get("name") for tag, attributes in outline(PAGE).seen if tag == "meta"]
     assert "viewport" in metas
-    assert "prefers-color-scheme: dark" in PAGE
+    assert "prefers-color-scheme:dark" in PAGE
 
 
-def test_what_a_host_said_is_text() -> None:
-    odd = Verdict("host.os", "<b>x</b>", Outcome.FAIL, found="<script>alert(1)</script>")
-    page = as_html(replace(judged(the_look()), verdicts=(odd,)), str)
-    assert "<script" not in page
-    assert "<script>alert(1)</script>" in outline(page).text
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&{{ 7*7 }}</style></svg>"
+
+
+def test_what_a_host_said_is_text_wherever_it_said_it() -> None:
+    page = as_html(planted(EVIL), str)
+    found = outline(page)
+    assert found.open == []
+    assert {"script", "img"}.isdisjoint(tag for tag, _ in found.seen)
+    assert not [a for _, a in found.seen if {"src", "onerror"} & set(a)]
+    # title, expected, found, why, do and method of each row; kernel, boot, vbios, tool, pattern
+    assert found.text.count("<script>alert(1)</script>") > 6 * len(sample("faulty").verdicts)
 
 
 def test_a_simulated_rig_says_so_at_the_top() -> None:
@@ -120,35 +209,6 @@ def test_a_redacted_page_holds_no_uuid() -> None:
         assert uuid not in page
 
 
-def test_the_picture_hangs_each_card_below_its_port() -> None:
-    nodes = nodes_of(the_tree(), MEMBERS)
-    assert not isinstance(nodes, Unknown)
-    by_address = {node.address: node for node in nodes}
-    port, card = by_address["0000:02:02.0"], by_address[SLOTS[2]]
-    assert (card.parent, card.depth, card.name) == (port.row, port.depth + 1, "main.2")
-    assert (card.narrow, card.link) == (True, "x8 of x16, Gen1 now, can Gen4, NARROW")
-    assert (by_address[SLOTS[0]].narrow, by_address["0000:01:00.0"].link) == (False, "x16, Gen4")
-    assert port.link == ""  # the ports of one switch are not joined by a link
-    assert [node.row for node in nodes] == list(range(10))
-
-
-def test_the_picture_is_xml_with_a_title_and_thicker_lines_for_more_lanes() -> None:
-    drawn = picture(the_tree(), MEMBERS)
-    assert isinstance(drawn, str)
-    root = ET.fromstring(drawn)  # noqa: S314 - our own text
-    space = "{http://www.w3.org/2000/svg}"
-    assert "4 GPUs" in (root.findtext(f"{space}title") or "")
-    paths = [path.attrib for path in root.iter(f"{space}path")]
-    wide = [float(path["stroke-width"]) for path in paths if path["class"] == "link"]
-    (narrow,) = (float(path["stroke-width"]) for path in paths if path["class"] == "narrow")
-    assert len(wide) == 4
-    assert all(width == 2 * narrow for width in wide)
-
-
-def test_a_tree_without_gpus_is_not_drawn() -> None:
-    assert isinstance(picture(PciTree(()), {}), Unknown)
-
-
 def test_evidence_is_the_record_behind_the_row() -> None:
     run = judged(the_look())
     found = {verdict.id: evidence(verdict, run) for verdict in run.verdicts}
@@ -156,9 +216,9 @@ def test_evidence_is_the_record_behind_the_row() -> None:
     assert '"enforced.power.limit": "350.00"' in found["power.limit.main.0"]
     assert '"unknown": "not a number"' in found["host.space"]
     assert "not asked for" not in found["pcie.width.main.2"]
-    # the look was not told of this unit
-    without = [name for name, text in found.items() if not text]
-    assert without == ["units.rigspec-stt.service", "service.answers.stt"]
+    # nobody asked for load; this service was not asked, it does not run
+    without = {name.partition(".")[0] for name, text in found.items() if not text}
+    assert without <= {"fabric", "load", "burn"}
 
 
 def test_the_sum_of_watts_names_cards_that_do_not_answer() -> None:
@@ -171,12 +231,15 @@ def test_the_sum_of_watts_names_cards_that_do_not_answer() -> None:
 
 
 def test_the_estimate_stands_beside_what_is_in_use_only_for_services_that_answer() -> None:
-    both = tuple(CardEstimate(name, "main.0", gib) for name, gib in (("glm", 80.5), ("stt", 9.0)))
-    run = replace(judged(the_look()), estimates=both)
-    assert estimated_gib(run, "main.0") == 80.5  # stt does not run
-    assert estimated_gib(run, "main.1") is None  # nothing is known for this card
-    assert "89.1 of 95.6 GiB, estimated 80.5" in outline(as_html(run, str)).text
-    assert estimated_gib(replace(run, seen=the_look(answers={})), "main.0") is None
+    both = (CardEstimate("glm", "main.0", 80.5, 81, 84), CardEstimate("stt", "main.0", 9.0))
+    run = replace(judged(the_look()), estimates=Estimates(both))
+    assert [part.gib for part in estimated(run, "main.0")] == [80.5]  # stt does not run
+    assert estimated(run, "main.1") == ()  # nothing is known for this card
+    assert (
+        "in use 89.1 GiB, estimate 80.5 GiB (81.0 to 84.0 with CUDA contexts), card 95.6 GiB"
+        in outline(as_html(run, str)).text
+    )
+    assert estimated(replace(run, seen=the_look(answers={})), "main.0") == ()
 
 
 def test_estimates_cover_every_card_of_a_service_and_fit_into_it() -> None:
