@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rigspec.observed.nvidia_smi_cells import mark_cut, read_device_id, read_vbios
+from rigspec.observed.nvidia_smi_cells import mark_cut, read_bus_id, read_device_id, read_vbios
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import CUT, body, section
 from rigspec.observed.text import (
     clean_lines,
-    normal_bdf,
     read_bool,
     read_cell,
     read_float,
@@ -124,15 +123,11 @@ class GpuReading(Record):
     """Every cell as printed, by query name."""
 
 
-def _bus_id(cell: str) -> Reading[str]:
-    return normal_bdf(cell) or Unknown("no bus id", cell.strip())
-
-
 _Reader = Callable[[str], Any]
 _FIELDS: Mapping[str, tuple[str, _Reader]] = {
     "index": ("index", read_int),
     "uuid": ("uuid", read_cell),
-    "pci.bus_id": ("bus_id", _bus_id),
+    "pci.bus_id": ("bus_id", read_bus_id),
     "name": ("name", read_cell),
     "pci.device_id": ("pci_device_id", read_device_id),
     "vbios_version": ("vbios", read_vbios),
@@ -261,7 +256,7 @@ _LOST_GPU = re.compile(
 def _lost_row(match: re.Match[str], line: str) -> GpuReading:
     """A GPU that the driver knows and cannot reach: all but its bus id is unknown."""
     lost: dict[str, Any] = dict.fromkeys(_attributes(_FIELDS), Unknown("the GPU is lost", line))
-    return replace(GpuReading(), **{**lost, "bus_id": _bus_id(match.group(1))})
+    return replace(GpuReading(), **{**lost, "bus_id": read_bus_id(match.group(1))})
 
 
 def _broken_row(line: str, names: Sequence[str], cells: Sequence[str]) -> GpuReading:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rigspec.observed.record import Reading, Unknown
-from rigspec.observed.text import read_bool, read_cell, read_hex
+from rigspec.observed.text import normal_bdf, read_bool, read_cell, read_hex
 
 REASONS: dict[str, int] = {
     "idle": 0x1,
@@ -51,6 +51,11 @@ def uncorrected_cell(said: Iterable[tuple[str, str]]) -> str | None:
         int(value) for key, value in said if "ncorrectable" in key and value.strip().isdecimal()
     ]
     return str(sum(counts)) if counts else None
+
+
+def read_bus_id(cell: str) -> Reading[str]:
+    """As sysfs writes it, whatever the driver's width: `0000:41:00.0`."""
+    return normal_bdf(cell) or Unknown("no bus id", cell.strip())
 
 
 def read_device_id(cell: str) -> Reading[int]:

@@ -141,7 +141,7 @@ def test_no_devices_is_an_answer() -> None:
 def test_probe_joins_base_and_extra_fields_by_uuid() -> None:
     base = ["1"] * len(QUERY_FIELDS)
     base[1], base[2] = "GPU-5eed0000-0001", "00000000:41:00.0"
-    extra = ["GPU-5eed0000-0001", "None", "None", "0x0", "No", "No", "4", "[N/A]"]
+    extra = ["GPU-5eed0000-0001", "None", "None", "0x0", "No", "No", "[N/A]", "4", "[N/A]"]
     assert len(extra) == len(EXTRA_FIELDS)
     sections = {"smi": [", ".join(base)], "smi-extra": [", ".join(extra)]}
     gpu = only(parse_smi_probe(sections))
