@@ -140,12 +140,24 @@ def _read(login: Login, save: str | None) -> str:
             err=True,
         )
     if save is not None:
-        file = Path(save) / "probe.txt"
+        _save(text, Path(save) / "probe.txt")
+    return text
+
+
+def _save(text: str, file: Path) -> None:
+    """The text for later, readable by its owner alone: it names serials and containers."""
+    from rigspec.errors import RigspecError
+
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")
-        click.echo(f"note: what the host said is in {file}", err=True)
-    return text
+    except OSError as problem:
+        raise RigspecError(
+            f"what the host said cannot be kept in {file}: {problem.strerror}",
+            hint="give `--save` a folder that you may write to",
+        ) from problem
+    click.echo(f"note: what the host said is in {file}", err=True)
 
 
 def _with_saved_looks(seen: Seen, capture: Capture) -> Seen:

@@ -173,7 +173,16 @@ def capture_text(name: str, text: str) -> Capture:
 
 def read_capture(folder: str | Path) -> Capture:
     """Every text of a folder (not below it), pages of words (`*.md`) left out; or one file."""
-    path = Path(folder)
+    try:
+        return _read(folder, Path(folder))
+    except OSError as problem:
+        raise RigspecError(
+            f"`{problem.filename or folder}` cannot be read: {problem.strerror}",
+            hint="look at its owner and mode: `ls -l`",
+        ) from problem
+
+
+def _read(folder: str | Path, path: Path) -> Capture:
     if path.is_file() and _is_text(path):
         return Capture(path.stem, (_file(path),))
     if not path.is_dir():

@@ -144,7 +144,7 @@ def memory_errors(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Uncorrectable errors since boot, or a row remapping that waits or failed."""
     for card in _cards(seen):
         remap = known(card.remap_pending) or known(card.remap_failed)
-        if remap or (known(card.ecc_uncorrected) or 0) > 0:
+        if remap or known(card.retired_pending) or (known(card.ecc_uncorrected) or 0) > 0:
             yield from _place(capture, card)
 
 

@@ -137,6 +137,22 @@ def test_each_way_not_to_read_a_host_is_one_sentence(
     assert problem.value.hint
 
 
+def test_text_is_kept_for_its_owner_only_and_a_folder_that_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "##RIG host\nrig_uid=1000\n##RIG-END\n"
+    monkeypatch.setattr("rigspec.reach.read_host", lambda _: said)
+    kept = CliRunner().invoke(main, ["doctor", "rig", "--save", str(tmp_path / "capture")])
+    assert kept.exit_code == 0, kept.output
+    assert "not read as root" in kept.stderr
+    file = tmp_path / "capture" / "probe.txt"
+    assert (file.read_text(), file.stat().st_mode & 0o077) == (said, 0)
+    (tmp_path / "file").write_text("x")
+    refused = CliRunner().invoke(main, ["doctor", "rig", "--save", str(tmp_path / "file")])
+    assert refused.exit_code == 2
+    assert "cannot be kept" in refused.stderr
+
+
 def test_probe_deploy_writes_what_the_host_says_for_its_owner_only(tmp_path: Path) -> None:
     out = tmp_path / "probe.txt"
     done = subprocess.run(
