@@ -182,7 +182,7 @@ def test_draft_of_a_host_with_our_plan_is_planned_alike(name: str) -> None:
     rig = check_file(str(ROOT / "rigs" / f"{name}.yaml")).rig
     assert rig is not None
     seen = read_seen(capture_text("rig", left_by_rigspec(rig)))
-    way = {"address": "192.0.2.11", "user": "root", "port": 2222}
+    way: dict[str, str | int | bool] = {"address": "192.0.2.11", "user": "root", "port": 2222}
     text = draft_spec(seen, seen.planned_name, way)
     loaded = load_text("draft.yaml", text)
     assert loaded.findings == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -62,7 +63,7 @@ TREE = (
 )
 
 
-def doctor(path: Path) -> tuple[int, list[dict[str, object]]]:
+def doctor(path: Path) -> tuple[int, list[dict[str, Any]]]:
     result = CliRunner().invoke(main, ["doctor", "--from", str(path), "--json"])
     assert result.exit_code in {0, 1}, result.output
     return result.exit_code, json.loads(result.stdout)
@@ -76,10 +77,10 @@ def test_saved_look_of_verify_is_diagnosed_with_what_was_decoded(tmp_path: Path)
     assert code == 1
     by_row = {str(cause["row"]): cause for cause in found}
     assert {"A3", "B3"} <= set(by_row)
-    (proof,) = by_row["A3"]["evidence"]  # type: ignore[misc]
+    (proof,) = by_row["A3"]["evidence"]
     assert (proof["file"], proof["line"] > 1) == ("look.json", True)
     assert "0000:00:02.0: ACSCtl ReqRedir+ CmpltRedir+" in proof["text"]
-    (proof,) = by_row["B3"]["evidence"]  # type: ignore[misc]
+    (proof,) = by_row["B3"]["evidence"]
     assert proof["text"] == "0000:01:00.0: LnkSta Gen4 x4, LnkCap Gen4 x16"
 
 
