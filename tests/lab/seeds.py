@@ -86,7 +86,20 @@ WITHOUT_REBOOT = (
         "the engine is frozen, its port open",
         "docker top rigspec-glm -eo pid | tail -n +2 | xargs kill -STOP",
         "docker top rigspec-glm -eo pid | tail -n +2 | xargs kill -CONT",
-        ("service.models.glm", "service.completion.glm", "service.stream.glm"),
+        ("service.models.glm", "service.completion.glm"),
+    ),
+    Seed(
+        "a managed file was edited",
+        "echo '# edited by hand' >> /etc/rigspec/power.tsv",
+        "sed -i '$d' /etc/rigspec/power.tsv",
+        ("files.managed./etc/rigspec/power.tsv",),
+    ),
+    Seed(
+        "a second door to the server",
+        "systemd-run --unit=second-door --socket-property=ListenStream=127.0.0.2:5000 "
+        "/usr/lib/systemd/systemd-socket-proxyd 127.0.0.1:5000",
+        "systemctl stop second-door.socket; systemctl stop second-door.service; true",
+        ("service.bind.glm",),
     ),
 )
 LEFT_BEHIND = {"gpus.xid"}
@@ -109,4 +122,4 @@ def heal(player: Player, seeds: tuple[Seed, ...]) -> None:
 def red_rows(said: str) -> set[str]:
     """Ids of the rows that a verify run prints as failed or unknown."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
-    return set(re.findall(r"^(?:FAIL|UNKNOWN): .*\[([a-z][\w.-]+)\]\s*$", plain, re.MULTILINE))
+    return set(re.findall(r"^(?:FAIL|UNKNOWN): .*\[([a-z][\w./@-]+)\]\s*$", plain, re.MULTILINE))
