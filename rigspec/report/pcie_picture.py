@@ -76,14 +76,17 @@ def _spread(box: Box, column: int, row: int, columns: int) -> Iterator[str]:
 
 
 def _words(box: Box, x: int, right: int, y: int) -> Iterator[str]:
-    """Name and address in the middle of a box, its mark at the right."""
+    """Name and address in the middle of a box, its mark at the right of the shorter one."""
+    beside_name = len(box.name) <= 10
     lift = -3 if box.detail else 4
     yield f'<text class="name" x="{x}" y="{y + lift}">{escape(_fit(box.name, 18))}</text>'
     if box.detail:
-        yield f'<text class="note" x="{x}" y="{y + 13}">{escape(_fit(box.detail, 14))}</text>'
+        detail = _fit(box.detail, 12 if box.mark and not beside_name else 18)
+        yield f'<text class="note" x="{x}" y="{y + 13}">{escape(detail)}</text>'
     if box.mark:
-        kind = _class(box.mark)
-        yield f'<text class="name end {kind}" x="{right}" y="{y + 13}">{escape(box.mark)}</text>'
+        kind, below = _class(box.mark), -3 if beside_name else 13
+        mark = escape(box.mark)
+        yield f'<text class="name end {kind}" x="{right}" y="{y + below}">{mark}</text>'
 
 
 def _level(wire: Wire, left: int, right: int, y: int) -> Iterator[str]:
@@ -142,7 +145,9 @@ def _line(box: Box, depth: int, row: int, above: int) -> Iterator[str]:
     shape = f'x="{x - 7}" y="{y - high // 2}" width="14" height="{high}"'
     yield f'<rect class="box {box.kind} {_class(box.mark)}" {shape} rx="2"/>'
     mark = f' <tspan class="{_class(box.mark)}">{escape(box.mark)}</tspan>' if box.mark else ""
-    room = 26 - 2 * depth - len(box.mark)
+    # bold letters are up to 8.5 pixels wide, capitals 10; the address takes 95
+    left = NARROW - x - 14 - 95 - (10 * len(box.mark) + 8) * bool(box.mark)
+    room = max(9, int(left / 8.5))
     name = f'<tspan class="name">{escape(_fit(box.name, room))}</tspan>{mark} {escape(box.detail)}'
     # one line is centred, two stand above and below
     yield f'<text x="{x + 14}" y="{y - (2 if box.wire else -4)}">{name}</text>'

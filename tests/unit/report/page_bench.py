@@ -13,6 +13,7 @@ from pathlib import Path
 
 from verdicts_bench import (
     CELLS,
+    ROOT,
     SPEC,
     UUIDS,
     the_look,
@@ -24,6 +25,7 @@ from verdicts_bench import (
 
 from rigspec.observed.containers import Cdi
 from rigspec.observed.kernel import Iommu, IommuGroup
+from rigspec.observed.lspci import parse_lspci
 from rigspec.observed.nvidia_smi import QUERY_FIELDS, GpuReading, parse_query_gpu
 from rigspec.observed.pairs import (
     ERROR,
@@ -293,6 +295,23 @@ def _deep() -> Judged:
     return judged(plan_of(3), look_at(deep()), Estimates())
 
 
+def _captured() -> Judged:
+    """The tree of a real machine (tests/captures), nothing else read, cards with long names."""
+    folder = ROOT / "tests/captures/voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+    tree = parse_lspci((folder / "lspci-gpus-and-bridges.txt").read_text(encoding="utf-8"))
+    names = [f"workstation-cards-of-the-attic.{n}" for n in range(len(tree.gpus))]
+    plan = plan_of(len(names))
+    gpus = zip(plan.preflight.gpus, names, strict=True)
+    members = tuple(replace(gpu, member=name) for gpu, name in gpus)
+    slots = [function.address for function in tree.gpus]
+    bound = tuple(BoundCard(n, uuid(i), slots[i]) for i, n in enumerate(names))
+    cards = tuple(FabricCard(uuid(n), name) for n, name in enumerate(names))
+    seen = Observation(
+        tree=tree, binding=bound, fabric=replace(fabric(8, lambda a, b: 25.0), cards=cards)
+    )
+    return judged(replace(plan, preflight=replace(plan.preflight, gpus=members)), seen, Estimates())
+
+
 def _blank() -> Judged:
     return judged(the_plan(), Observation(), Estimates(), observed_at="")
 
@@ -304,6 +323,7 @@ SAMPLES: dict[str, Callable[[], Judged]] = {
     "sixteen": _sixteen,
     "single": _single,
     "deep": _deep,
+    "captured": _captured,
     "blank": _blank,
 }
 
