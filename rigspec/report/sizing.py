@@ -32,6 +32,10 @@ VERDICTS = {
 }
 
 
+SCREEN = 100
+"""Columns of the screen."""
+
+
 def as_text(rig: Rig, facts: CheckContext) -> str:
     """The whole screen."""
     lines = [f"rig {rig.name}: estimates; figures in parentheses are the expected band"]
@@ -69,7 +73,9 @@ def service_lines(sized: Sized) -> Iterator[str]:
     verdict = "refused" if memory.refusals else VERDICTS[memory.verdict]
     cards = f"{len(sized.cards)} × {_names(sized)}"
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
-    yield f"{name}{sized.facts.name} on {cards}{spread}: {verdict}"
+    title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
+    # a long model's name must not push the verdict off the screen
+    yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
     yield from memory_lines(sized)

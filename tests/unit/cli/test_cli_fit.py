@@ -129,7 +129,8 @@ def test_plan_sizing_is_one_screen_of_a_hundred_columns() -> None:
 def test_plan_sizing_as_data_holds_links_power_and_an_honest_unknown() -> None:
     record = json.loads(rigspec("plan", "rigs/home.yaml", "--sizing", "--json").stdout)
     glm = record["services"]["glm"]
-    assert glm["verdict"] is None
+    assert glm["verdict"] == "close"
+    assert record["services"]["stt"]["verdict"] is None  # nothing is saved of its model
     assert len(glm["links"]) == 6
     assert {link["label"] for link in glm["links"]} == {"PIX"}
     # (4 × 350 W + 280 W) / 0.92, (4 × 600 W + 280 W) / 0.92, 120 V × 20 A × 0.8
