@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 from click.testing import CliRunner
+from loopback_ssh import Server, ssh_server
 
 from rigspec.cli import main
 from rigspec.discover.capture import capture_text
 from rigspec.discover.draft import draft_spec
-from rigspec.discover.probe import OUT_VARIABLE
+from rigspec.discover.probe import probes
 from rigspec.discover.seen import read_seen
 from rigspec.errors import HostError, RigspecError
 from rigspec.observed.record import Unknown
@@ -153,23 +154,6 @@ def test_text_is_kept_for_its_owner_only_and_a_folder_that_refuses_is_said(
     assert "cannot be kept" in refused.stderr
 
 
-def test_probe_deploy_writes_what_the_host_says_for_its_owner_only(tmp_path: Path) -> None:
-    out = tmp_path / "probe.txt"
-    done = subprocess.run(
-        [sys.executable, "-m", "pyinfra", "-y", "@local", str(ROOT / "deploys" / "probe.py")],
-        env={**os.environ, OUT_VARIABLE: str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = read_seen(capture_text("here", out.read_text()))
-    assert not isinstance(seen.host, Unknown)
-    assert "host" in seen.sections
-    assert "last-boot" in seen.sections
-    assert out.stat().st_mode & 0o077 == 0
-
-
 def left_by_rigspec(rig: Rig, **sections: str) -> str:
     """A probe of a host that carries the plan of this rig."""
     lines = [x for x in to_json(plan_rig(rig)).splitlines() if x[:8] in {'  "rig":', '  "spec"'}]
@@ -220,3 +204,34 @@ def test_plan_that_is_broken_or_foreign_is_no_reason_to_stop() -> None:
     for spec in ('"spec": "{"', '"spec": "[1]"', '"spec": "{\\"rigspec\\": \\"9\\"}"', "junk"):
         seen = read_seen(capture_text("rig", f"##RIG planned\n  {spec},\n##RIG-END\n"))
         assert seen.planned_name == ""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with ssh_server(tmp_path_factory.mktemp("ssh")) as running:
+        yield running
+
+
+def test_host_is_read_over_real_ssh_in_one_run(server: Server, tmp_path: Path) -> None:
+    how = ["--key", str(server.key), "--known-hosts", str(server.known_hosts)]
+    host = f"root@127.0.0.1:{server.port}"
+    result = CliRunner().invoke(main, ["doctor", host, *how, "--save", str(tmp_path)])
+    assert result.exit_code in {0, 1}, result.stderr
+    said = (tmp_path / "probe.txt").read_text()
+    assert said.count("##RIG-END") == len(list(probes()))
+    seen = read_seen(capture_text("here", said))
+    assert not isinstance(seen.host, Unknown)
+    assert {"pci", "kernel-log", "last-boot", "planned"} <= set(seen.sections)
+
+
+def test_unknown_host_key_and_wrong_key_are_told_apart(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "other"))
+    host = f"root@127.0.0.1:{server.port}"
+    stranger = ["--key", str(server.key), "--known-hosts", str(tmp_path / "empty")]
+    refused = ["--key", str(tmp_path / "other"), "--known-hosts", str(server.known_hosts)]
+    for how, sentence in ((stranger, "host key"), (refused, "refuses the login of `root`")):
+        result = CliRunner().invoke(main, ["discover", host, *how])
+        error = next(line for line in result.stderr.splitlines() if line.startswith("error: "))
+        assert (result.exit_code, sentence in error) == (3, True), result.stderr
+        assert "Traceback" not in result.stderr
