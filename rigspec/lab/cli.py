@@ -69,7 +69,9 @@ def up(spec: Path, uefi: bool) -> int:
         raise LabError(
             f"`{rehearsal.name}` was installed for BIOS", hint=f"rigspec lab down --delete {spec}"
         )
-    if not rig.machine.is_running:
+    if rig.machine.is_running:
+        rig.wait()
+    else:
         rig.up()
     rehearsal.remember()
     for change in changes(rehearsal.rig()):

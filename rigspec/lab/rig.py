@@ -86,6 +86,12 @@ class VirtualRig:
         """Start it with the disks it has (or new ones) and wait for ssh; gives the seconds."""
         return self._boot(fresh=False)
 
+    def wait(self) -> None:
+        """Wait for one that was started before, for example by a command that gave up waiting."""
+        self.machine.wait()
+        if not self.known_hosts.exists():
+            self._remember_host_keys()
+
     def reinstall(self) -> float:
         """Install the OS anew: a fresh OS disk, the weights disk stays. Gives the seconds."""
         self.kill()

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from rigspec.lab.cli import lab
+from rigspec.lab.machine import Machine
+from rigspec.lab.rig import VirtualRig
 from rigspec.lab.session import open_rehearsal
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
@@ -32,3 +34,15 @@ def test_a_bios_disk_is_not_started_as_uefi(lab_folder: Path) -> None:
     assert done.exit_code == 1
     assert "was installed for BIOS" in done.output
     assert "lab down --delete" in done.output
+
+
+def test_a_rig_whose_start_was_not_waited_for_is_waited_for_by_the_next_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Machine, "is_running", property(lambda self: True))
+    monkeypatch.setattr(Machine, "wait", lambda self: said.append("wait"))
+    monkeypatch.setattr(Machine, "ssh_argv", lambda self: ("ssh",))
+    monkeypatch.setattr(VirtualRig, "_remember_host_keys", lambda self: said.append("host keys"))
+    assert CliRunner().invoke(lab, ["up", str(SPEC)]).exit_code == 0
+    assert said == ["wait", "host keys"]
