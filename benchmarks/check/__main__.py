@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -26,6 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 GOAL_WALL_S, GOAL_RSS_MB, GOAL_MANY_S = 0.3, 80.0, 10.0
 """Per process, per process, for a thousand specs."""
 THOUSAND = 1000
+PEAK = """
+import atexit, sys
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    print(next(line for line in lines if line.startswith("VmHWM")), file=sys.stderr)
+atexit.register(peak)
+"""
+"""The child's own word: `wait4` still counts the memory of the parent it was forked of."""
 CHECK = "import sys; from rigspec.cli import main; main(['check', *sys.argv[1:]])"
 CHECK_MANY = """
 import sys, time
@@ -84,7 +93,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def single(spec: Path, runs: int, compiled: str) -> Cost:
     """Fresh processes that check one spec; the first, which fills caches, is not counted."""
-    argv = [sys.executable, "-c", CHECK, str(spec)]
+    argv = [sys.executable, "-c", PEAK + CHECK, str(spec)]
     found = [_process(argv, compiled) for _ in range(runs + 1)][1:]
     wall, cpu = (statistics.median(run[column] for run in found) for column in (0, 1))
     return Cost(
@@ -104,7 +113,7 @@ def many(specs: Sequence[Path], count: int, compiled: str) -> Cost:
         for saved in {spec.parent / "models" for spec in specs}:
             if saved.is_dir():
                 shutil.copytree(saved, rigs / "models", dirs_exist_ok=True)
-        _, cpu, rss, said = _process([sys.executable, "-c", CHECK_MANY, str(rigs)], compiled)
+        _, cpu, rss, said = _process([sys.executable, "-c", PEAK + CHECK_MANY, str(rigs)], compiled)
     goal = GOAL_MANY_S * count / THOUSAND
     return Cost(f"{count:,} specs, one process", float(said), cpu, rss, goal)
 
@@ -125,14 +134,16 @@ def _process(argv: Sequence[str], compiled: str) -> tuple[float, float, float, s
                 (os.POSIX_SPAWN_DUP2, complained.fileno(), 2),
             ],
         )  # fmt: skip
-        _, status, usage = os.wait4(child, 0)  # the child's own memory, not that of its siblings
+        _, status, usage = os.wait4(child, 0)
         wall = time.perf_counter() - begun
-        if os.waitstatus_to_exitcode(status) not in (0, 2):
-            complained.seek(0)
-            sys.exit(f"no measurement, the check failed:\n{complained.read().decode()}")
+        complained.seek(0)
+        text = complained.read().decode()
+        peak = re.search(r"VmHWM:\s*(\d+) kB\s*$", text)
+        if os.waitstatus_to_exitcode(status) not in (0, 2) or peak is None:
+            sys.exit(f"no measurement, the check failed:\n{text}")
         said.seek(0)
         cpu = usage.ru_utime + usage.ru_stime
-        return wall, cpu, usage.ru_maxrss * 1024 / 1e6, said.read().decode()
+        return wall, cpu, int(peak[1]) * 1024 / 1e6, said.read().decode()
 
 
 def markdown(costs: Sequence[Cost]) -> str:

@@ -177,7 +177,7 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
         label=(record.text("quant_method") or "") if doubts else scheme.value,
-        bits=record.whole("bits") if scheme in _INTEGERS and record.whole("bits") else 4,
+        bits=(record.whole("bits") or 4) if scheme in _INTEGERS else 4,
         doubts=doubts,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from typing_extensions import override
+from yaml._yaml import CParser
 
 from rigspec.finding import Finding, Path
 from rigspec.spec import slips
@@ -121,7 +122,7 @@ class _Bounded(yaml.composer.Composer):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's own
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]  # the parser's
             raise yaml.composer.ComposerError(None, None, slips.TOO_DEEP, mark)
         try:
             return super().compose_node(parent, index)
@@ -133,11 +134,11 @@ class _Loader(_Bounded, yaml.BaseLoader):
     """PyYAML's scanner and parser: no tag resolution."""
 
 
-class _FastLoader(_Bounded, yaml.cyaml.CParser, yaml.resolver.BaseResolver):
+class _FastLoader(_Bounded, CParser, yaml.resolver.BaseResolver):
     """libyaml's scanner and parser below the same composer."""
 
     def __init__(self, text: str) -> None:
-        yaml.cyaml.CParser.__init__(self, text)
+        CParser.__init__(self, text)
         yaml.composer.Composer.__init__(self)
         yaml.resolver.BaseResolver.__init__(self)
 
