@@ -172,6 +172,6 @@ def two_writers(capture: Capture, seen: Seen) -> Iterator[Place]:
 
 def cdi_twice(capture: Capture, seen: Seen) -> Iterator[Place]:
     """nvidia files in both CDI folders: the old one may win."""
-    files = [name for name in seen.cdi.spec_files if "nvidia" in name]
+    files = [name for name in known(seen.cdi.spec_files) or () if "nvidia" in name]
     if any(f.startswith("/etc") for f in files) and any(f.startswith("/var") for f in files):
         yield from (place for name in files if (place := capture.find(name)))

@@ -199,7 +199,7 @@ class Cdi(Record):
 
     devices: Reading[tuple[str, ...]]
     """`nvidia.com/gpu=0`, `nvidia.com/gpu=GPU-…`, `nvidia.com/gpu=all`."""
-    spec_files: tuple[str, ...]
+    spec_files: Reading[tuple[str, ...]]
     """More than one file for nvidia.com/gpu: a stale one may shadow the fresh one."""
 
 
@@ -215,5 +215,6 @@ def parse_cdi_probe(sections: Mapping[str, Sequence[str]]) -> Cdi:
         devices = listed
     else:
         devices = tuple(m.group(1) for line in listed if (m := _DEVICE.match(line)))
-    found = () if isinstance(files, Unknown) else tuple(f for f in files if f.startswith("/"))
-    return Cdi(devices, found)
+    if isinstance(files, Unknown):
+        return Cdi(devices, files)
+    return Cdi(devices, tuple(f for f in files if f.startswith("/")))

@@ -81,6 +81,8 @@ def stale_cdi(seen: Observation) -> Verdict:
     check = Check("containers.cdi-files", "one CDI description", "/etc/cdi, /var/run/cdi")
     if isinstance(seen.cdi.devices, Unknown):
         return check.unknown(seen.cdi.devices)
+    if isinstance(seen.cdi.spec_files, Unknown):
+        return check.unknown(seen.cdi.spec_files)
     ours = [f for f in seen.cdi.spec_files if f.startswith("/etc/cdi/nvidia")]
     if not ours:
         return check.passed("nothing in /etc/cdi")

@@ -110,6 +110,12 @@ def answering(member: GpuMember, seen: Observation) -> Verdict:
     )
     if bound is None:
         return check.failed("not bound", "no card is bound to it", "run the power stage")
+    if member.uuid not in {None, bound.uuid} or member.slot not in {None, bound.slot}:
+        return check.failed(
+            f"bound to {bound.uuid} at {bound.slot}",
+            f"the spec names {member.uuid or f'the card at {member.slot}'}",
+            "correct `uuids` or `slots`; or rm /etc/rigspec/gpus.tsv on the host, and run again",
+        )
     if isinstance(seen.cards, Unknown):
         return check.unknown(seen.cards, "look at: dmesg | grep -i nvrm; dkms status")
     card = next((card for card in seen.cards if card.uuid == bound.uuid), None)

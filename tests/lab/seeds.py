@@ -71,8 +71,8 @@ WITHOUT_REBOOT = (
     ),
     Seed(
         "a hold was lifted",
-        "apt-mark unhold nvidia-open",
-        "apt-mark hold nvidia-open",
+        "apt-mark unhold nvidia-driver-cuda",
+        "apt-mark hold nvidia-driver-cuda",
         ("driver.hold",),
     ),
     Seed(

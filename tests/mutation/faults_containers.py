@@ -8,8 +8,8 @@ FAULTS = (
     Fault(
         "containers.packages",
         "the toolkit was removed",
-        lambda raw: raw.drop("packages", r"^nvidia-container-toolkit\t"),
-        "nvidia-container-toolkit is not installed",
+        lambda raw: raw.drop("packages", r"^nvidia-container-toolkit-base\t"),
+        "nvidia-container-toolkit-base is not installed",
     ),
     Fault(
         "containers.cdi",
@@ -21,7 +21,7 @@ FAULTS = (
         "containers.cdi",
         "CDI still offers a card that was taken out",
         lambda raw: raw.append("cdi", "nvidia.com/gpu=GPU-5eed0000-0042-4000-8000-000000000042"),
-        "offers cards that do not answer",
+        "also GPU-5eed0000-0042",
     ),
     Fault(
         "containers.cdi-files",

@@ -28,8 +28,8 @@ FAULTS = (
     Fault(
         "driver.packages",
         "a driver package was removed",
-        lambda raw: raw.drop("packages", r"^nvidia-open\t"),
-        "nvidia-open is not installed",
+        lambda raw: raw.drop("packages", r"^nvidia-kernel-open-dkms\t"),
+        "nvidia-kernel-open-dkms is not installed",
     ),
     Fault(
         "driver.packages",
@@ -49,7 +49,7 @@ FAULTS = (
     Fault(
         "driver.hold",
         "somebody lifted the hold",
-        lambda raw: raw.drop("holds", "^nvidia-open$"),
+        lambda raw: raw.drop("holds", "^nvidia-kernel-open-dkms$"),
         "unattended upgrades may take it",
     ),
     Fault(

@@ -38,9 +38,21 @@ FAULTS = (
         "a card is missing on the bus",
         off_the_bus,
         "declared card(s) do not show up on the bus",
-        also=("pcie.width", "pcie.generation"),
+        also=("pcie.width", "pcie.generation", "pcie.bar"),
     ),
-    Fault("gpus.answers", "a card does not answer", silent, "the bound card is gone"),
+    Fault(
+        "gpus.answers",
+        "a card does not answer",
+        silent,
+        "the bound card is gone",
+        also=(
+            "gpus.errors",
+            "power.limit",
+            "power.supply",
+            "power.circuit",
+            "containers.cdi",
+        ),
+    ),
     Fault("gpus.answers", "two cards were swapped", swapped, "moved to another slot"),
     Fault(
         "gpus.temperature",

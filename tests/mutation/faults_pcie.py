@@ -76,8 +76,9 @@ def bits_after_boot(raw: Raw) -> Raw:
     bridge = raw.above(raw.slots[0])
     while bridge:
         if raw.has(bridge, ACS):
-            able = raw.read_word(bridge, ACS, 0x04)
-            raw = raw.word(bridge, ACS, ACSCTL, able & 0x1D)
+            isolating = raw.read_word(bridge, ACS, 0x04) & 0x1D
+            if raw.read_word(bridge, ACS, ACSCTL) != isolating:
+                raw = raw.word(bridge, ACS, ACSCTL, isolating)
         bridge = raw.above(bridge)
     return raw
 

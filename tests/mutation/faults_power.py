@@ -43,9 +43,9 @@ FAULTS = (
     ),
     Fault(
         "power.supply",
-        "all caps gone: each card at 600 W",
-        lambda raw: all_caps(raw, "600.00"),
-        "3880 W",
+        "the caps add up to more than the supplies carry",
+        lambda raw: all_caps(raw, "725.00"),
+        "3760 W",
         also=("power.limit", "power.circuit"),
     ),
 )

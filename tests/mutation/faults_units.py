@@ -10,6 +10,7 @@ FAULTS = (
         "the power unit failed",
         lambda raw: raw.unit("rigspec-power.service", ActiveState="failed", Result="exit-code"),
         "it ended with `exit-code`",
+        also=("boot.order",),
     ),
     Fault(
         "units",
@@ -22,6 +23,7 @@ FAULTS = (
         "a unit's file is gone",
         lambda raw: raw.unit("rigspec-acs.service", LoadState="not-found", ActiveState="inactive"),
         "its file is missing",
+        also=("boot.order",),
     ),
     Fault(
         "units",

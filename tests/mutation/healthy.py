@@ -119,6 +119,7 @@ def metal() -> Healthy:
             rf"\g<1>{size:#018x},{2 * size - 1:#018x},",
         )
     for card in range(len(raw.slots)):
+        raw = raw.cell("clocks.current.sm", "2100", card=card)
         raw = raw.cell("ecc.errors.uncorrected.volatile.total", "0", card=card)
         for field in ("remapped_rows.pending", "remapped_rows.failure", "retired_pages.pending"):
             raw = raw.cell(field, "No", card=card, section="smi-extra")

@@ -667,3 +667,13 @@ def test_a_server_that_does_not_run_has_no_order() -> None:
 def test_a_first_boot_has_none_before_it() -> None:
     seen = rows(replace(GOOD, last_boot=LastBoot(None, "", (), ())))
     assert seen["host.last-boot"].outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("named", [{"uuid": "GPU-other"}, {"slot": "0000:99:00.0"}])
+def test_a_binding_to_another_card_than_the_spec_names_fails(named: dict[str, str]) -> None:
+    first, *rest = PLAN.preflight.gpus
+    members = (replace(first, **named), *rest)  # type: ignore[arg-type]
+    plan = replace(PLAN, preflight=replace(PLAN.preflight, gpus=members))
+    verdict = rows(GOOD, plan)["gpus.answers.main.0"]
+    assert verdict.outcome is Outcome.FAIL
+    assert "the spec names" in verdict.reason
