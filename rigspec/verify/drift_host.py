@@ -24,6 +24,8 @@ POWER_UNIT = "rigspec-power.service"
 def edited_files(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:
     """Files that differ from the plan; those that only wait for a deploy are one change."""
     waiting: list[str] = []
+    record = state_of(PLAN_FILE, seen)
+    older = not isinstance(record, Unknown) and record.sha256 != sha256(to_json(plan))
     for file in all_files(plan):
         state = state_of(file.dest, seen)
         if isinstance(state, Unknown):
@@ -32,16 +34,16 @@ def edited_files(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator
         accepted = proof.files.get(file.dest) if proof else None
         as_accepted = wrong == "other content" and state.sha256 == accepted
         not_yet = wrong == "absent" and proof is not None and accepted is None
-        if as_accepted or not_yet:
+        # without a proof nobody knows whether an older plan or an edit explains it
+        unclear = proof is None and older and wrong in {"absent", "other content"}
+        if as_accepted or not_yet or unclear:
             waiting.append(file.dest)
         elif wrong is not None:
             yield _edited(file, wrong, seen)
-    record = state_of(PLAN_FILE, seen)
-    older = not isinstance(record, Unknown) and record.sha256 != sha256(to_json(plan))
     if waiting or older:
         yield Change(
             "not-deployed", "plan", "the spec, the catalog or rigspec has changed since the last "
-            "deploy: the host is as it was accepted, not as it is planned now",
+            "deploy: the host is not as it is planned now",
             tuple(waiting) or (f"{PLAN_FILE} holds another plan",), "run the deploy",
         )  # fmt: skip
 

@@ -220,6 +220,14 @@ def test_a_changed_spec_is_no_edit() -> None:
     assert [change.kind for change in found.changes] == ["not-deployed"]
 
 
+def test_without_a_proof_an_older_plan_explains_other_files() -> None:
+    gone = replace(FILES[POWER], exists=False, sha256=None)
+    older = replace(FILES[PLAN_FILE], sha256="0" * 64)
+    found = drift(None, **kept(files={**FILES, POWER: gone, PLAN_FILE: older}))
+    assert [change.kind for change in found.changes] == ["not-deployed"]
+    assert found.changes[0].evidence == (POWER,)
+
+
 def test_a_driver_upgraded_as_a_whole_is_not_half_an_upgrade() -> None:
     new = {**modules(nvidia_version="595.84")}
     new |= {"cards": tuple(gpu(n, driver_version="595.84") for n in range(4))}
