@@ -21,7 +21,7 @@ from rigspec.observed.probes import script
 from rigspec.observed.sections import split_sections
 from rigspec.plan.rig import plan_rig
 
-from .healthy import ASKED, CAPTURE, NAME, ROOT, SPEC, question
+from .healthy import ASKED, CAPTURE, NAME, ROOT, SPEC, WITH_ANOTHER, question
 
 _UUID = re.compile(r"(?<![0-9A-Za-z-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f-])")
 
@@ -55,10 +55,11 @@ def write(rehearsal: Rehearsal) -> None:
     for old in CAPTURE.glob("*.txt"):
         old.unlink()
     sections = split_sections(said)
-    for probe in probes:
-        text = masked("\n".join(sections[probe.name]))
-        file = CAPTURE / f"{probe.name}.txt"
-        file.write_text(f"{ASKED}{question(probe.text)}\n{text}\n")
+    questions = {probe.name: question(probe.text) for probe in probes}
+    for name, lines in sections.items():  # one probe may print several
+        text = masked("\n".join(lines))
+        first = f"{ASKED}{questions.get(name, WITH_ANOTHER)}"
+        (CAPTURE / f"{name}.txt").write_text(f"{first}\n{text}\n")
     surroundings = rehearsal.surroundings()
     around = {
         "nvidia_repository": surroundings.nvidia_repository.model_dump(mode="json"),

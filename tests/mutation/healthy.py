@@ -34,6 +34,8 @@ FULL = ROOT / "tests/mutation/full.yaml"
 NAME = "seen-home"
 """Name of the virtual rig that was captured, so that it is nobody else's."""
 ASKED, END = "# asked: ", "\n"
+WITH_ANOTHER = "with another"
+"""Instead of a question, for a section that is printed by another section's probe."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def captured() -> tuple[Raw, dict[str, str]]:
     texts, questions = {}, {}
     for file in sorted(CAPTURE.glob("*.txt")):
         first, _, text = file.read_text().partition(END)
-        questions[file.stem] = first.removeprefix(ASKED)
+        asked_as = first.removeprefix(ASKED)
+        if asked_as != WITH_ANOTHER:
+            questions[file.stem] = asked_as
         texts[file.stem] = text.removesuffix("\n")
     return Raw(texts), questions
 
