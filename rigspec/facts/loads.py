@@ -8,7 +8,8 @@ from rigspec.observed.fabric_run import parse_fabric
 from rigspec.observed.load import LoadReading, parse_load
 from rigspec.observed.pairs import FabricReading
 from rigspec.observed.probes import Probe
-from rigspec.observed.record import Reading
+from rigspec.observed.record import Reading, Unknown
+from rigspec.observed.sections import section
 
 FOLDER = "/var/lib/rigspec"
 MAX_BYTES = 400_000
@@ -27,13 +28,20 @@ LOADS = (
 )
 
 
+def _kept(sections: Sections, name: str) -> list[str] | Unknown:
+    """A file's lines; none where it was not asked for, unknown where reading it failed."""
+    return section(sections, name) if name in sections else []
+
+
 def parse_fabric_probe(sections: Sections, *, simulated: bool) -> Reading[FabricReading]:
-    """The last measurement of the links."""
-    return parse_fabric(
-        lines_of(sections, "fabric-run"), lines_of(sections, "nvbandwidth"), simulated=simulated
-    )
+    """The last measurement of the links; unknown, not "never", where it could not be read."""
+    lines = _kept(sections, "fabric-run")
+    if isinstance(lines, Unknown):
+        return lines
+    return parse_fabric(lines, lines_of(sections, "nvbandwidth"), simulated=simulated)
 
 
 def parse_load_probe(sections: Sections, name: str) -> Reading[LoadReading]:
-    """The cards during the last run of one kind."""
-    return parse_load(lines_of(sections, name))
+    """The cards during the last run of one kind; unknown, not "never", where it is unreadable."""
+    lines = _kept(sections, name)
+    return lines if isinstance(lines, Unknown) else parse_load(lines)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from rigspec.observed.load import Event, member_names, number, of_kind, read_events, text, truth
+from rigspec.observed.load import (
+    NO_BEGINNING,
+    Event,
+    member_names,
+    number,
+    of_kind,
+    read_events,
+    text,
+    truth,
+)
 from rigspec.observed.p2p import BandwidthTest, parse_nvbandwidth
 from rigspec.observed.pairs import (
     ERROR,
@@ -31,10 +40,11 @@ def parse_fabric(
     lines: Iterable[str], nvbandwidth: Sequence[str] = (), *, simulated: bool = False
 ) -> Reading[FabricReading]:
     """The newest run; unknown with its own words where it measured nothing."""
-    events = read_events(lines)
+    kept = [line for line in lines if line.strip()]
+    events = read_events(kept)
     run = next(iter(of_kind(events, "run")), None)
     if run is None:
-        return NEVER
+        return NO_BEGINNING if kept else NEVER
     begin = next(iter(of_kind(events, "begin")), {})
     reading = FabricReading(
         taken_at=text(run, "at"),

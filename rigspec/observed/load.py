@@ -86,6 +86,7 @@ class LoadReading(Record):
 
 
 NEVER = Unknown("there was no such run on this host")
+NO_BEGINNING = Unknown("the file of the run has no beginning: it was cut off, or is not ours")
 
 Event = Mapping[str, Any]
 
@@ -141,10 +142,11 @@ def truth(event: Event, name: str) -> Reading[bool]:
 
 def parse_load(lines: Iterable[str]) -> Reading[LoadReading]:
     """The newest run of one kind; unknown when there was none."""
-    events = read_events(lines)
+    kept = [line for line in lines if line.strip()]
+    events = read_events(kept)
     run = next(iter(of_kind(events, "run")), None)
     if run is None:
-        return NEVER
+        return NO_BEGINNING if kept else NEVER
     ended = next(iter(of_kind(events, "ended")), {})
     return LoadReading(
         taken_at=text(run, "at"),

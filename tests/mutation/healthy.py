@@ -25,6 +25,7 @@ from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
 from rigspec.verify.files import secret_paths, sha256
 
+from .loads import loaded
 from .raw import Raw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +130,7 @@ def metal() -> Healthy:
             raw = raw.cell(field, "No", card=card, section="smi-extra")
     raw = raw.put("models", "there glm\ncomplete glm\nthere transcribe")
     raw = raw.put("nokey-glm", '{"error":"Unauthorized"}\n##RIG-HTTP 401 0.001')
-    return Healthy(plan, proved(raw, plan))
+    return Healthy(plan, loaded(proved(raw, plan), plan))
 
 
 def proved(raw: Raw, plan: Plan) -> Raw:

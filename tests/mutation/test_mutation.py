@@ -18,6 +18,7 @@ from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict, exit_code
 
 from .faults import FAULTS
+from .faults_fabric import only_an_error
 from .healthy import RIGS, ROOT, SPEC, asked, captured, plan_of
 from .registry import Fault
 
@@ -25,11 +26,15 @@ RED = {Outcome.FAIL, Outcome.UNKNOWN}
 FOR_DRIFT_ONLY = {"firmware", "kernels", "cap-writers", "edited"}
 """Sections that no check rests on: `rigspec drift` compares them with the accepted run, or shows
 them; see tests/unit/verify/test_verify_drift.py."""
-STAND_IN_ROWS = {"service.answers"}
-"""Says only why a service has no rows of its own: it does not run, or was not asked."""
+STAND_IN_ROWS = {"service.answers", "fabric.pairs"}
+"""Say only why a service or the pairs of cards have no rows of their own: it does not run, was not
+asked, measured nothing. They never pass; tests of their own see them."""
 UNJUDGED = {"cards-stt", "completion-stt", "stream-stt", "lsblk", "nvidia-proc"}
 """Sections that no row of the captured rig rests on: its second service does not run, its driver is
 a stand-in without files in /proc; disks by label are only for `discover`."""
+NEVER_MEASURED = {"fabric-run", "burn-run", "nvbandwidth"}
+"""An empty one is a rig on which no load was ever made: opt-in, so not applicable with a reason.
+The tool nvbandwidth is optional beside the benchmark; without its figures ours are judged."""
 SPECS = (SPEC, ROOT / "rigs/starter.yaml", ROOT / "tests/mutation/full.yaml")
 
 
@@ -133,11 +138,42 @@ def test_the_capture_is_what_verify_asks_today() -> None:
 
 def test_every_section_that_is_lost_makes_a_row_unknown_or_red() -> None:
     healthy = RIGS["home"]()
-    for name in healthy.raw.sections.keys() - FOR_DRIFT_ONLY - UNJUDGED:
+    for name in healthy.raw.sections.keys() - FOR_DRIFT_ONLY - UNJUDGED - NEVER_MEASURED:
         lost = healthy.raw.lost(name).observed(healthy.plan)
         rows = verify_rig(healthy.plan, lost)
         before = {v.id: v.outcome for v in judged("home")}
         assert any(v.outcome in RED for v in rows if before.get(v.id) not in RED), name
+
+
+LOADS = {"fabric-run": "fabric.", "burn-run": "burn."}
+
+
+@pytest.mark.parametrize(("section", "prefix"), LOADS.items())
+def test_a_load_that_was_never_made_does_not_apply(section: str, prefix: str) -> None:
+    healthy = RIGS["metal"]()
+    rows = verify_rig(healthy.plan, healthy.raw.put(section, "").observed(healthy.plan))
+    own = [v for v in rows if v.id.startswith(prefix)]
+    assert own and all(v.outcome is Outcome.NOT_APPLICABLE and v.reason for v in own), own
+
+
+@pytest.mark.parametrize(("section", "prefix"), LOADS.items())
+def test_a_load_that_cannot_be_read_to_its_end_is_unknown(section: str, prefix: str) -> None:
+    healthy = RIGS["metal"]()
+    text = healthy.raw.text(section)
+    middle = text[: len(text) // 2] + "\n##RIG-CUT"
+    beginning = text[:9] + "\n##RIG-CUT"
+    for spoilt_text in ("##RIG-EXIT 1 head", "##RIG-CUT", beginning, text[:9], middle):
+        seen = healthy.raw.put(section, spoilt_text).observed(healthy.plan)
+        own = [v for v in verify_rig(healthy.plan, seen) if v.id.startswith(prefix)]
+        assert any(v.outcome is Outcome.UNKNOWN and v.reason for v in own), spoilt_text[-60:]
+
+
+def test_a_benchmark_that_measured_nothing_says_why_for_all_pairs() -> None:
+    healthy = RIGS["metal"]()
+    seen = only_an_error(healthy.raw).observed(healthy.plan)
+    (row,) = (v for v in verify_rig(healthy.plan, seen) if v.id.startswith("fabric.pair"))
+    assert (row.id, row.outcome) == ("fabric.pairs", Outcome.UNKNOWN)
+    assert "the cards do not answer" in words_of(row)
 
 
 def test_unknown_has_a_reason() -> None:
