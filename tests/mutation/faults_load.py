@@ -22,7 +22,7 @@ def of_run(name: str, section: str, card: str) -> Iterator[Fault]:
     wrong = 3 + n
     rows = (
         ("link", "card", lambda e: {"link_gen": [1, n, n]} if n == 2 else {"link_width": [4] * 3},
-         "gen 2 x16" if n == 2 else "gen 4 x4"),
+         "main.2: link under load | gen 2 x16" if n == 2 else "main.3: link under load | gen 4 x4"),
         ("clocks", "card", braked, f"main.{n}: clocks under load | power brake; "),
         ("values", "work", lambda e: {"wrong": wrong}, f"{wrong} wrong"),
         ("alike", "work", lambda e: {"tflops": e["tflops"] * 0.85}, f"main.{n} 85%"),

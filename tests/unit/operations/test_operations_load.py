@@ -1,0 +1,56 @@
+"""Load is made only on request, as a job of the host, and only where there is something to load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakehost import FakeHost, run
+
+from rigspec.operations.load import MEASURING_S, load_job, load_made
+from rigspec.plan.fabric import LOAD
+from rigspec.plan.rig import plan_rig
+from rigspec.rules.run import check_file
+
+HOME = Path(__file__).resolve().parents[3] / "rigs" / "home.yaml"
+RIG = check_file(str(HOME)).rig
+assert RIG is not None
+PLAN = plan_rig(RIG)
+
+
+def test_the_job_runs_the_hosts_script_and_outlives_the_burn() -> None:
+    fabric, burn = load_job("fabric"), load_job("burn 90 --stop-services")
+    assert (fabric.name, fabric.argv) == ("load-fabric", (LOAD, "fabric"))
+    assert (burn.name, burn.argv) == ("load-burn", (LOAD, "burn", "90", "--stop-services"))
+    assert burn.timeout_s == 90 * 60 + MEASURING_S
+    assert "90 minutes" in burn.title
+    assert "systemctl stop rigspec-job-load-burn" in burn.hint
+
+
+@pytest.mark.parametrize(
+    "wish", ["", "burn", "burn 0", "burn 99999", "fabric; reboot", "burn -1", "fabric --force"]
+)
+def test_another_wish_is_refused_before_anything_runs(wish: str) -> None:
+    (said,) = run(load_made, FakeHost({}), plan=PLAN, wish=wish)
+    assert said.startswith("REFUSED") and "burn MINUTES" in said
+
+
+def test_nothing_to_measure_with_is_refused() -> None:
+    bare = replace(PLAN, fabric=replace(PLAN.fabric, files=()))
+    (said,) = run(load_made, FakeHost({}), plan=bare, wish="fabric")
+    assert said.startswith("REFUSED") and "nothing to measure with" in said
+
+
+def test_a_dry_run_makes_no_load() -> None:
+    host = FakeHost({})
+    assert run(load_made, host, executing=False, plan=PLAN, wish="burn 5") == []
+    assert "executes" in host.said
+
+
+def test_stopped_services_are_waited_for_after_the_job() -> None:
+    alone = run(load_made, FakeHost({}), plan=PLAN, wish="fabric")
+    stopped = run(load_made, FakeHost({}), plan=PLAN, wish="fabric --stop-services")
+    assert any(LOAD in command for command in alone)
+    assert "CALL _wait_again" not in alone
+    assert stopped[-1] == "CALL _wait_again" and len(stopped) == len(alone) + 1
