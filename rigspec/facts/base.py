@@ -43,6 +43,9 @@ class Quiet(tuple[T, ...]):
         return repr(self)
 
 
-def one_script(probes: Iterable[Probe]) -> StringCommand:
-    """All probes as one command (locale C, a failing one does not harm the next)."""
-    return StringCommand(script(probes))
+def one_script(probes: Iterable[Probe], beside: Iterable[Probe] = ()) -> StringCommand:
+    """All probes as one command (locale C, a failing one does not harm the next).
+
+    `beside` run at the same time as the others.
+    """
+    return StringCommand(script(probes, beside))

@@ -152,7 +152,7 @@ class Everything(RigFact[Observation]):
     @override
     def command(self, plan: Asked) -> StringCommand:
         (self.plan,) = plan
-        return one_script(all_probes(self.plan))
+        return one_script(_host_probes(self.plan), _service_probes(self.plan))
 
     @override
     def parse(self, sections: Sections) -> Observation:
@@ -204,6 +204,16 @@ def _refused(sections: Sections) -> Reading[tuple[RefusedOption, ...]]:
 
 def all_probes(plan: Plan) -> Iterable[Probe]:
     """Everything that verify asks a host, section by section."""
+    yield from _host_probes(plan)
+    yield from _service_probes(plan)
+
+
+def _service_probes(plan: Plan) -> Iterable[Probe]:
+    for service in plan.services:
+        yield from smoke_probes(service, plan.verify, plan.containers.engine)
+
+
+def _host_probes(plan: Plan) -> Iterable[Probe]:
     names = [p.name for p in (*plan.driver.packages, *plan.containers.packages)]
     services = tuple(service.unit for service in plan.services)
     yield from (HOST, MACHINE, IOMMU, MODULES, NVIDIA_PROC, SECURE_BOOT, KERNEL_LOG)
@@ -216,5 +226,3 @@ def all_probes(plan: Plan) -> Iterable[Probe]:
     yield LISTENERS
     yield from upkeep_probes(plan)
     yield from LOADS if plan.fabric.files else ()
-    for service in plan.services:
-        yield from smoke_probes(service, plan.verify, plan.containers.engine)

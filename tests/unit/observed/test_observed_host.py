@@ -358,3 +358,31 @@ def test_secrets_are_hidden_and_their_names_stay() -> None:
     assert "planted" not in json.dumps(found[0].to_json())
     unit = units.parse_units("Id=a.service\nEnvironment=HF_TOKEN=planted B=2\n")["a.service"]
     assert unit.properties["Environment"] == "HF_TOKEN=(hidden) B=2"
+
+
+def test_probes_beside_others_run_at_the_same_time_and_lose_nothing(tmp_path: Path) -> None:
+    def meet(mine: str, other: str) -> str:
+        """Says `met` only if the other side runs before this one has ended."""
+        return (
+            f"touch {tmp_path}/{mine}; n=0; while [ $n -lt 100 ] && [ ! -e {tmp_path}/{other} ]; "
+            f"do sleep 0.1; n=$((n+1)); done; [ ! -e {tmp_path}/{other} ] || echo met"
+        )
+
+    beside = [probes.Probe("server", meet("a", "b")), probes.Probe("failing", "exit 7")]
+    here = [probes.Probe("host", meet("b", "a")), probes.Probe("greedy", "cat")]
+    done = subprocess.run(
+        ["sh", "-c", probes.script(here, beside)], capture_output=True, text=True, check=True
+    )
+    assert split_sections(done.stdout) == {
+        "host": ["met"], "greedy": [], "server": ["met"], "failing": [],
+    }  # fmt: skip
+
+
+def test_more_than_a_pipe_holds_comes_through() -> None:
+    lines = "n=0; while [ $n -lt 4000 ]; do echo 0123456789012345678901234567890; n=$((n+1)); done"
+    long = probes.Probe("long", lines)
+    done = subprocess.run(
+        ["sh", "-c", probes.script([probes.Probe("wait", "sleep 0.3")], [long])],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(split_sections(done.stdout)["long"]) == 4000
