@@ -135,8 +135,13 @@ def _pattern(event: Event) -> PatternReading:
     )
 
 
+def _ranks(event: Event) -> tuple[int, ...]:
+    wrong = event.get("wrong_ranks")
+    return tuple(w for w in wrong if isinstance(w, int)) if isinstance(wrong, list) else ()
+
+
 def _all_reduce(event: Event) -> AllReduceReading:
-    gpus, wrong = event.get("gpus"), event.get("wrong_ranks")
+    gpus = event.get("gpus")
     size = number(event, "bytes")
     return AllReduceReading(
         service=text(event, "service"),
@@ -147,7 +152,7 @@ def _all_reduce(event: Event) -> AllReduceReading:
         latency_us=number(event, "latency_us"),
         ready_ms=_numbers(event, "ready_ms"),
         values_ok=truth(event, "values_ok"),
-        wrong_ranks=tuple(map(int, wrong)) if isinstance(wrong, list) else (),
+        wrong_ranks=_ranks(event),
         peer_to_peer=event.get("peer_to_peer") is not False,
         ended=_ended(event),
         error=_error(event),

@@ -220,8 +220,11 @@ def _link_errors(events: tuple[Event, ...]) -> Reading[tuple[LinkErrors, ...]]:
     sums: dict[str, dict[str, list[int]]] = {"before": {}, "after": {}}
     for event in events:
         errors, when = event.get("errors"), text(event, "when")
-        if isinstance(errors, list) and len(errors) == 3 and when in sums:
-            sums[when][text(event, "device")] = [int(e) for e in errors]
+        if when not in sums or not isinstance(errors, list):
+            continue
+        counts = [e for e in errors if isinstance(e, int)]
+        if len(counts) == len(errors) == 3:
+            sums[when][text(event, "device")] = counts
     both = [address for address in sums["before"] if address in sums["after"]]
     if not both:
         return Unknown("the kernel shows no AER counters (no AER, or the firmware keeps it)")

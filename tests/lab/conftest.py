@@ -54,7 +54,7 @@ class Player:
             env={**os.environ, "RIGSPEC_LAB_SPECS": str(self.spec.resolve())},
             capture_output=True,
             text=True,
-            timeout=1200,
+            timeout=2400,  # emulated, perhaps two of them on two slow cores
         )
         print(done.stderr)  # pytest shows it when a test fails
         return Run(done.returncode, done.stderr, changed_operations(done.stdout))
@@ -74,7 +74,7 @@ class Player:
     def wait_until_served(self, port: int) -> None:
         """Wait for the engine; its systemd unit alone must have started it."""
         self.said(
-            f"timeout 180 sh -c 'until curl -sf -m 5 -o /dev/null http://127.0.0.1:{port}/v1/models;"
+            f"timeout 400 sh -c 'until curl -sf -m 5 -o /dev/null http://127.0.0.1:{port}/v1/models;"
             " do sleep 1; done'"
         )
 

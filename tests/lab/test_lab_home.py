@@ -111,7 +111,7 @@ def test_a_changed_serve_flag_restarts_only_that_service(home: Player) -> None:
 
 
 def test_each_seeded_fault_turns_its_own_rows_red_and_no_other(home: Player) -> None:
-    home.edit("rigspec: 1\n", "rigspec: 1\nverify: {timeout_s: 5}\n")  # a frozen engine is slow
+    home.edit("rigspec: 1\n", "rigspec: 1\nverify: {timeout_s: 20}\n")  # a frozen engine is slow
     wanted = seed(home, WITHOUT_REBOOT)
     run = home.apply("verify.py")
     assert run.code == 1
@@ -120,7 +120,7 @@ def test_each_seeded_fault_turns_its_own_rows_red_and_no_other(home: Player) -> 
     assert red_rows(run.said) == wanted | not_deployed
     heal(home, WITHOUT_REBOOT)
     assert red_rows(home.apply("verify.py").said) == LEFT_BEHIND | not_deployed
-    home.edit("verify: {timeout_s: 5}\n", "")
+    home.edit("verify: {timeout_s: 20}\n", "")
 
 
 def test_a_reinstalled_os_gets_the_same_plan_and_keeps_the_weights(

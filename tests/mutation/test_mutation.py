@@ -29,7 +29,7 @@ them; see tests/unit/verify/test_verify_drift.py."""
 STAND_IN_ROWS = {"service.answers", "fabric.pairs"}
 """Say only why a service or the pairs of cards have no rows of their own: it does not run, was not
 asked, measured nothing. They never pass; tests of their own see them."""
-UNJUDGED = {"cards-stt", "completion-stt", "stream-stt", "lsblk", "nvidia-proc"}
+UNJUDGED = {"cards-stt", "image-stt", "completion-stt", "stream-stt", "lsblk", "nvidia-proc"}
 """Sections that no row of the captured rig rests on: its second service does not run, its driver is
 a stand-in without files in /proc; disks by label are only for `discover`."""
 NEVER_MEASURED = {"fabric-run", "burn-run", "nvbandwidth"}

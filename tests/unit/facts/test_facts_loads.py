@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rigspec.facts.loads import FOLDER, LOADS, parse_fabric_probe, parse_load_probe
@@ -47,3 +49,49 @@ def test_a_file_that_cannot_be_read_is_unknown_and_not_never(lines: list[str]) -
         (parse_fabric_probe({"fabric-run": lines}, simulated=False), fabric_run.NEVER),
     ):
         assert isinstance(reading, Unknown) and reading != never and reading.reason
+
+
+EVENTS = (
+    json.loads(RUN),
+    json.loads(MEMBER),
+    {"event": "aer", "when": "before", "device": "0000:01:00.0", "errors": [0, 0, 0]},
+    {"event": "replays", "when": "before", "uuid": "GPU-a", "count": 0},
+    {"event": "begin", "device": "cuda", "cards": [{"uuid": "GPU-a", "name": "card"}]},
+    json.loads(PAIR) | {"granted": True, "one_way_gb_s": 20.0, "latency_us": 3.0, "moved": True},
+    {"event": "pattern", "name": "all", "copies": [["GPU-a", "GPU-b"]], "each_gb_s": [1.0],
+     "values_ok": True, "ended": "measured", "error": ""},
+    {"event": "all-reduce", "service": "a", "gpus": ["GPU-a"], "bytes": 1, "busbw_gb_s": 1.0,
+     "wrong_ranks": [1], "ready_ms": [1.0], "values_ok": True, "peer_to_peer": True},
+    {"event": "work", "uuid": "GPU-a", "tflops": 300.0, "wrong": 0, "ended": "measured"},
+    {"event": "aer", "when": "after", "device": "0000:01:00.0", "errors": [0, 0, 0]},
+    {"event": "replays", "when": "after", "uuid": "GPU-a", "count": 0},
+    {"event": "card", "uuid": "GPU-a", "temperature_c": [40, 66, 71], "power_w": [60, 290, 300],
+     "clock_mhz": [1, 2, 3], "link_gen": [1, 4, 4], "link_width": [16, 16, 16]},
+    json.loads(DONE),
+)  # fmt: skip
+ODD: tuple[object, ...] = (
+    None,
+    "x",
+    [],
+    ["x"],
+    ["x"] * 3,
+    [None] * 3,
+    [None],
+    {},
+    {"a": 1},
+    -1,
+    1e308,
+    True,
+    [[1]],
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_values_of_a_wrong_kind_never_break_the_reading(odd: object) -> None:
+    for number, event in enumerate(EVENTS):
+        for key in event:
+            lines = [json.dumps(e) for e in EVENTS]
+            lines[number] = json.dumps({**event, key: odd})
+            sections = {"burn-run": lines, "fabric-run": lines}
+            parse_load_probe(sections, "burn-run")
+            parse_fabric_probe(sections, simulated=False)
