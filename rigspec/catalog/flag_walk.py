@@ -136,6 +136,8 @@ class Walk:
 
     def _unknown(self, index: int, name: str) -> None:
         message = f"`{name}` is not a flag of {self.table.engine} {self.table.version}"
+        if self.version and self.version != self.table.version:
+            message += f" (the list at hand; the spec says {self.version})"
         near = nearest(name, tuple(self.table.by_name), 1)
         hint = f"did you mean `{near[0]}`?" if near else ""
         self.say.about_name(index, name, "unknown", message, hint)

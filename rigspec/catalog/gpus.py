@@ -125,6 +125,10 @@ def find_gpu(sku_or_alias: str, extra: Path | None = None) -> Gpu | None:
     return _by_spelling(extra).get(slug(sku_or_alias))
 
 
+SHORTEST_INSIDE = 4
+"""Characters of a name that is looked for inside a longer text."""
+
+
 def gpus_with_pci_id(device_id: str, extra: Path | None = None) -> tuple[Gpu, ...]:
     """All cards with a device id (`2bb3`): one id can stand for two memory sizes."""
     wanted = device_id.lower().removeprefix("0x")
@@ -133,7 +137,12 @@ def gpus_with_pci_id(device_id: str, extra: Path | None = None) -> tuple[Gpu, ..
 
 def nearest_gpus(text: str, extra: Path | None = None) -> tuple[str, ...]:
     """Did-you-mean: up to three SKUs whose name or alias is close to `text`."""
-    return nearest(slug(text), {s: gpu.sku for s, gpu in _by_spelling(extra).items()})
+    spellings = _by_spelling(extra)
+    wanted = slug(text)
+    inside = [s for s in spellings if len(s) >= SHORTEST_INSIDE and f"-{s}-" in f"-{wanted}-"]
+    if inside:  # a maker's name around the card's: `EVGA RTX 3090 FTW3 Ultra 24GB`
+        return (spellings[max(inside, key=len)].sku,)
+    return nearest(wanted, {s: gpu.sku for s, gpu in spellings.items()})
 
 
 def other_vendor(text: str, extra: Path | None = None) -> str | None:

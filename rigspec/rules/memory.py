@@ -230,7 +230,8 @@ def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
     sizes = [
         str(size)
         for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
-        if not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
+        if size <= len(sized.gpus)
+        and not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
     ]
     return f"TP sizes that it takes: {', '.join(sizes)}" if sizes else ""
 

@@ -39,7 +39,6 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         terms = [f"TP {tp}"] + [f"{k} {v}" for k, v in (("PP", pp), ("DP", dp)) if v > 1]
         sizes = f"{' × '.join(terms)} = {tp * pp * dp}" if len(terms) > 1 else terms[0]
         key = "tensor_parallel_size" if "tensor_parallel_size" in service.model_fields_set else ""
-        fits = cards % (pp * dp) == 0
         yield error(
             "parallel.world-size",
             ("services", name, key or "gpus"),
@@ -47,10 +46,33 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why="a rank without a card cannot start"
             if tp * pp * dp > cards
             else "cards without a rank stay idle",
-            hint=f"`tensor_parallel_size: {cards // (pp * dp)}` uses all of them"
-            if fits
-            else "choose sizes whose product is the number of cards",
+            hint=_sizes_hint(rig, facts, service, pp * dp),
         )
+
+
+def _sizes_hint(rig: Rig, facts: CheckContext, service: Service, others: int) -> str:
+    """The TP size that uses every card, if the model takes it; else fewer cards."""
+    cards = _cards(rig, service)
+    size, rest = divmod(len(cards), others)
+    if rest:
+        return "choose sizes whose product is the number of cards"
+    if _takes(facts, service, size):
+        return f"`tensor_parallel_size: {size}` uses all of them"
+    taken = next((n for n in range(size - 1, 0, -1) if _takes(facts, service, n)), 1)
+    used = ", ".join(cards[: taken * others])
+    return (
+        f"the model does not take TP {size}: use {taken * others} of the cards, "
+        f"`gpus: [{used}]` with `tensor_parallel_size: {taken}`"
+    )
+
+
+def _takes(facts: CheckContext, service: Service, size: int) -> bool:
+    """Whether a size breaks no rule of heads; a model without facts is not held against it."""
+    model = facts.models.get(service.model)
+    if model is None or not model.heads:
+        return True
+    kv = model.kv_heads
+    return model.heads % size == 0 and (not kv or kv % size == 0 or size % kv == 0)
 
 
 def equal_cards(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -99,7 +121,8 @@ def heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         tp = service.tensor_parallel_size
         if model is None or not model.heads or model.heads % tp == 0:
             continue
-        fitting = [n for n in range(1, 17) if model.heads % n == 0]
+        most = max(1, len(_cards(rig, service)))
+        fitting = [n for n in range(1, most + 1) if model.heads % n == 0]
         yield error(
             "parallel.heads-divide",
             ("services", name, "tensor_parallel_size"),

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 OsId = Literal["debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"]
 """The operating systems whose package names rigspec knows; any other is refused before a change."""
@@ -74,7 +75,17 @@ AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/@+=-]*$
 """A path on the host: absolute, without blanks or quoting, so that it is safe in a unit file."""
 
 PciGeneration = Annotated[int, Field(ge=1, le=6)]
-PciWidth = Annotated[int, Field(ge=1, le=16)]
+LINK_WIDTHS = (1, 2, 4, 8, 12, 16, 32)
+"""Lanes that a PCIe link can have (PCI Express Base Specification, Link Capabilities register)."""
+
+
+def _is_link_width(lanes: int) -> int:
+    if lanes not in LINK_WIDTHS:
+        raise PydanticCustomError("link_width", "no width of a PCIe link")
+    return lanes
+
+
+PciWidth = Annotated[int, Field(ge=1, le=32), AfterValidator(_is_link_width)]
 
 
 def is_commit(revision: str) -> bool:

@@ -13,9 +13,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from rigspec.finding import Finding, Path, Severity
+from rigspec.spec.base import LINK_WIDTHS
 from rigspec.spec.fields import is_section, section_at, type_at
 from rigspec.spec.forms import form_of
 from rigspec.spec.misnamed import hint_for_unknown, nearest, nearest_choice
+from rigspec.spec.numbers import number_hint, share_hint
 from rigspec.spec.secrets import may_be_secret
 from rigspec.spec.source import Source
 
@@ -72,7 +74,7 @@ def findings_of(problem: ValidationError, source: Source) -> tuple[Finding, ...]
     return tuple(
         WORDS.get(w.kind, _unforeseen)(w)
         for w in wrongs
-        if not (w.kind == "missing" and w.path in explained)
+        if not (w.kind == "missing" and w.path in explained) and not _only_seems_empty(w, wrongs)
     )
 
 
@@ -102,6 +104,14 @@ def _hidden_by(unknown: Wrong, wrongs: Iterable[Wrong]) -> Path | None:
     return (*parent, meant) if meant else None
 
 
+def _only_seems_empty(w: Wrong, wrongs: Iterable[Wrong]) -> bool:
+    """A list whose items failed: pydantic counts only the good ones."""
+    depth = len(w.path)
+    return w.kind == "too_short" and any(
+        len(other.path) > depth and other.path[:depth] == w.path for other in wrongs
+    )
+
+
 def _unknown_key(w: Wrong) -> Finding:
     section = section_at(w.path[:-1])
     keys = tuple(section.model_fields) if section else ()
@@ -129,24 +139,11 @@ def _missing(w: Wrong) -> Finding:
 
 def _number(words: str) -> Callable[[Wrong], Finding]:
     def say(w: Wrong) -> Finding:
-        return w.finding("not-a-number", f"`{w.name}` takes {words}{w.found}", _number_hint(w))
+        return w.finding(
+            "not-a-number", f"`{w.name}` takes {words}{w.found}", number_hint(w.path, w.written)
+        )
 
     return say
-
-
-def _number_hint(w: Wrong) -> str:
-    """Units, thousands separators and `k` are the usual slips."""
-    text = (w.written or "").replace(" ", "").replace("_", "")
-    digits = text.replace(",", "")
-    if digits != text and digits.isdigit():
-        return f"write it without separators: `{digits}`"
-    head = digits.rstrip("WwAaVvGgMmKkBbIiHhZzSsTt%")
-    tail = digits[len(head) :].lower()
-    if not head or not tail or not head.replace(".", "", 1).isdigit():
-        return ""
-    if tail == "k" and head.isdigit():
-        return f"write the number out: `{int(head) * 1000}` (or `{int(head) * 1024}`)"
-    return f"write the number alone, its unit is in the key's name or its description: `{head}`"
 
 
 def _bool(w: Wrong) -> Finding:
@@ -189,9 +186,9 @@ def _only(w: Wrong, words: str) -> str:
 
 def _bound(sign: str, key: str) -> Callable[[Wrong], Finding]:
     def say(w: Wrong) -> Finding:
-        return w.finding(
-            "out-of-range", f"`{w.name}` must be {sign} {_plain(w.context.get(key))}{w.found}"
-        )
+        limit = _plain(w.context.get(key))
+        hint = share_hint(w.path, w.written)
+        return w.finding("out-of-range", f"`{w.name}` must be {sign} {limit}{w.found}", hint)
 
     return say
 
@@ -203,8 +200,14 @@ def _plain(number: Any) -> str:
 def _form(w: Wrong) -> Finding:
     form = form_of(str(w.context.get("pattern", "")))
     subject = "this name must be" if w.at_key else f"`{w.name}` takes"
-    hint = f"for example `{form.example}`" if form.example else ""
+    example = "RIG_API_KEY" if w.name == "api_key_env" else form.example
+    hint = f"for example `{example}`" if example else ""
     return w.finding("bad-form", f"{subject} {form.words}{w.found}", hint)
+
+
+def _link_width(w: Wrong) -> Finding:
+    widths = ", ".join(map(str, LINK_WIDTHS))
+    return w.finding("bad-value", f"`{w.name}` is one of {widths} lanes{w.found}")
 
 
 def _too_long(w: Wrong) -> Finding:
@@ -271,6 +274,7 @@ WORDS: dict[str, Callable[[Wrong], Finding]] = {
     "greater_than_equal": _bound("at least", "ge"),
     "less_than": _bound("below", "lt"),
     "less_than_equal": _bound("at most", "le"),
+    "link_width": _link_width,
     "value_error": _other_value,
     "assertion_error": _other_value,
     "recursion_loop": _other_value,

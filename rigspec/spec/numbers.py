@@ -1,0 +1,61 @@
+"""What to write instead of a number with a unit, separators, or a percentage."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rigspec.finding import Path
+from rigspec.spec.fields import section_at
+
+VERSION = re.compile(r"([0-9]{3})\.[0-9]{2,3}(\.[0-9]{2})?")
+
+
+def number_hint(path: Path, written: str | None) -> str:
+    """Units, thousands separators, percentages, `k` and whole versions are the usual slips."""
+    text = (written or "").replace(" ", "").replace("_", "")
+    if path == ("driver", "branch") and (version := VERSION.fullmatch(text)):
+        return f"write `branch: {version[1]}` and `version: {text}`"
+    digits = text.replace(",", "")
+    if digits != text and digits.isdigit():
+        return f"write it without separators: `{digits}`"
+    head = digits.rstrip("WwAaVvGgMmKkBbIiHhZzSsTt%")
+    tail = digits[len(head) :].lower()
+    if not head or not tail or not head.replace(".", "", 1).isdigit():
+        return ""
+    if tail == "k" and head.isdigit():
+        return f"write the number out: `{int(head) * 1000}` (or `{int(head) * 1024}`)"
+    share = share_hint(path, head) if tail == "%" else ""
+    return share or (
+        f"write the number alone, its unit is in the key's name or its description: `{head}`"
+    )
+
+
+def share_hint(path: Path, written: str | None) -> str:
+    """`92` where a share of 1 belongs → `0.92`; nothing where that would be out of range too."""
+    least, most = _bounds(path)
+    try:
+        share = float(written or "") / 100
+    except ValueError:
+        return ""
+    if most is None or most > 1 or not 0.01 < share <= most or share < least:
+        return ""
+    return f"a share of 1, not percent: `{share:g}`"
+
+
+def _bounds(path: Path) -> tuple[float, float | None]:
+    """The least and the largest value that the field takes, as its model says."""
+    section = section_at(path[:-1])
+    info = section.model_fields.get(str(path[-1])) if section and path else None
+    limits: list[Any] = _metadata(info) if info else []
+    least = [v for m in limits if (v := getattr(m, "ge", getattr(m, "gt", None))) is not None]
+    most = [v for m in limits if (v := getattr(m, "le", getattr(m, "lt", None))) is not None]
+    return (least[0] if least else 0.0), (most[0] if most else None)
+
+
+def _metadata(info: Any) -> list[Any]:
+    """The limits of a field, also below `… | None`."""
+    found = list(info.metadata)
+    for part in (info.annotation, *getattr(info.annotation, "__args__", ())):
+        found += getattr(part, "__metadata__", ())
+    return [inner for m in found for inner in (getattr(m, "metadata", None) or [m])]
