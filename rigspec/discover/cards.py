@@ -49,6 +49,11 @@ def cards_of(seen: Seen) -> tuple[Card, ...]:
     )
 
 
+def shows_no_gpu(seen: Seen) -> bool:
+    """Whether neither PCI nor the driver shows an NVIDIA GPU in the texts of a host."""
+    return not (cards_of(seen) or known(seen.attached) or any(cards for _, cards in seen.listed))
+
+
 def _card(
     seen: Seen, address: str, function: PciFunction | None, reading: GpuReading | None
 ) -> Card:
