@@ -51,7 +51,8 @@ def cards_of(seen: Seen) -> tuple[Card, ...]:
 
 def shows_no_gpu(seen: Seen) -> bool:
     """Whether neither PCI nor the driver shows an NVIDIA GPU in the texts of a host."""
-    return not (cards_of(seen) or known(seen.attached) or any(cards for _, cards in seen.listed))
+    listed = any(cards for _, cards in seen.listed)
+    return not listed and not known(seen.attached) and not cards_of(seen)
 
 
 def _card(
