@@ -15,19 +15,24 @@ import click
 
 if TYPE_CHECKING:
     from rigspec.errors import RigspecError
+    from rigspec.look import Look
     from rigspec.plan.sections import Plan
     from rigspec.spec.rig import Rig
 
 
-def checked(file: str) -> Rig:
-    """The rig of a spec; prints its findings, ends with 2 if one is an error."""
-    from rigspec.finding import has_errors
+def checked(file: str, *, notes: bool = False) -> Rig:
+    """The rig of a spec; prints errors and warnings, ends with 2 if there is an error.
+
+    `notes`: also what the owner has consented to, which `check` and `plan` say and no other verb.
+    """
+    from rigspec.finding import Severity, has_errors
     from rigspec.report import findings as report
     from rigspec.rules.run import check_file
 
     loaded = check_file(file)
-    if loaded.findings:
-        said = report.as_text(loaded.findings, loaded.source, colour=want_colour())
+    told = [f for f in loaded.findings if notes or f.severity is not Severity.NOTE]
+    if told:
+        said = report.as_text(told, loaded.source, colour=want_colour())
         click.echo(said, err=True)
     if loaded.rig is None or has_errors(loaded.findings):
         sys.exit(2)
@@ -48,7 +53,7 @@ def looked(rig: Rig, file: str) -> str:
     from rigspec.look import look
 
     found = look(rig, file)
-    return _or_end(found.text, found.said, found.status)
+    return _or_end(rig, found)
 
 
 def carried(
@@ -64,14 +69,20 @@ def carried(
     from rigspec.look import carry
 
     found = carry(rig, file, stage, out_variable, more, talk=talk)
-    return _or_end(found.text, found.said, found.status)
+    return _or_end(rig, found, shown=talk)
 
 
-def _or_end(text: str, said: str, status: int) -> str:
-    if not text:
-        click.echo(f"{said}\nerror: the host could not be read", err=True)
-        sys.exit(2 if status == 2 else 3)
-    return text
+def _or_end(rig: Rig, found: Look, *, shown: bool = False) -> str:
+    """The text, or the cause in the last lines; `shown`: pyinfra's words were seen already."""
+    from rigspec.reach import cause
+
+    if not found.text:
+        problem = cause(rig.name, found.said, found.command)
+        said = "" if shown else f"{found.said.rstrip()}\n\n"
+        hint = f"\nhint: {problem.hint}" if problem.hint else ""
+        click.echo(f"{said}error: the host could not be read: {problem.message}{hint}", err=True)
+        sys.exit(2 if found.status == 2 else 3)
+    return found.text
 
 
 def stop(problem: RigspecError) -> NoReturn:

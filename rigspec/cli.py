@@ -87,7 +87,7 @@ def plan(file: str, as_json: bool, out: str | None, sizing: bool) -> None:
     """Show everything a host will be given; 2 if the spec has an error."""
     from rigspec.errors import RigspecError
 
-    rig = checked(file)
+    rig = checked(file, notes=True)
     try:
         shown = _sizing(rig, file, as_json) if sizing else ""
         click.echo(shown or _shown_plan(rig, file, as_json, out))
@@ -201,9 +201,9 @@ def schema() -> None:
 
 @main.command()
 @click.argument("table", type=click.Choice(["gpus", "models", "switches", "boards", "circuits"]))
-@click.argument("name", required=False)
+@click.argument("words", nargs=-1, metavar="[NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Rows as a JSON list.")
-def catalog(table: str, name: str | None, as_json: bool) -> None:
+def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
     """List what is known: cards, models, switches, …; with NAME every figure and its source."""
     import json
 
@@ -212,7 +212,7 @@ def catalog(table: str, name: str | None, as_json: bool) -> None:
     from rigspec.report.table import as_table
 
     try:
-        rows = rows_of(table, name)
+        rows = rows_of(table, " ".join(words) or None)
     except RigspecError as problem:
         stop(problem)
     click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_table(rows))

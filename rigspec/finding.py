@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+WAYS_OUT = "any one of these fits: "
+"""In a hint: what follows are ways out, with `; ` between them; a terminal shows one per line."""
+
 Path = tuple[str | int, ...]
 """A place in the YAML: mapping keys and sequence indexes from the top."""
 

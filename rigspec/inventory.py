@@ -20,6 +20,7 @@ from rigspec.finding import has_errors
 from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text
+from rigspec.resources import ONLY
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.run import check_file
 from rigspec.spec.rig import Rig
@@ -44,12 +45,16 @@ class Target:
 
 
 def hosts(rigs_dir: str | os.PathLike[str]) -> list[Host]:
-    """Every rig below `rigs_dir` that has an address, as a pyinfra host; exits on any error."""
+    """Every rig below `rigs_dir` that has an address, as a pyinfra host; exits on any error.
+
+    Where RIGSPEC_SPEC names a spec file, that one instead, and no other is read.
+    """
     end_with_130_on_interrupt()
-    files = sorted(Path(rigs_dir).glob("*.yaml"))
+    only = os.environ.get(ONLY)
+    files = [Path(only).absolute()] if only else sorted(Path(rigs_dir).glob("*.yaml"))
     if not files:
         stop(f"there is no spec in {rigs_dir}", "copy rigs/starter.yaml and change it")
-    targets = [Target(str(file), rig) for file, rig in _checked(files)]
+    targets = [Target(str(file), rig) for file, rig in _checked(files, quiet=bool(only))]
     with_address = [target for target in targets if target.rig.host.address]
     if not with_address:
         names = ", ".join(str(file) for file in files)
@@ -98,8 +103,11 @@ def host_data(target: Target) -> dict[str, Any]:
     return {**data, **target.data}
 
 
-def _checked(files: Iterable[Path]) -> list[tuple[Path, Rig]]:
-    """All rigs; prints what stops the run, and what the rigs with an address should know."""
+def _checked(files: Iterable[Path], *, quiet: bool) -> list[tuple[Path, Rig]]:
+    """All rigs; prints what stops the run, and what the rigs with an address should know.
+
+    `quiet`: only what stops the run, because the verb that runs us has said the rest.
+    """
     rigs: list[tuple[Path, Rig]] = []
     failed: list[Path] = []
     for file in files:
@@ -109,7 +117,7 @@ def _checked(files: Iterable[Path]) -> list[tuple[Path, Rig]]:
             failed.append(file)
         else:
             rigs.append((file, loaded.rig))
-        deployed = loaded.rig is not None and loaded.rig.host.address
+        deployed = not quiet and loaded.rig is not None and loaded.rig.host.address
         if loaded.findings and (broken or deployed):
             print(  # noqa: T201 - the findings are for the owner, on stderr
                 as_text(loaded.findings, loaded.source, colour=sys.stderr.isatty()),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.errors import SpecFileError
-from rigspec.resources import folder
+from rigspec.resources import ONLY, folder
 from rigspec.spec.rig import Rig
 from rigspec.verify.observation_file import OUT_VARIABLE
 
@@ -24,6 +24,8 @@ class Look:
     text: str
     said: str
     status: int
+    command: str
+    """To run by hand, with the spec it is about."""
 
 
 def command(rig: str, stage: str = "verify.py") -> tuple[str, ...]:
@@ -64,12 +66,28 @@ def carry(
             hint="set `host.address`; or `rigspec lab verify`, or --observed FILE",
         )
     words = command(rig.name, stage)
-    print(f"asking the host: {shlex.join(words)}", file=sys.stderr)  # noqa: T201
+    by_hand = f"{ONLY}={shlex.quote(file)} {shlex.join(words)}"
+    print(f"asking the host: {by_hand}", file=sys.stderr)  # noqa: T201
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "observed.json"
-        env = {**os.environ, **(more or {}), out_variable: str(out)}
-        argv = (sys.executable, "-m", *words)
-        err = None if talk else subprocess.PIPE
-        ended = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=err, text=True)
+        env = {**os.environ, **(more or {}), ONLY: file, out_variable: str(out)}
+        said, status = (_talking if talk else _silent)((sys.executable, "-m", *words), env)
         text = out.read_text(encoding="utf-8") if out.is_file() else ""
-    return Look(text, ended.stdout + (ended.stderr or ""), ended.returncode)
+    return Look(text, said, status, by_hand)
+
+
+def _silent(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, int]:
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True)
+    return ended.stdout + ended.stderr, ended.returncode
+
+
+def _talking(argv: tuple[str, ...], env: Mapping[str, str]) -> tuple[str, int]:
+    """Each line is shown as it comes, and kept: the cause of a failure is in it."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        for line in running.stdout or ():
+            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201
+            lines.append(line)
+    return "".join(lines), running.returncode

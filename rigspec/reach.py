@@ -125,20 +125,31 @@ def read_host(login: Login) -> str:
             ) from problem
         text = out.read_text(encoding="utf-8") if out.is_file() else ""
     if not text:
-        raise _failed(login, ended.stdout + ended.stderr)
+        raise cause(login.address, ended.stdout + ended.stderr, shlex.join(words))
     return text
 
 
-def _failed(login: Login, said: str) -> HostError:
-    """Our connector's own words where it has some, else the last thing that was said."""
+_PROGRESS = ("Connected", "Ready", "Success", "No changes", "Skipped", "Started", "noop")
+"""What pyinfra says of a host while all is well: no cause of anything."""
+
+
+def cause(host: str, said: str, by_hand: str) -> HostError:
+    """Why nothing came back: our own words where there are some, else the last thing said.
+
+    `host` is pyinfra's name of it; `by_hand` the command to look closer.
+    """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    head = f"[{login.address}] "
-    at = next((n for n, line in enumerate(lines) if line.startswith(head)), None)
-    if at is None:
-        told = [line for line in lines if not line.startswith("-->")]
-        return HostError(
-            f"{login.address} could not be read: {told[-1] if told else 'pyinfra said nothing'}",
-            hint=f"run it by hand: {shlex.join(command(login))}",
-        )
-    rest = [line for line in lines[at + 1 :] if not line.startswith(("-->", "["))]
-    return HostError(lines[at].removeprefix(head), hint=" ".join(rest))
+    head = f"[{host}] "
+    for n, line in enumerate(lines):
+        after = lines[n + 1 :]
+        if line.startswith("error: "):  # the inventory refused: no host was reached
+            hint = after[0] if after and after[0].startswith("hint: ") else ""
+            return HostError(line.removeprefix("error: "), hint=hint.removeprefix("hint: "))
+        if line.startswith(head) and not line.removeprefix(head).startswith(_PROGRESS):
+            rest = " ".join(more for more in after if not more.startswith(("-->", "[")))
+            return HostError(line.removeprefix(head), hint=rest)
+    told = [line for line in lines if not line.startswith("-->")]
+    return HostError(
+        f"{host} could not be read: {told[-1] if told else 'pyinfra said nothing'}",
+        hint=f"run it by hand: {by_hand}",
+    )

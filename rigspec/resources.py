@@ -9,6 +9,12 @@ from rigspec.errors import RigspecError
 IN_WHEEL = {"templates": "templates", "deploys": "deploys", "inventory": "inventories"}
 """Names inside the package; `rigspec/inventory.py` is a module of its own."""
 
+ONLY = "RIGSPEC_SPEC"
+"""Environment variable: the one spec that `inventory/home.py` reads (default: all in rigs/).
+
+The verbs set it for their own run: a look at one host must not fail for a broken spec beside it.
+"""
+
 
 def folder(name: str) -> Path:
     """The folder `templates`, `deploys` or `inventory`: inside the package in a wheel, else beside.

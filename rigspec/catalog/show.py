@@ -44,7 +44,7 @@ def list_entry(table: str, name: str, extra: Path | None = None) -> list[Line]:
     return [
         {
             "field": each.name,
-            "value": _plain(getattr(entry, each.name)),
+            "value": _plain(getattr(entry, each.name), _JOINED.get(each.name, ", ")),
             "source": sources.get(_SHARED_SOURCES.get(each.name, each.name), whole_row),
         }
         for each in fields(entry)
@@ -63,9 +63,13 @@ _SHARED_SOURCES = {
 }
 
 
-def _plain(value: object) -> object:
+_JOINED = {"compute_capability": "."}
+"""What stands between the parts of a value: a version is no list."""
+
+
+def _plain(value: object, between: str = ", ") -> object:
     if isinstance(value, tuple):
-        return ", ".join(str(item) for item in value)
+        return between.join(str(item) for item in value)
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {item}" for key, item in value.items())
     return value
@@ -76,7 +80,7 @@ def _gpu(gpu: Gpu) -> Line:
         "sku": gpu.sku,
         "memory MiB": gpu.memory_mib,
         "GB/s": gpu.memory_bandwidth_gb_s,
-        "sm": ".".join(str(part) for part in gpu.compute_capability),
+        "sm": _plain(gpu.compute_capability, "."),
         "PCIe": f"{gpu.pcie_gen} x{gpu.pcie_width}" if gpu.in_pcie_slot else None,
         "min W": gpu.power_min_w,
         "default W": gpu.power_default_w,

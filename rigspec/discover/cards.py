@@ -49,6 +49,12 @@ def cards_of(seen: Seen) -> tuple[Card, ...]:
     )
 
 
+def shows_no_gpu(seen: Seen) -> bool:
+    """Whether neither PCI nor the driver shows an NVIDIA GPU in the texts of a host."""
+    listed = any(cards for _, cards in seen.listed)
+    return not listed and not known(seen.attached) and not cards_of(seen)
+
+
 def _card(
     seen: Seen, address: str, function: PciFunction | None, reading: GpuReading | None
 ) -> Card:

@@ -7,6 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from rigspec.doctor.diagnose import Diagnosis, is_cause
 
+NO_GPU = (
+    "no NVIDIA GPU is in these texts: neither PCI nor the driver shows one\n"
+    "hint: is the card in its slot and powered? Else save `lspci -vvvnn` (as root) or "
+    "`nvidia-smi -q` beside them, or run the probe\n"
+)
+"""Said first: without a card most of the table cannot be judged."""
+
 
 def as_text(found: Sequence[Diagnosis]) -> str:
     """Every cause with its evidence and cure, then what is harmless."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 
-from rigspec.finding import Finding, Severity
+from rigspec.finding import WAYS_OUT, Finding, Severity
 from rigspec.spec.secrets import masked_lines
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import Source
@@ -98,8 +98,16 @@ def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool)
         out += _excerpt(place, lines, code if colour else "")
     out += [f"  also: {_also(path, source)}" for path in finding.also]
     out += [f"  why:  {_clean(finding.why)}"] if finding.why else []
-    out += [f"  hint: {_clean(finding.hint)}"] if finding.hint else []
+    out += _hint(_clean(finding.hint)) if finding.hint else []
     return "\n".join(out)
+
+
+def _hint(text: str) -> list[str]:
+    """One line, or one for each of several ways out."""
+    before, these, ways = text.partition(WAYS_OUT)
+    if not these:
+        return [f"  hint: {text}"]
+    return [f"  hint: {before}{these.rstrip()}", *(f"    - {way}" for way in ways.split("; "))]
 
 
 def _also(path: tuple[str | int, ...], source: Source) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from rigspec.plan import shell
-from rigspec.plan.rig import all_files, digest
+from rigspec.plan.rig import PLAN_FILE, all_files, digest, to_json
 from rigspec.plan.sections import AptRepository, Package, Plan, ServicePlan
 from rigspec.plan.stages import Stage, plan_stages
 
@@ -115,10 +115,12 @@ def _units(plan: Plan) -> Iterator[str]:
 
 def _files(plan: Plan) -> Iterator[str]:
     files = all_files(plan)
-    width = max((len(file.dest) for file in files), default=0)
+    width = max(len(dest) for dest in (PLAN_FILE, *(file.dest for file in files)))
     for file in files:
         size = len(file.content.encode())
         yield f"{file.mode} {size:6} bytes  {file.dest:<{width}}  {file.origin}"
+    size = len(to_json(plan).encode())
+    yield f"644 {size:6} bytes  {PLAN_FILE:<{width}}  this plan"
     for service in plan.services:
         if service.secret_path:
             yield f"600 from ${service.api_key_env} at apply  {service.secret_path}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rigspec.finding import Finding, Path, error, note, warning
+from rigspec.finding import WAYS_OUT, Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
@@ -211,7 +211,7 @@ def _ways_out(sized: Sized) -> str:
     found = remedies(sized.facts, sized.card, sized.settings)
     if not found:
         return "no single change helps: take a smaller model or larger cards"
-    return "any one of these fits: " + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
+    return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
 
 
 def _said(remedy: Remedy) -> str:

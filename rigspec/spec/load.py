@@ -64,7 +64,7 @@ def _read(file: FilePath) -> str | slips.PlacedFinding:
         if not file.is_file():
             what = "is a folder" if file.is_dir() else "is no regular file"
             what = what if file.exists() else "does not exist"
-            return slips.unreadable(f"the file {what}", "give the path of a rig spec")
+            return slips.unreadable(f"the file {what}", _meant(file))
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as problem:
@@ -75,6 +75,14 @@ def _read(file: FilePath) -> str | slips.PlacedFinding:
             f"the file is larger than {MAX_BYTES >> 20} MiB", "this is hardly a rig spec"
         )
     return _decode(data)
+
+
+def _meant(file: FilePath) -> str:
+    """The spec that a bare name may stand for, where there is one."""
+    named = file.name if file.suffix in (".yaml", ".yml") else f"{file.name}.yaml"
+    places = (file.with_name(named), FilePath("rigs") / named) if file.name else ()
+    there = next((place for place in places if place != file and place.is_file()), None)
+    return f"did you mean {there}?" if there else "give the path of a rig spec"
 
 
 def _decode(data: bytes) -> str | slips.PlacedFinding:

@@ -118,6 +118,10 @@ SAID: dict[str, tuple[str, str]] = {
         "`me` may not run commands as root without a password (sudo says: x)",
     ),
     "something else": ("--> Loading\nValueError: odd\n", "rig could not be read: ValueError: odd"),
+    "after a good start": (
+        "    [rig] Connected\n    [rig] Error: executed 0 commands\n    look\n",
+        "Error: executed 0 commands",
+    ),
     "nothing": ("", "rig could not be read: pyinfra said nothing"),
 }
 
@@ -144,7 +148,7 @@ def test_text_is_kept_for_its_owner_only_and_a_folder_that_refuses_is_said(
     said = "##RIG host\nrig_uid=1000\n##RIG-END\n"
     monkeypatch.setattr("rigspec.reach.read_host", lambda _: said)
     kept = CliRunner().invoke(main, ["doctor", "rig", "--save", str(tmp_path / "capture")])
-    assert kept.exit_code == 0, kept.output
+    assert kept.exit_code == 3, kept.output  # not one GPU is in it
     assert "not read as root" in kept.stderr
     file = tmp_path / "capture" / "probe.txt"
     assert (file.read_text(), file.stat().st_mode & 0o077) == (said, 0)
@@ -216,7 +220,7 @@ def test_host_is_read_over_real_ssh_in_one_run(server: Server, tmp_path: Path) -
     how = ["--key", str(server.key), "--known-hosts", str(server.known_hosts)]
     host = f"root@127.0.0.1:{server.port}"
     result = CliRunner().invoke(main, ["doctor", host, *how, "--save", str(tmp_path)])
-    assert result.exit_code in {0, 1}, result.stderr
+    assert result.exit_code in {0, 1, 3}, result.stderr  # 3: this machine has no NVIDIA GPU
     said = (tmp_path / "probe.txt").read_text()
     assert said.count("##RIG-END") == len(list(probes()))
     seen = read_seen(capture_text("here", said))

@@ -125,3 +125,29 @@ def test_words_of_the_last_boot_are_evidence() -> None:
     found = diagnose(capture_text("rig", text))
     assert [d.symptom.row for d in found] == ["B6"]
     assert found[0].evidence[0].line == 2
+
+
+NO_CARD = """00:00.0 Host bridge [0600]: Intel Corporation Device [8086:a700]
+\tKernel driver in use: none
+00:02.0 VGA compatible controller [0300]: Intel Corporation Device [8086:a780]
+\tKernel driver in use: i915
+"""
+
+
+def test_texts_without_an_nvidia_gpu_are_no_clean_bill(tmp_path: Path) -> None:
+    (tmp_path / "lspci.txt").write_text(NO_CARD)
+    result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
+    assert result.exit_code == 3
+    assert result.stdout.startswith("no NVIDIA GPU is in these texts")
+    as_data = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path), "--json"])
+    assert (as_data.exit_code, json.loads(as_data.stdout)) == (3, [])
+    assert "no NVIDIA GPU" in as_data.stderr
+
+
+def test_a_log_that_proves_a_cause_needs_no_card_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "dmesg.txt").write_text(
+        "[  100.000000] NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.\n"
+    )
+    result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no NVIDIA GPU" not in result.output

@@ -171,3 +171,23 @@ def test_a_sudo_that_wants_a_password_never_makes_pyinfra_prompt(tmp_path: Path)
     assert done.returncode == 1
     assert any("a password is required" in line for line in lines)  # the owner still reads why
     assert not lines & set(SUDO_PASSWORD_REQUIRED_LINES)
+
+
+def test_the_one_spec_that_is_named_is_read_and_no_broken_one_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = spec(tmp_path)
+    (tmp_path / "bad.yaml").write_text("x: [")
+    assert "bad.yaml" in stopped(tmp_path, capsys)
+    monkeypatch.setenv("RIGSPEC_SPEC", str(file))
+    assert [data["spec"] for _, data in hosts(tmp_path)] == [str(file)]
+    assert capsys.readouterr().err == ""  # the verb that names the spec has said its notes
+
+
+def test_the_one_spec_that_is_named_still_stops_when_it_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec(tmp_path)
+    (tmp_path / "bad.yaml").write_text("x: [")
+    monkeypatch.setenv("RIGSPEC_SPEC", str(tmp_path / "bad.yaml"))
+    assert "no rig was reached" in stopped(tmp_path, capsys)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rigspec.errors import RigspecError
-from rigspec.plan.rig import all_files, digest, plan_rig
+from rigspec.plan.rig import PLAN_FILE, all_files, digest, plan_rig
 from rigspec.report.plan import as_text
 from rigspec.report.plan_tree import write_tree
 from rigspec.spec.rig import Rig
@@ -32,8 +32,8 @@ def test_text_names_everything_the_host_is_given(make_rig: MakeRig) -> None:
         )
     )
     text = as_text(plan)
-    for file in all_files(plan):
-        assert file.dest in text
+    for dest in (*(file.dest for file in all_files(plan)), PLAN_FILE):
+        assert f"  {dest} " in text
     wanted = [
         *plan.kernel.arguments,
         *("nvidia_uvm x=1", "blacklist nouveau", "pci=disable_acs_redir", "595.*, held"),

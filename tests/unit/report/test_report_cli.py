@@ -66,3 +66,25 @@ def test_check_imports_neither_pyinfra_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_catalog_takes_a_name_of_several_words_and_prints_a_capability_as_a_version() -> None:
+    one, other = (
+        json.loads(CliRunner().invoke(main, ["catalog", "gpus", *words, "--json"]).output)
+        for words in (["rtx-3090"], ["RTX", "3090"])
+    )
+    assert one == other
+    assert {row["field"]: row["value"] for row in one}["compute_capability"] == "8.6"
+
+
+def test_a_bare_name_of_a_spec_that_exists_is_hinted_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean" not in CliRunner().invoke(main, ["check", "mine"]).output
+    (tmp_path / "rigs").mkdir()
+    (tmp_path / "rigs" / "mine.yaml").touch()
+    for name in ("mine", "mine.yaml", "rigs/mine"):
+        said = CliRunner().invoke(main, ["check", name]).output
+        assert "hint: did you mean rigs/mine.yaml?" in said, name
+    assert "did you mean" not in CliRunner().invoke(main, ["check", "rigs/other.yaml"]).output

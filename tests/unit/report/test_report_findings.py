@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from rigspec.finding import Finding, Severity, error, note, warning
+from rigspec.finding import WAYS_OUT, Finding, Severity, error, note, warning
 from rigspec.report.findings import as_json, as_records, as_text, summary
 from rigspec.spec.slips import unreadable
 from rigspec.spec.source import Source, parse
@@ -122,3 +122,15 @@ def test_json_has_the_promised_keys_and_path_text() -> None:
         "path": "a[0].b", "message": "m", "why": "w", "hint": "h",
     }  # fmt: skip
     assert (records[0]["line"], records[0]["column"]) == (1, 1)
+
+
+def test_ways_out_stand_one_per_line_and_in_json_as_one_string() -> None:
+    hint = f"the first start decides; {WAYS_OUT}less context: `a: 1` (x, y); more GPUs: `b`"
+    found = (error("a.b", ("a",), "m", hint=hint),)
+    source = parse("f.yaml", "a: 1\n")[0]
+    assert as_text(found, source).splitlines()[-5:-2] == [
+        "  hint: the first start decides; any one of these fits:",
+        "    - less context: `a: 1` (x, y)",
+        "    - more GPUs: `b`",
+    ]
+    assert as_records(found, source)[0]["hint"] == hint

@@ -102,9 +102,10 @@ class Pyinfra:
     def __init__(self, status: int, look: str = "") -> None:
         self.status, self.look = status, look
         self.argv: list[str] = []
+        self.env: dict[str, str] = {}
 
     def __call__(self, argv: list[str], *, env: dict[str, str], **_: Any) -> Any:
-        self.argv = list(argv)
+        self.argv, self.env = list(argv), env
         if self.look:
             Path(env[OUT_VARIABLE]).write_text(self.look, encoding="utf-8")
         return subprocess.CompletedProcess(argv, self.status, "out\n", "no route to host\n")
@@ -121,6 +122,7 @@ def test_the_plain_deploy_is_run_for_this_rig_only(
     # `home` alone would mean the group of all hosts in inventory/home.py
     assert pyinfra.argv[-2:] == ["--limit", "[h]ome"]
     assert [Path(word).name for word in pyinfra.argv[-4:-2]] == ["home.py", "verify.py"]
+    assert pyinfra.env["RIGSPEC_SPEC"] == str(reachable)
 
 
 def test_a_rig_that_is_named_like_no_group_is_named_plainly(
@@ -141,4 +143,31 @@ def test_a_host_that_could_not_be_read_is_no_pass(
     monkeypatch.setattr(subprocess, "run", Pyinfra(status))
     result = verify(spec=reachable)
     assert result.exit_code == code
-    assert "no route to host" in result.stderr
+    assert result.stderr.splitlines()[-2].startswith("error: the host could not be read: ")
+    assert result.stderr.splitlines()[-2].endswith("no route to host")
+    assert result.stderr.splitlines()[-1].startswith("hint: run it by hand: RIGSPEC_SPEC=")
+
+
+def test_notes_are_for_check_and_plan_and_no_look_repeats_them() -> None:
+    ends = [CliRunner().invoke(main, [verb, str(SPEC)]) for verb in ("check", "plan")]
+    assert all(": note: " in end.output for end in ends)
+    assert ": note: " not in verify("--observed", "-", stdin=saved()).stderr
+
+
+LAST = "    [home] nothing takes SSH connections\n    look at its console\n--> No hosts remaining!"
+
+
+def test_load_shows_what_pyinfra_says_once_and_ends_with_the_cause(
+    reachable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "fake"
+    fake.write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{LAST}\nEND\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr("rigspec.look.sys.executable", str(fake))
+    result = verify("--load", spec=reachable)
+    assert result.exit_code == 3
+    assert result.stderr.count("No hosts remaining") == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "error: the host could not be read: nothing takes SSH connections",
+        "hint: look at its console",
+    ]
