@@ -30,7 +30,7 @@ def parse_numactl(text: str | Iterable[str]) -> Reading[tuple[NumaNode, ...]]:
     for line in lines:
         cpu = re.match(r"^node (\d+) cpus:((?: \d+)*)\s*$", line)
         size = re.match(r"^node (\d+) size: (\d+) MB", line)
-        row = re.match(r"^\s+(\d+):\s+((?:\d+\s*)+)$", line)
+        row = re.match(r"^\s+(\d+):\s+(\d+(?:\s+\d+)*)\s*$", line)
         if cpu:
             cpus[int(cpu.group(1))] = tuple(map(int, cpu.group(2).split()))
         elif size:

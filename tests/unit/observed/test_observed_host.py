@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from rigspec.observed import containers, files, numa, packages, probes, storage, units
@@ -386,3 +387,10 @@ def test_more_than_a_pipe_holds_comes_through() -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len(split_sections(done.stdout)["long"]) == 4000
+
+
+def test_a_long_row_of_digits_that_is_no_distance_is_left_at_once() -> None:
+    row = "  0: " + "1" * 60 + " x"
+    begun = time.process_time()
+    assert isinstance(numa.parse_numactl(row), Unknown)
+    assert time.process_time() - begun < 1  # all ways to split the digits would take for ever
