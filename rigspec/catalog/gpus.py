@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -125,6 +126,9 @@ def find_gpu(sku_or_alias: str, extra: Path | None = None) -> Gpu | None:
     return _by_spelling(extra).get(slug(sku_or_alias))
 
 
+NEARLY_EQUAL = 0.9
+"""Likeness (difflib) from which a text is a misspelt name, not a name with words around it."""
+
 SHORTEST_INSIDE = 4
 """Characters of a name that is looked for inside a longer text."""
 
@@ -140,7 +144,8 @@ def nearest_gpus(text: str, extra: Path | None = None) -> tuple[str, ...]:
     spellings = _by_spelling(extra)
     wanted = slug(text)
     inside = [s for s in spellings if len(s) >= SHORTEST_INSIDE and f"-{s}-" in f"-{wanted}-"]
-    if inside:  # a maker's name around the card's: `EVGA RTX 3090 FTW3 Ultra 24GB`
+    misspelt = get_close_matches(wanted, spellings, 1, NEARLY_EQUAL)
+    if inside and not misspelt:  # a maker's name around the card's: `EVGA RTX 3090 FTW3 Ultra 24GB`
         return (spellings[max(inside, key=len)].sku,)
     return nearest(wanted, {s: gpu.sku for s, gpu in spellings.items()})
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.memory import sized_once
 from rigspec.rules.places import ticked
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
@@ -46,19 +47,19 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why="a rank without a card cannot start"
             if tp * pp * dp > cards
             else "cards without a rank stay idle",
-            hint=_sizes_hint(rig, facts, service, pp * dp),
+            hint=_sizes_hint(rig, facts, name, pp * dp),
         )
 
 
-def _sizes_hint(rig: Rig, facts: CheckContext, service: Service, others: int) -> str:
+def _sizes_hint(rig: Rig, facts: CheckContext, name: str, others: int) -> str:
     """The TP size that uses every card, if the model takes it; else fewer cards."""
-    cards = _cards(rig, service)
+    cards = _cards(rig, rig.services[name])
     size, rest = divmod(len(cards), others)
     if rest:
         return "choose sizes whose product is the number of cards"
-    if _takes(facts, service, size):
+    if _takes(rig, facts, name, size):
         return f"`tensor_parallel_size: {size}` uses all of them"
-    taken = next((n for n in range(size - 1, 0, -1) if _takes(facts, service, n)), 1)
+    taken = next((n for n in range(size - 1, 0, -1) if _takes(rig, facts, name, n)), 1)
     used = ", ".join(cards[: taken * others])
     return (
         f"the model does not take TP {size}: use {taken * others} of the cards, "
@@ -66,13 +67,23 @@ def _sizes_hint(rig: Rig, facts: CheckContext, service: Service, others: int) ->
     )
 
 
-def _takes(facts: CheckContext, service: Service, size: int) -> bool:
-    """Whether a size breaks no rule of heads; a model without facts is not held against it."""
-    model = facts.models.get(service.model)
-    if model is None or not model.heads:
+def _takes(rig: Rig, facts: CheckContext, name: str, size: int) -> bool:
+    """Whether the model takes a TP size; a model without facts is not held against it."""
+    from dataclasses import replace
+
+    from rigspec.sizing.accepted import refusals  # as in `memory`: imported on use
+
+    sized = sized_once(rig, name, facts) if facts.models else None
+    if sized is None:
         return True
-    kv = model.kv_heads
-    return model.heads % size == 0 and (not kv or kv % size == 0 or size % kv == 0)
+    one, many = (
+        {
+            r.rule
+            for r in refusals(sized.facts, replace(sized.settings, tensor_parallel=n), sized.card)
+        }
+        for n in (1, size)
+    )
+    return many <= one  # what one rank is refused too has another cause
 
 
 def equal_cards(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -11,6 +11,10 @@ from rigspec.spec.fields import section_at
 VERSION = re.compile(r"([0-9]{3})\.[0-9]{2,3}(\.[0-9]{2})?")
 
 
+LEAST_PERCENT = 0.05
+"""`1.5` is hardly 1.5 percent: below this a number is a slip of another kind."""
+
+
 def number_hint(path: Path, written: str | None) -> str:
     """Units, thousands separators, percentages, `k` and whole versions are the usual slips."""
     text = (written or "").replace(" ", "").replace("_", "")
@@ -38,7 +42,7 @@ def share_hint(path: Path, written: str | None) -> str:
         share = float(written or "") / 100
     except ValueError:
         return ""
-    if most is None or most > 1 or not 0.01 < share <= most or share < least:
+    if most is None or most > 1 or not LEAST_PERCENT <= share <= most or share < least:
         return ""
     return f"a share of 1, not percent: `{share:g}`"
 

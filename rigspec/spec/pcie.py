@@ -48,7 +48,9 @@ class Pcie(Section):
     """The PCIe tree and the wanted state of its links."""
 
     generation: PciGeneration = Field(description="Expected PCIe generation of every GPU link.")
-    width: PciWidth = Field(default=16, description="Expected lanes of every GPU link.")
+    width: PciWidth = Field(
+        default=16, description="Expected lanes of every GPU link (1, 2, 4, 8, 12, 16 or 32)."
+    )
     direct: tuple[DirectSlots, ...] = Field(default=(), description="GPUs on CPU lanes.")
     switches: tuple[Switch, ...] = Field(default=(), description="Switches on CPU lanes.")
     resizable_bar: bool = Field(

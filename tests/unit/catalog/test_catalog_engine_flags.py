@@ -244,3 +244,10 @@ def test_history_ends_with_the_version_of_the_table(engine: str) -> None:
     assert history.versions[-1] == load_flags(engine).version
     last = {name for name, (_, end) in history.spans.items() if end == history.versions[-1]}
     assert len(last - set(load_flags(engine).by_name)) <= len(last) // 20
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.30.0", True), ("0.33.0", False)])
+def test_list_of_another_version_is_called_that(version: str, told: bool) -> None:
+    (problem,) = check_argv("vllm", version, ["vllm", "serve", "m", "--zebra-crossing"])
+    assert "0.33.0" in problem.message
+    assert ("the spec says 0.30.0" in problem.message) is told

@@ -198,3 +198,15 @@ def test_an_owners_bad_row_is_refused_with_file_and_row(
         all_gpus(tmp_path)
     assert says in refused.value.message
     assert str(tmp_path / "gpus.yaml") in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("GeForce RTX 3090 Founders Edition", "rtx-3090"),
+        ("EVGA RTX 3090 FTW3 Ultra 24GB", "rtx-3090"),
+        ("MSI RTX 3090 Ti Suprim X", "rtx-3090-ti"),
+    ],
+)
+def test_card_is_recognised_within_a_makers_name(written: str, meant: str) -> None:
+    assert nearest_gpus(written)[0] == meant

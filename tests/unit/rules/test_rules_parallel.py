@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from rigspec.catalog.models import load_model_facts
 from rigspec.finding import Path as SpecPath
+from rigspec.rules.context import CheckContext
 from rigspec.rules.run import check
 from rigspec.spec.load import load
 from rigspec.spec.rig import Rig
@@ -59,3 +61,20 @@ def test_partner_that_runs_instead_may_use_the_same_port_and_cards() -> None:
     rig = load(ROOT / "tests" / "errors" / "services-instead-of-shares.yaml").rig
     assert rig is not None
     assert not [f for f in check(rig) if f.rule.startswith("services.")]
+
+
+def test_hint_of_sizes_leads_to_one_that_the_model_takes() -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"]["main"]["count"] = 3
+    changed = Rig.model_validate(data)
+    unknown = [f for f in check(changed) if f.rule == "parallel.world-size"]
+    assert "`tensor_parallel_size: 3`" in unknown[0].hint
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", (ROOT / "tests" / "errors" / "models",))
+    assert facts is not None
+    known = [
+        f for f in check(changed, CheckContext({"chat": facts})) if f.rule == "parallel.world-size"
+    ]
+    assert "`gpus: [main.0, main.1]`" in known[0].hint
+    assert "`tensor_parallel_size: 3`" not in known[0].hint

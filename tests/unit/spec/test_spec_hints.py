@@ -1,0 +1,91 @@
+"""A hint leads to a value that is taken, and one slip is one finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rigspec.finding import Finding
+from rigspec.spec.load import load_text
+
+FINE = Path(__file__).resolve().parents[2] / "errors" / "base-is-fine.yaml"
+
+
+def changed(old: str, new: str) -> tuple[Finding, ...]:
+    text = FINE.read_text(encoding="utf-8")
+    assert old in text
+    return load_text("rig.yaml", text.replace(old, new, 1)).findings
+
+
+PSU = "      watts: 1600\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(PSU, PSU + "      efficiency: 90\n"), ("      gpus: [main]", "      gpus: main")],
+)
+def test_list_whose_item_is_wrong_is_not_called_empty(old: str, new: str) -> None:
+    (only,) = changed(old, new)
+    assert only.path[:3] == ("power", "psus", 0)
+
+
+def test_list_without_items_is_still_called_empty() -> None:
+    text = FINE.read_text(encoding="utf-8")
+    start, end = text.index("  psus:\n"), text.index("driver:")
+    (only,) = changed(text[start:end], "  psus: []\n\n")
+    assert only.rule == "shape.empty"
+
+
+TP = "    tensor_parallel_size: 2\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "line", "hinted"),
+    [
+        (TP, "    gpu_memory_fraction: 92%\n", "`0.92`"),
+        (TP, "    gpu_memory_fraction: 92\n", "`0.92`"),
+        (PSU, "      efficiency: 90\n", "`0.9`"),
+        (PSU, "      efficiency: 90%\n", "`0.9`"),
+    ],
+)
+def test_percentages_become_shares_where_a_share_belongs(old: str, line: str, hinted: str) -> None:
+    (only,) = changed(old, old + line)
+    assert hinted in only.hint
+
+
+def test_percentage_of_something_else_stays_a_number() -> None:
+    (only,) = changed("power_limit_w: 280", "power_limit_w: 92%")
+    assert "`92`" in only.hint
+
+
+@pytest.mark.parametrize("share", ["0", "150", "1.5"])
+def test_no_share_is_offered_that_would_be_refused(share: str) -> None:
+    (only,) = changed(TP, TP + f"    gpu_memory_fraction: {share}\n")
+    assert only.hint == ""
+
+
+def test_secret_for_a_variable_name_is_answered_with_the_right_variable() -> None:
+    (only,) = (
+        f
+        for f in changed("listen: {port: 8000}", "api_key_env: sk-abc123def456ghi789")
+        if f.path[-1] == "api_key_env"
+    )
+    assert "RIG_API_KEY" in only.hint
+
+
+@pytest.mark.parametrize("lanes", [3, 6, 24])
+def test_link_widths_that_no_link_has_are_refused(lanes: int) -> None:
+    (only,) = changed("pcie:\n", f"pcie:\n  width: {lanes}\n")
+    assert "1, 2, 4, 8, 12, 16, 32" in only.message
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8, 12, 16, 32])
+def test_link_widths_that_exist_are_taken(lanes: int) -> None:
+    assert not changed("pcie:\n", f"pcie:\n  width: {lanes}\n")
+
+
+def test_whole_driver_version_as_branch_is_split() -> None:
+    (only,) = changed("branch: 580", "branch: 580.95.05")
+    assert "`branch: 580`" in only.hint
+    assert "`version: 580.95.05`" in only.hint
