@@ -101,7 +101,7 @@ class Machine:
         while not (console.exists() and console.stat().st_size):
             if time.monotonic() > until or not self.is_running:
                 raise LabError(f"the kernel of `{self.name}` says nothing")
-            time.sleep(0.2)
+            time.sleep(0.2)  # QEMU writes a file: there is no event to await
 
     def _start(self, config: MachineConfig, accel: Accelerator, *, fresh: bool) -> None:
         self._prepare_disks(config, fresh=fresh)

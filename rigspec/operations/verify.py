@@ -51,17 +51,23 @@ def _save(plan: Plan, seen: Observation) -> None:
     file.write_text(text, encoding="utf-8")
 
 
+def _looked(plan: Plan) -> Observation | None:
+    """One look at the host, saved for whoever asked; None when it could not be read."""
+    seen = current_host.get_fact(Everything, plan=of(plan))
+    if seen is not None:
+        _save(plan, seen)
+    return seen
+
+
 @operation()
 def rig_observed(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     """What the host shows now, saved for whoever asked; not judged here."""
     if not is_executing():
         current_host.noop("looked at when the load has ended")
         return
-    seen = current_host.get_fact(Everything, plan=of(plan))
-    if seen is None:
+    if _looked(plan) is None:
         yield refuse(UNREADABLE)
         return
-    _save(plan, seen)
     current_host.noop("read")
 
 
@@ -71,11 +77,10 @@ def rig_verified(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     if not is_executing():
         current_host.noop("verified when the stages have run")
         return
-    seen = current_host.get_fact(Everything, plan=of(plan))
+    seen = _looked(plan)
     if seen is None:
         yield refuse(UNREADABLE)
         return
-    _save(plan, seen)
     verdicts = verify_rig(plan, seen)
     if exit_code(verdicts):
         yield FunctionCommand(_fail, (verdicts,), {})

@@ -89,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         self.engine.executed.append(self.path)
         self.engine.bodies.append(said)
         if self.engine.frozen:
-            time.sleep(3)
+            time.sleep(3)  # longer than whoever asks it waits
         return self.stream() if said.get("stream") else self.reply(200, self.engine.answer(said))
 
     def stream(self) -> None:
