@@ -146,7 +146,7 @@ def verify(
     every_row: bool,
     **to: IO[str] | None,
 ) -> None:
-    """Prove that a host is as planned; reads only, but for --load. Reports: a FILE, or `-`.
+    """Prove that a host is as planned; only --load and --pace make load. Reports: a FILE or `-`.
 
     Ends with 0 as planned, 1 not as planned, 2 spec or usage, 3 could not measure.
     """
