@@ -96,10 +96,7 @@ UPDATE = RIG_APT + "rig_update\n"
 INSTALL = (
     RIG_APT
     + """\
-rig_what="install $*"
-# lists may be older than the wanted version, or name files that are gone: update once, then again
-rig_try_apt -s install "$@" || rig_update
-rig_what="install $*"
+# lists may be older than the wanted version or name files that are gone: that try changes nothing
 rig_try_apt install "$@" || { rig_update; rig_what="install $*"; rig_apt install "$@"; }
 """
 )

@@ -78,6 +78,20 @@ class EngineSettings:
         return 1 / max(1, self.tensor_parallel)
 
     @property
+    def of_loading(self) -> EngineSettings:
+        """What decides the weights a rank holds; everything else is at its default."""
+        return EngineSettings(
+            engine=self.engine,
+            tensor_parallel=self.tensor_parallel,
+            pipeline_parallel=self.pipeline_parallel,
+            data_parallel=self.data_parallel,
+            expert_parallel=self.expert_parallel,
+            language_only=self.language_only,
+            speculative=self.speculative,
+            tensor_split=self.tensor_split,
+        )
+
+    @property
     def ranks(self) -> int:
         """GPUs one replica uses."""
         return max(1, self.tensor_parallel) * max(1, self.pipeline_parallel)

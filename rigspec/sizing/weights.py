@@ -59,6 +59,12 @@ def loaded(facts: ModelFacts, settings: EngineSettings) -> tuple[Matrix, ...]:
 
 def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
     """GiB of weights on the fullest rank."""
+    return weights_as_loaded(facts, settings.of_loading)
+
+
+@lru_cache(maxsize=64)  # each remedy asks again, with another context or batch
+def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
+    """`rank_weights` for settings that differ in nothing but how weights are loaded."""
     kept = loaded(facts, settings)
     scale, basis, error = calibration(facts)
     if facts.quantization.scheme is Scheme.MXFP4 and settings.tensor_parallel > 1:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from rigspec.lab.session import Rehearsal, open_rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
+STARTING = "--> Starting operation: "
+APPLY_LIMIT_S = 2400  # emulated, perhaps two of them on two slow cores
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,20 @@ class Player:
         self.rehearsal.remember()
 
     def apply(self, deploy: str = "rig.py") -> Run:
-        """`pyinfra -y inventory/lab.py deploys/rig.py`, and what changed by its own count."""
-        argv = (sys.executable, "-m", "pyinfra", "-y", "--json", "inventory/lab.py")
-        done = subprocess.run(
-            [*argv, f"deploys/{deploy}"],
+        """`pyinfra -y inventory/lab.py deploys/rig.py`; shown with seconds, so slow stages show."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "pyinfra", "-y", "inventory/lab.py", f"deploys/{deploy}"],
             cwd=ROOT,
             env={**os.environ, "RIGSPEC_LAB_SPECS": str(self.spec.resolve())},
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=2400,  # emulated, perhaps two of them on two slow cores
-        )
-        print(done.stderr)  # pytest shows it when a test fails
-        return Run(done.returncode, done.stderr, changed_operations(done.stdout))
+        ) as process:
+            late = threading.Timer(APPLY_LIMIT_S, process.kill)
+            late.start()
+            said = heard(process.stderr)
+            late.cancel()
+        return Run(process.returncode, said, changed_operations(said))
 
     def plan_digest(self) -> str:
         """The digest of the plan this virtual rig is given."""
@@ -85,13 +90,25 @@ class Player:
         return str(out)
 
 
-def changed_operations(stdout: str) -> tuple[str, ...]:
-    """Names of the operations that pyinfra's JSON counts as changed."""
-    start = stdout.find("{")
-    if start < 0:
-        return ("(no JSON: the run did not get as far as an operation)",)
-    operations = json.loads(stdout[start:])["results"]["operations"]
-    return tuple(entry["name"] for entry in operations if entry["success"])
+def heard(pipe: IO[str] | None) -> str:
+    """What a run says until it ends."""
+    assert pipe is not None
+    begun, lines = time.monotonic(), []
+    for line in pipe:
+        print(f"{time.monotonic() - begun:5.0f} {line}", end="", flush=True)
+        lines.append(line)
+    return "".join(lines)
+
+
+def changed_operations(said: str) -> tuple[str, ...]:
+    """Names of the operations that pyinfra says changed something."""
+    found, name = [], ""
+    for line in said.splitlines():
+        if line.startswith(STARTING):
+            name = line.removeprefix(STARTING).strip()
+        elif line.strip().endswith("] Success"):
+            found.append(name)
+    return tuple(found)
 
 
 @contextmanager
@@ -101,6 +118,7 @@ def playing(name: str, folder: Path) -> Iterator[Player]:
     spec.parent.mkdir(parents=True, exist_ok=True)
     text = (ROOT / "rigs" / f"{name}.yaml").read_text()
     spec.write_text(text.replace(f"name: {name}\n", f"name: test-{name}\n", 1))
+    Player(spec).machine.destroy()  # one that an interrupted run left behind is not blank
     player = Player(spec)
     try:
         player.up()

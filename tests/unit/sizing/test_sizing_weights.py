@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,8 @@ import pytest
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import Part, matrices, stored_bytes
-from rigspec.sizing.settings import EngineSettings, Speculative
-from rigspec.sizing.weights import rank_weights
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
@@ -104,3 +104,47 @@ def test_unknown_architecture_widens_the_band() -> None:
     known = rank_weights(facts, EngineSettings()).amount
     doubtful = rank_weights(replace(facts, doubts=("new",)), EngineSettings()).amount
     assert doubtful.high - doubtful.low > 5 * (known.high - known.low)
+
+
+LIVELY = EngineSettings(
+    engine=Engine.LLAMA_CPP,
+    version=(0, 20),
+    tensor_parallel=2,
+    pipeline_parallel=2,
+    decode_context_parallel=2,
+    data_parallel=2,
+    expert_parallel=True,
+    memory_fraction=0.8,
+    kv_bytes=1 << 30,
+    context=9000,
+    max_seqs=3,
+    max_batched_tokens=999,
+    max_graph_size=16,
+    eager=True,
+    kv_dtype="fp8",
+    block_size=32,
+    prefix_caching=False,
+    language_only=True,
+    speculative=Speculative("mtp", 2, draft_gib=0.5),
+    estimates_graphs=True,
+    split="row",
+    tensor_split=(3.0, 1.0),
+    parallel=2,
+    batch=1024,
+    ubatch=256,
+    flash_attention=False,
+    experts_on_cpu=True,
+    other_processes_gib=1.0,
+)
+"""No field at its default."""
+
+
+def test_settings_that_the_weights_are_kept_by_are_all_that_decide_them() -> None:
+    facts = model("zai-org/GLM-4.7-Flash")
+    names = [field.name for field in fields(EngineSettings)]
+    assert not [n for n in names if getattr(LIVELY, n) == getattr(EngineSettings(), n)]
+    computed = weights_as_loaded.__wrapped__
+    for base, other in ((EngineSettings(), LIVELY), (LIVELY, EngineSettings())):
+        for name in names:
+            asked = replace(base, **{name: getattr(other, name)})
+            assert rank_weights(facts, asked) == computed(facts, asked), name
