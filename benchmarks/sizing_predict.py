@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.sizing_cases import Case
 from benchmarks.sizing_links import link_of
@@ -13,7 +13,7 @@ from rigspec.sizing import memory, prefill, speculation, throughput, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
-from rigspec.sizing.kvcache import PoolShape, pool_shape
+from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
@@ -156,7 +156,28 @@ def predict_tokens(case: Case) -> Amount:
     """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
     facts = facts_of(case)
     printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
+    if case.settings.version is None and _shape(case, facts).mixed:
+        raise Unknown(_two_lines(case, facts, printed))
     return _tokens(case, facts, about(printed, 0.005))
+
+
+def _two_lines(case: Case, facts: ModelFacts, pool_gib: float) -> str:
+    """Why the printed figure cannot be told: its meaning is the version's."""
+    context = memory.asked_context(facts, case.settings)
+    older, newer = (
+        memory.tokens_of(
+            facts,
+            case.settings,
+            replace(_shape(case, facts), new_token_line=line),
+            context,
+            pool_gib,
+        )
+        for line in (False, True)
+    )
+    return (
+        f"no version is stated, and vLLM before {NEW_TOKEN_LINE[0]}.{NEW_TOKEN_LINE[1]} prints "
+        f"{older:,} tokens for this pool, later ones {newer:,}"
+    )
 
 
 def predict_tokens_from_spec(case: Case) -> Amount:
@@ -166,14 +187,7 @@ def predict_tokens_from_spec(case: Case) -> Amount:
 
 
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
-    settings = case.settings
-    if settings.engine is Engine.LLAMA_CPP:
-        raise Unknown("llama.cpp sizes its cache from the context, not from what is left")
-    card = case.card
-    in_flight = vllm.batch_of(settings, card).tokens if card else 8192
-    shape = pool_shape(facts, settings, in_flight=settings.max_batched_tokens or in_flight)
-    if shape is None:
-        raise Unknown("the cache layout of this architecture changes between engine releases")
+    settings, card, shape = case.settings, case.card, _shape(case, facts)
     gap = vllm.last_stage_gap(facts, settings, card) if card else 0.0
     context = memory.asked_context(facts, settings)
     value, low, high = (
@@ -181,6 +195,17 @@ def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
         for gib in (pool.value, pool.low, pool.high)
     )
     return _in_doubt(case, facts, shape, Amount(value, low, high))
+
+
+def _shape(case: Case, facts: ModelFacts) -> PoolShape:
+    settings = case.settings
+    if settings.engine is Engine.LLAMA_CPP:
+        raise Unknown("llama.cpp sizes its cache from the context, not from what is left")
+    in_flight = vllm.batch_of(settings, case.card).tokens if case.card else 8192
+    shape = pool_shape(facts, settings, in_flight=settings.max_batched_tokens or in_flight)
+    if shape is None:
+        raise Unknown("the cache layout of this architecture changes between engine releases")
+    return shape
 
 
 def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -> Amount:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from unittest.mock import ANY
 
 import pytest
 from conftest import Player
@@ -18,6 +20,7 @@ from rigspec.spec.load import load_text
 
 pytestmark = pytest.mark.lab
 
+METRICS = "/var/lib/rigspec/metrics/rigspec.prom"
 WEIGHTS = "/srv/models/Qwen--Qwen3.6-27B-FP8@e89b16ebf198"
 
 
@@ -64,6 +67,39 @@ def test_a_draft_of_the_converged_rig_is_planned_alike(starter: Player) -> None:
     # equal plans: applying the draft changes nothing
     assert digest(plan_rig(loaded.rig)) == starter.plan_digest()
     assert not [f for f in check(loaded.rig) if f.severity is Severity.ERROR]
+
+
+def rigspec_lab(player: Player, verb: str) -> tuple[int, str]:
+    """Exit code of `rigspec lab VERB SPEC`, and what it printed on stdout."""
+    argv = [sys.executable, "-c", "from rigspec.cli import main; main()", "lab", verb]
+    done = subprocess.run(
+        [*argv, str(player.spec)], cwd=player.spec.parent, capture_output=True, text=True
+    )
+    print(done.stderr)
+    return done.returncode, done.stdout
+
+
+def test_an_accepted_rig_says_what_was_changed_by_hand(starter: Player) -> None:
+    starter.edit("rigspec: 1\n", "rigspec: 1\nverify: {daily: true}\n")
+    run = starter.apply()
+    assert run.code == 0
+    assert [name for name in run.changed if not name.startswith("Daily")] == []
+    assert rigspec_lab(starter, "accept")[0] == 0
+    starter.said("grep -q rigspec-proof /etc/rigspec/proof.json")
+    assert rigspec_lab(starter, "drift") == (0, ANY)
+    starter.said("systemctl start rigspec-drift.service")  # what the timer starts once a day
+    starter.said(f"grep -x 'rigspec_drift_exit_code{{rig=\"test-starter\"}} 0' {METRICS}")
+
+    starter.said("nvidia-smi -i 0 -pl 250; echo '# by hand' >> /etc/rigspec/gpus.tsv")
+    code, said = rigspec_lab(starter, "drift")
+    assert code == 1
+    kinds = set(re.findall(r"\[([a-z-]+): ", said))
+    assert kinds == {"power-writer", "edited-file"}, said
+    assert starter.machine.ssh("systemctl start rigspec-drift.service")[0] != 0
+    starter.said(f"grep -x 'rigspec_drift_exit_code{{rig=\"test-starter\"}} 1' {METRICS}")
+
+    assert starter.apply().code == 0  # cap and file are set again
+    assert rigspec_lab(starter, "drift") == (0, ANY)
 
 
 def test_a_missing_weights_file_is_fetched_again(starter: Player) -> None:

@@ -55,6 +55,13 @@ def test_no_refused_boot_is_called_fitting() -> None:
     assert counted.get(("no", "yes"), 0) <= 0.1 * boots
 
 
+def test_a_mixed_pool_of_an_unstated_version_is_declined_with_both_figures() -> None:
+    reasons = {(row.id, row.quantity): row.reason for row in results()[1]}
+    reason = reasons["vllm-qwen35-122b-nvfp4-thor-mtp", "kv_cache_tokens"]
+    assert "no version is stated" in reason
+    assert "482,080 tokens" in reason  # what that boot printed, of an engine before 0.21
+
+
 def test_bands_hold_nine_in_ten_of_every_quantity() -> None:
     numbers = {row.quantity for row in results()[0] if not isinstance(row.measured, str)}
     assert len(numbers) > 12
