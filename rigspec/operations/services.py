@@ -151,9 +151,11 @@ def _prepare(plan: Plan, seen: ServiceState) -> Commands:
     if wrong:
         yield write(wrong)
     planned = [service.unit for service in plan.services]
-    if units or needs_reload(planned, seen.units, [file.dest for file in wrong]):
+    choice = list(_boot_choice(plan.services, seen))
+    # enabling and disabling read unit files again, too
+    if not choice and (units or needs_reload(planned, seen.units, [file.dest for file in wrong])):
         yield daemon_reload()
-    yield from _boot_choice(plan.services, seen)
+    yield from choice
 
 
 def _boot_choice(plan: tuple[ServicePlan, ...], seen: ServiceState) -> Commands:

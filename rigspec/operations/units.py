@@ -54,11 +54,12 @@ def unit_changes(
     """
     units, inputs, files = tuple(units), inputs or {}, files or {}
     fresh = {file.dest for file in written}
-    if needs_reload(units, seen, fresh):
-        yield daemon_reload()
     disabled = [unit for unit in units if not _enabled(seen.get(unit))]
     if disabled and enable:
+        # reads unit files again, too: every reload makes systemd read all of them
         yield shell('systemctl -q enable -- "$@"', *disabled)
+    elif needs_reload(units, seen, fresh):
+        yield daemon_reload()
     for unit in units:
         verb = verb_for(seen.get(unit), reads_changed(unit, inputs, files, fresh, seen.get(unit)))
         if verb:

@@ -7,6 +7,7 @@ name (`nvidia-open-580`), from 590 on a pinning package fixes the branch and the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ TOOLKITS = ("1.18.0", "1.18.1")
 SIM = "/usr/lib/nvidia-sim"
 FIRST_UNVERSIONED_BRANCH = 590
 
-# what a real package's maintainer script does for its unit, without debhelper
-ENABLE = """#!/bin/sh
+# what a real package's maintainer script does for its unit, without debhelper; enabling also makes
+# systemd read unit files again
+POSTINST = """#!/bin/sh
 set -e
 if [ "$1" = configure ] && [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
+  {steps}
 fi
 """
 
@@ -78,16 +80,25 @@ class GpuFacts:
     max_clock_mhz: int
 
     @property
-    def row(self) -> str:
-        """One line of the table the tools read."""
+    def case(self) -> str:
+        """One branch of the `case` by which the tools know it."""
         ids = (self.vendor_id, self.device_id, *self.subsystem)
-        cells = (
-            ":".join(f"{number:04x}" for number in ids),
-            self.name,
-            *(self.memory_mib, self.power_min_w, self.power_default_w, self.power_max_w),
-            *(self.compute_capability, self.max_clock_mhz),
+        return (
+            f"  {':'.join(f'{number:04x}' for number in ids)}) name={shlex.quote(self.name)}"
+            f" memory={self.memory_mib} min={self.power_min_w} default={self.power_default_w}"
+            f" max={self.power_max_w} capability={self.compute_capability}"
+            f" clock={self.max_clock_mhz} ;;\n"
         )
-        return "\t".join(str(cell) for cell in cells) + "\n"
+
+
+SIM_FACTS = """\
+# sim_facts KEY: sets name memory min default max capability clock; from the catalog of rigspec
+sim_facts() {{
+  name='NVIDIA Graphics Device' memory=0 min=0 default=0 max=0 capability=0.0 clock=0
+  case $1 in
+{cases}  esac
+}}
+"""
 
 
 def _source(path: str, mode: int = 0o644) -> Contents:
@@ -96,7 +107,7 @@ def _source(path: str, mode: int = 0o644) -> Contents:
 
 def all_packages(gpus: Iterable[GpuFacts]) -> tuple[Package, ...]:
     """Every package of the repository, for a world in which these cards exist."""
-    table = "".join(sorted({gpu.row for gpu in gpus}))
+    table = SIM_FACTS.format(cases="".join(sorted({gpu.case for gpu in gpus})))
     drivers = (package for version in DRIVERS for package in driver_packages(version, table))
     toolkits = (package for version in TOOLKITS for package in toolkit_packages(version))
     # nothing is compiled here, and the real ones bring a compiler of 150 MB
@@ -114,7 +125,7 @@ def driver_packages(version: str, table: str) -> Iterator[Package]:
     for name in ("firmware-nvidia-gsp", "nvidia-modprobe", "libnvidia-ml1", "libcuda1"):
         yield Package(name, full)
     yield from _kernel_packages(version)
-    start = ENABLE.replace("\nfi", "\n  systemctl enable -q --now nvidia-persistenced || :\nfi")
+    start = POSTINST.format(steps="systemctl enable -q --now nvidia-persistenced || :")
     yield Package("nvidia-persistenced", full, files=_persistence_files(), postinst=start)
     module = f"nvidia-kernel-open-dkms (= {full}) | nvidia-kernel-dkms (= {full})"
     libraries = same("libcuda1", "libnvidia-ml1", "nvidia-persistenced", "nvidia-modprobe")
@@ -135,7 +146,7 @@ def driver_packages(version: str, table: str) -> Iterator[Package]:
 def _kernel_packages(version: str) -> Iterator[Package]:
     full = f"{version}-1"
     unit = "/usr/lib/systemd/system/nvidia-sim-module.service"
-    load = ENABLE.replace("\nfi", f"\n  systemctl enable -q {unit}\n  {SIM}/load-module || :\nfi")
+    load = POSTINST.format(steps=f"systemctl enable -q {unit}\n  {SIM}/load-module || :")
     flavours = {"nvidia-kernel-open-dkms": "open", "nvidia-kernel-dkms": "proprietary"}
     for name, flavour in flavours.items():
         files = {
@@ -162,9 +173,9 @@ def _tool_files(version: str, table: str) -> dict[str, Contents]:
     return {
         "/usr/bin/nvidia-smi": _source("driver/nvidia-smi", 0o755),
         f"{SIM}/report.sh": _source("driver/report.sh"),
-        f"{SIM}/query-fields": _source("driver/query-fields"),
+        f"{SIM}/query-fields.sh": _source("driver/query-fields.sh"),
         f"{SIM}/version": Contents(f"{version}\n"),
-        f"{SIM}/gpus.tsv": Contents(table),
+        f"{SIM}/gpus.sh": Contents(table),
     }
 
 
@@ -192,9 +203,7 @@ def toolkit_packages(version: str) -> Iterator[Package]:
         f"{SIM}/toolkit-version": Contents(f"{version}\n"),
         **{f"{units}/{unit}": _source(f"toolkit/{unit}") for unit in refresh},
     }
-    start = ENABLE.replace(
-        "\nfi", f"\n  systemctl enable -q --now {' '.join(reversed(refresh))} || :\nfi"
-    )
+    start = POSTINST.format(steps=f"systemctl enable -q --now {' '.join(reversed(refresh))} || :")
     runtime = Contents('#!/bin/sh\n# simulated\nexec runc "$@"\n', 0o755)
     yield Package("libnvidia-container1", full)
     yield Package("libnvidia-container-tools", full, (f"libnvidia-container1 (= {full})",))

@@ -52,9 +52,11 @@ def test_every_package_says_that_it_is_simulated(packages: tuple[Package, ...]) 
 
 def test_the_card_table_is_in_the_driver(packages: tuple[Package, ...]) -> None:
     driver = next(p for p in packages if p.name == "nvidia-driver-cuda")
-    row = driver.files["/usr/lib/nvidia-sim/gpus.tsv"].text.rstrip("\n").split("\t")
-    assert row[:3] == ["10de:2684:10de:1234", "NVIDIA Test", "24564"]
-    assert row[3:6] == ["150", "450", "600"]
+    table = driver.files["/usr/lib/nvidia-sim/gpus.sh"].text
+    shown = 'echo "$name $memory $min $max"'
+    ask = f"for key in 10de:2684:10de:1234 10de:0:0:0; do sim_facts $key; {shown}; done"
+    said = subprocess.run(["sh", "-c", table + ask], capture_output=True, text=True, check=True)
+    assert said.stdout == "NVIDIA Test 24564 150 600\nNVIDIA Graphics Device 0 0 0\n"
 
 
 def test_dpkg_reads_a_package_we_wrote(packages: tuple[Package, ...], tmp_path: Path) -> None:

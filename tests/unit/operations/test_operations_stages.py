@@ -121,7 +121,7 @@ def test_a_bare_host_gets_unit_folder_and_mount() -> None:
     found = [text.splitlines() for text in folders(storage(files={}, units={}))]
     assert found[0][0] == f"sh -s -- {UNIT.dest}"
     assert found[1] == ["set -- /srv/models", 'mkdir -p -- "$@"']
-    assert found[2] == ["systemctl daemon-reload"]
+    assert found[2] == ["set -- srv-models.mount", 'systemctl -q enable -- "$@"']
     assert found[-1][0] == "set -- start srv-models.mount"
 
 

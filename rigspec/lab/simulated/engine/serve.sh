@@ -3,6 +3,9 @@
 # Sourced by the `vllm` and `sglang` commands with $engine set. POSIX sh.
 HOME_DIR=/usr/share/rigspec-lab
 say() { echo "simulated engine: $*"; }
+newline='
+'
+flags=$(cat "$HOME_DIR/$engine.flags")
 refuse() { status=$1; shift; echo "simulated engine: $engine: error: $*" >&2; exit "$status"; }
 
 # dashes NAME: underscores count as dashes in vLLM's long options
@@ -13,10 +16,9 @@ dashes() {
 }
 # takes NAME: how many words follow; fails for an option the engine does not have
 takes() {
-  while read -r known count; do
-    [ "$known" = "$1" ] && { takes=$count; return 0; }
-  done < "$HOME_DIR/$engine.flags"
-  return 1
+  case $flags in *"$newline$1 "*) ;; *) return 1 ;; esac
+  takes=${flags#*"$newline$1 "}
+  takes=${takes%%"$newline"*}
 }
 
 model= served= host= port= context= tensor=1 pipeline=1 data=1 key=
@@ -89,4 +91,4 @@ say "$engine with $seen simulated GPUs as '${served:-$model}', context ${context
 say "a real llama.cpp server with a tiny known-answer model on CPU answers on $host:$port"
 # llama.cpp sorts its aliases and shows the first: only the primary name is given, any is accepted
 exec /usr/bin/llama-server --model "$HOME_DIR/model.gguf" --alias "${primary:-$model}" \
-  --host "$host" --port "$port" --ctx-size 4096 --parallel 2 --threads 2 --metrics --no-webui
+  --host "$host" --port "$port" --ctx-size 4096 --parallel 2 --threads 1 --metrics --no-webui

@@ -1,4 +1,5 @@
 # field names that nvidia-smi 590.48.01 lists in --help-query-gpu
+FIELDS='
 accounting.buffer_size
 accounting.mode
 addressing_mode
@@ -252,3 +253,4 @@ vgpu_device_capability.homogeneous_placements
 vgpu_device_capability.mig_timeSlicing
 vgpu_device_capability.mig_timeSlicing_mode
 vgpu_driver_capability.heterogenous_multivGPU
+'
