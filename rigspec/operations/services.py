@@ -22,7 +22,7 @@ from rigspec.operations.files import differing, remove, write
 from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.secrets import secret_changes, service_secrets
 from rigspec.operations.shell import UNREADABLE, refuse, say, shell
-from rigspec.operations.units import daemon_reload, needs_reload, start, stop_and_disable
+from rigspec.operations.units import daemon_reload, enabled, needs_reload, start, stop_and_disable
 from rigspec.plan.asking import url_of
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
@@ -159,14 +159,14 @@ def _prepare(plan: Plan, seen: ServiceState) -> Commands:
 
 
 def _boot_choice(plan: tuple[ServicePlan, ...], seen: ServiceState) -> Commands:
-    def enabled(service: ServicePlan) -> bool:
+    def is_enabled(service: ServicePlan) -> bool:
         state = seen.units.get(service.unit)
         return state is not None and state.file_state.startswith("enabled")
 
-    on = [service.unit for service in plan if service.at_boot and not enabled(service)]
-    off = [service.unit for service in plan if not service.at_boot and enabled(service)]
+    on = [service.unit for service in plan if service.at_boot and not is_enabled(service)]
+    off = [service.unit for service in plan if not service.at_boot and is_enabled(service)]
     if on:
-        yield shell('systemctl -q enable -- "$@"', *on)
+        yield enabled(on, unread=True)
     if off:
         yield shell('systemctl -q disable -- "$@"', *off)
 

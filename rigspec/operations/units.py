@@ -33,6 +33,24 @@ def daemon_reload() -> StringCommand:
     return shell("systemctl daemon-reload")
 
 
+_ENABLE = """\
+for unit do # a package enables its own units when it is installed
+  shift
+  systemctl -q is-enabled -- "$unit" >/dev/null 2>&1 || set -- "$@" "$unit"
+done
+if [ $# -gt 0 ]; then systemctl -q enable -- "$@"
+"""
+
+
+def enabled(units: Iterable[str], *, unread: bool) -> StringCommand:
+    """Enable units for the next boot, which lets systemd read unit files again, too.
+
+    With `unread` they are read even if there is nothing to enable; each reading takes long.
+    """
+    otherwise = "else systemctl daemon-reload\n" if unread else ""
+    return shell(f"{_ENABLE}{otherwise}fi\n", *units)
+
+
 def start(unit: str, verb: str = "start") -> StringCommand:
     """Start, restart or reload a unit and wait for it; on failure its last own words."""
     return shell(_START, verb, unit)
@@ -55,10 +73,10 @@ def unit_changes(
     units, inputs, files = tuple(units), inputs or {}, files or {}
     fresh = {file.dest for file in written}
     disabled = [unit for unit in units if not _enabled(seen.get(unit))]
+    unread = needs_reload(units, seen, fresh)
     if disabled and enable:
-        # reads unit files again, too: every reload makes systemd read all of them
-        yield shell('systemctl -q enable -- "$@"', *disabled)
-    elif needs_reload(units, seen, fresh):
+        yield enabled(disabled, unread=unread)
+    elif unread:
         yield daemon_reload()
     for unit in units:
         verb = verb_for(seen.get(unit), reads_changed(unit, inputs, files, fresh, seen.get(unit)))

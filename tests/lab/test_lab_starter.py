@@ -50,6 +50,17 @@ def test_a_second_run_changes_nothing(starter: Player) -> None:
     assert run.changed == ()
 
 
+def test_a_changed_cap_touches_only_the_power_unit(starter: Player) -> None:
+    container = starter.said("docker ps -q --no-trunc")
+    starter.edit("power_limit_w: 290 ", "power_limit_w: 280 ")
+    run = starter.apply()
+    assert run.code == 0
+    assert all("Power" in name or "Service" in name for name in run.changed), run.changed
+    assert starter.said("docker ps -q --no-trunc") == container
+    caps = starter.said("nvidia-smi --query-gpu=enforced.power.limit --format=csv,noheader,nounits")
+    assert caps.split() == ["280.00"] * 2
+
+
 def test_a_draft_of_the_converged_rig_is_planned_alike(starter: Player) -> None:
     place = starter.rehearsal.rehearsed().host
     way = [f"root@{place.address}:{place.port}", "--key", str(place.ssh_key)]
@@ -128,25 +139,20 @@ def test_a_failed_unit_is_named_and_the_next_run_goes_on(starter: Player) -> Non
 
 def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter: Player) -> None:
     healthy = starter.machine.tree
-    boot_with(starter, without_gpu(healthy, 1))
-    missing = starter.apply()
-    assert missing.code == 1
-    assert "RTX 3090" in missing.said
-    assert missing.changed == ()
+    boot_with(starter, with_trained_link(without_gpu(healthy, 1), 0, Link(4, 4)))
+    run = starter.apply()
+    assert run.code == 1
+    assert "RTX 3090" in run.said
+    assert "x4" in run.said
+    assert "x8" in run.said
+    assert run.changed == ()
     rows = red_rows(starter.apply("verify.py").said)
     assert any(row.startswith("gpus.present") for row in rows)
-    boot_with(starter, with_trained_link(healthy, 1, Link(4, 4)))
-    narrow = starter.apply()
-    assert narrow.code == 1
-    assert "x4" in narrow.said
-    assert "x8" in narrow.said
-    assert narrow.changed == ()
-    starter.wait_until_served(8000)
-    rows = red_rows(starter.apply("verify.py").said)
     assert any(row.startswith("pcie.width") for row in rows)
     boot_with(starter, healthy)
     starter.wait_until_served(8000)
     assert starter.apply().code == 0
+    assert rigspec_lab(starter, "drift") == (0, ANY)  # as accepted, two boots ago
 
 
 def test_a_broken_package_source_is_named(starter: Player) -> None:

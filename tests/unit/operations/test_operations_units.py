@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from fakehost import text_of
 
 from rigspec.facts.managed import FileState, UnitState
 from rigspec.operations.files import digest
 from rigspec.operations.secrets import Secret, secret_changes
-from rigspec.operations.units import unit_changes
+from rigspec.operations.units import enabled, unit_changes
 from rigspec.plan.sections import RenderedFile
 
 UNIT = "rigspec-power.service"
@@ -36,10 +39,10 @@ def verbs(
     ):
         text = str(command)
         first = text.splitlines()[0]
-        if "daemon-reload" in text:
-            found.append("daemon-reload")
-        elif "-q enable" in text:
+        if "-q enable" in text:
             found.append("enable")
+        elif "daemon-reload" in text:
+            found.append("daemon-reload")
         else:
             found.append(first.removeprefix("set -- ").split()[0])
     return found
@@ -63,6 +66,32 @@ def test_a_table_written_in_the_second_of_the_start_is_not_newer() -> None:
 
 def test_a_new_unit_is_read_enabled_and_started() -> None:
     assert verbs(None, (FILE,)) == ["enable", "start"]  # enabling reads unit files, too
+
+
+@pytest.mark.parametrize(
+    ("unread", "already", "done"),
+    [
+        (True, ("a", "b"), "daemon-reload"),  # by their packages, a moment ago
+        (True, ("a",), "-q enable -- b"),
+        (False, ("a", "b"), ""),
+        (False, (), "-q enable -- a b"),
+    ],
+)
+def test_units_are_enabled_or_read_with_one_reload(
+    tmp_path: Path, unread: bool, already: tuple[str, ...], done: str
+) -> None:
+    fake = tmp_path / "systemctl"
+    fake.write_text(
+        'case "$2" in is-enabled) case " $KNOWN " in *" $4 "*) exit 0;; esac; exit 1;; esac\n'
+        'echo "$*"\n'
+    )
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KNOWN": " ".join(already)}
+    text = str(enabled(("a", "b"), unread=unread))
+    said = subprocess.run(
+        ["sh", "-c", text], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == done
 
 
 def test_a_unit_file_systemd_has_not_read_is_read() -> None:
