@@ -30,7 +30,8 @@ USER_TIMEOUT_MS = 60_000
 COUNT_FILE = "RIGSPEC_COUNT_FILE"
 """Environment variable: a file that gets one JSON line per connection, for `benchmarks/`."""
 
-SUDO_CHECK = 'said=$(LC_ALL=C sudo -n true 2>&1) || { echo "sudo says:" $said; exit 1; }'
+SUDO_SAYS = "sudo says: "
+SUDO_CHECK = f'said=$(LC_ALL=C sudo -n true 2>&1) || {{ echo "{SUDO_SAYS}"$said; exit 1; }}'
 """Never prints sudo's own sentence as a line: pyinfra would answer it with a password prompt."""
 
 # while a rig reboots, paramiko logs a traceback per attempt; our own sentences say what matters
@@ -127,7 +128,7 @@ class RigSSHConnector(SSHConnector):
 def no_sudo(user: str, said: str) -> str:
     """Why a run as this user cannot begin."""
     return (
-        f"`{user}` may not run commands as root without a password (sudo says: {said})\n"
+        f"`{user}` may not run commands as root without a password ({SUDO_SAYS}{said.removeprefix(SUDO_SAYS)})\n"
         f"    on the host, as root: echo '{user} ALL=(ALL) NOPASSWD: ALL' "
         f">/etc/sudoers.d/{user} && chmod 440 /etc/sudoers.d/{user}"
     )

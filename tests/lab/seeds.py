@@ -122,4 +122,6 @@ def heal(player: Player, seeds: tuple[Seed, ...]) -> None:
 def red_rows(said: str) -> set[str]:
     """Ids of the rows that a verify run prints as failed or unknown."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
-    return set(re.findall(r"^(?:FAIL|UNKNOWN): .*\[([a-z][\w./@-]+)\]\s*$", plain, re.MULTILINE))
+    # the id of a long title stands alone on the next line
+    heading = r"^(?:FAIL|UNKNOWN): .*?(?:\n {4})?\[([a-z][\w./@-]+)\]\s*$"
+    return set(re.findall(heading, plain, re.MULTILINE))
