@@ -127,8 +127,9 @@ class RigSSHConnector(SSHConnector):
 
 def no_sudo(user: str, said: str) -> str:
     """Why a run as this user cannot begin."""
+    why = said.removeprefix(SUDO_SAYS)
     return (
-        f"`{user}` may not run commands as root without a password ({SUDO_SAYS}{said.removeprefix(SUDO_SAYS)})\n"
+        f"`{user}` may not run commands as root without a password ({SUDO_SAYS}{why})\n"
         f"    on the host, as root: echo '{user} ALL=(ALL) NOPASSWD: ALL' "
         f">/etc/sudoers.d/{user} && chmod 440 /etc/sudoers.d/{user}"
     )
