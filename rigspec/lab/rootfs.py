@@ -78,10 +78,6 @@ EMULATED = " ".join(
         # an emulated processor does not speculate, and kernel page-table isolation costs it a
         # flushed TLB per system call
         "mitigations=off",
-        # asking idle processors every 4 ms took an eighth of all processor time
-        "rcutree.jiffies_till_first_fqs=25",
-        "rcutree.jiffies_till_next_fqs=25",
-        "rcupdate.rcu_expedited=1",  # who waits for a grace period does not wait longer for it
     )
 )
 KERNEL_ARGUMENTS = {
