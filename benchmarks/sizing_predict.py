@@ -156,23 +156,18 @@ def predict_tokens(case: Case) -> Amount:
     """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
     facts = facts_of(case)
     printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
-    if case.settings.version is None and _shape(case, facts).mixed:
-        raise Unknown(_two_lines(case, facts, printed))
+    shape = _shape(case, facts)
+    if case.settings.version is None and shape.mixed:
+        raise Unknown(_two_lines(case, facts, shape, printed))
     return _tokens(case, facts, about(printed, 0.005))
 
 
-def _two_lines(case: Case, facts: ModelFacts, pool_gib: float) -> str:
-    """Why the printed figure cannot be told: its meaning is the version's."""
+def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float) -> str:
+    """Why the printed figure cannot be told: what it means depends on the version."""
     context = memory.asked_context(facts, case.settings)
+    shapes = (replace(shape, new_token_line=line) for line in (False, True))
     older, newer = (
-        memory.tokens_of(
-            facts,
-            case.settings,
-            replace(_shape(case, facts), new_token_line=line),
-            context,
-            pool_gib,
-        )
-        for line in (False, True)
+        memory.tokens_of(facts, case.settings, one, context, pool_gib) for one in shapes
     )
     return (
         f"no version is stated, and vLLM before {NEW_TOKEN_LINE[0]}.{NEW_TOKEN_LINE[1]} prints "

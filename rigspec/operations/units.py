@@ -36,7 +36,7 @@ def daemon_reload() -> StringCommand:
 _ENABLE = """\
 for unit do # a package enables its own units when it is installed
   shift
-  systemctl -q is-enabled -- "$unit" >/dev/null 2>&1 || set -- "$@" "$unit"
+  [ "$(systemctl is-enabled -- "$unit" 2>/dev/null)" = enabled ] || set -- "$@" "$unit"
 done
 if [ $# -gt 0 ]; then systemctl -q enable -- "$@"
 """

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from said import changed_operations
 
 from rigspec.lab.session import Rehearsal, open_rehearsal
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTING = "--> Starting operation: "
 APPLY_LIMIT_S = 2400  # emulated, perhaps two of them on two slow cores
 
 
@@ -59,6 +59,7 @@ class Player:
             text=True,
         ) as process:
             late = threading.Timer(APPLY_LIMIT_S, process.kill)
+            late.daemon = True  # a run that is interrupted must not wait for it
             late.start()
             said = heard(process.stderr)
             late.cancel()
@@ -98,17 +99,6 @@ def heard(pipe: IO[str] | None) -> str:
         print(f"{time.monotonic() - begun:5.0f} {line}", end="", flush=True)
         lines.append(line)
     return "".join(lines)
-
-
-def changed_operations(said: str) -> tuple[str, ...]:
-    """Names of the operations that pyinfra says changed something."""
-    found, name = [], ""
-    for line in said.splitlines():
-        if line.startswith(STARTING):
-            name = line.removeprefix(STARTING).strip()
-        elif line.strip().endswith("] Success"):
-            found.append(name)
-    return tuple(found)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from conftest import Player
@@ -117,11 +116,3 @@ def heal(player: Player, seeds: tuple[Seed, ...]) -> None:
     """Undo all of them."""
     for fault in seeds:
         player.said(fault.heal)
-
-
-def red_rows(said: str) -> set[str]:
-    """Ids of the rows that a verify run prints as failed or unknown."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
-    # the id of a long title stands alone on the next line
-    heading = r"^(?:FAIL|UNKNOWN): .*?(?:\n {4})?\[([a-z][\w./@-]+)\]\s*$"
-    return set(re.findall(heading, plain, re.MULTILINE))

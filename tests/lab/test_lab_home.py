@@ -10,7 +10,8 @@ import re
 
 import pytest
 from conftest import Player
-from seeds import LEFT_BEHIND, WITHOUT_REBOOT, heal, red_rows, seed
+from said import red_rows
+from seeds import LEFT_BEHIND, WITHOUT_REBOOT, heal, seed
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,7 @@ from unittest.mock import ANY
 
 import pytest
 from conftest import Player
-from seeds import red_rows
+from said import red_rows
 
 from rigspec.finding import Severity
 from rigspec.lab.topology import Link, MachineTree, with_trained_link, without_gpu

@@ -82,8 +82,9 @@ def test_units_are_enabled_or_read_with_one_reload(
 ) -> None:
     fake = tmp_path / "systemctl"
     fake.write_text(
-        'case "$2" in is-enabled) case " $KNOWN " in *" $4 "*) exit 0;; esac; exit 1;; esac\n'
-        'echo "$*"\n'
+        'if [ "$1" = is-enabled ]; then\n'
+        '  case " $KNOWN " in *" $3 "*) echo enabled ;; *) echo enabled-runtime ;; esac\n'
+        'else echo "$*"; fi\n'
     )
     fake.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KNOWN": " ".join(already)}
