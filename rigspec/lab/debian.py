@@ -35,12 +35,17 @@ def as_root(argv: Sequence[str | Path]) -> tuple[str | Path, ...]:
 
 
 def bootstrap(
-    suites: Sequence[str], packages: Sequence[str], target: Path, *, hooks: Sequence[str] = ()
+    suites: Sequence[str],
+    packages: Sequence[str],
+    target: Path,
+    *,
+    hooks: Sequence[str] = (),
+    skip: Sequence[str] = (),
 ) -> None:
     """Make a minimal Debian tree as a tar file; `suites[0]` is the base, others are added.
 
     Needs root or user namespaces with /etc/subuid (package uidmap). `hooks` are mmdebstrap
-    customize hooks.
+    customize hooks, `skip` the steps of its own that are left out.
     """
     mirror = host_mirror()
     mode = "root" if os.geteuid() == 0 else "unshare"
@@ -60,6 +65,7 @@ def bootstrap(
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         f"--include={','.join(packages)}",
         *(f"--customize-hook={hook}" for hook in hooks),
+        *(f"--skip={step}" for step in skip),
         suites[0],
         str(target),
         *(f"deb {mirror} {suite} main" for suite in suites),

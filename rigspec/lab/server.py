@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
@@ -78,7 +80,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return int(match[1]), last
 
 
-def handler_for(table: dict[str, Callable[[str], Reply]]) -> type[BaseHTTPRequestHandler]:
+def handler_for(table: Mapping[str, Callable[[str], Reply]]) -> type[BaseHTTPRequestHandler]:
     """A request handler that asks these routes."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,6 +127,22 @@ def copy_bytes(source: BinaryIO, target: BufferedIOBase, length: int) -> None:
     while length > 0 and (piece := source.read(min(length, 1 << 20))):
         target.write(piece)
         length -= len(piece)
+
+
+@contextmanager
+def serving(table: Mapping[str, Callable[[str], Reply]]) -> Iterator[int]:
+    """Serve these routes from this process, silently; gives the port on the host's loopback."""
+    handler = handler_for(table)
+    handler.log_message = lambda *_: None  # type: ignore[method-assign]  # no log on a terminal
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def main(config: Path, port: int) -> None:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.lab
 
 METRICS = "/var/lib/rigspec/metrics/rigspec.prom"
 WEIGHTS = "/srv/models/Qwen--Qwen3.6-27B-FP8@e89b16ebf198"
+POWER_DROP_IN = "/etc/systemd/system/rigspec-power.service.d"
 
 
 def boot_with(player: Player, tree: MachineTree) -> None:
@@ -109,76 +110,53 @@ def test_an_accepted_rig_says_what_was_changed_by_hand(starter: Player) -> None:
     assert starter.machine.ssh("systemctl start rigspec-drift.service")[0] != 0
     starter.said(f"grep -x 'rigspec_drift_exit_code{{rig=\"test-starter\"}} 1' {METRICS}")
 
-    assert starter.apply().code == 0  # cap and file are set again
-    assert rigspec_lab(starter, "drift") == (0, ANY)
 
-
-def test_a_missing_weights_file_is_fetched_again(starter: Player) -> None:
-    starter.said(f"systemctl stop rigspec-qwen && mv {WEIGHTS}/config.json /root/ && sync")
-    run = starter.apply()
-    # the file is missing, so the model stage fetches it again: nothing is left to repair by hand
-    assert run.code == 0
-    starter.said(f"cmp {WEIGHTS}/config.json /root/config.json")
-
-
-def test_a_failed_unit_is_named_and_the_next_run_goes_on(starter: Player) -> None:
-    starter.said("rm -f /etc/systemd/system/rigspec-power.service.d/broken.conf")
+def test_a_broken_package_source_is_named(starter: Player) -> None:
     starter.said(
-        "mkdir -p /etc/systemd/system/rigspec-power.service.d && printf "
-        "'[Service]\\nExecStart=\\nExecStart=/bin/false\\n' "
-        "> /etc/systemd/system/rigspec-power.service.d/broken.conf "
+        "dpkg --purge --force-depends jq && rm -r /var/lib/apt/lists/* && printf "
+        "'Types: deb\\nURIs: http://127.0.0.1:9/none\\nSuites: ./\\nTrusted: yes\\n' "
+        "> /etc/apt/sources.list.d/broken.sources"
+    )
+    run = starter.apply()
+    assert run.code == 1
+    assert "127.0.0.1:9" in run.said
+    assert "Traceback" not in run.said
+    assert run.changed == ()
+    starter.said("rm /etc/apt/sources.list.d/broken.sources")
+
+
+def test_the_next_run_goes_on_until_a_unit_fails_and_names_it(starter: Player) -> None:
+    starter.said(
+        f"mkdir -p {POWER_DROP_IN} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' "
+        f"> {POWER_DROP_IN}/broken.conf "
         "&& systemctl daemon-reload && systemctl stop rigspec-qwen rigspec-ready rigspec-power"
     )
     run = starter.apply()
     assert run.code == 1
     assert "rigspec-power" in run.said
     assert "Traceback" not in run.said
-    starter.said("rm -r /etc/systemd/system/rigspec-power.service.d && systemctl daemon-reload")
-    assert starter.apply().code == 0
-
-
-def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter: Player) -> None:
-    healthy = starter.machine.tree
-    boot_with(starter, with_trained_link(without_gpu(healthy, 1), 0, Link(4, 4)))
-    run = starter.apply()
-    assert run.code == 1
-    assert "RTX 3090" in run.said
-    assert "x4" in run.said
-    assert "x8" in run.said
-    assert run.changed == ()
-    rows = red_rows(starter.apply("verify.py").said)
-    assert any(row.startswith("gpus.present") for row in rows)
-    assert any(row.startswith("pcie.width") for row in rows)
-    boot_with(starter, healthy)
-    starter.wait_until_served(8000)
-    assert starter.apply().code == 0
-    assert rigspec_lab(starter, "drift") == (0, ANY)  # as accepted, two boots ago
-
-
-def test_a_broken_package_source_is_named(starter: Player) -> None:
-    starter.said(
-        "dpkg --purge --force-depends jq && printf 'Types: deb\\nURIs: http://127.0.0.1:9/none\\n"
-        "Suites: ./\\nTrusted: yes\\n' > /etc/apt/sources.list.d/broken.sources"
-    )
-    run = starter.apply()
-    assert run.code == 1
-    assert "127.0.0.1:9" in run.said
-    assert "Traceback" not in run.said
-    starter.said("rm /etc/apt/sources.list.d/broken.sources")
-    assert starter.apply().code == 0
+    starter.said("jq --version")  # the source answers again
+    starter.said(f"rm -r {POWER_DROP_IN} && systemctl daemon-reload")
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched(starter: Player) -> None:
     starter.said(
-        f"rm -r {WEIGHTS}; free=$(df --output=avail -B1M / | tail -n1); "
-        "fallocate -l $((free - 60))M /filler && sync"
+        f"cp {WEIGHTS}/config.json /root/ && rm -r {WEIGHTS}; "
+        "free=$(df --output=avail -B1M / | tail -n1); fallocate -l $((free - 60))M /filler && sync"
     )
     run = starter.apply()
     assert run.code == 1
     assert "free" in run.said
     assert "Traceback" not in run.said
+    starter.said("systemctl is-active rigspec-power")
+    assert starter.machine.ssh(f"test -e {WEIGHTS}")[0] != 0
     starter.said("rm /filler && sync")
+
+
+def test_one_run_after_all_repairs_ends_as_accepted(starter: Player) -> None:
     assert starter.apply().code == 0
+    starter.said(f"cmp {WEIGHTS}/config.json /root/config.json")  # fetched again
+    assert rigspec_lab(starter, "drift") == (0, ANY)
 
 
 def test_a_refused_key_and_a_refused_sudo_are_told_apart(starter: Player) -> None:
@@ -195,4 +173,22 @@ def test_a_refused_key_and_a_refused_sudo_are_told_apart(starter: Player) -> Non
     assert "sudo" in run.said
     assert "Traceback" not in run.said
     starter.said("mv /root/sudoers-rig /etc/sudoers.d/rig")
-    assert starter.apply().code == 0
+
+
+def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter: Player) -> None:
+    healthy = starter.machine.tree
+    boot_with(starter, with_trained_link(without_gpu(healthy, 1), 0, Link(4, 4)))
+    run = starter.apply()  # with sudo from here on
+    assert run.code == 1
+    assert "RTX 3090" in run.said
+    assert "x4" in run.said
+    assert "x8" in run.said
+    assert run.changed == ()
+    rows = red_rows(starter.apply("verify.py").said)
+    assert any(row.startswith("gpus.present") for row in rows)
+    assert any(row.startswith("pcie.width") for row in rows)
+    boot_with(starter, healthy)
+    starter.wait_until_served(8000)
+    run = starter.apply()
+    assert run.code == 0
+    assert run.changed == ()

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from rigspec.lab.hub import add_model, git_blob_id
 from rigspec.lab.registry import Registry, add_image
-from rigspec.lab.server import ServerConfig, handler_for, parse_range, routes
+from rigspec.lab.server import ServerConfig, parse_range, routes, serving
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = bytes(range(256)) * 40
@@ -50,14 +48,8 @@ class Client:
 
 
 def serve(config: ServerConfig) -> Iterator[Client]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(routes(config)))
-    server.RequestHandlerClass.log_message = lambda *_: None  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield Client(server.server_address[1])
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(routes(config)) as port:
+        yield Client(port)
 
 
 @pytest.fixture
@@ -80,6 +72,13 @@ def test_the_tree_lists_every_file_with_its_hashes(client: Client) -> None:
     assert "lfs" not in entries["config.json"]
     # git's well-known name of the empty blob
     assert entries["sub/notes.txt"]["oid"] == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_a_proxied_request_is_answered_by_its_path(client: Client) -> None:
+    # how apt asks for the rig's own address while the image is built
+    direct = client.get("/nvidia/key.asc")
+    assert client.get("http://lab.rigspec.internal/nvidia/key.asc")[::2] == direct[::2]
+    assert direct[0] == 200
 
 
 def test_a_branch_is_resolved_to_its_commit(client: Client) -> None:
