@@ -14,7 +14,7 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_sizes import SizeTable
 from rigspec.catalog.model_words import Words, apply_words, gguf_words, scheme_words
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.matrices import matrices, stored_bytes
+from rigspec.sizing.matrices import matrices
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
         return False
     gpus = max(keys.whole("gpu_count") or 1, len(named.gpus))
     room = gpus * max(gpu.memory_mib for gpu in named.gpus) * 2**20
-    return sum(stored_bytes(facts, matrix) for matrix in matrices(facts)) > 0.9 * room
+    return sum(matrix.stored_bytes for matrix in matrices(facts)) > 0.9 * room
 
 
 def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
@@ -114,7 +114,7 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
     """
     if facts.quantization.scheme is Scheme.GGUF:
         return False
-    formula = sum(stored_bytes(facts, matrix) for matrix in matrices(facts))
+    formula = sum(matrix.stored_bytes for matrix in matrices(facts))
     copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
     return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
 

@@ -62,7 +62,7 @@ def keep(folder: Path, report_fd: int) -> None:
         machine = subprocess.Popen(
             plan.qemu, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
         )
-        pids = {"qemu": machine.pid, "server": server.pid}
+        pids = {"qemu": machine.pid, "server": server.pid, "keeper": os.getpid()}
         (folder / PID_FILE).write_text(json.dumps(pids))
         try:
             _run_machine(folder, plan, machine, report_fd)
@@ -125,6 +125,7 @@ def main(folder: Path) -> int:
         return 0 if answer == "ready" else 1
     os.close(reader)
     os.setsid()
+    os.chdir(folder)  # this is how it is told from a stranger with its number
     with (folder / "keeper.log").open("wb") as log, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(log.fileno(), 1)

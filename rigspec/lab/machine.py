@@ -188,12 +188,15 @@ class Machine:
         """End it at once, as a power cut would."""
         if (pid := self._find_pid()) is not None:
             os.kill(pid, signal.SIGKILL)
-            self.wait_stopped(10)
+        self.wait_stopped(10)
 
     def wait_stopped(self, limit_s: float) -> bool:
-        """Whether it ends within the limit."""
+        """Whether it ends within the limit, and its keeper with it.
+
+        A keeper that is late takes the new machine's pid file away.
+        """
         until = time.monotonic() + limit_s
-        while self.is_running:
+        while self.is_running or self._find_pid("keeper") is not None:
             if time.monotonic() > until:
                 return False
             time.sleep(0.1)
@@ -218,11 +221,11 @@ class Machine:
             source = "OVMF_VARS_4M.ms.fd" if config.secure_boot else "OVMF_VARS_4M.fd"
             shutil.copyfile(OVMF / source, variables)
 
-    def _find_pid(self) -> int | None:
+    def _find_pid(self, process: str = "qemu") -> int | None:
         try:
-            pid: int = json.loads((self.folder / PID_FILE).read_text())["qemu"]
+            pid: int = json.loads((self.folder / PID_FILE).read_text())[process]
             return pid if Path(f"/proc/{pid}/cwd").readlink() == self.folder else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             return None
 
 

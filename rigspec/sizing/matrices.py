@@ -69,6 +69,10 @@ class Matrix:
     """Share of the matrix one token uses."""
     width: int = 0
     """The dimension that tensor parallelism cuts, for expert matrices."""
+    scheme: Scheme = Scheme.PLAIN
+    """How this checkpoint stores it."""
+    stored_bytes: float = 0.0
+    """Bytes on disk, scales included."""
 
 
 @lru_cache(maxsize=16)
@@ -89,7 +93,19 @@ def matrices(facts: ModelFacts) -> tuple[Matrix, ...]:
         found.append(Matrix("visual", facts.vision.elements, Cut.VISION, Part.VISION, plain=True))
     if facts.extra_elements:
         found.append(Matrix("tables", facts.extra_elements, Cut.VOCAB, Part.TABLE, plain=True))
-    return tuple(found)
+    return tuple(_stored(facts, matrix) for matrix in found)
+
+
+def _stored(facts: ModelFacts, matrix: Matrix) -> Matrix:
+    scheme = facts.quantization.scheme_of(
+        matrix.name,
+        plain_by_habit=matrix.plain,
+        expert=matrix.expert,
+        mixer=matrix.part is Part.MIXER,
+        draft=matrix.part is Part.DRAFT and not facts.draft.vocab_copies,
+    )
+    width = facts.quantization.bytes_per_element(scheme, facts.dtype_bytes)
+    return replace(matrix, scheme=scheme, stored_bytes=matrix.elements * width)
 
 
 def _draft(facts: ModelFacts) -> list[Matrix]:
@@ -253,20 +269,3 @@ def _experts(e: Experts, hidden: int) -> Iterator[Matrix]:
             yield Matrix(f"shared_experts.{name}", hidden * e.shared_width, Cut.WIDTH, Part.MLP)
     if e.shared_gate:
         yield Matrix("shared_expert_gate", hidden, Cut.WHOLE, Part.MLP, plain=True)
-
-
-def scheme_of(facts: ModelFacts, matrix: Matrix) -> Scheme:
-    """How a matrix is stored in this checkpoint."""
-    return facts.quantization.scheme_of(
-        matrix.name,
-        plain_by_habit=matrix.plain,
-        expert=matrix.expert,
-        mixer=matrix.part is Part.MIXER,
-        draft=matrix.part is Part.DRAFT and not facts.draft.vocab_copies,
-    )
-
-
-def stored_bytes(facts: ModelFacts, matrix: Matrix) -> float:
-    """Bytes of a matrix on disk, scales included."""
-    scheme = scheme_of(facts, matrix)
-    return matrix.elements * facts.quantization.bytes_per_element(scheme, facts.dtype_bytes)

@@ -19,7 +19,7 @@ from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.llamacpp import cache_widths
-from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, stored_bytes
+from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.weights import calibration
@@ -222,9 +222,7 @@ def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, rank
             continue
         if matrix.part is Part.EMBEDDING and not facts.tied:
             continue
-        found += (
-            scale * stored_bytes(facts, matrix) * used_share(matrix, streams) / _cut(matrix, ranks)
-        )
+        found += scale * matrix.stored_bytes * used_share(matrix, streams) / _cut(matrix, ranks)
     return found
 
 

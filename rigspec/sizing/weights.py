@@ -14,7 +14,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, total, within
-from rigspec.sizing.matrices import Cut, Matrix, Part, matrices, scheme_of, stored_bytes
+from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import GIB, MIB, text_gib
 
@@ -70,9 +70,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     if facts.quantization.scheme is Scheme.MXFP4 and settings.tensor_parallel > 1:
         error = max(error, 0.06)  # cut shards are padded further than the rule says (one boot)
     parts = [scale * _rank_bytes(facts, settings, m) for m in _stage(kept, facts, settings)]
-    replicated = sum(
-        stored_bytes(facts, m) for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM
-    )
+    replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(parts) / GIB
     extra = _load_extra(facts, settings, kept)
     draft = settings.speculative.draft_gib if settings.speculative else 0.0
@@ -98,7 +96,7 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
 @lru_cache(maxsize=16)
 def formula_bytes(facts: ModelFacts) -> float:
     """Bytes of a checkpoint by its dimensions and its quantization record."""
-    return sum(stored_bytes(facts, m) for m in matrices(facts))
+    return sum(m.stored_bytes for m in matrices(facts))
 
 
 def size_doubt(facts: ModelFacts) -> str:
@@ -156,7 +154,7 @@ def _stage(
 
 
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
-    ranks, stored = max(1, settings.tensor_parallel), stored_bytes(facts, matrix)
+    ranks, stored = max(1, settings.tensor_parallel), matrix.stored_bytes
     if settings.engine is Engine.LLAMA_CPP:
         return stored * settings.fullest_share
     if matrix.cut is Cut.WHOLE:
@@ -178,7 +176,7 @@ def _expert_bytes(
     if settings.expert_parallel or settings.data_parallel > 1:
         return stored / (ranks * max(1, settings.data_parallel))
     width = matrix.width
-    if width and scheme_of(facts, matrix) is Scheme.MXFP4 and settings.engine is Engine.VLLM:
+    if width and matrix.scheme is Scheme.MXFP4 and settings.engine is Engine.VLLM:
         cut = width / ranks
         return stored / ranks * (math.ceil(cut / MXFP4_TILE) * MXFP4_TILE / cut)
     return stored / ranks
@@ -220,9 +218,7 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
                 0.05, 0.05
             )  # many tensors of 1–10 MiB packed into 20 MiB segments
     four_bit = sum(
-        stored_bytes(facts, m)
-        for m in kept
-        if scheme_of(facts, m) in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert
+        m.stored_bytes for m in kept if m.scheme in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert
     )
     if four_bit and settings.engine is Engine.VLLM:
         extra = extra + within(four_bit * MARLIN_EXTRA / ranks / GIB, 0.7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,14 @@ def test_a_rig_whose_start_was_not_waited_for_is_waited_for_by_the_next_up(
     monkeypatch.setattr(VirtualRig, "_remember_host_keys", lambda self: said.append("host keys"))
     assert CliRunner().invoke(lab, ["up", str(SPEC)]).exit_code == 0
     assert said == ["wait", "host keys"]
+
+
+def test_a_killed_machine_is_gone_only_when_its_keeper_has_put_its_files_away() -> None:
+    machine = Machine("late")
+    last_act = "sleep 0.6; rm pids.json; exec sleep 0.2"
+    keeper = subprocess.Popen(["sh", "-c", last_act], cwd=machine.folder)
+    (machine.folder / "pids.json").write_text(json.dumps({"qemu": 2**22 + 1, "keeper": keeper.pid}))
+    assert not machine.is_running
+    machine.kill()
+    assert not (machine.folder / "pids.json").exists()
+    keeper.wait()

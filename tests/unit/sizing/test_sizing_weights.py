@@ -9,7 +9,7 @@ import pytest
 
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.matrices import Part, matrices, stored_bytes
+from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
@@ -41,7 +41,7 @@ HEADER_TOTALS = [
 @pytest.mark.parametrize(("name", "total"), HEADER_TOTALS)
 def test_formulas_reproduce_the_header_total(name: str, total: int) -> None:
     facts = model(name)
-    assert sum(stored_bytes(facts, m) for m in matrices(facts)) == pytest.approx(total, rel=1e-4)
+    assert sum(m.stored_bytes for m in matrices(facts)) == pytest.approx(total, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_vision_tower_is_left_out_for_text_only() -> None:
     facts = model("Qwen/Qwen3.8-27B")
     whole = rank_weights(facts, EngineSettings()).amount.value
     text = rank_weights(facts, EngineSettings(language_only=True)).amount.value
-    tower = sum(stored_bytes(facts, m) for m in matrices(facts) if m.part is Part.VISION)
+    tower = sum(m.stored_bytes for m in matrices(facts) if m.part is Part.VISION)
     assert whole - text == pytest.approx(tower / GIB, abs=0.01)
 
 
