@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conftest import Player
+from player import Player
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 import re
 
 import pytest
-from conftest import Player
+from player import Player
 from said import red_rows
 from seeds import LEFT_BEHIND, WITHOUT_REBOOT, heal, seed
 

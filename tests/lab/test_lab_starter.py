@@ -9,7 +9,7 @@ import sys
 from unittest.mock import ANY
 
 import pytest
-from conftest import Player
+from player import Player
 from said import red_rows
 
 from rigspec.finding import Severity
