@@ -27,6 +27,7 @@ from rigspec.lab.topology import MAX_BARS_MIB, MachineTree
 
 BOOT_LIMIT_S = 600  # 20 s on a quiet machine, 240 s seen beside other virtual rigs and tests
 STOP_LIMIT_S = 90
+KEEPER_LIMIT_S = 30  # it has only files to put away, on a busy machine
 OVMF = Path("/usr/share/OVMF")
 
 CPU = {"tcg": "qemu64,+ssse3,+sse4.1,+sse4.2,+x2apic", "kvm": "host"}
@@ -104,6 +105,12 @@ class Machine:
             time.sleep(0.2)  # QEMU writes a file: there is no event to await
 
     def _start(self, config: MachineConfig, accel: Accelerator, *, fresh: bool) -> None:
+        # however the last machine ended: its keeper would take the new one's pid file away
+        if not self.wait_stopped(KEEPER_LIMIT_S):
+            raise LabError(
+                f"the keeper of the last `{self.name}` has not ended",
+                hint=f"end process {self._find_pid('keeper')}, then try again",
+            )
         self._prepare_disks(config, fresh=fresh)
         ports = self._choose_ports(config)
         (self.folder / "state.json").write_text(json.dumps(ports))
@@ -188,13 +195,10 @@ class Machine:
         """End it at once, as a power cut would."""
         if (pid := self._find_pid()) is not None:
             os.kill(pid, signal.SIGKILL)
-        self.wait_stopped(10)
+            self.wait_stopped(10)
 
     def wait_stopped(self, limit_s: float) -> bool:
-        """Whether it ends within the limit, and its keeper with it.
-
-        A keeper that is late takes the new machine's pid file away.
-        """
+        """Whether it ends within the limit, and its keeper with it."""
         until = time.monotonic() + limit_s
         while self.is_running or self._find_pid("keeper") is not None:
             if time.monotonic() > until:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from rigspec.errors import LabError
+from rigspec.lab import accelerator, machine
 from rigspec.lab.cli import lab
-from rigspec.lab.machine import Machine
+from rigspec.lab.keeper import KeeperPlan, start_keeper
+from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rig import VirtualRig
 from rigspec.lab.session import open_rehearsal
+from rigspec.lab.topology import MachineTree
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
 
@@ -50,12 +58,51 @@ def test_a_rig_whose_start_was_not_waited_for_is_waited_for_by_the_next_up(
     assert said == ["wait", "host keys"]
 
 
-def test_a_killed_machine_is_gone_only_when_its_keeper_has_put_its_files_away() -> None:
-    machine = Machine("late")
-    last_act = "sleep 0.6; rm pids.json; exec sleep 0.2"
-    keeper = subprocess.Popen(["sh", "-c", last_act], cwd=machine.folder)
-    (machine.folder / "pids.json").write_text(json.dumps({"qemu": 2**22 + 1, "keeper": keeper.pid}))
-    assert not machine.is_running
-    machine.kill()
-    assert not (machine.folder / "pids.json").exists()
-    keeper.wait()
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine that has ended; its keeper, still at it, puts the pid file away in a moment."""
+    late = Machine("late")
+    monkeypatch.setattr(accelerator, "proven", lambda vendor: "tcg")
+    monkeypatch.setattr(machine, "machine_argv", lambda config, ports, accel: ())
+    monkeypatch.setattr(Machine, "_prepare_disks", lambda self, config, fresh: None)
+    monkeypatch.setattr(Machine, "wait", lambda self: 0.0)
+    argv = ["sh", "-c", "sleep 0.6; rm pids.json; exec sleep 0.2"]
+    with subprocess.Popen(argv, cwd=late.folder) as keeper:
+        pids = {"qemu": 2**22 + 1, "keeper": keeper.pid}  # no process has so high a number
+        (late.folder / "pids.json").write_text(json.dumps(pids))
+        yield late
+
+
+def test_a_start_waits_for_the_keeper_of_the_last_machine(
+    ended: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bool] = []
+    pids = ended.folder / "pids.json"
+    monkeypatch.setattr(machine, "start_keeper", lambda folder: left.append(pids.exists()))
+    ended.boot(MachineConfig(MachineTree(), Path("base.qcow2")), fresh=True)
+    assert left == [False]
+
+
+def test_a_keeper_that_does_not_end_is_named(
+    ended: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "KEEPER_LIMIT_S", 0.1)
+    with pytest.raises(LabError, match="keeper of the last `late`") as caught:
+        ended.boot(MachineConfig(MachineTree(), Path("base.qcow2")), fresh=True)
+    assert re.search(r"end process \d+", caught.value.hint or "")
+
+
+def test_a_keeper_says_who_it_is_and_stays_in_its_folder() -> None:
+    folder = Machine("kept").folder
+    KeeperPlan(("sleep", "2"), ("sleep", "infinity"), ()).save(folder)
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(start_keeper, folder)
+        while not (folder / "pids.json").exists() and not start.done():
+            time.sleep(0.02)
+        time.sleep(0.1)  # the file is there a moment before its content
+        keeper = json.loads((folder / "pids.json").read_text())["keeper"]
+        assert Path(f"/proc/{keeper}/cwd").readlink() == folder
+        assert "rigspec.lab.keeper" in Path(f"/proc/{keeper}/cmdline").read_text()
+    with pytest.raises(LabError, match="QEMU ended at once"):
+        start.result()
+    assert not (folder / "pids.json").exists()
