@@ -23,12 +23,12 @@ SEAL = {
 
 
 def base_image(installation: Installation) -> Path:
-    """The sealed image of this installation (qcow2); built on first use, about a minute."""
+    """The sealed image of this installation (qcow2); built on first use, in minutes."""
     inputs = {"recipe": installation.recipe, "seal": SEAL, "format": FORMAT, "gib": DISK_GIB}
     name = digest(inputs)
 
     def build(folder: Path) -> None:
-        say(f"building the {installation.suite} image ({installation.firmware}), about a minute")
+        say(f"building the {installation.suite} image ({installation.firmware}): minutes, once")
         _build_unsealed(installation, folder, name)
         _seal(installation, folder, name)
 

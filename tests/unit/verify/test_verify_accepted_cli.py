@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from home_faults import FAULTS
+from home_in_order import PLAN, UUIDS, host
 from test_verify_drift import ACCEPTED
-from test_verify_rows import FAULTS, PLAN, UUIDS, host
 
 from rigspec.cli import main
 from rigspec.observed.pace import PaceRun

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_verify_rows import (
+from home_in_order import (
     CLEAR,
     FILES,
     GIB,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_verify_rows import GOOD, PLAN, gpu
+from home_in_order import GOOD, PLAN, gpu
 
 from rigspec.observed.record import Unknown
 from rigspec.report.vram_estimate import card_estimates
