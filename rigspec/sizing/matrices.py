@@ -7,9 +7,9 @@ of 15 published checkpoints (`tests/unit/sizing/test_sizing_weights.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import (
@@ -52,8 +52,7 @@ class Part(StrEnum):
     TABLE = "table"
 
 
-@dataclass(frozen=True)
-class Matrix:
+class Matrix(NamedTuple):
     """One stored matrix (all experts of a layer count as one)."""
 
     name: str
@@ -105,7 +104,7 @@ def _stored(facts: ModelFacts, matrix: Matrix) -> Matrix:
         draft=matrix.part is Part.DRAFT and not facts.draft.vocab_copies,
     )
     width = facts.quantization.bytes_per_element(scheme, facts.dtype_bytes)
-    return replace(matrix, scheme=scheme, stored_bytes=matrix.elements * width)
+    return matrix._replace(scheme=scheme, stored_bytes=matrix.elements * width)
 
 
 def _draft(facts: ModelFacts) -> list[Matrix]:
@@ -125,7 +124,7 @@ def _draft(facts: ModelFacts) -> list[Matrix]:
 
 
 def _as_draft(matrix: Matrix) -> Matrix:
-    return replace(matrix, part=Part.DRAFT)
+    return matrix._replace(part=Part.DRAFT)
 
 
 def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Matrix]:
@@ -147,7 +146,7 @@ def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Mat
 
 
 def _at(matrix: Matrix, layer: int, prefix: str) -> Matrix:
-    return replace(matrix, name=prefix + matrix.name, layer=layer)
+    return matrix._replace(name=prefix + matrix.name, layer=layer)
 
 
 def _mixer(mixer: Mixer, hidden: int) -> Iterator[Matrix]:
