@@ -13,9 +13,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rigspec.errors import LabError
 from rigspec.lab.configspace import Memory, apply_edit, find_devices, play_reset
@@ -57,21 +59,36 @@ def keep(folder: Path, report_fd: int) -> None:
     """Run the machine of this folder until its QEMU ends; `report_fd` is told when it runs."""
     plan = KeeperPlan.load(folder)
     (folder / "keep.sock").unlink(missing_ok=True)
-    with (folder / "qemu.log").open("wb") as log, (folder / "server.log").open("wb") as served:
-        server = subprocess.Popen(plan.server, stdin=subprocess.DEVNULL, stderr=served, cwd=folder)
-        machine = subprocess.Popen(
-            plan.qemu, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
-        )
-        pids = {"qemu": machine.pid, "server": server.pid, "keeper": os.getpid()}
-        (folder / PID_FILE).write_text(json.dumps(pids))
-        try:
+    try:
+        with (
+            (folder / "qemu.log").open("wb") as log,
+            (folder / "server.log").open("wb") as served,
+            _child(plan.server, folder, stderr=served) as server,
+            _child(plan.qemu, folder, stdout=log, stderr=log) as machine,
+        ):
+            pids = {"qemu": machine.pid, "server": server.pid, "keeper": os.getpid()}
+            (folder / PID_FILE).write_text(json.dumps(pids))
             _run_machine(folder, plan, machine, report_fd)
-        finally:
-            machine.terminate()
-            server.terminate()
-            machine.wait()
-            server.wait()
-            (folder / PID_FILE).unlink(missing_ok=True)
+    finally:
+        (folder / PID_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def _child(
+    argv: tuple[str, ...], folder: Path, stderr: IO[bytes], stdout: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block."""
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=folder
+        )
+    except OSError as error:
+        raise LabError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _run_machine(

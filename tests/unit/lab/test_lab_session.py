@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -106,3 +107,21 @@ def test_a_keeper_says_who_it_is_and_stays_in_its_folder() -> None:
     with pytest.raises(LabError, match="QEMU ended at once"):
         start.result()
     assert not (folder / "pids.json").exists()
+
+
+def test_a_qemu_that_cannot_be_started_is_named_and_leaves_no_server() -> None:
+    folder = Machine("unstarted").folder
+    KeeperPlan(("no-such-qemu",), ("sleep", "infinity"), ()).save(folder)
+    with pytest.raises(LabError, match="no-such-qemu cannot be started: No such file"):
+        start_keeper(folder)
+    assert "sleep" not in at_work_in(folder)
+
+
+def at_work_in(folder: Path) -> set[str]:
+    """Names of the processes whose working directory is the folder."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended, or is another user's
+            if (process / "cwd").readlink() == folder:
+                found.add((process / "comm").read_text().strip())
+    return found
