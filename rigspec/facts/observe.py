@@ -11,7 +11,15 @@ from rigspec.facts.base import Quiet, RigFact, Sections, one_script
 from rigspec.facts.exposure import LISTENERS
 from rigspec.facts.gpus import BINDING
 from rigspec.facts.loads import LOADS, parse_fabric_probe, parse_load_probe
-from rigspec.facts.managed import AptState, apt_probe, lines_of, parse_apt
+from rigspec.facts.managed import (
+    AptState,
+    FileState,
+    apt_probe,
+    files_probe,
+    lines_of,
+    parse_apt,
+    parse_files,
+)
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
@@ -94,8 +102,8 @@ def _machine(sections: Sections) -> tuple[Reading[str], Reading[bool], bool]:
     return vendor, enrolled, "simulated" in lines
 
 
-class Preflight(RigFact[tuple[Observation, AptState]]):
-    """What must be known before anything is touched, in one round trip."""
+class Preflight(RigFact[tuple[Observation, AptState, dict[str, FileState]]]):
+    """What must be known before anything is touched, in one round trip; files are the secrets'."""
 
     @override
     def command(self, plan: Asked) -> StringCommand:
@@ -112,11 +120,12 @@ class Preflight(RigFact[tuple[Observation, AptState]]):
                 space,
                 apt_probe(packages),
                 texts_probe((BINDING,)),
+                files_probe(secret_paths(planned)),
             ]
         )
 
     @override
-    def parse(self, sections: Sections) -> tuple[Observation, AptState]:
+    def parse(self, sections: Sections) -> tuple[Observation, AptState, dict[str, FileState]]:
         vendor, enrolled, simulated = _machine(sections)
         apt = parse_apt(sections)
         seen = Observation(
@@ -130,7 +139,7 @@ class Preflight(RigFact[tuple[Observation, AptState]]):
             storage=parse_storage_probe(sections),
             simulated=simulated,
         )
-        return seen, apt
+        return seen, apt, parse_files(sections)
 
 
 def _as_packages(apt: AptState) -> Packages:

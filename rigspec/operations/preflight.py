@@ -9,6 +9,7 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 
 from rigspec.facts.observe import Preflight, of
 from rigspec.operations.apt import Wanted, changes
+from rigspec.operations.secrets import plan_secrets, unmet
 from rigspec.operations.shell import UNREADABLE, refuse
 from rigspec.plan.sections import Plan
 from rigspec.report.verdicts import block
@@ -23,10 +24,12 @@ def host_as_declared(*, plan: Plan) -> Generator[StringCommand | FunctionCommand
     if answer is None:
         yield refuse(UNREADABLE)
         return
-    seen, apt = answer
-    wrong = [v for v in verify_preflight(plan, seen) if v.outcome is Outcome.FAIL]
+    seen, apt, files = answer
+    wrong = [block(v) for v in verify_preflight(plan, seen) if v.outcome is Outcome.FAIL]
+    # not minutes later, at the service that needs it
+    wrong += filter(None, (unmet(secret, files) for secret in plan_secrets(plan)))
     if wrong:
-        told = "\n".join(block(verdict) for verdict in wrong)
+        told = "\n".join(wrong)
         yield refuse(f"{told}\nnothing has been changed on this host")
         return
     steps = list(changes(Wanted(packages=plan.preflight.packages), apt, {}))

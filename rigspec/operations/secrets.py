@@ -14,7 +14,7 @@ from pyinfra.api import FunctionCommand, StringCommand
 from rigspec.facts.managed import FileState
 from rigspec.operations.files import digest
 from rigspec.operations.shell import refuse, shell_with_input
-from rigspec.plan.sections import ModelPlan, ServicePlan
+from rigspec.plan.sections import ModelPlan, Plan, ServicePlan
 from rigspec.plan.service import secret_text
 
 FOLDER = "/etc/rigspec/secrets"
@@ -48,30 +48,45 @@ def model_secrets(models: Iterable[ModelPlan]) -> tuple[Secret, ...]:
     )
 
 
+def plan_secrets(plan: Plan) -> tuple[Secret, ...]:
+    """All of a plan's."""
+    return (*model_secrets(plan.models), *service_secrets(plan.services))
+
+
+def unmet(
+    secret: Secret, seen: Mapping[str, FileState], environment: Mapping[str, str] | None = None
+) -> str:
+    """Why a secret cannot be had, for the owner; empty where it can."""
+    value = _value(secret, environment)
+    if not value and secret.path not in seen:
+        return (
+            f"{secret.why} needs a secret, and `{secret.env}` is not set here\n"
+            f"set it in the environment of this command once (export {secret.env}=…); the "
+            f"host keeps it in {secret.path}"
+        )
+    if "\n" in value or (value and not value.isprintable()):
+        return f"`{secret.env}` must be one line of printable characters"
+    return ""
+
+
+def _value(secret: Secret, environment: Mapping[str, str] | None) -> str:
+    return (os.environ if environment is None else environment).get(secret.env, "").strip()
+
+
 def secret_changes(
     secrets: Iterable[Secret],
     seen: Mapping[str, FileState],
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[StringCommand | FunctionCommand]:
     """Write what differs; without the variable the host's file stays, without both: refuse."""
-    environment = os.environ if environment is None else environment
     for secret in secrets:
-        value = environment.get(secret.env, "").strip()
-        state = seen.get(secret.path)
-        if not value and state is None:
-            yield refuse(
-                f"{secret.why} needs a secret, and `{secret.env}` is not set here\n"
-                f"set it in the environment of this command once (export {secret.env}=…); the "
-                f"host keeps it in {secret.path}"
-            )
+        problem = unmet(secret, seen, environment)
+        if problem:
+            yield refuse(problem)
             return
-        if not value:
-            continue  # the host has it from an earlier run
-        if "\n" in value or not value.isprintable():
-            yield refuse(f"`{secret.env}` must be one line of printable characters")
-            return
+        value = _value(secret, environment)
         text = SecretStr(secret.text(value))
-        if not _is_there(text, state):
+        if value and not _is_there(text, seen.get(secret.path)):  # else the host's own stays
             yield _write(secret.path, text)
 
 

@@ -187,7 +187,7 @@ def plan() -> Plan:
 
 def test_preflight_changes_nothing_on_a_host_that_is_not_as_declared(plan: Plan) -> None:
     seen = Observation(secure_boot=Unknown("x"), cpu_vendor="GenuineIntel")
-    host = FakeHost({Preflight: (seen, AptState({}, False, {}, ()))})
+    host = FakeHost({Preflight: (seen, AptState({}, False, {}, ()), {})})
     (refusal,) = run(host_as_declared, host, plan=plan)
     assert "expected:  amd" in refusal
     assert refusal.endswith("nothing has been changed on this host")
@@ -195,11 +195,35 @@ def test_preflight_changes_nothing_on_a_host_that_is_not_as_declared(plan: Plan)
 
 def test_preflight_installs_only_missing_tools_on_a_host_it_cannot_fault(plan: Plan) -> None:
     tools = {p.name: PackageState("1", True, False) for p in plan.preflight.packages}
-    host = FakeHost({Preflight: (Observation(), AptState(tools, False, {}, ()))})
+    host = FakeHost({Preflight: (Observation(), AptState(tools, False, {}, ()), {})})
     assert run(host_as_declared, host, plan=plan) == []
-    host = FakeHost({Preflight: (Observation(), AptState({}, False, {}, ()))})
+    host = FakeHost({Preflight: (Observation(), AptState({}, False, {}, ()), {})})
     (install,) = run(host_as_declared, host, plan=plan)
     assert "curl" in install.splitlines()[0]
+
+
+def test_preflight_misses_a_key_before_anything_is_installed(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/etc/rigspec/secrets/api-key"
+    keyed = replace(plan.services[0], api_key_env="RIG_KEY", secret_path=path)
+    plan = replace(plan, services=(keyed, *plan.services[1:]))
+
+    def commands(files: dict[str, FileState]) -> list[str]:
+        answer = (Observation(), AptState({}, False, {}, ()), files)
+        return run(host_as_declared, FakeHost({Preflight: answer}), plan=plan)
+
+    monkeypatch.delenv("RIG_KEY", raising=False)
+    (refusal,) = commands({})
+    assert "`RIG_KEY` is not set here" in refusal
+    assert refusal.endswith("nothing has been changed on this host")
+    (install,) = commands({path: FileState("600", "root:root", 0, "ab")})  # of an earlier run
+    assert "curl" in install
+    monkeypatch.setenv("RIG_KEY", "one\ntwo")
+    assert "one line of printable characters" in commands({})[0]
+    monkeypatch.setenv("RIG_KEY", "s3cret")
+    (install,) = commands({})
+    assert "s3cret" not in install
 
 
 def test_verify_fails_the_host_when_something_is_not_as_planned(
