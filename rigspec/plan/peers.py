@@ -32,6 +32,11 @@ def _sentence(fault: Fault, measured_at: str) -> str:
     return f"{cards}: {fault.verdict} ({fault.found}), measured {measured_at}"
 
 
+def as_served(rig: Rig, faults: FabricFaults | None) -> Rig:
+    """The rig as its services are given it: direct copies off where a fault was measured."""
+    return without_peers(rig, tuple(n for n in rig.services if why_peers_off(rig, n, faults)))
+
+
 def without_peers(rig: Rig, names: tuple[str, ...]) -> Rig:
     """The rig with direct copies off in these services."""
     if not names:

@@ -11,7 +11,7 @@ from rigspec.plan.binding import BINDING_ENVIRONMENT, gpu_variable
 from rigspec.plan.container import CACHE, ContainerRun, volume_name
 from rigspec.plan.engines import llama_cpp, sglang, vllm
 from rigspec.plan.engines.words import served_names
-from rigspec.plan.peers import why_peers_off, without_peers
+from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.plan.ready import READY_UNIT
 from rigspec.plan.render import SCRIPTS, UNITS, render
 from rigspec.plan.sections import ModelPlan, RenderedFile, ServicePlan
@@ -69,9 +69,11 @@ def plan_services(
 ) -> tuple[ServicePlan, ...]:
     """One section per service, in the order of the YAML."""
     by_name = {model.name: model for model in models}
-    reasons = {name: why_peers_off(rig, name, faults) for name in rig.services}
-    safe = without_peers(rig, tuple(name for name in rig.services if reasons[name]))
-    return tuple(_plan_service(safe, name, by_name, reasons[name]) for name in rig.services)
+    safe = as_served(rig, faults)
+    return tuple(
+        _plan_service(safe, name, by_name, why_peers_off(rig, name, faults))
+        for name in rig.services
+    )
 
 
 def _plan_service(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
@@ -40,9 +41,11 @@ def as_text(rig: Rig, facts: CheckContext) -> str:
     """The whole screen."""
     lines = [f"rig {rig.name}: estimates; figures in parentheses are the expected band"]
     seen: set[tuple[str, ...]] = set()
+    rig = as_served(rig, facts.faults)
     for name, service in rig.services.items():
         used = members(rig.gpus, service.gpus)
         lines += ["", *_service(rig, name, facts)]
+        lines += [f"  P2P off: {why}" for why in why_peers_off(rig, name, facts.faults)]
         if len(used) > 1 and used not in seen:
             lines += link_lines(paths_of(rig, name, catalog_of(facts.catalog)), used)
         seen.add(used)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
@@ -23,12 +24,16 @@ def rig_record(rig: Rig, facts: CheckContext) -> Record:
     """The whole rig: GiB, GB/s (10^9), µs, tokens per second, watts; null is unknown."""
     states = power_states(rig, facts)
     catalog = catalog_of(facts.catalog)
+    rig = as_served(rig, facts.faults)
     services: Record = {}
     for name in rig.services:
         known = rig.services[name].model in facts.models
         sized = sized_once(rig, name, facts) if known else None
         links = [link_record(path) for path in paths_of(rig, name, catalog)]
-        services[name] = (service_record(sized) if sized else {"verdict": None}) | {"links": links}
+        services[name] = (service_record(sized) if sized else {"verdict": None}) | {
+            "links": links,
+            "peers_off": list(why_peers_off(rig, name, facts.faults)),
+        }
     power = power_record(states) if states else None
     return {"rig": rig.name, "services": services, "power": power}
 

@@ -9,11 +9,13 @@ import pytest
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.links import link_lines
 from rigspec.report.sizing import BAR, as_text, bar
+from rigspec.report.sizing_json import rig_record
 from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.links import Hop, Place, paths
+from rigspec.spec.faults import FabricFaults, Fault
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -76,6 +78,20 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
     assert "`rigspec model add /srv/models/GLM-5.2-Int8Mix-NVFP4-REAP-594B`" in shown
     assert "main.0  PIX 27   PIX 27   PIX 27" in shown
     assert "(4 × 350 W + 280 W host) / 0.92 = 1826 W" in shown
+
+
+def test_a_measured_fault_takes_the_direct_copies_out_of_the_estimate() -> None:
+    fault = Fault(members=("main.0", "main.2"), verdict="wrong data", found="7 of 512 blocks")
+    faults = FabricFaults(rig="home", measured_at="2026-11-02T03:04:05Z", faults=(fault,))
+    whole, faulty = CheckContext(), CheckContext(faults=faults)
+    shown = as_text(rig(HOME), faulty)
+    assert "P2P off: main.0 and main.2: wrong data (7 of 512 blocks)" in shown
+    assert "PIX 27.1 " in as_text(rig(HOME), whole)
+    assert "PIX 27.1 " not in shown
+    served = rig_record(rig(HOME), faulty)["services"]["glm"]
+    assert len(served["peers_off"]) == 1
+    assert rig_record(rig(HOME), whole)["services"]["glm"]["peers_off"] == []
+    assert served["links"] != rig_record(rig(HOME), whole)["services"]["glm"]["links"]
 
 
 def test_unknown_card_leaves_no_false_figure() -> None:
