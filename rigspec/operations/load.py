@@ -37,13 +37,16 @@ def load_job(wish: str) -> Job:
     )
 
 
+IS_STARTED = """\
+case $(systemctl is-active -- "$1") in active | activating | reloading) ;; *) exit 1 ;; esac
+"""
+"""Whether a unit runs or is on its way: a starting one removes its old container first."""
+
+
 def _wait_again(state: State, host: Host, services: tuple[ServicePlan, ...]) -> bool:
     """Services that were started again answer before anybody judges them."""
     for service in services:
-        command = shell(
-            'systemctl -q is-active -- "$1" || systemctl -q is-activating', service.unit
-        )
-        runs, _ = run_on(host, command)
+        runs, _ = run_on(host, shell(IS_STARTED, service.unit))
         limit = float(service.start_timeout_s)
         if runs and not wait_until_answers(state, host, service.unit, url_of(service), limit):
             return False

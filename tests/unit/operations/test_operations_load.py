@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakehost import FakeHost, run
 
-from rigspec.operations.load import MEASURING_S, load_job, load_made
+from rigspec.operations import load
+from rigspec.operations.load import IS_STARTED, MEASURING_S, load_job, load_made
 from rigspec.plan.fabric import LOAD
 from rigspec.plan.rig import plan_rig
 from rigspec.rules.run import check_file
@@ -54,3 +56,37 @@ def test_stopped_services_are_waited_for_after_the_job() -> None:
     assert any(LOAD in command for command in alone)
     assert "CALL _wait_again" not in alone
     assert stopped[-1] == "CALL _wait_again" and len(stopped) == len(alone) + 1
+
+
+@pytest.mark.parametrize(
+    ("state", "runs"),
+    [("active", True), ("activating", True), ("inactive", False), ("failed", False)],
+)
+def test_a_service_on_its_way_counts_as_started(tmp_path: Path, state: str, runs: bool) -> None:
+    tool = tmp_path / "systemctl"
+    tool.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "is-active -- glm.service" ] && echo {state}\n')
+    tool.chmod(0o755)
+    script = ["sh", "-c", f"set -- glm.service\n{IS_STARTED}"]
+    done = subprocess.run(script, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (done.returncode == 0) is runs
+
+
+def test_only_services_that_run_are_waited_for_and_one_that_stays_silent_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = PLAN.services
+    running, silent, waited = {first.unit}, set[str](), list[str]()
+
+    def answers(_state: object, _host: object, unit: str, _url: str, _limit: float) -> bool:
+        waited.append(unit)
+        return unit not in silent
+
+    monkeypatch.setattr(load, "run_on", lambda _, c: (any(u in str(c) for u in running), None))
+    monkeypatch.setattr(load, "wait_until_answers", answers)
+    wait = load._wait_again
+    assert wait(None, None, PLAN.services)  # type: ignore[arg-type]
+    assert waited == [first.unit]
+    running.add(second.unit)
+    silent.add(first.unit)
+    assert not wait(None, None, PLAN.services)  # type: ignore[arg-type]
+    assert waited == [first.unit, first.unit]  # the second is not asked: the run has failed
