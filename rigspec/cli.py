@@ -196,9 +196,9 @@ def schema() -> None:
     """Print the JSON Schema of the format, for editors."""
     import json
 
-    from rigspec.spec.rig import Rig
+    from rigspec.spec.json_schema import json_schema
 
-    click.echo(json.dumps(Rig.model_json_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """What `rigspec fit` is asked, in words of the command line: facts, cards and settings.
 
-Raises RigspecError with a did-you-mean for a card or a model that is not known.
+Raises RigspecError with a did-you-mean for a card, a model or a word that is not known.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts, saved_models
@@ -17,6 +18,12 @@ from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import ENGINES, version_of
 from rigspec.sizing.settings import EngineSettings
 from rigspec.spec.misnamed import nearest
+
+_CACHE_TYPE = {
+    "vllm": "--kv-cache-dtype",
+    "sglang": "--kv-cache-dtype",
+    "llama_cpp": "--cache-type-k",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,10 @@ def ask(
     extra: Path | None,
 ) -> Question:
     """The question of the command line, complete."""
-    card = card_of(known_gpu(gpu, extra), power_limit_w=power_limit_w)
+    sku = known_gpu(gpu, extra)
+    _possible_cap(sku, power_limit_w)
+    _known_words(engine, engine_version, kv_dtype)
+    card = card_of(sku, power_limit_w=power_limit_w)
     ranks = tp or count
     if ranks > count:
         raise RigspecError(f"--tp {ranks} is more than --count {count}", hint="raise --count")
@@ -60,6 +70,26 @@ def ask(
         parallel=sequences or 1,
     )
     return Question(known_model(model, folders), (card,) * count, settings)
+
+
+def _possible_cap(gpu: Gpu, cap_w: int | None) -> None:
+    lowest, highest = gpu.power_min_w or 0, gpu.power_max_w or cap_w or 0
+    if cap_w is not None and not lowest <= cap_w <= highest:
+        raise RigspecError(
+            f"--power-limit-w {cap_w} is no cap of an {gpu.name}",
+            hint=f"its caps go from {lowest} to {highest} W",
+        )
+
+
+def _known_words(engine: str, version: str | None, kv_dtype: str) -> None:
+    # llama.cpp's builds have numbers of their own, such as b6700
+    if version is not None and engine != "llama_cpp" and version_of(version) is None:
+        raise RigspecError(f"--engine-version {version} is no version", hint="for example 0.30.0")
+    if kv_dtype == "auto":
+        return
+    for problem in check_argv(engine, None, (_CACHE_TYPE[engine], kv_dtype)):
+        if problem.flag == _CACHE_TYPE[engine]:
+            raise RigspecError(problem.message, hint=problem.hint)
 
 
 def known_gpu(name: str, extra: Path | None) -> Gpu:
@@ -84,7 +114,7 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     except (OSError, ValueError) as problem:
         raise RigspecError(
             f"what is known of `{name}` cannot be used: {problem}",
-            hint="fetch its files again; no engine could load them either",
+            hint="`rigspec model add` saves it anew",
         ) from problem
     if facts is not None:
         return facts

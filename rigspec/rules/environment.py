@@ -130,11 +130,12 @@ def nccl_peers_contradict(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 hint="delete it, or write `1`",
             )
         elif rig.pcie.peer_to_peer and len(members(rig.gpus, rig.services[str(path[1])].gpus)) > 1:
+            cleared = "" if rig.pcie.acs == "keep" else "ACS is cleared and "
             yield warning(
                 "environment.nccl-peers-contradict",
                 path,
                 "`NCCL_P2P_DISABLE: 1` while `pcie.peer_to_peer` is wanted",
-                why="ACS is cleared and links are checked for copies that this service never makes",
+                why=f"{cleared}links are checked for copies that this service never makes",
                 hint="delete one of the two; measured, peer copies are not always faster",
             )
 

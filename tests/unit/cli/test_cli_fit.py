@@ -90,6 +90,37 @@ def test_card_that_is_not_known_ends_with_2_and_near_names() -> None:
     assert "did you mean `rtx-3090`" in done.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--kv-dtype", "fp9"), "did you mean `fp8`?"),
+        (("--kv-dtype", "fp9", "--engine", "llama_cpp"), "`fp9` is none of f32, f16, bf16, q8_0"),
+        (("--kv-dtype", "fp9", "--engine", "sglang"), "`fp9` is none of"),
+        (("--engine-version", "banana"), "--engine-version banana is no version"),
+        (("--power-limit-w", "5000"), "its caps go from 100 to 450 W"),
+        (("--power-limit-w", "90"), "its caps go from 100 to 450 W"),
+    ],
+)
+def test_a_word_nobody_knows_is_refused_and_not_passed_over(
+    words: tuple[str, ...], said: str
+) -> None:
+    done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", *words)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--kv-dtype", "fp8"),
+        ("--kv-dtype", "q8_0", "--engine", "llama_cpp", "--engine-version", "b6700"),
+        ("--power-limit-w", "450"),
+    ],
+)
+def test_what_the_engine_and_the_card_take_is_answered(words: tuple[str, ...]) -> None:
+    assert fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", *words).exit_code == 0
+
+
 def test_card_of_another_vendor_is_called_so() -> None:
     done = fit("Qwen/Qwen3-32B", "--gpu", "mi300x")
     assert done.exit_code == 2
