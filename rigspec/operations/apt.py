@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pyinfra.api import StringCommand
 
 from rigspec.facts.managed import AptState, FileState, PackageState
-from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, REPAIR, UPDATE
+from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, MARK, REPAIR, UPDATE
 from rigspec.operations.files import differing, write
 from rigspec.operations.shell import shell
 from rigspec.plan.sections import AptRepository, Package, RenderedFile
@@ -120,8 +120,8 @@ def _holds(wanted: Wanted, seen: AptState, changed: tuple[Package, ...]) -> Iter
     # an install call leaves the hold of what it changes in doubt: set it again
     hold = [n for n in wanted.hold if n not in held or n in installed_now]
     if hold:
-        yield shell('apt-mark hold -- "$@" >/dev/null', *hold)
+        yield shell(MARK, "hold", *hold)
     ours = {package.name for package in (*wanted.packages, *wanted.first)}
     release = sorted(held & ours - set(wanted.hold))
     if release:
-        yield shell('apt-mark unhold -- "$@" >/dev/null', *release)
+        yield shell(MARK, "unhold", *release)

@@ -75,21 +75,32 @@ rig_update() {{
 }}
 """
 
+_WAITING = f"""\
+rig_waiting() {{
+  rig_until=$(($(date +%s) + {LOCK_WAIT_S}))
+  until "$@" </dev/null >"$rig_log" 2>&1; do
+    if ! rig_locked || [ "$(date +%s)" -ge "$rig_until" ]; then
+      rig_fail "$*"
+      exit 1
+    fi
+    sleep 10
+  done
+}}
+"""
+"""`rig_waiting COMMAND…` tries again while somebody else holds dpkg's lock."""
+
 REPAIR = (
     RIG_APT
+    + _WAITING
     + """\
-rig_until=$(($(date +%s) + 900))
-until dpkg --force-confdef --force-confold --configure -a </dev/null >"$rig_log" 2>&1; do
-  if ! rig_locked || [ "$(date +%s)" -ge "$rig_until" ]; then
-    rig_fail "dpkg --configure -a"
-    exit 1
-  fi
-  sleep 10
-done
+rig_waiting dpkg --force-confdef --force-confold --configure -a
 rig_what='install -f'; rig_apt install -f
 """
 )
 """Finish what an interrupted dpkg began."""
+
+MARK = RIG_APT + _WAITING + 'mark=$1; shift; rig_waiting apt-mark "$mark" -- "$@"\n'
+"""`hold` or `unhold` the packages: `VERB NAME…`."""
 
 UPDATE = RIG_APT + "rig_update\n"
 

@@ -70,8 +70,9 @@ WITHOUT_REBOOT = (
     ),
     Seed(
         "a hold was lifted",
-        "apt-mark unhold nvidia-driver-cuda",
-        "apt-mark hold nvidia-driver-cuda",
+        # Debian's own daily update may have the lock soon after a boot
+        "timeout 300 sh -c 'until apt-mark unhold nvidia-driver-cuda; do sleep 2; done'",
+        "timeout 300 sh -c 'until apt-mark hold nvidia-driver-cuda; do sleep 2; done'",
         ("driver.hold",),
     ),
     Seed(

@@ -10,7 +10,7 @@ import pytest
 
 from rigspec.facts.managed import AptState, FileState, PackageState
 from rigspec.operations.apt import Wanted, changes
-from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, REPAIR
+from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, MARK, REPAIR
 from rigspec.operations.files import digest
 from rigspec.plan.sections import AptRepository, Package, RenderedFile
 
@@ -45,10 +45,8 @@ def kinds(seen: AptState, files: dict[str, FileState] = FILES) -> list[str]:
     for command in changes(WANTED, seen, dict(files)):
         text = str(command)
         first = text.splitlines()[0]
-        if text.splitlines()[-1].startswith("apt-mark"):
-            found.append(
-                text.splitlines()[-1].split(" -- ")[0] + " " + first.removeprefix("set -- ")
-            )
+        if "rig_waiting apt-mark" in text:
+            found.append(first.replace("set --", "apt-mark"))
         elif 'rig_what="install $*"' in text:
             found.append("install " + first.removeprefix("set -- "))
         else:
@@ -174,6 +172,29 @@ def test_a_held_lock_is_waited_for(tools: Path, tmp_path: Path) -> None:
     )
     assert execute(tools, INSTALL, "dkms").returncode == 0
     assert (tmp_path / "n").read_text() == "3\n"  # two refusals, the install
+
+
+def test_a_hold_waits_while_another_process_has_dpkgs_lock(tools: Path, tmp_path: Path) -> None:
+    tool(tools, "sleep", "exit 0")
+    tool(
+        tools,
+        "apt-mark",
+        f"n=$(cat {tmp_path}/n 2>/dev/null || echo 0); echo $((n + 1)) >{tmp_path}/n\n"
+        f'echo "$*" >{tmp_path}/said\n'
+        "[ $n -ge 2 ] || { echo 'dpkg: error: dpkg frontend lock was locked by apt-get' >&2; "
+        "exit 100; }",
+    )
+    assert execute(tools, MARK, "hold", "nvidia-open").returncode == 0
+    assert (tmp_path / "n").read_text() == "3\n"
+    assert (tmp_path / "said").read_text() == "hold -- nvidia-open\n"
+
+
+def test_a_hold_that_is_refused_for_another_reason_is_said(tools: Path) -> None:
+    tool(tools, "apt-mark", "echo 'E: No packages found' >&2; exit 100")
+    done = execute(tools, MARK, "hold", "nvidia-open")
+    assert done.returncode == 1
+    assert "apt-mark hold -- nvidia-open failed" in done.stderr
+    assert "No packages found" in done.stderr
 
 
 def test_repair_finishes_dpkg_and_then_apt(tools: Path, tmp_path: Path) -> None:
