@@ -1,7 +1,7 @@
 """The shell text behind `operations/apt.py`: waiting for locks, and saying what failed.
 
-POSIX sh. `rig_apt ARGS…` runs apt-get quietly; while somebody else holds a lock it waits, and on
-failure it prints the lines that matter, the source they are about and what to look at.
+POSIX sh. `rig_try COMMAND…` runs quietly and waits while somebody else holds a lock;
+`rig_apt ARGS…` is that for apt-get, and on failure prints the lines that matter, and a hint.
 """
 
 from __future__ import annotations
@@ -56,10 +56,9 @@ rig_fail() {{
     tail -n 5 "$rig_log"; }} | awk '!seen[$0]++' | head -n 20 >&2
   rig_hint >&2
 }}
-rig_try_apt() {{
+rig_try() {{
   rig_until=$(($(date +%s) + {LOCK_WAIT_S}))
-  while ! apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confdef \\
-    -o Dpkg::Options::=--force-confold "$@" </dev/null >"$rig_log" 2>&1; do
+  until "$@" </dev/null >"$rig_log" 2>&1; do
     rig_locked || return 1
     if [ "$(date +%s)" -ge "$rig_until" ]; then
       echo "apt is in use by $(rig_holder) for more than {LOCK_WAIT_S // 60} minutes" >&2
@@ -68,6 +67,10 @@ rig_try_apt() {{
     sleep 10
   done
 }}
+rig_try_apt() {{
+  rig_try apt-get -q -y -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-confdef \\
+    -o Dpkg::Options::=--force-confold "$@"
+}}
 rig_apt() {{ rig_try_apt "$@" || {{ rig_fail "apt-get $rig_what"; exit 1; }}; }}
 rig_update() {{
   rig_what=update; rig_apt update -o APT::Update::Error-Mode=any
@@ -75,32 +78,26 @@ rig_update() {{
 }}
 """
 
-_WAITING = f"""\
-rig_waiting() {{
-  rig_until=$(($(date +%s) + {LOCK_WAIT_S}))
-  until "$@" </dev/null >"$rig_log" 2>&1; do
-    if ! rig_locked || [ "$(date +%s)" -ge "$rig_until" ]; then
-      rig_fail "$*"
-      exit 1
-    fi
-    sleep 10
-  done
-}}
-"""
-"""`rig_waiting COMMAND…` tries again while somebody else holds dpkg's lock."""
-
 REPAIR = (
     RIG_APT
-    + _WAITING
     + """\
-rig_waiting dpkg --force-confdef --force-confold --configure -a
+rig_try dpkg --force-confdef --force-confold --configure -a || {
+  rig_fail "dpkg --configure -a"
+  exit 1
+}
 rig_what='install -f'; rig_apt install -f
 """
 )
 """Finish what an interrupted dpkg began."""
 
-MARK = RIG_APT + _WAITING + 'mark=$1; shift; rig_waiting apt-mark "$mark" -- "$@"\n'
-"""`hold` or `unhold` the packages: `VERB NAME…`."""
+MARK = (
+    RIG_APT
+    + """\
+rig_verb=$1; shift
+rig_try apt-mark "$rig_verb" -- "$@" || { rig_fail "apt-mark $rig_verb $*"; exit 1; }
+"""
+)
+"""`hold` or `unhold` packages: `VERB NAME…`."""
 
 UPDATE = RIG_APT + "rig_update\n"
 

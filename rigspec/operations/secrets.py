@@ -85,8 +85,10 @@ def secret_changes(
             yield refuse(problem)
             return
         value = _value(secret, environment)
+        if not value:
+            continue  # the host has it from an earlier run
         text = SecretStr(secret.text(value))
-        if value and not _is_there(text, seen.get(secret.path)):  # else the host's own stays
+        if not _is_there(text, seen.get(secret.path)):
             yield _write(secret.path, text)
 
 

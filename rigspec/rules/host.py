@@ -1,4 +1,4 @@
-"""`host`: can it be reached, can rigspec become root."""
+"""`host`: is its address one, can rigspec become root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rigspec.spec.rig import Rig
 _NUMBERS = re.compile(r"[0-9.]+")
 
 
-def address_reachable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+def address_valid(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """`address` is a host name or an IP address, without a port."""
     address = rig.host.address or ""
     if not (":" in address or _NUMBERS.fullmatch(address)) or parsed(address) is not None:
@@ -21,7 +21,7 @@ def address_reachable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     name, colon, port = address.rpartition(":")
     with_port = colon and ":" not in name and port.isdecimal()
     yield error(
-        "host.address-reachable",
+        "host.address-valid",
         ("host", "address"),
         f"`{address}` holds a port" if with_port else f"`{address}` is no IP address",
         why="ssh would look it up as a name, and no name is like that",

@@ -7,6 +7,7 @@ the llama.cpp server prints its arguments.
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def engine(tmp_path: Path) -> Engine:
 
 def option(said: list[str], name: str) -> str:
     return said[said.index(name) + 1]
+
+
+def test_a_long_command_line_is_read_in_no_time(engine: Engine) -> None:
+    # emulated it takes twenty times as long, at every start of every virtual rig
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    words = [word for n in range(10) for word in ("--max-num-seqs", str(n))]
+    assert engine.run("vllm", "serve", engine.model, *words, gpus=1)[0] == 0
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 0.5
 
 
 def test_vllm_serves_under_its_first_name_on_its_port(engine: Engine) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fakehost import FakeHost, run
 
 from rigspec.facts.managed import AptState, FileState, PackageState, UnitState
-from rigspec.facts.observe import Everything, Preflight
+from rigspec.facts.observe import Everything, Preflight, of
 from rigspec.facts.stage import Stage, StageState
 from rigspec.facts.storage import ModelState, StorageStage, StorageState
 from rigspec.observed.record import Unknown
@@ -224,6 +224,7 @@ def test_preflight_misses_a_key_before_anything_is_installed(
     monkeypatch.setenv("RIG_KEY", "s3cret")
     (install,) = commands({})
     assert "s3cret" not in install
+    assert f"stat -c 'at %a %U:%G %Y %n' -- {path} " in str(Preflight().command(of(plan)))
 
 
 def test_verify_fails_the_host_when_something_is_not_as_planned(

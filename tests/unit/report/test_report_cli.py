@@ -45,6 +45,7 @@ def test_schema_is_a_json_schema_with_descriptions() -> None:
     schema = json.loads(CliRunner().invoke(main, ["schema"]).output)
     assert schema["$defs"]["Switch"]["properties"]["generation"]["description"]
     assert schema["additionalProperties"] is False
+    assert 1 in schema["properties"]["rigspec"]["enum"]  # as an editor reads `rigspec: 1`
 
 
 def test_catalog_lists_and_shows_sources() -> None:
