@@ -14,6 +14,7 @@ from pyinfra.api import StringCommand
 
 from rigspec.facts.managed import AptState, FileState, PackageState
 from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, MARK, REPAIR, UPDATE
+from rigspec.operations.components import ENABLE_COMPONENTS
 from rigspec.operations.files import differing, write
 from rigspec.operations.shell import shell
 from rigspec.plan.sections import AptRepository, Package, RenderedFile
@@ -32,6 +33,8 @@ class Wanted:
     hold: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     """Packages that cannot live beside the wanted ones."""
+    components: tuple[str, ...] = ()
+    """Components of the distribution that the packages' dependencies live in."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,8 +82,10 @@ def changes(wanted: Wanted, seen: AptState, files: dict[str, FileState]) -> Iter
         yield write(sources)
     first, rest = missing(wanted.first, seen), missing(wanted.packages, seen)
     present = [name for name in wanted.absent if name in seen.packages and _is_there(seen, name)]
+    if rest and wanted.components:
+        yield shell(ENABLE_COMPONENTS, *wanted.components)
     if (first or rest) and _lists_missing(wanted, seen, sources):
-        yield shell(UPDATE)
+        yield shell(UPDATE, *wanted.sources)  # asks again: a component may have brought it along
     if first:
         yield install(first, ())
     if rest or present:

@@ -72,10 +72,11 @@ rig_try_apt() {{
     -o Dpkg::Options::=--force-confold "$@"
 }}
 rig_apt() {{ rig_try_apt "$@" || {{ rig_fail "apt-get $rig_what"; exit 1; }}; }}
-rig_update() {{
-  rig_what=update; rig_apt update -o APT::Update::Error-Mode=any
+rig_try_update() {{
+  rig_try_apt update -o APT::Update::Error-Mode=any || return 1
   mkdir -p {UPDATED_STAMP.rpartition("/")[0]} && touch {UPDATED_STAMP}
 }}
+rig_update() {{ rig_try_update || {{ rig_fail "apt-get update"; exit 1; }}; }}
 """
 
 REPAIR = (
@@ -99,7 +100,15 @@ rig_try apt-mark "$rig_verb" -- "$@" || { rig_fail "apt-mark $rig_verb $*"; exit
 )
 """`hold` or `unhold` packages: `VERB NAME…`."""
 
-UPDATE = RIG_APT + "rig_update\n"
+UPDATE = (
+    RIG_APT
+    + f"""\
+for source in "$@"; do
+  [ ! "$source" -nt {UPDATED_STAMP} ] || {{ rig_update; exit; }}
+done
+"""
+)
+"""`apt-get update`, if a source file of `$@` was written since the last one."""
 
 INSTALL = (
     RIG_APT

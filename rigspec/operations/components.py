@@ -36,6 +36,7 @@ options_of() {
       exit
     }' "$1"
 }
+names=$* added=
 [ -n "$(listed main)" ] || rig_update
 for component in "$@"; do
   [ -z "$(listed "$component")" ] || continue
@@ -59,15 +60,18 @@ for component in "$@"; do
     ?*) sed -n "\\|$uri|s/^deb .*signed-by=\([^] ]*\).*/Signed-By: \1/p" "$entry" | head -n 1 ;;
     esac
   } >"$file"
-  rig_what=update
-  rig_try_apt update -o APT::Update::Error-Mode=any || {
-    rm -f "$file"
-    echo "Debian's component $component cannot be enabled beside $entry:" >&2
-    rig_fail "apt-get update"
-    echo "add $component to the Components there, then run again" >&2
-    exit 1
-  }
+  added="$added $file"
 done
+[ -z "$added" ] || rig_try_update || {
+  # shellcheck disable=SC2086  # one word per file
+  rm -f $added
+  rig_fail "apt-get update"
+  if grep -qF -- "$uri" "$rig_log"; then
+    echo "Debian's $names cannot be enabled beside $entry:" \
+      "add $names to the Components there, then run again" >&2
+  fi
+  exit 1
+}
 """
 )
-"""Debian's components `$@` are listed."""
+"""Debian's components `$@` are listed, and so is what else was not read yet."""

@@ -10,7 +10,6 @@ from pyinfra.api import FunctionCommand, StringCommand, operation
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
 from rigspec.operations.apt_scripts import RIG_APT
-from rigspec.operations.components import ENABLE_COMPONENTS
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say, shell
 from rigspec.plan.sections import DriverPlan, Package
 
@@ -55,6 +54,7 @@ def wanted_of(plan: DriverPlan) -> Wanted:
         first=(*plan.pinning_packages, *headers_for_all(plan)),
         hold=plan.hold,
         absent=plan.must_be_absent,
+        components=plan.components,
     )
 
 
@@ -84,8 +84,6 @@ def driver_installed(*, plan: DriverPlan) -> Commands:
         return
     if is_executing() and missing(plan.packages, seen.apt):
         say(host, ["installing the driver takes minutes and is silent until it is done"])
-    if plan.components and missing(plan.packages, seen.apt):
-        yield shell(ENABLE_COMPONENTS, *plan.components)
     yield from steps
     if missing(plan.packages, seen.apt):
         yield shell(_CHECK_MODULE, *(name for name in plan.headers if "{" in name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_a_bare_host_gets_key_sources_update_pins_packages_and_holds_in_this_ord
         "'nvidia-open=595.*' dkms",
         "apt-mark hold nvidia-open",
     ]
+
+
+def test_a_component_is_enabled_once_the_sources_are_there_and_before_they_are_read() -> None:
+    wanted = replace(WANTED, components=("contrib",))
+    said = [str(command) for command in changes(wanted, state({}), {})]
+    enabled = next(n for n, text in enumerate(said) if "rigspec-$component.sources" in text)
+    assert SOURCES.dest in said[enabled - 1]
+    assert said[enabled].startswith("set -- contrib\n")
+    assert said[enabled + 1].startswith(f"set -- {SOURCES.dest}\n")
+    assert not list(changes(wanted, state(), dict(FILES)))
 
 
 def test_an_interrupted_dpkg_is_repaired_first() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rigspec.operations.apt_scripts import UPDATE
 from rigspec.operations.components import ENABLE_COMPONENTS
 
 DEBIAN = "http://deb.example/debian"
@@ -17,7 +18,7 @@ indextargets)
   echo "http://deb.example/debian-security/ trixie-security main Debian"
   echo "http://deb.example/debian/ trixie main Debian"
   [ ! -e "$STATE/contrib" ] || echo "http://deb.example/debian/ trixie contrib Debian" ;;
-*) echo "$@" >>"$STATE/calls"; [ ! -e "$STATE/refuse" ] || { echo "E: refused"; exit 100; } ;;
+*) echo "$@" >>"$STATE/calls"; [ ! -e "$STATE/refuse" ] || { cat "$STATE/refuse"; exit 100; } ;;
 esac
 """
 DEB822 = f"""Types: deb
@@ -50,17 +51,20 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def enable(machine: Path) -> subprocess.CompletedProcess[str]:
+def run(machine: Path, script: str, *args: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "PATH": f"{machine / 'bin'}:{os.environ['PATH']}",
         "STATE": str(machine),
         "RIGSPEC_ROOT": str(machine / "root"),
     }
-    # the update stamp lies outside the test's root: an unprivileged run only loses the stamp
-    script = ENABLE_COMPONENTS.replace("/var/lib/rigspec", str(machine / "stamp"))
     return subprocess.run(
-        ["sh", "-c", script, "sh", "contrib"], env=environment, capture_output=True, text=True
+        ["sh", "-c", script, "sh", *args], env=environment, capture_output=True, text=True
     )
+
+
+def enable(machine: Path) -> subprocess.CompletedProcess[str]:
+    script = ENABLE_COMPONENTS.replace("/var/lib/rigspec", str(machine / "stamp"))
+    return run(machine, script, "contrib")
 
 
 def written(machine: Path) -> str:
@@ -93,10 +97,34 @@ def test_nothing_is_written_where_it_is_listed(machine: Path) -> None:
     assert not (machine / "calls").exists()
 
 
-def test_a_refused_source_is_taken_back_and_the_owner_told(machine: Path) -> None:
+CONFLICT = f"E: Conflicting values set for option Signed-By regarding source {DEBIAN}/ trixie"
+ELSEWHERE = "Err:5 https://drivers.example/debian13 Could not connect"
+
+
+@pytest.mark.parametrize(("says", "is_its_own"), [(CONFLICT, True), (ELSEWHERE, False)])
+def test_a_refused_source_is_taken_back_and_the_owner_told(
+    machine: Path, says: str, is_its_own: bool
+) -> None:
     (machine / "root/etc/apt/sources.list.d/debian.sources").write_text(DEB822)
-    (machine / "refuse").touch()
+    (machine / "refuse").write_text(says)
     done = enable(machine)
     assert done.returncode == 1
-    assert "add contrib to the Components there, then run again" in done.stderr
+    assert says in done.stderr
+    told = "add contrib to the Components there, then run again" in done.stderr
+    assert told == is_its_own  # another source that fails is no reason to edit this one
     assert not (machine / "root/etc/apt/sources.list.d/rigspec-contrib.sources").exists()
+    assert not (machine / "stamp").exists()
+
+
+def test_one_update_reads_the_component_and_the_driver_s_source(machine: Path) -> None:
+    (machine / "root/etc/apt/sources.list.d/debian.sources").write_text(DEB822)
+    source = machine / "nvidia.sources"
+    source.touch()
+    stamp = machine / "stamp"
+    script = UPDATE.replace("/var/lib/rigspec", str(stamp))
+    assert enable(machine).returncode == 0
+    assert run(machine, script, str(source)).returncode == 0
+    assert len((machine / "calls").read_text().splitlines()) == 1
+    os.utime(stamp / "apt-updated", (1, 1))  # written since
+    assert run(machine, script, str(source)).returncode == 0
+    assert len((machine / "calls").read_text().splitlines()) == 2
