@@ -95,7 +95,7 @@ def flavour(plan: DriverPlan, seen: Observation) -> Verdict:
 def held(plan: DriverPlan, seen: Observation) -> Verdict:
     """apt leaves it alone: a half-upgraded driver does not answer until the next boot."""
     check = Check(
-        "driver.hold", "driver is held", "apt-mark showhold", listed(plan.hold), "driver.hold"
+        "driver.hold", "driver is held", "dpkg-query -W", listed(plan.hold), "driver.hold"
     )
     if not plan.hold:
         return check.not_applicable("`driver.hold: false`")

@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from rigspec.observed import containers, files, numa, packages, probes, storage, units
 from rigspec.observed import host_probes as host
 from rigspec.observed.record import Unknown
@@ -377,6 +379,18 @@ def test_probes_beside_others_run_at_the_same_time_and_lose_nothing(tmp_path: Pa
     assert split_sections(done.stdout) == {
         "host": ["met"], "greedy": [], "server": ["met"], "failing": [],
     }  # fmt: skip
+
+
+def test_holds_are_read_off_dpkg_and_no_list_of_a_source_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = tmp_path / "states"  # as dpkg-query prints them: want, status and error, then a space
+    states.write_text("ii  bash\nhi  nvidia-persistenced\nhiR nvidia-open\nrc  hello\n")
+    tool = tmp_path / "dpkg-query"
+    tool.write_text(f"#!/bin/sh\ncase $* in *Status-Abbrev*Version*) ;; *) cat {states} ;; esac\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert run(*host.packages(["nvidia-*"]))["holds"] == ["nvidia-persistenced", "nvidia-open"]
 
 
 def test_more_than_a_pipe_holds_comes_through() -> None:
