@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from rigspec.catalog.boards import BoardModel, all_boards, find_board
+from rigspec.catalog.boards import BoardModel, all_boards, find_board, nearest_boards
 from rigspec.catalog.circuits import Circuit, all_circuits
-from rigspec.catalog.gpus import Gpu, all_gpus, find_gpu
-from rigspec.catalog.switches import SwitchModel, all_switches, find_switch
+from rigspec.catalog.data import nearest
+from rigspec.catalog.gpus import Gpu, all_gpus, find_gpu, nearest_gpus
+from rigspec.catalog.switches import SwitchModel, all_switches, find_switch, nearest_switches
 
 Line = dict[str, object]
 """Column to value; None is unknown."""
@@ -50,6 +51,17 @@ def list_entry(table: str, name: str, extra: Path | None = None) -> list[Line]:
         for each in fields(entry)
         if each.name not in ("sources", "source")
     ]
+
+
+def nearest_names(table: str, name: str, extra: Path | None = None) -> tuple[str, ...]:
+    """Did-you-mean: entries of a table whose name is close to `name`."""
+    by_table: Mapping[str, Callable[[], tuple[str, ...]]] = {
+        "gpus": lambda: nearest_gpus(name, extra),
+        "switches": lambda: nearest_switches(name, extra),
+        "boards": lambda: nearest_boards(name, extra),
+        "circuits": lambda: nearest(name, tuple(c.name for c in all_circuits(extra))),
+    }
+    return by_table[table]()
 
 
 _SHARED_SOURCES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rigspec.catalog.models import UnusableModel
-from rigspec.catalog.show import Line, list_entry, list_table
+from rigspec.catalog.show import Line, list_entry, list_table, nearest_names
 from rigspec.catalog.show_models import FOLDERS, list_model, list_models
 from rigspec.errors import RigspecError
 
@@ -19,9 +19,11 @@ def rows_of(table: str, name: str | None) -> list[Line]:
         return _models(name)
     extra = OWN if OWN.is_dir() else None
     rows = list_entry(table, name, extra) if name else list_table(table, extra)
-    if not rows:
+    if name and not rows:
+        near = " or ".join(f"`{other}`" for other in nearest_names(table, name, extra))
         raise RigspecError(
-            f"`{name}` is not in the catalog", hint=f"`rigspec catalog {table}` lists all"
+            f"`{name}` is not in the catalog",
+            hint=(f"did you mean {near}? " if near else "") + f"`rigspec catalog {table}` lists all",
         )
     return rows
 

@@ -89,12 +89,14 @@ def acs_off_for_nothing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """ACS cleared without anybody using it."""
     if rig.pcie.acs == "off_on_gpu_paths" and not (rig.pcie.peer_to_peer and _many(rig)):
         reason = "`peer_to_peer` is off" if _many(rig) else "there is only one GPU"
+        cards = [facts.gpu(rig, name) for name in rig.gpus]
+        can = _many(rig) and not any(card is not None and card.p2p == "no" for card in cards)
         yield warning(
             "fabric.acs-off-for-nothing",
             ("pcie", "acs"),
             f"ACS redirect is cleared although {reason}",
             why="it costs the isolation of the cards from each other and gains nothing",
-            hint="set `acs: keep`, or `peer_to_peer: true` if the cards support it",
+            hint="set `acs: keep`" + (", or `peer_to_peer: true`" if can else ""),
         )
 
 

@@ -48,13 +48,19 @@ def revision_moves(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if model.hub is None or model.revision is None or is_commit(model.revision):
             continue
         path = ("models", name, "revision")
-        said = f"`{model.revision}` is a branch or tag and can move"
+        said = f"`{model.revision}` is a {_kind(model.revision)} and can move"
         why = "the same spec may fetch other weights tomorrow"
         if model.accept_moving_revision:
             yield warning("models.revision-moves", path, said + ", as you accept", why=why)
         else:
             hint = "write the 40-digit commit, or consent with `accept_moving_revision: true`"
             yield error("models.revision-moves", path, said, why=why, hint=hint)
+
+
+def _kind(revision: str) -> str:
+    if len(revision) >= 7 and not revision.strip("0123456789abcdef"):
+        return "branch, a tag or the beginning of a commit"
+    return "branch or tag"
 
 
 def consent_needless(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -69,6 +69,22 @@ def test_check_imports_neither_pyinfra_nor_numpy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("table", "name", "meant"),
+    [
+        ("gpus", "rtx3090", "rtx-3090"),
+        ("boards", "romed8", "romed8-2t"),
+        ("circuits", "120v", "us-120v-15a"),
+        ("switches", "payne", "c-payne-pm40100"),
+    ],
+)
+def test_catalog_names_what_is_near_a_name_it_does_not_know(
+    table: str, name: str, meant: str
+) -> None:
+    said = CliRunner().invoke(main, ["catalog", table, name]).output
+    assert f"did you mean `{meant}" in said
+
+
 def test_catalog_takes_a_name_of_several_words_and_prints_a_capability_as_a_version() -> None:
     one, other = (
         json.loads(CliRunner().invoke(main, ["catalog", "gpus", *words, "--json"]).output)
