@@ -88,7 +88,28 @@ KERNEL_ARGUMENTS = {
     "full": f"{EMULATED} modprobe.blacklist=nouveau",
 }
 
-SETUP = """set -eu
+# Nobody logs in at this machine's console or looks after its file systems. Under emulation each
+# unit of a boot takes half a second, and each generator and subscriber of systemd's signals its
+# part of every `daemon-reload`: a converged rig on two slow cores took 120 s from a reboot to ssh
+# and 6.7 s for a `daemon-reload` with these, 88 and 4.2 s without
+GENERATORS_LEFT_OUT = (
+    *("cryptsetup", "debug", "getty", "gpt-auto", "hibernate-resume", "integritysetup", "rc-local"),
+    *("run", "ssh", "system-update", "sysv", "tpm2", "veritysetup"),
+)
+UNITS_LEFT_OUT = (
+    *("getty.target", "systemd-logind.service", "systemd-ask-password-wall.path"),
+    *("e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "grub-common.service"),
+    *(f"modprobe@{module}.service" for module in ("configfs", "drm", "efi_pstore", "fuse")),
+    *("sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "systemd-pstore.service"),
+    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+    *("dev-hugepages.mount", "dev-mqueue.mount"),
+    *("systemd-network-generator.service", "systemd-networkd-persistent-storage.service"),
+    # nothing waits for the network here, and waiting only delays the boot
+    "systemd-networkd-wait-online.service",
+    *("systemd-random-seed.service", "systemd-udev-load-credentials.service"),
+)
+
+SETUP = f"""set -eu
 useradd -m -s /bin/bash -G sudo rig
 for home in /root /home/rig; do
   install -d -m 700 "$home/.ssh"
@@ -100,8 +121,11 @@ rm -f /etc/ssh/ssh_host_*
 ssh-keygen -A
 rm -f /etc/apt/sources.list /etc/apt/apt.conf.d/99mmdebstrap
 systemctl enable -q systemd-networkd.service lab-registry.socket
-# nothing waits for the network here, and waiting only delays the boot
-systemctl mask -q systemd-networkd-wait-online.service
+systemctl mask -q {" ".join(UNITS_LEFT_OUT)} 2>/dev/null
+mkdir -p /etc/systemd/system-generators
+for name in {" ".join(GENERATORS_LEFT_OUT)}; do
+  ln -s /dev/null "/etc/systemd/system-generators/systemd-$name-generator"
+done
 echo uninitialized > /etc/machine-id
 """
 

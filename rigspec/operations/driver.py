@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
 
+from rigspec.facts.managed import AptState, FileState
 from rigspec.facts.stage import Stage, StageState
 from rigspec.operations.apt import Wanted, changes, missing
 from rigspec.operations.apt_scripts import RIG_APT
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse, say, shell
-from rigspec.plan.sections import DriverPlan, Package
+from rigspec.plan.sections import AptRepository, DriverPlan, Package
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -45,11 +46,12 @@ def headers_for_all(plan: DriverPlan) -> tuple[Package, ...]:
     return tuple(Package(name) for name in plan.headers if "{" not in name)
 
 
-def wanted_of(plan: DriverPlan) -> Wanted:
-    """What the driver stage wants of apt."""
+def wanted_of(plan: DriverPlan, beside: tuple[AptRepository, ...] = ()) -> Wanted:
+    """What the driver stage wants of apt, and the sources `beside` its own."""
+    own = (plan.repository,) if plan.repository else ()
     return Wanted(
         packages=plan.packages,
-        repositories=(plan.repository,) if plan.repository else (),
+        repositories=(*own, *beside),
         files=plan.files,
         first=(*plan.pinning_packages, *headers_for_all(plan)),
         hold=plan.hold,
@@ -70,15 +72,28 @@ def read_stage(wanted: Wanted, *, units: tuple[str, ...] = ()) -> StageState | N
     )
 
 
+def steps_of(
+    plan: DriverPlan,
+    later: tuple[AptRepository, ...],
+    seen: AptState,
+    files: Mapping[str, FileState],
+) -> Iterator[StringCommand]:
+    """What is to be done with packages; sources of `later` stages only where lists are read."""
+    beside = later if missing(plan.packages, seen) else ()
+    return changes(wanted_of(plan, beside), seen, dict(files))
+
+
 @operation()
-def driver_installed(*, plan: DriverPlan) -> Commands:
-    """The driver's packages are installed as pinned, held, and nothing stands in their way."""
-    wanted = wanted_of(plan)
-    seen = read_stage(wanted)
+def driver_installed(*, plan: DriverPlan, later: tuple[AptRepository, ...] = ()) -> Commands:
+    """The driver's packages are installed as pinned, held, and nothing stands in their way.
+
+    The package lists of `later` stages are read in the same go as the driver's: each reading costs.
+    """
+    seen = read_stage(wanted_of(plan, later))
     if seen is None:
         yield refuse(UNREADABLE)
         return
-    steps = list(changes(wanted, seen.apt, dict(seen.files)))
+    steps = list(steps_of(plan, later, seen.apt, seen.files))
     if not steps:
         host.noop(f"driver branch {plan.branch} is installed and held")
         return

@@ -40,7 +40,11 @@ def kernel(plan: Plan) -> None:
 
 def driver(plan: Plan) -> None:
     """The NVIDIA driver."""
-    driver_installed(name="Driver: packages, pinned and held", plan=plan.driver)
+    driver_installed(
+        name="Driver: packages, pinned and held",
+        plan=plan.driver,
+        later=plan.containers.repositories,
+    )
 
 
 def reboot(plan: Plan) -> None:

@@ -23,7 +23,8 @@ def rows_of(table: str, name: str | None) -> list[Line]:
         near = " or ".join(f"`{other}`" for other in nearest_names(table, name, extra))
         raise RigspecError(
             f"`{name}` is not in the catalog",
-            hint=(f"did you mean {near}? " if near else "") + f"`rigspec catalog {table}` lists all",
+            hint=(f"did you mean {near}? " if near else "")
+            + f"`rigspec catalog {table}` lists all",
         )
     return rows
 
