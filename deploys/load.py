@@ -1,4 +1,4 @@
-"""Load, never part of a deploy: RIGSPEC_LOAD="fabric" (or "burn 10", "… --stop-services")."""
+"""Load, no part of a deploy: RIGSPEC_LOAD="fabric", "burn 10", "… --stop-services", "weights"."""
 
 import os
 

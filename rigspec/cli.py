@@ -129,6 +129,7 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
 @click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
 @click.option("--load", is_flag=True, help="First measure links and cards under load (minutes).")
 @click.option("--stop-services", is_flag=True, help="With --load: stop servers, then start them.")
+@click.option("--weights", is_flag=True, help="First read all weights again and compare.")
 @click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
 @click.option("--json", type=_REPORT, help="Every check as data.")
 @click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
@@ -144,13 +145,15 @@ def verify(
     pace: bool,
     load: bool,
     stop_services: bool,
+    weights: bool,
     redact: bool | None,
     every_row: bool,
     **to: IO[str] | None,
 ) -> None:
-    """Prove that a host is as planned; only --load and --pace make load. Reports: a FILE or `-`.
+    """Prove that a host is as planned; only --load, --weights and --pace make load.
 
-    Ends with 0 as planned, 1 not as planned, 2 spec or usage, 3 could not measure.
+    Reports go to a FILE or to `-`. Ends with 0 as planned, 1 not as planned, 2 spec or usage,
+    3 could not measure.
     """
     from rigspec.errors import RigspecError
     from rigspec.report import verdicts as report
@@ -160,15 +163,17 @@ def verify(
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
-    if observed and (pace or load):
-        raise click.UsageError("--load and --pace measure the host now; a saved look has no host")
+    if observed and (pace or load or weights):
+        raise click.UsageError(
+            "--load, --weights and --pace measure the host now; a saved look has no host"
+        )
     if stop_services and not load:
         raise click.UsageError("--stop-services goes with --load")
     rig = checked(file)
     files = {name: file for name, file in to.items() if file is not None}
     try:
         saved = observation_from_json(
-            observed.read() if observed else _look(rig, file, load, stop_services)
+            observed.read() if observed else _look(rig, file, load, stop_services, weights)
         )
         said = remember_faults(rig, file, saved.observation) if load else ""
         expected = estimates(rig, saved_context(rig, Path(file)))
@@ -184,11 +189,12 @@ def verify(
     sys.exit(judged.exit_code)
 
 
-def _look(rig: Rig, file: str, load: bool, stop_services: bool) -> str:
+def _look(rig: Rig, file: str, load: bool, stop_services: bool, weights: bool) -> str:
     """What is read off the host, after load where it was asked for."""
+    after_weights = loaded(rig, file, "weights", stop_services=False) if weights else ""
     if load:
         return loaded(rig, file, "fabric", stop_services=stop_services)
-    return looked(rig, file)
+    return after_weights or looked(rig, file)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Load on request: `rigspec verify --load` and `rigspec burn`, and what they leave in the repo.
+"""Load on request (`verify --load`, `--weights`, `burn`), and what it leaves in the repo.
 
 Imports are inside the functions, as in `rigspec.cli`.
 """

@@ -1,9 +1,12 @@
-"""Load on request: a job on the host that survives a lost link; stopped services come back."""
+"""Load on request: a job on the host that survives a lost link; stopped services come back.
+
+On cards and links, or on the disk with the weights.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 from pyinfra import host as current_host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -15,9 +18,10 @@ from rigspec.operations.jobs import FOLDER, Job, job_commands
 from rigspec.operations.shell import is_executing, refuse, run_on, shell
 from rigspec.plan.asking import url_of
 from rigspec.plan.fabric import LOAD
-from rigspec.plan.sections import Plan, ServicePlan
+from rigspec.plan.sections import ModelPlan, Plan, ServicePlan
 
-WISH = re.compile(r"(fabric|burn [1-9][0-9]{0,3})( --stop-services)?")
+WEIGHTS = "weights"
+WISH = re.compile(rf"(fabric|burn [1-9][0-9]{{0,3}})( --stop-services)?|{WEIGHTS}")
 MEASURING_S = 4 * 3600
 """Far more than a healthy rig of sixteen cards takes: each measurement has its own limit."""
 
@@ -37,6 +41,17 @@ def load_job(wish: str) -> Job:
     )
 
 
+def rehash_job(model: ModelPlan) -> Job:
+    """Every byte of one model against the hub's hashes; what differs is noted beside it."""
+    return Job(
+        name=f"rehash-{model.name}",
+        title=f"reading the weights of {model.name} again",
+        argv=(*model.fetch_argv, "--rehash"),
+        hint=f"{FOLDER}/rehash-{model.name}.log on the rig; to end it: "
+        f"systemctl stop rigspec-job-rehash-{model.name}",
+    )
+
+
 IS_STARTED = """\
 case $(systemctl is-active -- "$1") in active | activating | reloading) ;; *) exit 1 ;; esac
 """
@@ -53,11 +68,25 @@ def _wait_again(state: State, host: Host, services: tuple[ServicePlan, ...]) -> 
     return True
 
 
+def _rehash(models: tuple[ModelPlan, ...]) -> Iterator[StringCommand | FunctionCommand]:
+    if not models:
+        yield refuse("no model comes from a hub: nothing says what the bytes should be")
+        return
+    if not is_executing():
+        current_host.noop("weights are read again only by a run that executes")
+        return
+    for model in models:
+        yield from job_commands(rehash_job(model))
+
+
 @operation()
 def load_made(*, plan: Plan, wish: str) -> Generator[StringCommand | FunctionCommand, None, None]:
-    """The load was made and has ended, by itself or by its temperature stop."""
+    """What was wished for was done and has ended, by itself or by its temperature stop."""
     if not WISH.fullmatch(wish):
-        yield refuse(f"RIGSPEC_LOAD is `{wish}`; say `fabric` or `burn MINUTES`")
+        yield refuse(f"RIGSPEC_LOAD is `{wish}`; say `fabric`, `burn MINUTES` or `{WEIGHTS}`")
+        return
+    if wish == WEIGHTS:
+        yield from _rehash(tuple(model for model in plan.models if model.hub))
         return
     if not plan.fabric.files:
         yield refuse(

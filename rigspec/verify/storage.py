@@ -44,7 +44,10 @@ def mounted(plan: MountPlan, seen: Observation) -> Verdict:
 
 
 def weights(plan: ModelPlan, seen: Observation) -> Verdict:
-    """Every file of the weights is there in its size (hashes were checked when fetched)."""
+    """Every file is there in its size, and none was damaged when its bytes were last read.
+
+    Hashes are compared when it is fetched, and again by `rigspec verify --weights`.
+    """
     check = Check(
         f"model.weights.{plan.name}",
         f"weights of {plan.name}",
@@ -56,4 +59,8 @@ def weights(plan: ModelPlan, seen: Observation) -> Verdict:
         return check.unknown(seen.models)
     if seen.models.get(plan.name):
         return check.passed("complete" if plan.hub else "there")
-    return check.failed("missing or damaged", "not all files are there", "run the model stage")
+    return check.failed(
+        "missing or damaged",
+        "a file is missing, has another size, or had another hash when it was read again",
+        "run the model stage, which fetches what is not right, and restart its service",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from unittest.mock import ANY
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.lab
 
 METRICS = "/var/lib/rigspec/metrics/rigspec.prom"
 WEIGHTS = "/srv/models/Qwen--Qwen3.6-27B-FP8@e89b16ebf198"
+SHARD = "model-00001-of-00001.safetensors"
 POWER_DROP_IN = "/etc/systemd/system/rigspec-power.service.d"
 
 
@@ -139,6 +141,19 @@ def test_the_next_run_goes_on_until_a_unit_fails_and_names_it(starter: Player) -
     starter.said(f"rm -r {POWER_DROP_IN} && systemctl daemon-reload")
 
 
+def test_a_byte_that_flips_on_the_disk_is_found_by_reading_the_weights_again(
+    starter: Player,
+) -> None:
+    fetch = next(model.fetch_argv for model in plan_rig(starter.rehearsal.rehearsed()).models)
+    command, shard = shlex.join(fetch), f"{WEIGHTS}/{SHARD}"
+    starter.said(f"cp {shard} /root/ && printf X | dd of={shard} conv=notrunc status=none")
+    starter.said(f"{command} --check")  # its size is right
+    assert "damaged: 1 of " in starter.said(f"{command} --rehash")
+    code, said = starter.machine.ssh(f"{command} --check")
+    assert code == 3
+    assert f"{SHARD} is damaged" in said
+
+
 def test_a_full_disk_is_said_before_anything_is_fetched(starter: Player) -> None:
     starter.said(
         f"mv {WEIGHTS}/config.json /root/; "
@@ -155,7 +170,8 @@ def test_a_full_disk_is_said_before_anything_is_fetched(starter: Player) -> None
 
 def test_one_run_after_all_repairs_ends_as_accepted(starter: Player) -> None:
     assert starter.apply().code == 0
-    starter.said(f"cmp {WEIGHTS}/config.json /root/config.json")  # the one file, fetched again
+    for file in ("config.json", SHARD):  # moved away, damaged: each fetched again
+        starter.said(f"cmp {WEIGHTS}/{file} /root/{file}")
     assert rigspec_lab(starter, "drift") == (0, ANY)
 
 

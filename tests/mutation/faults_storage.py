@@ -21,7 +21,7 @@ FAULTS = (
         "model.weights",
         "a shard is missing",
         lambda raw: raw.drop("models", "^complete glm$"),
-        "not all files are there",
+        "a file is missing",
         rig="metal",
     ),
 )

@@ -106,3 +106,26 @@ def test_verify_with_load_judges_it_and_remembers_faults(
     assert "Traceback" not in result.output and result.exit_code in {1, 3}, result.output
     assert ("wrong data" in result.output) == bad
     assert spec.with_name("starter.fabric.json").exists() == bad
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_verify_reads_weights_again_where_it_is_asked_to_and_judges_what_it_found(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, sound: bool
+) -> None:
+    asked = answering(monkeypatch, Observation(models={"qwen": sound}))
+    result = CliRunner().invoke(main, ["verify", str(spec), "--weights", "--all"])
+    assert asked == [{"deploy": "load.py", LOAD_VARIABLE: "weights"}]
+    said = " ".join(result.output.split())
+    assert ("missing or damaged" in said) != sound
+    assert not spec.with_name("starter.fabric.json").exists()
+
+
+def test_weights_come_before_the_load_and_a_saved_look_has_none(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, Observation())
+    CliRunner().invoke(main, ["verify", str(spec), "--load", "--weights"])
+    assert [one[LOAD_VARIABLE] for one in asked] == ["weights", "fabric"]
+    refused = CliRunner().invoke(main, ["verify", str(spec), "--weights", "--observed", "-"])
+    assert refused.exit_code == 2
+    assert "a saved look has no host" in refused.output

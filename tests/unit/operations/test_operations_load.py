@@ -19,6 +19,9 @@ HOME = Path(__file__).resolve().parents[3] / "rigs" / "home.yaml"
 RIG = check_file(str(HOME)).rig
 assert RIG is not None
 PLAN = plan_rig(RIG)
+TWO_CARDS = check_file(str(HOME.with_name("starter.yaml"))).rig
+assert TWO_CARDS is not None
+STARTER = plan_rig(TWO_CARDS)
 
 
 def test_the_job_runs_the_hosts_script_and_outlives_the_burn() -> None:
@@ -31,11 +34,36 @@ def test_the_job_runs_the_hosts_script_and_outlives_the_burn() -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["", "burn", "burn 0", "burn 99999", "fabric; reboot", "burn -1", "fabric --force"]
+    "wish",
+    [
+        "weights --stop-services",
+        "",
+        "burn",
+        "burn 0",
+        "burn 99999",
+        "fabric; reboot",
+        "burn -1",
+        "fabric --force",
+    ],
 )
 def test_another_wish_is_refused_before_anything_runs(wish: str) -> None:
     (said,) = run(load_made, FakeHost({}), plan=PLAN, wish=wish)
     assert said.startswith("REFUSED") and "burn MINUTES" in said
+
+
+def test_weights_are_read_again_by_their_script_even_where_nothing_can_be_measured() -> None:
+    alone = replace(STARTER, fabric=replace(STARTER.fabric, files=()))
+    (start, wait) = run(load_made, FakeHost({}), plan=alone, wish="weights")
+    assert "fetch-model" in start and start.rstrip().splitlines()[0].endswith("--rehash")
+    assert wait == "CALL _wait"
+    host = FakeHost({})
+    assert run(load_made, host, executing=False, plan=alone, wish="weights") == []
+    assert "executes" in host.said
+
+
+def test_weights_that_no_hub_lists_cannot_be_compared() -> None:
+    (said,) = run(load_made, FakeHost({}), plan=replace(STARTER, models=()), wish="weights")
+    assert said.startswith("REFUSED") and "no model comes from a hub" in said
 
 
 def test_nothing_to_measure_with_is_refused() -> None:

@@ -246,6 +246,44 @@ def test_a_file_that_vanished_is_noticed_and_fetched_alone(
     assert [path for path, _ in hub.asked] == ["config.json"]
 
 
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "config.json"])
+def test_a_byte_that_flipped_on_the_disk_is_found_by_reading_and_then_fetched_alone(
+    fetch: Callable[..., Fetch], hub: FakeHub, name: str
+) -> None:
+    job = fetch()
+    job.run()
+    file = job.folder / name
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    assert job.run("--check").returncode == 0  # nobody has read it yet
+    read = job.run("--rehash")
+    assert read.returncode == 0, read.stderr
+    assert f"{name} is damaged" in read.stdout
+    assert f"damaged: 1 of {len(FILES)} files" in read.stdout
+    checked = job.run("--check")
+    assert checked.returncode == 3
+    assert f"{name} is damaged" in checked.stdout
+    hub.asked.clear()
+    assert job.run().returncode == 0
+    assert [path for path, _ in hub.asked] == [name]
+    assert job.files() == FILES
+    assert job.run("--check").returncode == 0
+
+
+def test_reading_again_finds_nothing_in_sound_files_and_forgets_damage_that_was_healed(
+    fetch: Callable[..., Fetch],
+) -> None:
+    job = fetch()
+    assert job.run("--rehash").returncode == 1  # nothing was fetched: nothing to compare with
+    job.run()
+    file = job.folder / "model-00002-of-00002.safetensors"
+    sound = file.read_bytes()
+    file.write_bytes(b"S" + sound[1:])
+    job.run("--rehash")
+    file.write_bytes(sound)
+    assert f"damaged: 0 of {len(FILES)} files" in job.run("--rehash").stdout
+    assert job.run("--check").returncode == 0
+
+
 def test_a_disk_too_small_is_refused_before_the_first_byte(
     fetch: Callable[..., Fetch], hub: FakeHub
 ) -> None:
