@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rigspec.errors import LabError
 from rigspec.lab.hosttools import run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+EVERYWHERE = ("usr", "lib", "lib64", "bin")
+"""Where a whole system has its programs and libraries: the last three are links."""
 
 
 def host_mirror() -> str:
@@ -39,12 +42,14 @@ def bootstrap(
     packages: Sequence[str],
     target: Path,
     *,
+    variant: Literal["minbase", "extract"] = "minbase",
     hooks: Sequence[str] = (),
     skip: Sequence[str] = (),
 ) -> None:
     """Make a minimal Debian tree as a tar file; `suites[0]` is the base, others are added.
 
-    Needs root or user namespaces with /etc/subuid (package uidmap). `hooks` are mmdebstrap
+    Needs root or user namespaces with /etc/subuid (package uidmap). `extract` is no system: the
+    files of the packages and of what they depend on, nothing configured. `hooks` are mmdebstrap
     customize hooks, `skip` the steps of its own that are left out.
     """
     mirror = host_mirror()
@@ -53,7 +58,7 @@ def bootstrap(
     argv = [
         "mmdebstrap",
         f"--mode={mode}",
-        "--variant=minbase",
+        f"--variant={variant}",
         "--format=tar",
         "--quiet",
         f"--keyring={KEYRING}",
@@ -73,19 +78,11 @@ def bootstrap(
     run(argv, doing=f"bootstrapping Debian {suites[0]}")
 
 
-def unpack_programs(tree: Path, target: Path) -> None:
+def unpack_programs(tree: Path, target: Path, folders: Sequence[str] = EVERYWHERE) -> None:
     """Unpack programs and libraries of a bootstrapped tree, owned by whoever calls."""
     target.mkdir()
-    argv = (
-        "tar",
-        "-xf",
-        tree,
-        "-C",
-        target,
-        "--no-same-owner",
-        "./usr",
-        "./lib",
-        "./lib64",
-        "./bin",
+    wanted = [f"./{folder}" for folder in folders]
+    run(
+        ("tar", "-xf", tree, "-C", target, "--no-same-owner", *wanted),
+        doing=f"unpacking {tree.name}",
     )
-    run(argv, doing=f"unpacking {tree.name}")

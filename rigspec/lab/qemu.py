@@ -21,7 +21,7 @@ LIBRARIES = "usr/lib/x86_64-linux-gnu"
 WRAPPER = f"""#!/bin/sh
 root=$(cd "$(dirname "$0")/root" && pwd)
 export QEMU_MODULE_DIR=$root/{LIBRARIES}/qemu
-exec "$root/lib64/ld-linux-x86-64.so.2" --library-path "$root/{LIBRARIES}" \\
+exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/{LIBRARIES}" \\
   "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" "$@"
 """
 
@@ -35,8 +35,8 @@ def qemu() -> Path:
 def _fetch(folder: Path) -> None:
     say("fetching QEMU")
     tree = folder / "root.tar"
-    bootstrap(SUITES, PACKAGES, tree)
-    unpack_programs(tree, folder / "root")
+    bootstrap(SUITES, PACKAGES, tree, variant="extract")
+    unpack_programs(tree, folder / "root", ("usr",))
     tree.unlink()
     wrapper = folder / "qemu"
     wrapper.write_text(WRAPPER)

@@ -85,20 +85,6 @@ def test_everything_comes_back_after_a_reboot_by_hand(home: Player) -> None:
     assert run.changed == ()
 
 
-def test_a_changed_serve_flag_restarts_only_that_service(home: Player) -> None:
-    units = "systemctl show -p ActiveEnterTimestamp rigspec-acs rigspec-power docker rigspec-ready"
-    container, others = home.said("docker ps -q --no-trunc"), home.said(units)
-    home.edit("max_sequences: 8", "max_sequences: 6")
-    run = home.apply()
-    assert run.code == 0
-    assert all("Service" in name for name in run.changed), run.changed
-    assert home.said("docker ps -q --no-trunc") != container
-    assert home.said(units) == others
-    arguments = json.loads(home.said("docker inspect -f '{{json .Args}}' rigspec-glm"))
-    assert arguments[arguments.index("--max-num-seqs") + 1] == "6"
-    home.edit("max_sequences: 6", "max_sequences: 8")
-
-
 def test_each_seeded_fault_turns_its_own_rows_red_until_it_is_healed(home: Player) -> None:
     home.edit("rigspec: 1\n", "rigspec: 1\nverify: {timeout_s: 20}\n")  # a frozen engine is slow
     wanted = seed(home, WITHOUT_REBOOT)

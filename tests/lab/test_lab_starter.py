@@ -93,11 +93,21 @@ def rigspec_lab(player: Player, verb: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_an_accepted_rig_says_what_was_changed_by_hand(starter: Player) -> None:
+def test_a_changed_serve_flag_and_a_daily_look_touch_nothing_else(starter: Player) -> None:
+    units = "systemctl show -p ActiveEnterTimestamp rigspec-acs rigspec-power docker rigspec-ready"
+    container, others = starter.said("docker ps -q --no-trunc"), starter.said(units)
+    starter.edit("max_sequences: 8", "max_sequences: 6")
     starter.edit("rigspec: 1\n", "rigspec: 1\nverify: {daily: true}\n")
     run = starter.apply()
     assert run.code == 0
     assert all(name.startswith(("Service", "Daily")) for name in run.changed), run.changed
+    assert starter.said("docker ps -q --no-trunc") != container
+    assert starter.said(units) == others
+    arguments = json.loads(starter.said("docker inspect -f '{{json .Args}}' rigspec-qwen"))
+    assert arguments[arguments.index("--max-num-seqs") + 1] == "6"
+
+
+def test_an_accepted_rig_says_what_was_changed_by_hand(starter: Player) -> None:
     assert rigspec_lab(starter, "accept")[0] == 0
     starter.said("grep -q rigspec-proof /etc/rigspec/proof.json")
     assert rigspec_lab(starter, "drift") == (0, ANY)
