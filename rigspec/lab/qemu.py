@@ -27,7 +27,7 @@ exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/{LIBRARIES}" \
 
 
 def qemu() -> Path:
-    """The command that starts QEMU; fetched on first use (20 s)."""
+    """The command that starts QEMU; fetched on first use (30 s)."""
     inputs = {"packages": PACKAGES, "suites": SUITES, "wrapper": WRAPPER}
     return cached("qemu", inputs, _fetch) / "qemu"
 
