@@ -170,6 +170,10 @@ def verify(
     if stop_services and not load:
         raise click.UsageError("--stop-services goes with --load")
     rig = checked(file)
+    if weights and not any(model.hub for model in rig.models.values()):
+        raise click.UsageError(
+            f"--weights has nothing to compare with: no model in {file} comes from a hub"
+        )
     files = {name: file for name, file in to.items() if file is not None}
     try:
         saved = observation_from_json(

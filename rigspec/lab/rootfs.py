@@ -121,7 +121,7 @@ rm -f /etc/ssh/ssh_host_*
 ssh-keygen -A
 rm -f /etc/apt/sources.list /etc/apt/apt.conf.d/99mmdebstrap
 systemctl enable -q systemd-networkd.service lab-registry.socket
-systemctl mask -q {" ".join(UNITS_LEFT_OUT)} 2>/dev/null
+systemctl mask -q {" ".join(UNITS_LEFT_OUT)}
 mkdir -p /etc/systemd/system-generators
 for name in {" ".join(GENERATORS_LEFT_OUT)}; do
   ln -s /dev/null "/etc/systemd/system-generators/systemd-$name-generator"

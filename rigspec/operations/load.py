@@ -6,7 +6,7 @@ On cards and links, or on the disk with the weights.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 from pyinfra import host as current_host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -68,15 +68,14 @@ def _wait_again(state: State, host: Host, services: tuple[ServicePlan, ...]) -> 
     return True
 
 
-def _rehash(models: tuple[ModelPlan, ...]) -> Iterator[StringCommand | FunctionCommand]:
-    if not models:
-        yield refuse("no model comes from a hub: nothing says what the bytes should be")
-        return
-    if not is_executing():
-        current_host.noop("weights are read again only by a run that executes")
-        return
-    for model in models:
-        yield from job_commands(rehash_job(model))
+def jobs_of(plan: Plan, wish: str) -> tuple[Job, ...] | str:
+    """What the host is to run, or why there is nothing."""
+    if wish == WEIGHTS:
+        fetched = tuple(rehash_job(model) for model in plan.models if model.hub)
+        return fetched or "no model comes from a hub: nothing says what the bytes should be"
+    if not plan.fabric.files:
+        return "there is nothing to measure with: one card, and no service whose image has torch"
+    return (load_job(wish),)
 
 
 @operation()
@@ -85,17 +84,14 @@ def load_made(*, plan: Plan, wish: str) -> Generator[StringCommand | FunctionCom
     if not WISH.fullmatch(wish):
         yield refuse(f"RIGSPEC_LOAD is `{wish}`; say `fabric`, `burn MINUTES` or `{WEIGHTS}`")
         return
-    if wish == WEIGHTS:
-        yield from _rehash(tuple(model for model in plan.models if model.hub))
-        return
-    if not plan.fabric.files:
-        yield refuse(
-            "there is nothing to measure with: one card, and no service whose image has torch"
-        )
+    jobs = jobs_of(plan, wish)
+    if isinstance(jobs, str):
+        yield refuse(jobs)
         return
     if not is_executing():
         current_host.noop("load is made only by a run that executes")
         return
-    yield from job_commands(load_job(wish))
+    for job in jobs:
+        yield from job_commands(job)
     if wish.endswith("--stop-services"):
         yield FunctionCommand(_wait_again, (plan.services,), {})

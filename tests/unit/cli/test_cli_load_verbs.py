@@ -129,3 +129,14 @@ def test_weights_come_before_the_load_and_a_saved_look_has_none(
     refused = CliRunner().invoke(main, ["verify", str(spec), "--weights", "--observed", "-"])
     assert refused.exit_code == 2
     assert "a saved look has no host" in refused.output
+
+
+def test_weights_that_no_hub_lists_are_refused_before_a_host_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = answering(monkeypatch, Observation())
+    home = STARTER.with_name("home.yaml")  # its weights are given by `path`
+    result = CliRunner().invoke(main, ["verify", str(home), "--weights"])
+    assert result.exit_code == 2
+    assert "no model in" in result.output and "comes from a hub" in result.output
+    assert asked == []
