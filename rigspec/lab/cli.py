@@ -164,7 +164,8 @@ def reinstall(spec: Path) -> int:
 def down(spec: Path, delete: bool) -> int:
     """Power the virtual rig off."""
     machine = Machine(load_rig(spec).name)
-    machine.stop()
+    if not machine.stop():
+        say(f"`{machine.name}` did not power off: its power was cut")
     if delete:
         machine.remove()
     return 0

@@ -112,7 +112,7 @@ def _connect(folder: Path, machine: subprocess.Popen[bytes]) -> Qmp:
     """QEMU's control socket, as soon as it listens (the file is there a moment earlier)."""
     while True:
         try:
-            return Qmp(folder / "keep.sock", timeout_s=None)
+            return Qmp(folder / "keep.sock")
         except LabError:
             if machine.poll() is not None:
                 said = (folder / "qemu.log").read_text(errors="replace").strip()

@@ -21,7 +21,6 @@ from rigspec.lab.keeper import PID_FILE, KeeperPlan, start_keeper
 from rigspec.lab.ports import free_port, is_free
 from rigspec.lab.qemu import qemu
 from rigspec.lab.qemu_args import config_edits, qemu_device_args
-from rigspec.lab.qmp import Qmp
 from rigspec.lab.rootfs import LAB_ADDRESS, Firmware
 from rigspec.lab.topology import MAX_BARS_MIB, MachineTree
 
@@ -182,14 +181,17 @@ class Machine:
             time.sleep(0.3)
         raise LabError(f"the virtual rig `{self.name}` did not come back from its reboot")
 
-    def stop(self) -> None:
-        """Power it off cleanly, or hard when it does not obey."""
-        if not self.is_running:
-            return
-        with Qmp(self.folder / "qmp.sock") as qmp:
-            qmp.say("system_powerdown")
-        if not self.wait_stopped(STOP_LIMIT_S):
-            self.kill()
+    def stop(self) -> bool:
+        """Power it off cleanly, or hard when it does not obey; whether it did.
+
+        Asked from inside: who would listen to the power button is not in the image.
+        """
+        if self.is_running:
+            self.ssh("systemctl poweroff", limit_s=20)
+            if not self.wait_stopped(STOP_LIMIT_S):
+                self.kill()
+                return False
+        return True
 
     def kill(self) -> None:
         """End it at once, as a power cut would."""
@@ -252,7 +254,6 @@ def machine_argv(
         *("-machine", machine, "-accel", ACCEL[accel]),
         *("-cpu", f"{CPU[accel]},vendor={VENDOR[config.tree.cpu]}"),
         *("-serial", "file:serial.log"),
-        *("-qmp", "unix:qmp.sock,server=on,wait=off"),
         *("-qmp", "unix:keep.sock,server=on,wait=off"),
         *qemu_device_args(config.tree),
         *_drive_args("disk.qcow2", "os", 4, "bootindex=1"),

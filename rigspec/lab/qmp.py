@@ -14,11 +14,10 @@ from rigspec.errors import LabError
 
 
 class Qmp:
-    """One connection to a running QEMU; use it in a `with`."""
+    """One connection to a running QEMU, which waits without limit; use it in a `with`."""
 
-    def __init__(self, path: Path, *, timeout_s: float | None = 60) -> None:
+    def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
         folder = os.open(path.parent, os.O_PATH)
         try:
             # a socket's path has at most 107 bytes; this way the folder's does not count
@@ -56,7 +55,7 @@ class Qmp:
         raise LabError(f"QEMU ended during {command}")
 
     def events(self) -> Iterator[str]:
-        """The names of events as they come, until QEMU ends; needs a connection without timeout."""
+        """The names of events as they come, until QEMU ends."""
         for message in self._messages():
             if "event" in message:
                 yield message["event"]

@@ -97,9 +97,9 @@ class VirtualRig:
         self.kill()
         return self._boot(fresh=True)
 
-    def down(self) -> None:
-        """Power it off; the disks stay."""
-        self.machine.stop()
+    def down(self) -> bool:
+        """Power it off; the disks stay. False when it did not obey and the power was cut."""
+        return self.machine.stop()
 
     def kill(self) -> None:
         """Cut the power; the disks stay."""

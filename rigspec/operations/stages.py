@@ -89,7 +89,7 @@ def service(plan: Plan) -> None:
 
 def load(plan: Plan, wish: str) -> None:
     """Load, on request only, and a look at what it showed."""
-    load_made(name="Load: links and cards, measured", plan=plan, wish=wish)
+    load_made(name=f"Load: {wish}", plan=plan, wish=wish)
     rig_observed(name="Load: what the run has left", plan=plan)
 
 
