@@ -163,12 +163,7 @@ def verify(
     from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
-    if observed and (pace or load or weights):
-        raise click.UsageError(
-            "--load, --weights and --pace measure the host now; a saved look has no host"
-        )
-    if stop_services and not load:
-        raise click.UsageError("--stop-services goes with --load")
+    _refuse_beside(bool(observed), load=load, pace=pace, stop=stop_services, weights=weights)
     rig = checked(file)
     if weights and not any(model.hub for model in rig.models.values()):
         raise click.UsageError(
@@ -191,6 +186,14 @@ def verify(
     click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
     click.echo(said, err=True, nl=bool(said))
     sys.exit(judged.exit_code)
+
+
+def _refuse_beside(observed: bool, *, load: bool, pace: bool, stop: bool, weights: bool) -> None:
+    """Options that say nothing together."""
+    if observed and (pace or load or weights):
+        raise click.UsageError("--load, --weights, --pace ask a host; a saved look has no host")
+    if stop and not load:
+        raise click.UsageError("--stop-services goes with --load")
 
 
 def _look(rig: Rig, file: str, load: bool, stop_services: bool, weights: bool) -> str:
