@@ -11,8 +11,6 @@ from rigspec.errors import LabError
 from rigspec.lab.hosttools import run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-EVERYWHERE = ("usr", "lib", "lib64", "bin")
-"""Where a whole system has its programs and libraries: the last three are links."""
 
 
 def host_mirror() -> str:
@@ -78,11 +76,10 @@ def bootstrap(
     run(argv, doing=f"bootstrapping Debian {suites[0]}")
 
 
-def unpack_programs(tree: Path, target: Path, folders: Sequence[str] = EVERYWHERE) -> None:
-    """Unpack programs and libraries of a bootstrapped tree, owned by whoever calls."""
+def unpack_programs(tree: Path, target: Path) -> None:
+    """Unpack programs and libraries (/usr) of a bootstrapped tree, owned by whoever calls."""
     target.mkdir()
-    wanted = [f"./{folder}" for folder in folders]
     run(
-        ("tar", "-xf", tree, "-C", target, "--no-same-owner", *wanted),
+        ("tar", "-xf", tree, "-C", target, "--no-same-owner", "./usr"),
         doing=f"unpacking {tree.name}",
     )

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rigspec.lab.debian import as_root, bootstrap, unpack_programs
+from rigspec.lab.debian import bootstrap, unpack_programs
 from rigspec.lab.home import cached
 from rigspec.lab.hosttools import run, say
 from rigspec.lab.registry import Image, add_image
@@ -17,7 +17,10 @@ from rigspec.lab.simulated.model import write_gguf
 
 PACKAGE = "llama.cpp-tools"
 SUITE = "sid"  # where Debian has llama.cpp
+TOOLS = ("coreutils", "dash", "sed")
 LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
+PRIVATE = "llama"  # the server's own libraries, below the others
+LOADER = Path("usr/lib64/ld-linux-x86-64.so.2")
 COMMANDS = ("llama-server", "dash", "cat", "ls", "sleep", "tr", "cut", "sed")
 SCRIPTS = Path(__file__).resolve().parent / "simulated" / "engine"
 
@@ -42,7 +45,7 @@ def engine_images() -> EngineImages:
     scripts = {file.name: file.read_bytes() for file in sorted(SCRIPTS.iterdir())}
     inputs = {
         "scripts": {name: hashlib.sha256(data).hexdigest() for name, data in scripts.items()},
-        "package": (SUITE, PACKAGE, COMMANDS),
+        "package": (SUITE, PACKAGE, TOOLS, COMMANDS),
         "entrypoints": ENTRYPOINTS,
         "model": hashlib.sha256(_model_source()).hexdigest(),
     }
@@ -77,7 +80,7 @@ def _fill(scratch: Path, root: Path) -> None:
         shutil.copy2(debian / "usr/bin" / command, root / "usr/bin" / command)
     shutil.copytree(debian / LIBRARIES / "ggml", root / LIBRARIES / "ggml", symlinks=True)
     _copy_libraries(debian, root)
-    shutil.copy2(debian / "lib64/ld-linux-x86-64.so.2", root / "lib64/ld-linux-x86-64.so.2")
+    shutil.copy2(debian / LOADER, root / "lib64/ld-linux-x86-64.so.2")
     for link, target in {"lib": "usr/lib", "bin": "usr/bin", "usr/bin/sh": "dash"}.items():
         (root / link).symlink_to(target)
     _add_scripts(root)
@@ -86,22 +89,25 @@ def _fill(scratch: Path, root: Path) -> None:
 
 def _unpack_debian(scratch: Path, target: Path) -> None:
     tree = scratch / "debian.tar"
-    bootstrap((SUITE,), (PACKAGE,), tree)
+    bootstrap((SUITE,), (PACKAGE, *TOOLS), tree, variant="extract")
     unpack_programs(tree, target)
     tree.unlink()
 
 
 def _copy_libraries(debian: Path, root: Path) -> None:
-    """Every library the commands and ggml's backends link to, asked of the tree's own ldd."""
-    backends = (debian / LIBRARIES / "ggml").rglob("*.so")
-    programs = [f"/usr/bin/{command}" for command in COMMANDS]
-    programs += [f"/{backend.relative_to(debian)}" for backend in sorted(backends)]
-    said = run(as_root(("chroot", debian, "ldd", *programs)), doing="listing libraries")
-    for place in sorted(set(re.findall(r"=> (/\S+)", said))):
-        inside = place.lstrip("/").replace("lib/", "usr/lib/", 1) if place[:5] == "/lib/" else place
-        target = root / inside.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(debian / inside.lstrip("/"), target)
+    """Every library the commands and ggml's backends link to, asked of the tree's own loader."""
+    libraries = debian / LIBRARIES
+    programs = [debian / "usr/bin" / command for command in COMMANDS]
+    programs += sorted((libraries / "ggml").rglob("*.so"))
+    where = f"{libraries}:{libraries / PRIVATE}"
+    for program in programs:
+        argv = (debian / LOADER, "--library-path", where, "--list", program)
+        said = run(argv, doing=f"listing libraries of {program.name}")
+        for place in re.findall(rf"=> ({libraries}/\S+)", said):
+            target = root / Path(place).relative_to(debian)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(place, target)
 
 
 def _add_scripts(root: Path) -> None:

@@ -36,7 +36,7 @@ def _fetch(folder: Path) -> None:
     say("fetching QEMU")
     tree = folder / "root.tar"
     bootstrap(SUITES, PACKAGES, tree, variant="extract")
-    unpack_programs(tree, folder / "root", ("usr",))
+    unpack_programs(tree, folder / "root")
     tree.unlink()
     wrapper = folder / "qemu"
     wrapper.write_text(WRAPPER)
