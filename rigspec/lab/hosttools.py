@@ -32,7 +32,8 @@ TOOLS = (
     HostTool("mkfs.vfat", "dosfstools", "makes the EFI system partition"),
     HostTool("mcopy", "mtools", "fills the EFI system partition"),
     HostTool("apt-ftparchive", "apt-utils", "indexes the simulated NVIDIA repository"),
-    HostTool("gpg", "gnupg", "signs the simulated NVIDIA repository"),
+    HostTool("gpg", "gnupg", "signs what the lab's repositories list"),
+    HostTool("gpgv", "gpgv", "checks what Debian has signed"),
     HostTool("ssh", "openssh-client", "reaches the virtual rig"),
     HostTool("newuidmap", "uidmap", "lets a user who is not root bootstrap an image"),
 )

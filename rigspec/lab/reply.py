@@ -35,3 +35,10 @@ def json_reply(data: object, *, status: int = 200) -> Reply:
     """Data as JSON."""
     body = json.dumps(data).encode()
     return Reply(status, body, (("Content-Type", "application/json"),))
+
+
+def static_file(folder: Path, path: str) -> Reply:
+    """A file below a folder, and nothing outside it."""
+    file = (folder / path).resolve()
+    inside = file.is_file() and folder.resolve() in file.parents
+    return Reply(body=file) if inside else NOT_FOUND

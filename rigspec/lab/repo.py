@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
-from rigspec.errors import LabError
-from rigspec.lab.home import cached, lab_home, locked
+from rigspec.lab.home import cached
 from rigspec.lab.hosttools import need, run
 from rigspec.lab.rootfs import LAB_NAME
+from rigspec.lab.signing import clearsigned, fingerprint, public_key
 from rigspec.lab.simulated.packages import GpuFacts, Package, all_packages
 from rigspec.lab.topology import MachineTree
 
 URL = f"http://{LAB_NAME}/nvidia"
 TOOLKIT_URL = f"http://{LAB_NAME}/toolkit"
 KEY_URL = f"{URL}/key.asc"
-SIGNER = "rigspec lab (simulated NVIDIA repository)"
-
-
-def fingerprint() -> str:
-    """The 40-digit fingerprint of the key that signs the simulated repository."""
-    said = _gpg("--with-colons", "--list-keys", SIGNER)
-    for line in said.decode().splitlines():
-        fields = line.split(":")
-        if fields[0] == "fpr":
-            return fields[9]
-    raise LabError("gpg does not show the lab's signing key")
 
 
 def nvidia_repository(tree: MachineTree) -> Path:
@@ -69,8 +56,8 @@ def _build(packages: Sequence[Package], folder: Path) -> None:
     (folder / "Packages").write_text(listed)
     label = "-o=APT::FTPArchive::Release::Origin=rigspec-lab-simulated"
     release = run(("apt-ftparchive", label, "release", "."), doing="indexing", cwd=folder)
-    (folder / "InRelease").write_bytes(_gpg("--clearsign", text=release.encode()))
-    (folder / "key.asc").write_bytes(_gpg("--armor", "--export", SIGNER))
+    (folder / "InRelease").write_bytes(clearsigned(release))
+    (folder / "key.asc").write_bytes(public_key())
 
 
 def build_package(package: Package, folder: Path) -> Path:
@@ -106,28 +93,3 @@ def _tar(files: dict[str, tuple[str, int]]) -> bytes:
             member.size, member.mode = len(text.encode()), mode
             archive.addfile(member, BytesIO(text.encode()))
     return buffer.getvalue()
-
-
-def _gpg(*words: str, text: bytes = b"") -> bytes:
-    """Run gpg with the lab's own key ring; the signing key is made on first use."""
-    need("gpg")
-    ring = lab_home() / "keys" / "gnupg"
-    with locked("gpg"):
-        if not ring.exists():
-            ring.mkdir(mode=0o700, parents=True)
-            _run_gpg(ring, ("--quick-gen-key", SIGNER, "rsa3072", "sign", "0"), b"")
-    return _run_gpg(ring, words, text)
-
-
-def _run_gpg(ring: Path, words: Sequence[str], text: bytes) -> bytes:
-    # gpg-agent puts sockets where it is told; a short path keeps them below 108 bytes
-    with tempfile.TemporaryDirectory() as short:
-        home = Path(short) / "g"
-        home.symlink_to(ring)
-        argv = ("gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", *words)
-        done = subprocess.run(argv, input=text, capture_output=True)
-        stop = ("gpgconf", "--homedir", str(home), "--kill", "gpg-agent")
-        subprocess.run(stop, capture_output=True)
-    if done.returncode:
-        raise LabError(f"gpg failed: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rigspec.lab.archive import CUT, Archive
 from rigspec.lab.debian import bootstrap
 from rigspec.lab.home import lab_home, ssh_key
-from rigspec.lab.mirror import Mirror
 from rigspec.lab.server import serving
+from rigspec.lab.signing import public_key
 
 Suite = Literal["trixie", "bookworm"]
 Kernel = Literal["cloud", "full"]
@@ -24,6 +25,7 @@ Firmware = Literal["bios", "uefi"]
 
 LAB_ADDRESS = "10.0.2.100"  # where QEMU's user network answers for the lab's own server
 LAB_NAME = "lab.rigspec.internal"
+ARCHIVE_KEY = "/usr/share/keyrings/rigspec-lab.asc"  # signs what archive.py serves
 MARKER = "/usr/share/rigspec-lab/SIMULATED"
 
 BASE = (
@@ -162,7 +164,7 @@ class Installation:
             f"Types: deb\nURIs: http://{LAB_NAME}/debian\nSuites: {suite} {suite}-updates\n"
             "Components: main non-free-firmware\n"
             "Check-Valid-Until: no\n"  # the host's mirror may lag behind
-            "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+            f"Signed-By: {ARCHIVE_KEY}\n"
         )
         units = "/etc/systemd/system"
         return {
@@ -180,6 +182,7 @@ class Installation:
             "/etc/ssh/sshd_config.d/10-lab.conf": "UseDNS no\nPasswordAuthentication no\n",
             "/etc/sudoers.d/rig": "rig ALL=(ALL) NOPASSWD:ALL\n",
             "/etc/apt/sources.list.d/debian.sources": sources,
+            ARCHIVE_KEY: public_key().decode(),
             # 35 MB of translated descriptions to unpack and index at each update
             "/etc/apt/apt.conf.d/10-lab": 'Acquire::Languages "none";\n',
             MARKER: "this machine is a virtual rig of rigspec's lab: its GPUs are simulated\n",
@@ -193,7 +196,7 @@ class Installation:
             "packages": self.packages,
             "files": self.files,
             "setup": SETUP,
-            "lists": LISTS,
+            "lists": (LISTS, CUT),
             "key": ssh_key().with_suffix(".pub").read_text(),
         }
 
@@ -202,7 +205,7 @@ def make_tree(installation: Installation, extra: dict[str, str], target: Path) -
     """Bootstrap the installation as a tar file; `extra` are more files by path."""
     key = ssh_key().with_suffix(".pub").read_text()
     files = {**installation.files, **extra, "/etc/rigspec-lab-key.pub": key}
-    debian = {"debian": Mirror(lab_home() / "apt").answer}
+    debian = {"debian": Archive(lab_home() / "apt").answer}
     with tempfile.TemporaryDirectory() as scratch, serving(debian) as port:
         overlay = Path(scratch) / "overlay.tar"
         _pack(files, overlay)

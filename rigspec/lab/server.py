@@ -1,6 +1,6 @@
 """The lab's own server: all that a virtual rig can reach, on the host's loopback.
 
-    /debian/…    the host's Debian mirror, cached        (mirror.py)
+    /debian/…    the host's Debian mirror, cut down      (archive.py, mirror.py)
     /nvidia/…    the simulated NVIDIA repository         (repo.py)
     /toolkit/…   the same again, as the toolkit's repository
     /hub/…       a model hub with Hugging Face's routes  (hub.py)
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from rigspec.lab.archive import Archive
 from rigspec.lab.hub import Hub
-from rigspec.lab.mirror import Mirror
 from rigspec.lab.registry import Registry
-from rigspec.lab.reply import NOT_FOUND, Reply
+from rigspec.lab.reply import NOT_FOUND, Reply, static_file
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,13 @@ class ServerConfig:
 def routes(config: ServerConfig) -> dict[str, Callable[[str], Reply]]:
     """Who answers what comes after the first part of a path."""
     return {
-        "debian": Mirror(config.apt_cache).answer,
+        "debian": Archive(config.apt_cache).answer,
         "nvidia": lambda path: static_file(config.nvidia, path),
         # NVIDIA keeps driver and toolkit apart, and apt refuses one address with two keys
         "toolkit": lambda path: static_file(config.nvidia, path),
         "hub": Hub(config.hub, cut_after=config.cut_after).answer,
         "v2": Registry(config.registry).answer,
     }
-
-
-def static_file(folder: Path, path: str) -> Reply:
-    """A file below a folder, and nothing outside it."""
-    file = (folder / path).resolve()
-    inside = file.is_file() and folder.resolve() in file.parents
-    return Reply(body=file) if inside else NOT_FOUND
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from rigspec.lab.machine import Machine
 from rigspec.lab.rehearse import Surroundings, rehearse
 from rigspec.lab.rig import HUB_URL, VirtualRig
 from rigspec.lab.rootfs import Firmware
+from rigspec.lab.signing import fingerprint
 from rigspec.lab.spec_rig import load_rig, virtual_rig
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
@@ -74,7 +75,7 @@ class Rehearsal:
 
 
 def _repository(url: str) -> Repository:
-    return Repository(url=url, key_url=repo.KEY_URL, key_fingerprint=repo.fingerprint())
+    return Repository(url=url, key_url=repo.KEY_URL, key_fingerprint=fingerprint())
 
 
 def open_rehearsal(spec: Path, *, firmware: Firmware | None = None) -> Rehearsal:
