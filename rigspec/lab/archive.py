@@ -1,9 +1,9 @@
 """Debian's archive as the virtual rigs see it: real packages, a shorter index.
 
-Debian lists 69,000 packages, and apt weighs every one of them in each call: emulated, 14 to 20 s for
-an `apt-get -s install` of one package. The index is cut down to what administers a machine and all
-that this depends on. Debian's signature is checked here, the shorter index is signed by the lab's
-own key, and apt compares each package with the hash that Debian gave for it.
+Debian lists 69,000 packages, and apt weighs every one of them in each call: emulated, 14 to 20 s
+for an `apt-get -s install` of one package. The index is cut down to what administers a machine and
+all that this depends on. Debian's signature is checked here, the shorter index is signed by the
+lab's own key, and apt compares each package with the hash that Debian gave for it.
 """
 
 from __future__ import annotations
