@@ -75,7 +75,8 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             records += report.as_records(loaded.findings, loaded.source)
         else:
-            texts.append(report.as_text(loaded.findings, loaded.source, colour=want_colour()))
+            found, more = loaded.findings, loaded.unchecked
+            texts.append(report.as_text(found, loaded.source, more, colour=want_colour()))
     click.echo(report.as_json(records) if as_json else "\n\n".join(texts))
     sys.exit(2 if failed else 0)
 

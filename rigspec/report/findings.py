@@ -44,11 +44,18 @@ def sorted_findings(findings: Iterable[Finding], source: Source) -> list[Finding
     return sorted(findings, key=key)
 
 
-def as_text(findings: Sequence[Finding], source: Source, *, colour: bool = False) -> str:
-    """All findings of one file and the summary line."""
+def as_text(
+    findings: Sequence[Finding],
+    source: Source,
+    unchecked: Sequence[str] = (),
+    *,
+    colour: bool = False,
+) -> str:
+    """All findings of one file, the summary line, and below it what no rule could judge."""
     lines = masked_lines(source)
     blocks = [_block(f, source, lines, colour) for f in sorted_findings(findings, source)]
-    return "\n\n".join([*blocks, summary(findings, source.file)])
+    end = [summary(findings, source.file), *(f"  {_clean(what)}" for what in unchecked)]
+    return "\n\n".join([*blocks, "\n".join(end)])
 
 
 def summary(findings: Iterable[Finding], file: str) -> str:

@@ -76,9 +76,27 @@ def check_file(file: str) -> Loaded:
     if loaded.rig is None:
         return loaded
     try:
-        found = check(loaded.rig, saved_context(loaded.rig, Path(file)))
+        context = saved_context(loaded.rig, Path(file))
+        found = check(loaded.rig, context)
     except CatalogError as problem:  # the owner's own rows beside the spec
         found = (unusable_catalog(problem.message, problem.hint),)
     except SpecFileError as problem:
         found = (unusable_faults(problem.message, problem.hint),)
+    else:
+        loaded = replace(loaded, unchecked=tuple(_unchecked(loaded.rig, context)))
     return replace(loaded, findings=(*loaded.findings, *found))
+
+
+def _unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
+    """What is no fault, and yet not proven: nothing to serve, models nobody has read."""
+    if not rig.services:
+        yield "nothing is served: the spec has no `services`"
+    known = context.models.keys() | context.unusable.keys()
+    for name in sorted({service.model for service in rig.services.values()} - known):
+        model = rig.models.get(name)
+        if model and model.hub:
+            at = f"@{model.revision}" if model.revision else ""
+            yield (
+                f"whether `{name}` fits was not checked: nothing is saved of it; "
+                f"`rigspec model add {model.hub}{at}` reads its config and sizes once (no weights)"
+            )

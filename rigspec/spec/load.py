@@ -28,6 +28,8 @@ class Loaded:
     source: Source
     rig: Rig | None
     findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...] = ()
+    """What no rule could judge, and what would let it, in words."""
 
 
 def load(file: str | os.PathLike[str]) -> Loaded:

@@ -1,0 +1,38 @@
+"""`rigspec check` says below `ok` what no rule could judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rigspec.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+STARTER = (ROOT / "rigs" / "starter.yaml").read_text()
+
+
+def said(spec: Path) -> str:
+    result = CliRunner().invoke(main, ["check", str(spec)])
+    assert result.exit_code == 0
+    return result.output.rpartition(f"{spec}: ok")[2]
+
+
+def test_a_model_that_nobody_has_read_is_named_with_what_reads_it(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(STARTER.replace("Qwen/Qwen3.6-27B-FP8", "Qwen/Qwen3.6-27B-FP9"))
+    end = said(spec)
+    assert "whether `qwen` fits was not checked" in end
+    assert "`rigspec model add Qwen/Qwen3.6-27B-FP9@e89b16ebf198" in end
+
+
+def test_a_spec_cut_off_before_its_services_serves_nothing(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(STARTER.partition("\nservices:")[0] + "\n")
+    assert "nothing is served" in said(spec)
+
+
+@pytest.mark.parametrize("name", ["home", "starter"])
+def test_a_spec_with_its_facts_leaves_nothing_unchecked(name: str) -> None:
+    assert "\n  " not in said(ROOT / "rigs" / f"{name}.yaml")
