@@ -20,7 +20,7 @@ from pathlib import Path
 from rigspec.errors import LabError
 from rigspec.lab.debian import KEYRING
 from rigspec.lab.home import cached
-from rigspec.lab.hosttools import need
+from rigspec.lab.hosttools import need, say
 from rigspec.lab.mirror import Mirror
 from rigspec.lab.reply import Reply, static_file
 from rigspec.lab.signing import clearsigned, fingerprint
@@ -56,6 +56,7 @@ class Archive:
         try:
             return static_file(self._index(match[1]), match[2])
         except LabError as problem:
+            say(problem.message)  # apt shows no more than the number
             return Reply(502, f"{problem.message}\n".encode())
 
     @cached_property

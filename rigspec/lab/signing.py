@@ -11,7 +11,7 @@ from rigspec.errors import LabError
 from rigspec.lab.home import lab_home, locked
 from rigspec.lab.hosttools import need
 
-SIGNER = "rigspec lab (simulated NVIDIA repository)"
+SIGNER = "rigspec lab"
 
 
 def fingerprint() -> str:

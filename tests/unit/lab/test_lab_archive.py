@@ -145,10 +145,11 @@ def test_a_changed_release_gives_a_new_index(
 
 
 def test_a_mirror_that_does_not_answer_is_said(
-    upstream: tuple[Archive, dict[str, bytes]],
+    upstream: tuple[Archive, dict[str, bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     served, files = upstream
     del files["dists/trixie/main/binary-amd64/Packages.xz"]
     reply = served.answer("dists/trixie/InRelease")
     assert reply.status == 502
     assert b"Packages.xz cannot be had from the host's mirror: 404" in body(reply)
+    assert "Packages.xz cannot be had" in capsys.readouterr().err  # apt says `502` alone
