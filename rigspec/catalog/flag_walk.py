@@ -11,6 +11,11 @@ from rigspec.catalog.flag_problems import Complaints
 from rigspec.catalog.flag_table import Flag, FlagHistory, FlagTable
 from rigspec.catalog.flag_values import NUMBER, ValueChecker
 
+_HELP = {
+    "vllm": "vllm serve --help=all",
+    "sglang": "python3 -m sglang.launch_server --help",
+    "llama_cpp": "llama-server --help",
+}
 _OPTIMIZATION = re.compile(r"-O(=?[0-3])?")
 
 
@@ -139,7 +144,7 @@ class Walk:
         if self.version and self.version != self.table.version:
             message += f" (the list at hand; the spec says {self.version})"
         near = nearest(name, tuple(self.table.by_name), 1)
-        hint = f"did you mean `{near[0]}`?" if near else ""
+        hint = f"did you mean `{near[0]}`?" if near else f"`{_HELP[self.table.engine]}` lists them"
         self.say.about_name(index, name, "unknown", message, hint)
 
     def _state(self, index: int, name: str, flag: Flag) -> None:

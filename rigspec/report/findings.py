@@ -35,11 +35,11 @@ def place_of(finding: Finding, source: Source) -> Place | None:
 
 
 def sorted_findings(findings: Iterable[Finding], source: Source) -> list[Finding]:
-    """In the order of the file; at one place errors first."""
+    """In the order of the file; at one place errors first, then as the rules found them."""
 
-    def key(finding: Finding) -> tuple[int, int, int, str]:
+    def key(finding: Finding) -> tuple[int, int, int]:
         place = place_of(finding, source) or Place(0, 0)
-        return place.line, place.column, _ORDER[finding.severity], finding.rule
+        return place.line, place.column, _ORDER[finding.severity]
 
     return sorted(findings, key=key)
 

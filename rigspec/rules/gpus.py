@@ -120,6 +120,7 @@ def reference_exists(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 "gpus.reference-exists",
                 path,
                 f"there is no GPU group `{group}`; `gpus` has {ticked(tuple(rig.gpus))}",
+                why="links, watts and memory are counted by these names",
                 hint=f"did you mean `{meant}`?" if meant else "",
             )
         elif index and int(index) >= rig.gpus[group].count:

@@ -176,14 +176,17 @@ def _origin(rig: Rig, name: str) -> tuple[str, str, str]:
 def unused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every model is served, or drafts for one that is."""
     used = {s.model for s in rig.services.values()}
-    used |= {s.speculative.model or "" for s in rig.services.values() if s.speculative}
+    used |= {
+        s.speculative.model for s in rig.services.values() if s.speculative and s.speculative.model
+    }
+    if not used <= rig.models.keys():
+        return  # a mistyped name: `services.model-known` says it
     for name, model in rig.models.items():
         if name not in used:
             yield note(
                 "models.unused",
                 ("models", name),
                 f"no service uses model `{name}`",
-                hint="it is fetched all the same; delete it if that is not meant"
-                if model.hub
-                else "name it in a service, or delete it",
+                why="it is fetched and checked all the same" if model.hub else "",
+                hint="name it in a service, or delete it",
             )

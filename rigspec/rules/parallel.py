@@ -151,12 +151,16 @@ def kv_heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if model is None or not model.kv_heads or not model.heads or model.heads % tp:
             continue
         if model.kv_heads % tp and tp % model.kv_heads:
+            most = max(1, len(_cards(rig, service)))
+            heads, kv = model.heads, model.kv_heads
+            fitting = [n for n in range(1, most + 1) if heads % n == 0 and not (kv % n and n % kv)]
             yield error(
                 "parallel.kv-heads-divide",
                 ("services", name, "tensor_parallel_size"),
                 f"TP {tp} and the {model.kv_heads} key/value heads of `{service.model}` do not "
                 "divide each other",
                 why="key/value heads are split or copied whole; the engine refuses anything else",
+                hint=f"sizes that do: {', '.join(map(str, fitting))}",
             )
 
 

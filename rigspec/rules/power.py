@@ -48,16 +48,22 @@ def _range(card: Gpu) -> str:
 
 
 def limit_above_default(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """A cap above the default where nobody knows the highest."""
+    """A cap above the default: what a board takes there differs, or nobody knows."""
     for name, group in rig.gpus.items():
         card = facts.gpu(rig, name)
         cap = group.power_limit_w
-        if card and cap and card.power_max_w is None and cap > card.power_default_w:
+        if not card or not cap or cap <= card.power_default_w:
+            continue
+        if card.power_max_w is None or cap <= card.power_max_w:
             yield warning(
                 "power.limit-above-default",
                 ("gpus", name, "power_limit_w"),
                 f"{cap} W is above the default of {a_card(card)}, {card.power_default_w} W, and "
-                "its highest cap is not in the catalog",
+                + (
+                    "its highest cap is not in the catalog"
+                    if card.power_max_w is None
+                    else f"not every board takes as much as {card.power_max_w} W"
+                ),
                 why="a cap the card does not take leaves it at its default",
                 hint="`nvidia-smi -q -d POWER` prints the card's own range",
             )

@@ -41,6 +41,7 @@ def _known(
         "services.model-known",
         path,
         f"there is no {what} `{wanted}`; `{what}s` has {ticked(known) or 'none'}",
+        why="nothing is fetched under this name, and nothing can be loaded",
         hint=f"did you mean `{meant}`?" if meant else f"describe it below `{what}s`",
     )
 

@@ -80,7 +80,9 @@ def _read(file: FilePath) -> str | slips.PlacedFinding:
 
 
 def _meant(file: FilePath) -> str:
-    """The spec that a bare name may stand for, where there is one."""
+    """The spec that a bare name or a folder may stand for, where there is one."""
+    if file.is_dir() and any(file.glob("*.yaml")):
+        return f"give its files: `{file}/*.yaml`"
     named = file.name if file.suffix in (".yaml", ".yml") else f"{file.name}.yaml"
     places = (file.with_name(named), FilePath("rigs") / named) if file.name else ()
     there = next((place for place in places if place != file and place.is_file()), None)

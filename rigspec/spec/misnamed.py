@@ -103,6 +103,7 @@ _VALUES = {
     "llama.cpp": "llama_cpp",
     "llamacpp": "llama_cpp",
     "llama_server": "llama_cpp",
+    "ollama": "llama_cpp",
     "bookworm": "debian-12",
     "trixie": "debian-13",
     "jammy": "ubuntu-22.04",

@@ -15,11 +15,16 @@ LEAST_PERCENT = 0.05
 """`1.5` is hardly 1.5 percent: below this a number is a slip of another kind."""
 
 
+_IN_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+
+
 def number_hint(path: Path, written: str | None) -> str:
     """Units, thousands separators, percentages, `k` and whole versions are the usual slips."""
     text = (written or "").replace(" ", "").replace("_", "")
     if path == ("driver", "branch") and (version := VERSION.fullmatch(text)):
         return f"write `branch: {version[1]}` and `version: {text}`"
+    if text.lower() in _IN_WORDS:
+        return f"write `{_IN_WORDS.index(text.lower()) + 1}`"
     digits = text.replace(",", "")
     if digits != text and digits.isdigit():
         return f"write it without separators: `{digits}`"

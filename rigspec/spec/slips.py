@@ -33,15 +33,16 @@ class PlacedFinding(Finding):
 TOO_DEEP = "nested too deep"
 
 
-def _error(
+def placed(
     rule: str, place: Place | None, message: str, *, why: str = "", hint: str = "", path: Path = ()
 ) -> PlacedFinding:
+    """An error about the text, `yaml.RULE`."""
     return PlacedFinding(Severity.ERROR, f"yaml.{rule}", path, message, why, hint, place=place)
 
 
 def unreadable(message: str, hint: str, place: Place | None = None) -> PlacedFinding:
     """The file cannot be read, or holds no text."""
-    return _error("unreadable", place, message, hint=hint)
+    return placed("unreadable", place, message, hint=hint)
 
 
 def unusable_catalog(message: str, hint: str) -> PlacedFinding:
@@ -58,7 +59,7 @@ def unusable_faults(message: str, hint: str) -> PlacedFinding:
 
 def empty() -> PlacedFinding:
     """Nothing but blanks and comments."""
-    return _error(
+    return placed(
         "empty",
         Place(1, 1),
         "the file holds no spec, only blanks or comments",
@@ -68,7 +69,7 @@ def empty() -> PlacedFinding:
 
 def not_a_mapping(place: Place) -> PlacedFinding:
     """A list or a bare word at the top."""
-    return _error(
+    return placed(
         "not-a-mapping",
         place,
         "a spec is a mapping of `key: value` lines, this file starts with something else",
@@ -78,7 +79,7 @@ def not_a_mapping(place: Place) -> PlacedFinding:
 
 def duplicate_key(path: Path, here: Place, first: Place) -> PlacedFinding:
     """The same key twice in one mapping."""
-    return _error(
+    return placed(
         "duplicate-key",
         here,
         f"`{path[-1]}` is written twice: first in line {first.line}, again in line {here.line}",
@@ -90,7 +91,7 @@ def duplicate_key(path: Path, here: Place, first: Place) -> PlacedFinding:
 
 def key_not_text(path: Path, place: Place) -> PlacedFinding:
     """A list or mapping where a key belongs: `[a]: b`, `? {…}`."""
-    return _error(
+    return placed(
         "key-not-text",
         place,
         "a key must be a plain word, this one is a list or a mapping",
@@ -101,7 +102,7 @@ def key_not_text(path: Path, place: Place) -> PlacedFinding:
 
 def recursive_alias(path: Path, place: Place) -> PlacedFinding:
     """An anchor that contains an alias to itself."""
-    return _error(
+    return placed(
         "recursive-alias",
         place,
         "this anchor contains an alias to itself, so it has no end",
@@ -112,7 +113,7 @@ def recursive_alias(path: Path, place: Place) -> PlacedFinding:
 
 def alias_bomb(place: Place, most: int) -> PlacedFinding:
     """Aliases of aliases that multiply."""
-    return _error(
+    return placed(
         "too-many-values",
         place,
         f"the spec expands to more than {most} values; a rig needs a few hundred",
@@ -124,7 +125,7 @@ def alias_bomb(place: Place, most: int) -> PlacedFinding:
 def explicit_tag(path: Path, place: Place, tag: str) -> PlacedFinding:
     """`!foo`, `!!python/object…`, `!!int`."""
     shown = tag.replace("tag:yaml.org,2002:", "!!")[:60]
-    return _error(
+    return placed(
         "tag",
         place,
         f"the tag `{shown}` has no meaning here",
@@ -136,7 +137,7 @@ def explicit_tag(path: Path, place: Place, tag: str) -> PlacedFinding:
 
 def merge_of_no_mapping(path: Path, place: Place) -> PlacedFinding:
     """`<<: 5`."""
-    return _error(
+    return placed(
         "merge",
         place,
         "`<<` can only take in a mapping, or a list of mappings",
@@ -150,7 +151,7 @@ def unreadable_character(problem: yaml.reader.ReaderError, text: str) -> PlacedF
     before = text[: problem.position]
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
-    return _error(
+    return placed(
         "syntax",
         Place(line, column),
         f"character U+{_code_point(problem.character):04X} is not allowed in YAML",
@@ -287,9 +288,9 @@ def syntax(problem: yaml.MarkedYAMLError, lines: Sequence[str]) -> PlacedFinding
     place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if found is None:
-        return _error("syntax", place, f"this is not YAML: {raw}")
+        return placed("syntax", place, f"this is not YAML: {raw}")
     slip, match = found
     if "\t" in line[: place.column] and not line[: place.column].strip():
         slip = _TAB_INDENT
     message = slip.message % match[1] if "%s" in slip.message else slip.message
-    return _error("syntax", place, message, hint=slip.hint)
+    return placed("syntax", place, message, hint=slip.hint)

@@ -18,6 +18,7 @@ from yaml._yaml import CParser
 from rigspec.finding import Finding, Path
 from rigspec.spec import slips
 from rigspec.spec.slips import Place, PlacedFinding
+from rigspec.spec.telltales import told
 
 MAX_DEPTH = 40
 """Nesting allowed; our format needs 8. Deeper input is an accident or an attack."""
@@ -85,7 +86,8 @@ def parse(file: str, text: str) -> tuple[Source, Any, tuple[Finding, ...]]:
         root = _compose(text)
     except yaml.MarkedYAMLError as problem:
         source = Source(file, text)
-        return source, None, (slips.syntax(problem, source.lines),)
+        slip = slips.syntax(problem, source.lines)
+        return source, None, (told(slip.place, source.lines) or slip,)
     except yaml.reader.ReaderError as problem:
         return Source(file, text), None, (slips.unreadable_character(problem, text),)
     source = Source(file, text, root)

@@ -6,6 +6,7 @@ type that they can raise has no sentence here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -26,6 +27,8 @@ SHOWN = 48
 
 LISTED = 16
 """Allowed keys that a hint lists."""
+
+_GLUED = re.compile(r"[a-z]\w*:(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def _unknown_key(w: Wrong) -> Finding:
     key = str(w.path[-1])
     shown = key if len(key) <= SHOWN else key[: SHOWN - 1] + "…"
     hint = hint_for_unknown(key, keys, w.path[:-1]) or _allowed(keys)
-    return w.finding("unknown-key", f"unknown key `{shown}`{_below(w)}", hint)
+    why = "it would be passed over in silence, and what it should set would stay as it is"
+    return w.finding("unknown-key", f"unknown key `{shown}`{_below(w)}", hint, why)
 
 
 def _allowed(keys: tuple[str, ...]) -> str:
@@ -147,7 +151,9 @@ def _number(words: str) -> Callable[[Wrong], Finding]:
 
 
 def _bool(w: Wrong) -> Finding:
-    return w.finding("not-a-boolean", f"`{w.name}` takes `true` or `false`{w.found}")
+    meant = nearest_choice(w.written or "", ("true", "false"))
+    hint = f"did you mean `{meant}`?" if meant else ""
+    return w.finding("not-a-boolean", f"`{w.name}` takes `true` or `false`{w.found}", hint)
 
 
 def _text(w: Wrong) -> Finding:
@@ -162,7 +168,9 @@ def _list(w: Wrong) -> Finding:
 
 def _mapping(w: Wrong) -> Finding:
     kind = type_at(w.path)
-    if not is_section(kind):
+    if (glued := _GLUED.match(w.written or "")) is not None:
+        hint = f"a space is missing after `{glued[0]}`"
+    elif not is_section(kind):
         hint = "write one `name: …` per line below it, indented"
     else:
         hint = f"write its keys below it, indented: {_ticked(tuple(kind.model_fields))}"
@@ -173,10 +181,15 @@ def _choice(w: Wrong) -> Finding:
     choices = tuple(str(c) for c in get_args(type_at(w.path)))
     meant = nearest_choice(w.written or "", choices)
     words = _ticked(choices) if choices else str(w.context.get("expected", ""))
+    hint = f"did you mean `{meant}`?" if meant else ""
+    if w.path == ("rigspec",):
+        hint = "the version of the format; this rigspec reads no other"
+    elif w.path == ("pcie", "acs") and w.written == "off":
+        hint = "`off_on_gpu_paths` turns it off where GPUs exchange data, `keep` leaves it alone"
     return w.finding(
         "not-a-choice",
         f"`{w.name}` is one of {words}{w.found}" if len(choices) != 1 else _only(w, words),
-        f"did you mean `{meant}`?" if meant else "",
+        hint,
     )
 
 
@@ -207,7 +220,8 @@ def _form(w: Wrong) -> Finding:
 
 def _link_width(w: Wrong) -> Finding:
     widths = ", ".join(map(str, LINK_WIDTHS))
-    return w.finding("bad-value", f"`{w.name}` is one of {widths} lanes{w.found}")
+    hint = "`lspci -vv` prints what card and slot can do (LnkCap) and what they agreed on (LnkSta)"
+    return w.finding("bad-value", f"`{w.name}` is one of {widths} lanes{w.found}", hint)
 
 
 def _too_long(w: Wrong) -> Finding:

@@ -218,3 +218,15 @@ def test_a_missing_card_and_a_narrow_link_stop_the_run_before_any_change(starter
     run = starter.apply()
     assert run.code == 0
     assert run.changed == ()
+
+
+def test_a_reinstalled_os_is_converged_with_sudo_to_the_same_plan(starter: Player) -> None:
+    plan, revision = "cat /etc/rigspec/plan.json", f"cat {WEIGHTS}/.rigspec-manifest"
+    planned, fetched = json.loads(starter.said(plan))["digest"], starter.said(revision)
+    starter.machine.reinstall()
+    assert starter.machine.ssh("test -e /etc/rigspec")[0] != 0  # a blank OS again
+    run = starter.apply()  # no weights disk here: they are fetched again, the same revision
+    assert run.code == 0
+    assert "Traceback" not in run.said
+    assert json.loads(starter.said(plan))["digest"] == planned == starter.plan_digest()
+    assert starter.said(revision) == fetched

@@ -36,3 +36,19 @@ def test_a_spec_cut_off_before_its_services_serves_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["home", "starter"])
 def test_a_spec_with_its_facts_leaves_nothing_unchecked(name: str) -> None:
     assert "\n  " not in said(ROOT / "rigs" / f"{name}.yaml")
+
+
+def test_a_spec_of_the_wrong_shape_says_that_more_may_come(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(STARTER.replace("count: 2", "count: two"))
+    result = CliRunner().invoke(main, ["check", str(spec)])
+    assert result.exit_code == 2
+    assert "judged once the above is repaired" in result.output.rpartition("1 error")[2]
+
+
+def test_a_folder_is_refused_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(STARTER)
+    result = CliRunner().invoke(main, ["check", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"`{tmp_path}/*.yaml`" in result.output
+    assert "once the above is repaired" not in result.output
