@@ -77,6 +77,20 @@ def test_a_second_run_changes_nothing(home: Player) -> None:
     assert home.said("cat /proc/sys/kernel/random/boot_id; docker ps -q --no-trunc") == before
 
 
+def test_a_changed_flag_of_the_waiting_service_leaves_the_running_one_alone(
+    home: Player, digests: dict[str, str]
+) -> None:
+    running = home.said("docker ps -q --no-trunc")
+    home.edit("gpu_memory_fraction: 0.45", "gpu_memory_fraction: 0.4")
+    run = home.apply()
+    assert run.code == 0
+    assert run.changed
+    assert all(name.startswith("Service") for name in run.changed), run.changed
+    assert home.said("docker ps -q --no-trunc") == running
+    home.said("grep -xE ' *--gpu-memory-utilization 0.4' /usr/local/lib/rigspec/service-stt")
+    digests["plan"] = home.plan_digest()  # what the reinstalled OS is compared with
+
+
 def test_everything_comes_back_after_a_reboot_by_hand(home: Player) -> None:
     home.machine.reboot()
     home.wait_until_served(5000)
