@@ -49,8 +49,10 @@ grep -lIsE 'nvidia-smi.*(-pl|--power-limit|-lgc|--lock-gpu-clocks)|nvmlDeviceSet
   /etc/systemd/system/*.service /etc/systemd/system/*/*.conf /lib/systemd/system/*.service \
   /usr/local/bin/* /usr/local/sbin/* /opt/*.sh /opt/*/*.sh /root/*.sh 2>/dev/null |
   grep -v '/rigspec'
-for u in nvidia-powerd tuned nvidia-dcgm power-profiles-daemon; do
-  ! systemctl -q is-active $u.service 2>/dev/null || echo "$u.service"
+set -- nvidia-powerd.service tuned.service nvidia-dcgm.service power-profiles-daemon.service
+systemctl is-active "$@" 2>/dev/null | while read -r state; do
+  [ "$state" != active ] || echo "$1"
+  shift
 done
 exit 0
 """,

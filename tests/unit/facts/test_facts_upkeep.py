@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -132,6 +133,21 @@ def test_probes_end_well_where_nothing_is_there(probe: object) -> None:
     sections, said = run(script([probe]))  # type: ignore[list-item]
     assert "##RIG-EXIT" not in said
     assert sections
+
+
+def test_only_the_running_daemon_that_may_set_caps_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as systemctl answers: one state per unit asked for, in that order
+    states = "case $u in tuned.service) echo active;; nvidia-dcgm*) echo failed;; *) echo inactive"
+    fake = tmp_path / "systemctl"
+    fake.write_text(f'#!/bin/sh\nshift\nfor u in "$@"; do {states};; esac; done\nexit 3\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    said = run(script([CAP_WRITERS]))[0]["cap-writers"]
+    assert [line for line in said if line.endswith(".service") and "/" not in line] == [
+        "tuned.service"
+    ]
 
 
 def test_firmware_and_kernels_are_read_and_silence_is_unknown() -> None:
