@@ -103,7 +103,6 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
                 free_gib=free,
                 power_limit_w=named.cap_w,
                 power_default_w=gpu.power_default_w,
-                unified=gpu.compute in ((11, 0), (12, 1)),
             )
             for gpu in named.gpus
         )

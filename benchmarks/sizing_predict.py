@@ -248,10 +248,10 @@ def accepted_measured(case: Case) -> str | None:
 
 
 def predict_fits(case: Case) -> str:
-    """Whether one request of full length fits."""
+    """Whether the engine starts with one request of full length."""
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU; the split is not stated")
-    return memory.estimate(facts_of(case), card_of(case), case.settings).verdict.value
+    return memory.estimate(facts_of(case), card_of(case), case.settings).boots.value
 
 
 def predict_accepted(case: Case) -> str:

@@ -22,7 +22,7 @@ _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 def version_of(text: str | None, date: str | None) -> tuple[int, int] | None:
     """`0.20.2rc1.dev249` → (0, 20); else the line that the stated date fell in."""
     found = re.search(r"(?<![\d.])([01])\.(\d{1,2})(?![\d])", text or "")
-    if found:
+    if found and found[0] != "0.1":  # a build from a shallow clone counts from 0.1
         return int(found[1]), int(found[2])
     month = _month_of(date or "") or _month_of(text or "")
     fitting = [version for start, version in RELEASES if month and start <= month]

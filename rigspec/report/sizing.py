@@ -81,6 +81,10 @@ def service_lines(sized: Sized) -> Iterator[str]:
     yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
+    if memory.states is not None and not memory.states.surely:
+        room = memory.states
+        yield f"  vLLM refuses {room.sequences} sequences if its cache holds fewer states:"
+        yield f"    {band(room.blocks, 0)} blocks, one for each; `max_sequences` sets the number"
     yield from memory_lines(sized)
     yield from _speed_lines(sized, speeds_of(sized))
 

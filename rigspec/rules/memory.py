@@ -57,6 +57,26 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         )
 
 
+def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Every sequence the engine may run finds a block for its recurrent state."""
+    for name, sized in _sized(rig, facts):
+        room = sized.memory.states
+        if room is None or room.surely or sized.memory.verdict == "no":
+            continue
+        complain = error if room.never else warning
+        given = _given(rig.services[name], "max_sequences")
+        fitting = 1 << max(1, int(room.blocks.low)).bit_length() - 1
+        yield complain(
+            "memory.states-have-room",
+            ("services", name, "max_sequences" if given else "model"),
+            f"`{name}` may run {room.sequences} sequences{'' if given else ' by default'}, its "
+            f"cache holds {room.blocks.low:.0f} to {room.blocks.high:.0f} states, one per sequence",
+            why="this model keeps a recurrent state per running sequence, and vLLM refuses to "
+            "start with fewer blocks than sequences",
+            hint=f"`max_sequences: {fitting}` fits",
+        )
+
+
 def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """What CUDA itself takes lies outside vLLM's share."""
     for name, sized in _sized(rig, facts):

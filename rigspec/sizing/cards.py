@@ -32,7 +32,11 @@ class Card:
     free_gib: float | None = None
     power_limit_w: float | None = None
     power_default_w: float | None = None
-    unified: bool = False
+
+    @property
+    def unified(self) -> bool:
+        """Whether it shares its memory with the host: Thor and GB10."""
+        return self.compute in ((11, 0), (12, 1))
 
     @property
     def is_large(self) -> bool:

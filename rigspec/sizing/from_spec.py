@@ -86,8 +86,8 @@ def _ranks(rig: Rig, service: Service) -> int:
 
 
 def version_of(text: str | None) -> tuple[int, int] | None:
-    """`0.30.0` → (0, 30); None for a build number or nothing."""
-    found = re.match(r"v?(\d+)\.(\d+)", text or "")
+    """`0.30.0` → (0, 30); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
+    found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)", text or "")
     return (int(found[1]), int(found[2])) if found else None
 
 

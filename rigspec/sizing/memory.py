@@ -16,6 +16,7 @@ from rigspec.sizing.amount import Amount, exact, total
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.state_room import StateRoom, state_room
 from rigspec.sizing.weights import rank_weights, size_doubt
 from rigspec.units import GIB
 
@@ -62,9 +63,18 @@ class MemoryEstimate:
     needed: Amount | None
     """GiB of cache that one request of the asked length needs."""
     verdict: Verdict
+    states: StateRoom | None
+    """Room for recurrent states where the engine insists on it."""
     refusals: tuple[Refusal, ...]
     shape: PoolShape | None
     doubts: tuple[str, ...]
+
+    @property
+    def boots(self) -> Verdict:
+        """Whether the engine starts: a request of full length fits, and so do all states."""
+        if self.verdict is Verdict.NO or (self.states is not None and self.states.never):
+            return Verdict.NO
+        return self.verdict if self.states is None or self.states.surely else Verdict.CLOSE
 
 
 def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
@@ -85,6 +95,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         concurrency=left.value / needed.value if needed and needed.value > 0 else None,
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),
+        states=state_room(facts, settings, card, shape, left),
         refusals=refusals(facts, settings, card),
         shape=shape,
         doubts=tuple(filter(None, (*facts.doubts, size_doubt(facts)))),
@@ -117,7 +128,8 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
     used = total(term.amount for term in terms)
     others = exact(settings.other_processes_gib)
     if settings.engine is Engine.VLLM:
-        return vllm.requested(settings, card) - used - vllm.draft_doubt(settings)
+        taken = used + vllm.draft_doubt(settings) + vllm.shared_doubt(card)
+        return vllm.requested(settings, card) - taken
     if settings.engine is Engine.SGLANG:
         return sglang.pool(card, settings, terms[0].amount)
     return card.total - used - others

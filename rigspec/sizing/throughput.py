@@ -55,8 +55,14 @@ FITS: dict[tuple[Engine, str], Fit] = {
     (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.35),
 }
 
-GENERATION = {(6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
-"""llama.cpp's efficiency by compute capability, relative to the fit (P40, 3090, 4090, 5090)."""
+GENERATION = {(6, 0): 0.36, (6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
+"""llama.cpp's efficiency by compute capability, relative to the fit (P100, P40, 3090, 4090, 5090);
+a P100 has no 8-bit dot product."""
+SLOW_LAYERS = {(7, 0): 3.6, (8, 0): 3.6, (9, 0): 2.7, (10, 0): 2.7, (10, 3): 2.7}
+"""How much longer a layer's kernels take in llama.cpp on data-centre cards, whose clocks are low:
+memory is seldom what bounds them (V100, A100, H100, H200, B300; one source of four models)."""
+SLOW_SPREAD = 0.10
+"""More doubt where that factor rules."""
 LOW_BITS = 3.2
 LOW_BITS_SHARE = 0.78
 """Below about 3 bits per weight unpacking, not memory, bounds llama.cpp (3080, 3090)."""
@@ -107,6 +113,7 @@ def decode(
     tok_s = streams / step.total_ms * 1e3 * cap.value
     spread = fit.spread + (0.05 if streams > 1 else 0.0)
     spread += 0.0 if facts.known else 0.2
+    spread += SLOW_SPREAD if _layer_factor(card, settings) > 1 else 0.0
     fall = max(1 + spread, sparse_fall(facts, settings, streams))
     return Speed(
         Amount(tok_s, tok_s / fall, tok_s * (1 + spread)),
@@ -155,7 +162,8 @@ def step_of(
     traffic_us = reduces * link.traffic_us(row, shards)
     traffic_us += link.traffic_us(gathered, settings.decode_context_parallel) / 2  # once around
     link_us = reduces * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
-    per_layer = fit.layer_us + fit.rank_us * math.log2(max(1, shards))
+    per_layer = fit.layer_us * _layer_factor(card, settings)
+    per_layer += fit.rank_us * math.log2(max(1, shards))
     return Step(
         weights_ms=read / per_ms,
         cache_ms=cache / per_ms,
@@ -163,6 +171,11 @@ def step_of(
         link_ms=(link_us + traffic_us) / 1e3,
         traffic_ms=traffic_us / 1e3,
     )
+
+
+def _layer_factor(card: Card, settings: EngineSettings) -> float:
+    slow = SLOW_LAYERS.get(card.compute or (0, 0), 1.0)
+    return slow if settings.engine is Engine.LLAMA_CPP else 1.0
 
 
 def block_count(facts: ModelFacts) -> float:

@@ -64,6 +64,16 @@ def draft_doubt(settings: EngineSettings) -> Amount:
     return Amount(0.0, 0.0, 3.5)
 
 
+UNIFIED_TAKEN_GIB = 13.0
+"""What the host and its page cache may hold of memory that the GPU shares: six boots on GB10 had 1.5
+to 13.5 GiB less than the estimate, four on Thor within 3."""
+
+
+def shared_doubt(card: Card) -> Amount:
+    """GiB that others may hold of unified memory."""
+    return Amount(0.0, 0.0, UNIFIED_TAKEN_GIB if card.unified else 0.0)
+
+
 def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
     """GiB outside the allocator: NCCL and all-reduce buffers, library workspaces."""
     batch, version = batch_of(settings, card), settings.version

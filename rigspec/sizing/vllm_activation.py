@@ -24,6 +24,12 @@ NEW_ACTIVATION = (0, 21)
 """From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
 
 
+FIRST_V1 = (0, 8)
+"""From here on the defaults depend on the card, and prompts are always cut into chunks."""
+LEAST_BATCH, LONGEST_PROMPT = 2048, 32768
+"""Before that: tokens of the largest step are the context, within these (`vllm/config.py`, 0.6)."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Tokens and sequences of the largest step."""
@@ -35,12 +41,22 @@ class Batch:
 
 def batch_of(settings: EngineSettings, card: Card) -> Batch:
     """What the owner set, else the defaults vLLM takes for the card."""
+    if settings.version is not None and settings.version < FIRST_V1:
+        return _old_batch(settings)
     large = card.is_large
     tokens = settings.max_batched_tokens or (8192 if large else 2048)
     seqs = settings.max_seqs or (1024 if large else 256)
     explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
     stated = explicit or (large and settings.version is not None and settings.version >= (0, 10))
     return Batch(tokens, seqs, stated)
+
+
+def _old_batch(settings: EngineSettings) -> Batch:
+    """Before 0.8 a whole prompt was one step, up to where prompts were cut into chunks."""
+    context = settings.context or 0
+    whole = context if LEAST_BATCH < context <= LONGEST_PROMPT else LEAST_BATCH
+    explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
+    return Batch(settings.max_batched_tokens or whole, settings.max_seqs or 256, explicit)
 
 
 def since(table: dict[tuple[int, int], float], version: tuple[int, int] | None) -> float:

@@ -207,3 +207,21 @@ def test_integer_weights_may_prefill_in_eight_bits() -> None:
     assert plain is not None
     assert awq is not None
     assert awq.tok_s.high / awq.tok_s.value > 1.7 > plain.tok_s.high / plain.tok_s.value
+
+
+@pytest.mark.parametrize(
+    ("name", "sku", "measured"),
+    [
+        ("Qwen/Qwen3.5-27B", "a100-sxm4-80gb", 46.0),
+        ("Qwen/Qwen3.5-27B", "h100", 74.0),
+        ("Qwen/Qwen3.5-35B-A3B", "a100-sxm4-80gb", 128.0),
+        ("Qwen/Qwen3.5-35B-A3B", "h100", 194.0),
+    ],
+)
+def test_llama_cpp_on_data_centre_cards_waits_for_its_layers(
+    name: str, sku: str, measured: float
+) -> None:
+    # files of Q4_K_M, one request: pavlokhmel.com, 13 GPUs and 10 models, June 2026
+    found = speed(gguf(name, 4.9), card(sku), EngineSettings(engine=Engine.LLAMA_CPP))
+    assert found.tok_s.low <= measured <= found.tok_s.high
+    assert found.step.layers_ms > found.step.weights_ms

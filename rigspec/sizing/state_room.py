@@ -1,0 +1,67 @@
+"""Whether every sequence the engine is told to run finds a block for its recurrent state.
+
+A hybrid model keeps one state per running sequence, each in a block of the pool. vLLM refuses to
+start when it may run more sequences than there are blocks, and its default of 1024 on large cards
+is often more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import Card
+from rigspec.sizing.kvcache import PoolShape
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.vllm_activation import batch_of
+from rigspec.units import GIB
+
+CHECKED = (0, 20)
+"""The first vLLM that refuses (vllm-project/vllm pull 38270, after 0.19); older ones capture
+smaller graphs instead, as does `--enforce-eager`, which captures none."""
+
+
+FEWER = 0.8
+"""Blocks of published refusals beside the estimate's: 1.01 on an H100 (856, 0.22), 0.85 and 0.80 on
+an RTX PRO 6000 (939 and 556, 0.27); what takes the rest is not printed there."""
+
+
+@dataclass(frozen=True)
+class StateRoom:
+    """Sequences the engine may run, and the blocks that could hold their states."""
+
+    sequences: int
+    stated: bool
+    """Whether the owner set the number; else it is what vLLM takes for the card."""
+    blocks: Amount
+
+    @property
+    def surely(self) -> bool:
+        """Whether even the low end of the pool holds them all."""
+        return self.sequences <= self.blocks.low
+
+    @property
+    def never(self) -> bool:
+        """Whether not even the high end does. A default is no proof: versions differ in it."""
+        return self.stated and self.sequences > self.blocks.high
+
+
+def state_room(
+    facts: ModelFacts,
+    settings: EngineSettings,
+    card: Card,
+    shape: PoolShape | None,
+    left: Amount,
+) -> StateRoom | None:
+    """None where nothing is refused: no states, no graphs, an older or another engine."""
+    version = settings.version
+    if settings.engine is not Engine.VLLM or settings.eager or shape is None:
+        return None
+    if not facts.has_states or (version is not None and version < CHECKED):
+        return None
+    value, low, high = (
+        float(shape.blocks(max(0.0, gib) * GIB)) for gib in (left.value, left.low, left.high)
+    )
+    asked = batch_of(settings, card).seqs
+    return StateRoom(asked, settings.max_seqs is not None, Amount(value, low * FEWER, high))

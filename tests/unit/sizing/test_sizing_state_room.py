@@ -1,0 +1,76 @@
+"""Recurrent states: one block per sequence, and vLLM refuses more sequences than blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.state_room import StateRoom
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+SETTINGS = EngineSettings(version=(0, 22), memory_fraction=0.95, max_seqs=1024)
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return replace(facts, quantization=Quantization(Scheme.FP8))
+
+
+@pytest.fixture(scope="module")
+def h100() -> Card:
+    gpu = find_gpu("h100")
+    assert gpu is not None
+    return card_of(gpu)
+
+
+def room(found: MemoryEstimate) -> StateRoom:
+    assert found.states is not None
+    return found.states
+
+
+def test_a_published_refusal_lies_in_the_band_and_is_refused(h100: Card) -> None:
+    # vllm-project/recipes pull 551: Qwen3.6-27B-FP8 at 0.95, "available Mamba cache blocks (856)"
+    found = estimate(model("Qwen/Qwen3.5-27B"), h100, SETTINGS)
+    assert room(found).blocks.low <= 856 <= room(found).blocks.high
+    assert found.verdict is Verdict.YES  # one request fits
+    assert found.boots is Verdict.NO
+
+
+def test_the_engines_default_is_taken_where_none_is_set_and_proves_nothing(h100: Card) -> None:
+    found = estimate(model("Qwen/Qwen3.5-27B"), h100, replace(SETTINGS, max_seqs=None))
+    assert room(found).sequences == 1024
+    assert found.boots is Verdict.CLOSE
+
+
+def test_few_sequences_have_room(h100: Card) -> None:
+    found = estimate(model("Qwen/Qwen3.5-27B"), h100, replace(SETTINGS, max_seqs=256))
+    assert room(found).surely
+    assert found.boots is Verdict.YES
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(SETTINGS, eager=True),
+        replace(SETTINGS, version=(0, 19)),
+        replace(SETTINGS, engine=Engine.SGLANG),
+    ],
+)
+def test_nothing_is_refused_without_graphs_or_by_others(
+    h100: Card, settings: EngineSettings
+) -> None:
+    assert estimate(model("Qwen/Qwen3.5-27B"), h100, settings).states is None
+
+
+def test_a_model_without_states_is_not_asked(h100: Card) -> None:
+    assert estimate(model("Qwen/Qwen3-8B"), h100, SETTINGS).states is None
