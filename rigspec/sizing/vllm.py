@@ -65,8 +65,8 @@ def draft_doubt(settings: EngineSettings) -> Amount:
 
 
 UNIFIED_TAKEN_GIB = 13.0
-"""What the host and its page cache may hold of memory that the GPU shares: six boots on GB10 had 1.5
-to 13.5 GiB less than the estimate, four on Thor within 3."""
+"""What the host and its page cache may hold of memory that the GPU shares: six boots on GB10 had
+1.5 to 13.5 GiB less than the estimate, four on Thor were within 3."""
 
 
 def shared_doubt(card: Card) -> Amount:
