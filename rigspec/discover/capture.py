@@ -58,7 +58,10 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.CMDLINE, re.compile(r"\A(?:BOOT_IMAGE=|root=|initrd=)[^\n]*\n?\Z")),
     (Kind.FINDMNT, re.compile(r'^TARGET="', re.M)),
     (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
-    (Kind.DMESG, re.compile(r"^\[ *\d+\.\d{6}\] |kernel: |^NVRM: ", re.M)),
+    (Kind.DMESG, re.compile(
+        r"^\[ *\d+\.\d{6}\] |kernel: |^NVRM: |"
+        r"^ *\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\] |^kern +:\w+ *: |"  # dmesg -T, --decode
+        r"NVRM: Xid \(|PCIe Bus Error: severity=|nvidia-nvswitch\d+: ", re.M)),
     (Kind.DRIVER, re.compile(r"\ANVRM version:")),
     (Kind.SMI_BANNER, re.compile(r"\| NVIDIA-SMI ")),
 )  # fmt: skip

@@ -17,16 +17,17 @@ Check = Callable[[Capture, Seen], Iterator[Place]]
 CHECKS: Mapping[str, Check] = {
     check.__name__: check
     for check in (
-        pci.acs_redirect, pci.acs_harmless, pci.acs_lines, pci.narrow_link, pci.slow_busy_link,
-        pci.slow_idle_link, pci.slow_uplink, pci.mixed_links, pci.frozen_speed, pci.aspm_left_on,
+        pci.acs_redirect, pci.acs_harmless, pci.acs_lines, pci.narrow_link, pci.narrow_card,
+        pci.slow_busy_link, pci.slow_idle_link, pci.slow_uplink, pci.mixed_links,
+        pci.frozen_speed, pci.aspm_left_on,
         pci.bar_disagrees, pci.small_bar, pci.nouveau, pci.behind_chipset, pci.topology_differs,
         cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
         cards.slow_card, cards.idle_clocks, cards.hmm_on, cards.memory_errors,
         cards.recovery_wanted, cards.p2p_narrow, cards.needs_open_module, cards.gpu_count,
         cards.container_order, cards.p2p_gns, cards.p2p_refused, cards.p2p_slower,
         cards.alltoall_collapse, host.cpus_lost, host.fallen_without_xid, host.xid79_many,
-        host.bar_no_room, host.aer_corrected, host.bandwidth_limited, host.version_mismatch,
-        host.iommu_translated, host.acs_late,
+        host.bar_no_room, host.aer_corrected, host.aer_uncorrected, host.bandwidth_limited,
+        host.version_mismatch, host.iommu_translated, host.acs_late,
         host.started_early, host.cap_unit_failed, host.two_writers, host.cdi_twice,
     )
 }  # fmt: skip

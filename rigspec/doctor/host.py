@@ -78,6 +78,13 @@ def aer_corrected(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield found
 
 
+def aer_uncorrected(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Uncorrected errors in the log."""
+    for event in _log(seen).of(Event.AER):
+        if event.severity.startswith("Uncorrect"):
+            yield from place_of(capture, event)
+
+
 def bandwidth_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
     """`limited by` for a GPU; without a PCI listing, for a device of 16 lanes."""
     tree = known(seen.tree)

@@ -94,12 +94,11 @@ def narrow_link(capture: Capture, seen: Seen) -> Iterator[Place]:
         width = known(link.width) if link else None
         if width and able and width < min(able):
             yield from at_function(capture, step, "LnkSta:")
-    if not _tree(seen).gpus:
-        yield from _narrow_cards(capture, seen)
 
 
-def _narrow_cards(capture: Capture, seen: Seen) -> Iterator[Place]:
-    for card in known(seen.cards) or ():
+def narrow_card(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Trained lanes below what the card has; the slot was not read."""
+    for card in () if _tree(seen).gpus else known(seen.cards) or ():
         now, able = known(card.link_width), known(card.link_width_max)
         place = capture.find(str(known(card.uuid)))
         if now and able and now < able and place:

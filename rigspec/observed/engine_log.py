@@ -59,11 +59,17 @@ class EngineLog(Record):
 
 
 _READY = re.compile(
-    r"Application startup complete|fired up and ready to roll|main: model loaded|"
+    r"Application startup complete|fired up and ready to roll|main(?:: |\] )model loaded|"
     r"server is listening on http\S* - starting the main loop|all slots are idle"
 )
 _ENGINES = (
-    ("vllm", re.compile(r"vLLM|vllm|EngineCore|\[gpu_model_runner|Model loading took")),
+    (
+        "vllm",
+        re.compile(
+            r"vLLM|vllm|EngineCore|VllmWorker|\[gpu_model_runner|Model loading took|"
+            r"Loading model weights took"
+        ),
+    ),
     ("sglang", re.compile(r"sglang|SGLang|Load weight (?:begin|end)|server_args=ServerArgs")),
     ("llama.cpp", re.compile(r"llama_|load_tensors|ggml_|llama-server")),
 )
@@ -76,8 +82,9 @@ _VERSIONS = (
 )
 _ALL_REDUCE = re.compile(r"custom[_ ]?all[-_ ]?reduce|all-?reduce backend", re.IGNORECASE)
 _BUFFER = re.compile(
-    r"(\w+(?:\[\w+\])?) +(?:(model|KV|RS|compute|output) )?buffer size += +(\d+(?:\.\d+)?) MiB"
+    r"(?:^|: )\s*(\w+(?:\[\w+\])?) +(?:(?:\w+ )*?(\w+) )?buffer size += +(\d+(?:\.\d+)?) MiB"
 )
+"""Device, and the last word before `buffer size`: `CUDA0 DSV4 csa state buffer size = 1.31 MiB`."""
 
 
 def parse_engine_log(text: str | Iterable[str]) -> Reading[EngineLog]:
@@ -176,7 +183,7 @@ def _known(*readings: Reading[float]) -> Reading[float]:
 
 def _weights(lines: list[str], buffers: tuple[DeviceBuffer, ...]) -> Reading[float]:
     return _known(
-        _largest(lines, r"Model loading took ([\d.]+) ?G"),
+        _largest(lines, r"(?:Model loading|Loading model weights) took ([\d.]+) ?G"),
         _largest(lines, r"model weights take ([\d.]+) ?GiB"),
         _per_rank(lines, r"Load weight end\..*mem usage=(-?[\d.]+) ?GB"),
         _on_device(buffers, "model"),

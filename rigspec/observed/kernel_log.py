@@ -55,6 +55,7 @@ XID_CATALOGUE: Mapping[int, XidFact] = {
     62: XidFact("internal microcontroller halt", "reset the GPU"),
     63: XidFact("row remapping recorded", "reset the GPU at the next occasion"),
     64: XidFact("row remapping failed", "reset the GPU"),
+    69: XidFact("graphics engine class error", "restart the application"),
     74: XidFact("NVLink error", "check the NVLink bridge"),
     79: XidFact("GPU has fallen off the bus", "reboot; owners report that only a cold boot helps"),
     92: XidFact("high single bit ECC rate", "watch"),
@@ -119,8 +120,18 @@ class KernelLog(Record):
 
 
 _TIME = re.compile(r"\[\s*(\d+\.\d+)\]")
-_XID = re.compile(r"NVRM: Xid(?: \((?P<pci>(?:PCI:)?[0-9a-fA-F:.]+)\))?: (?P<xid>\d+)\b")
-_AER_NAME = re.compile(r"\[\s*\d+\]\s+([A-Z]\w+)")
+_XID = re.compile(r"NVRM: Xid(?: \((?P<pci>(?:PCI:)?[0-9a-fA-F:.]+)[^)]*\))?: (?P<xid>\d+)\b")
+"""A MIG instance stands behind the address: `(PCI:0000:3b:00 GPU-I:00 GPU-CI:00)`."""
+_AER_NAME = re.compile(r"\[\s*\d+\]\s+([A-Z]\w*(?: [A-Z][\w-]*)*)")
+_NAMES = {
+    "Receiver Error": "RxErr", "Bad TLP": "BadTLP", "Bad DLLP": "BadDLLP",
+    "RELAY_NUM Rollover": "Rollover", "Replay Timer Timeout": "Timeout",
+    "Advisory Non-Fatal": "NonFatalErr", "Data Link Protocol": "DLP", "Poisoned TLP": "TLP",
+    "Flow Control Protocol": "FCP", "Completion Timeout": "CmpltTO", "Completer Abort": "CmpltAbrt",
+    "Unexpected Completion": "UnxCmplt", "Receiver Overflow": "RxOF", "Malformed TLP": "MalfTLP",
+    "Unsupported Request": "UnsupReq", "ACS Violation": "ACSViol",
+}  # fmt: skip
+"""Older kernels spell AER's bits out, newer ones print the short form (drivers/pci/pcie/aer.c)."""
 _LIMIT = re.compile(
     r"(?P<device>[0-9a-f:.]+): (?P<gb>[\d.]+) Gb/s available PCIe bandwidth, limited by "
     r"(?P<gts>[\d.]+) GT/s PCIe x(?P<width>\d+) link at (?P<at>[0-9a-f:.]+) "
@@ -165,10 +176,20 @@ def parse_kernel_log(text: str | Iterable[str]) -> KernelLog:
         if event:
             events.append(event)
         elif events and events[-1].event is Event.AER:
-            names = tuple(_AER_NAME.findall(_TIME.sub("", line)))
+            names = _aer_names(_TIME.sub("", line))
             events[-1] = replace(events[-1], names=events[-1].names + names)
     from_boot = any("Linux version " in line for line in lines)
     return KernelLog(tuple(events), tuple(limits), from_boot)
+
+
+def _aer_names(text: str) -> tuple[str, ...]:
+    """The bits a line names, in the short form; a word that the line's end cuts is none."""
+    found = []
+    for match in _AER_NAME.finditer(text):
+        whole = match[1] in _NAMES.values() or match.end() < len(text)
+        if match[1] in _NAMES or whole:
+            found.append(_NAMES.get(match[1], match[1]))
+    return tuple(found)
 
 
 def _event(line: str) -> KernelEvent | None:
@@ -190,7 +211,7 @@ def _event(line: str) -> KernelEvent | None:
                 return replace(found, address=address)
             return replace(found, xid=number, fact=fact, address=address)
         if kind is Event.AER:
-            names = tuple(_AER_NAME.findall(line[match.end() :]))
+            names = _aer_names(line[match.end() :])
             return replace(found, severity=match["severity"], names=names)
         return found
     return None

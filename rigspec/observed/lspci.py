@@ -89,6 +89,7 @@ def _function(block: list[str]) -> PciFunction:
         fields |= _capabilities(details)
     elif details and not dump:
         fields |= _nothing_below(Unknown("no capabilities were printed"))
+        fields |= _named_lines(details)
     function = PciFunction(address, **fields, **_lines(details))
     decoded = decode_config(dump) if dump else None
     if decoded is None or isinstance(decoded, Unknown):
@@ -191,6 +192,12 @@ def _capabilities(details: list[str]) -> dict[str, Any]:
     found["resizable_bars"] = _resizable(details)
     found["sriov_total_vfs"] = _total_vfs(details)
     return found
+
+
+def _named_lines(details: list[str]) -> dict[str, Any]:
+    """What `grep -E 'LnkCap:|LnkSta:|ACSCtl:'` left of a listing: whole lines, no heads."""
+    found = _link_fields(details) if _named(details, "LnkSta:") else {}
+    return found | ({"acs": _acs(details)} if _named(details, "ACSCtl:") else {})
 
 
 def _link_fields(details: list[str]) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rigspec.observed.nvidia_smi_cells import mark_cut, read_bus_id, read_device_id, read_vbios
+from rigspec.observed.nvidia_smi_cells import (
+    LOST_GPU,
+    mark_cut,
+    read_bus_id,
+    read_device_id,
+    read_vbios,
+    without_echoes,
+)
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import CUT, body, section
 from rigspec.observed.text import (
@@ -220,7 +227,7 @@ def parse_query_gpu(
     "No devices were found" is an answer: no GPUs.
     """
     said = clean_lines(text)
-    lines = [line for line in body(said) if line.strip()]
+    lines = without_echoes([line for line in body(said) if line.strip()])
     is_cut = any(line.startswith(CUT) for line in said)
     if any("No devices were found" in line for line in lines):
         return ()
@@ -238,19 +245,13 @@ def parse_query_gpu(
                 rows.append(_broken_row(line, names, cells))
             else:
                 rows.append(gpu_from_cells(dict(zip(names, cells, strict=True))))
-        elif lost_gpu := _LOST_GPU.search(line):
+        elif lost_gpu := LOST_GPU.search(line):
             rows.append(_lost_row(lost_gpu, line))
         elif len(cells) > 1 and names:
             rows.append(_broken_row(line, names, cells))
     if lost is not None and not any(row.cells for row in rows):
         return lost
     return tuple(rows) if rows else Unknown("nvidia-smi listed nothing")
-
-
-_LOST_GPU = re.compile(
-    r"[Uu]nable to determine the device handle for (?:GPU|gpu) ?\d*:? ?"
-    r"([0-9A-Fa-f]+:[0-9A-Fa-f:.]+)"
-)
 
 
 def _lost_row(match: re.Match[str], line: str) -> GpuReading:

@@ -8,6 +8,22 @@ from collections.abc import Iterable, Sequence
 from rigspec.observed.record import Reading, Unknown
 from rigspec.observed.text import normal_bdf, read_bool, read_cell, read_hex
 
+LOST_GPU = re.compile(
+    r"[Uu]nable to determine the device handle for (?:GPU|gpu) ?\d*:? ?"
+    r"([0-9A-Fa-f]+:[0-9A-Fa-f:.]+)"
+)
+
+
+def without_echoes(lines: Sequence[str]) -> list[str]:
+    """The rows of a query; a lost GPU's row of errors below its sentence is left out."""
+    pairs = zip(["", *lines], lines, strict=False)
+    return [
+        line
+        for above, line in pairs
+        if not (LOST_GPU.search(above) and re.fullmatch(r"(\[Unknown Error\](, )?)+", line.strip()))
+    ]
+
+
 REASONS: dict[str, int] = {
     "idle": 0x1,
     "gpu_idle": 0x1,
@@ -46,11 +62,14 @@ def reasons_cell(said: Iterable[tuple[str, str]]) -> str | None:
 
 
 def uncorrected_cell(said: Iterable[tuple[str, str]]) -> str | None:
-    """The sum of uncorrectable errors since boot; None where the card counts none."""
-    counts = [
-        int(value) for key, value in said if "ncorrectable" in key and value.strip().isdecimal()
-    ]
-    return str(sum(counts)) if counts else None
+    """The sum of uncorrectable errors since boot; None where the card counts none.
+
+    Before Turing they are called double bit errors, place by place, with a total.
+    """
+    counted = [(key, int(value)) for key, value in said if value.strip().isdecimal()]
+    counts = [count for key, count in counted if "ncorrectable" in key]
+    totals = [n for key, n in counted if re.fullmatch(r"(?i)double[ _]bit/total", key)]
+    return str(sum(counts or totals)) if counts or totals else None
 
 
 def read_bus_id(cell: str) -> Reading[str]:

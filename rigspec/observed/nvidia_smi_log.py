@@ -37,6 +37,8 @@ _LOG_NAMES: Mapping[str, str] = {
     "Utilization/GPU": "utilization.gpu",
     "Remapped Rows/Pending": "remapped_rows.pending",
     "Remapped Rows/Remapping Failure Occurred": "remapped_rows.failure",
+    "Retired Pages/Pending": "retired_pages.pending",
+    "Retired Pages/Pending Page Blacklist": "retired_pages.pending",
     "Temperature/GPU Current Temp": "temperature.gpu",
     "Clocks/SM": "clocks.current.sm",
     "Max Clocks/SM": "clocks.max.sm",
@@ -82,6 +84,8 @@ _XML_NAMES: Mapping[str, str] = {
     "max_clocks/sm_clock": "clocks.max.sm",
     "remapped_rows/remapped_row_pending": "remapped_rows.pending",
     "remapped_rows/remapped_row_failure": "remapped_rows.failure",
+    "retired_pages/pending_retirement": "retired_pages.pending",
+    "retired_pages/pending_blacklist": "retired_pages.pending",
 }
 _WITH_UNIT = re.compile(
     r"(?:bar1\.)?memory\.|(?:enforced\.)?power\.|temperature\.|utilization\.|clocks\.|"
@@ -151,7 +155,7 @@ def _take(match: re.Match[str], block: _Block) -> None:
     if where[:1] and where[0] in _REASONS:
         block.reasons.append((key, value))
     if where[:2] == ["ECC Errors", "Volatile"]:
-        block.errors.append((key, value))
+        block.errors.append(("/".join([*where[2:], key]), value))
     name = _LOG_NAMES.get("/".join([*where, key]))
     if where and where[0] in {"Power Readings", "GPU Power Readings"}:
         name = _POWER_NAMES.get(key)
@@ -181,16 +185,23 @@ def parse_smi_xml(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
 def _xml_cells(element: ElementTree.Element, driver: str) -> dict[str, str]:
     cells = {"driver_version": driver, "pci.bus_id": element.get("id", "")}
     cells |= {name: text for path, name in _XML_NAMES.items() if (text := element.findtext(path))}
+    if (element.findtext("remapped_rows") or "").strip() == "N/A":
+        cells |= {"remapped_rows.pending": "N/A", "remapped_rows.failure": "N/A"}
+    empty: dict[str, str] = {}
     for block in ("power_readings", "gpu_power_readings"):
         for key, name in _POWER_NAMES.items():
             tag = key.lower().replace("instantaneous", "instant").replace(" ", "_")
             value = element.findtext(f"{block}//{tag}")
-            if value and not isinstance(read_cell(value), Unknown):
-                cells.setdefault(name, value)
+            if value:
+                kept = empty if isinstance(read_cell(value), Unknown) else cells
+                kept.setdefault(name, value)
+    cells = empty | cells
     many = ("clocks_event_reasons", "clocks_throttle_reasons", "ecc_errors/volatile")
     events, throttles, errors = (
         [(child.tag, child.text or "") for child in element.findall(f"{path}/*")] for path in many
     )
+    double = element.findall("ecc_errors/volatile/double_bit/*")
+    errors += [(f"double_bit/{child.tag}", child.text or "") for child in double]
     return _with_many(cells, [*events, *throttles], errors)
 
 
