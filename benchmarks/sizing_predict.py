@@ -291,7 +291,7 @@ def _prefill(prompt: int) -> Callable[[Case], Amount]:
             raise Unknown("experts are kept on the CPU")
         speed = prefill.prefill(facts, card, case.settings, prompt=prompt, link=link_of(case))
         if speed is None:
-            raise Unknown(case.no_card)
+            raise Unknown(f"the arithmetic peak of {card.name} is not known")
         return speed.tok_s
 
     return predict

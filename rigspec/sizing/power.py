@@ -27,7 +27,7 @@ class CapCost:
 
 _SWEEPS: dict[str, dict[Work, tuple[tuple[float, float], ...]]] = {
     "rtx-3090": {
-        "decode": ((280.0, 0.95), (350.0, 1.0)),
+        "decode": ((220.0, 0.78), (280.0, 0.95), (350.0, 1.0)),
         "batch": ((280.0, 0.95), (350.0, 1.0)),
         "prefill": ((280.0, 0.95), (350.0, 1.0)),
     },
@@ -35,7 +35,7 @@ _SWEEPS: dict[str, dict[Work, tuple[tuple[float, float], ...]]] = {
         "decode": ((400.0, 0.952), (450.0, 0.983), (500.0, 0.996), (600.0, 1.0)),
     },
     "rtx-pro-6000-workstation": {
-        "decode": ((300.0, 0.96), (600.0, 1.0)),
+        "decode": ((200.0, 0.68), (300.0, 0.96), (600.0, 1.0)),
         "batch": ((300.0, 0.70), (600.0, 1.0)),
         "prefill": ((300.0, 0.55), (350.0, 0.642), (400.0, 0.728), (450.0, 0.801), (600.0, 1.0)),
     },
@@ -44,9 +44,9 @@ _SWEEPS: dict[str, dict[Work, tuple[tuple[float, float], ...]]] = {
     },
 }  # fmt: skip
 _SOURCES = {
-    "rtx-3090": "owners' sweeps: 280 W keeps about 95 % of the speed (club-3090 and others)",
+    "rtx-3090": "owners' sweeps: 280 W keeps about 95 % (club-3090); 220 W from one rig",
     "rtx-5090": "sudoingX/qwen38-mtp, Qwen3.8-27B decode",
-    "rtx-pro-6000-workstation": "rtx6kpro blackwell-power-limit-sweep.md",
+    "rtx-pro-6000-workstation": "rtx6kpro blackwell-power-limit-sweep.md; 200 W: a llama-bench",
     "rtx-pro-6000-server": "rtx6kpro blackwell-power-limit-sweep.md, relative to 500 W",
 }
 

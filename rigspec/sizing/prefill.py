@@ -18,16 +18,19 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count
 
 PEAK_TFLOPS = {
-    "rtx 2080 ti": 54, "rtx 3060": 25, "rtx 3060 ti": 32, "rtx 3070": 41, "rtx 3080": 60,
-    "rtx 3080 ti": 68, "rtx 3090": 71, "rtx 3090 ti": 80, "rtx 4060 ti": 44, "rtx 4070": 58,
-    "rtx 4070 ti super": 88, "rtx 4080": 97, "rtx 4080 super": 104, "rtx 4090": 165,
-    "rtx 4090 d": 147, "rtx 5060 ti": 47, "rtx 5070": 62, "rtx 5070 ti": 88, "rtx 5080": 113,
-    "rtx 5090": 210, "rtx 5090 d": 210, "rtx a4000": 77, "rtx a5000": 111, "rtx a6000": 155,
+    "rtx 2060": 26, "rtx 2070": 30, "rtx 2080": 40, "rtx 2080 ti": 54, "rtx 3060": 25,
+    "rtx 3060 ti": 32, "rtx 3070": 41, "rtx 3070 ti": 43, "rtx 3080": 60, "rtx 3080 ti": 68,
+    "rtx 3090": 71, "rtx 3090 ti": 80, "rtx 4060": 30, "rtx 4060 ti": 44, "rtx 4070": 58,
+    "rtx 4070 super": 71, "rtx 4070 ti": 80, "rtx 4070 ti super": 88, "rtx 4080": 97,
+    "rtx 4080 super": 104, "rtx 4090": 165, "rtx 4090 d": 147, "rtx 5060": 38, "rtx 5060 ti": 47,
+    "rtx 5070": 62, "rtx 5070 ti": 88, "rtx 5080": 113, "rtx 5090": 210, "rtx 5090 d": 210,
+    "rtx a4000": 77, "rtx a4500": 95, "rtx a5000": 111, "rtx a5500": 136, "rtx a6000": 155,
     "a40": 150, "a10": 62, "a10g": 70, "a30": 165, "rtx 4000 ada": 107, "rtx 5000 ada": 131,
     "rtx 6000 ada": 182, "l4": 60, "l20": 120, "l40": 181, "l40s": 181, "t4": 65,
-    "rtx pro 4000": 94, "rtx pro 4500": 110, "rtx pro 5000": 147, "rtx pro 6000": 251,
-    "gb10": 62, "v100 pcie 32": 112, "v100 pcie 16": 112, "p40": 12, "a100": 312, "h100": 989,
-    "h100 pcie": 756, "h100 nvl": 835, "h20": 148, "h200": 989, "b200": 2250, "b300": 2250,
+    "rtx pro 4000": 94, "rtx pro 4500": 110, "rtx pro 5000": 147, "rtx pro 6000": 251, "gb10": 62,
+    "v100 pcie 32": 112, "v100 pcie 16": 112, "p40": 12, "a100": 312, "a100 pcie": 312,
+    "h100": 989, "h100 pcie": 756, "h100 nvl": 835, "h20": 148, "h200": 989, "h200 nvl": 835,
+    "gh200": 989, "b200": 2250, "b300": 2250,
 }  # fmt: skip
 """Dense 16-bit tensor TFLOP/s with 32-bit accumulation (NVIDIA data sheets and GA102, AD102, GB202
 white papers, sparsity taken out); GeForce boards accumulate at half rate, so theirs are low."""
@@ -56,6 +59,14 @@ FITS = {
     (Engine.LLAMA_CPP, "experts"): Fit(0.27, 0.25, 0.60),
 }
 """vLLM: 27B on 3090s and 5090s, 35B-A3B, Kimi and GLM on RTX PRO 6000, gpt-oss on an L4."""
+
+LLAMA_SHARE = {(9, 0): 0.40, (12, 0): 2.1}
+"""llama.cpp's share on boards that are no GeForce, relative to the fit on Ampere and Ada: no
+kernels of Hopper's own (H100 PCIe, 8B and 70B, one author), 8-bit tensor cores at twice the rate on
+an RTX PRO 6000 (7B and 70B, two authors)."""
+
+ROW_FALL = 9.0
+"""llama.cpp's row split of a prompt: 151 instead of 1,633 tok/s on four 3090s (one run)."""
 
 CHUNK = 2048
 """Tokens per all-reduce; larger chunks cost the same per token."""
@@ -108,6 +119,7 @@ def prefill(
         ranks = 1
     share = fit.geforce if "GeForce" in card.name else fit.others
     share *= UNPACKED if _unpacks(facts, card) else 1.0
+    share *= _llama_share(facts, card, settings)
     cap = speed_at_cap(card, "prefill").value
     flops = 2 * active_elements(facts) + score_flops(facts, prompt)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap)
@@ -118,10 +130,19 @@ def prefill(
     spread = fit.spread + (0.0 if facts.known else 0.2)
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     return Speed(
-        Amount(tok_s, tok_s / (1 + spread), tok_s * rise),
+        Amount(tok_s, tok_s / (ROW_FALL if settings.split == "row" else 1 + spread), tok_s * rise),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
         Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
         f"fit for {settings.engine.value}",
+    )
+
+
+def _llama_share(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    plain = settings.engine is Engine.LLAMA_CPP and not facts.has_experts
+    return (
+        LLAMA_SHARE.get(card.compute or (0, 0), 1.0)
+        if plain and "GeForce" not in card.name
+        else 1.0
     )
 
 

@@ -22,6 +22,7 @@ from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.vllm_activation import FIRST_V1
 from rigspec.sizing.weights import calibration
 
 
@@ -47,22 +48,27 @@ class Fit:
 
 
 FITS: dict[tuple[Engine, str], Fit] = {
-    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.19),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.56, 42.0, 0.0, 0.25),
+    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.56, 60.0, 0.0, 0.28),
     (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
-    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 22.0, 0.30),
-    (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.20),
-    (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.35),
+    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 22.0, 0.36),
+    (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.30),
+    (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.60),
 }
 
 GENERATION = {(6, 0): 0.36, (6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
 """llama.cpp's efficiency by compute capability, relative to the fit (P100, P40, 3090, 4090, 5090);
 a P100 has no 8-bit dot product."""
-SLOW_LAYERS = {(7, 0): 3.6, (8, 0): 3.6, (9, 0): 2.7, (10, 0): 2.7, (10, 3): 2.7}
-"""How much longer a layer's kernels take in llama.cpp on data-centre cards, whose clocks are low:
-memory is seldom what bounds them (V100, A100, H100, H200, B300; one source of four models)."""
+SLOW_LAYER_US = {(7, 0): 153.0, (8, 0): 153.0, (9, 0): 115.0, (10, 0): 115.0, (10, 3): 115.0}
+"""What a layer's kernels take in llama.cpp on data-centre cards, whose clocks are low: memory is
+seldom what bounds them (V100, A100, H100, H200, B300; four models of one author)."""
 SLOW_SPREAD = 0.10
-"""More doubt where that factor rules."""
+"""More doubt where that rules."""
+OLD_HOST_MS = 4.0
+"""Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to
+H200)."""
+ROW_FALL = 1.7
+"""llama.cpp's row split sends every result over PCIe: 19 instead of 33 tok/s on four 3090s."""
 LOW_BITS = 3.2
 LOW_BITS_SHARE = 0.78
 """Below about 3 bits per weight unpacking, not memory, bounds llama.cpp (3080, 3090)."""
@@ -113,8 +119,8 @@ def decode(
     tok_s = streams / step.total_ms * 1e3 * cap.value
     spread = fit.spread + (0.05 if streams > 1 else 0.0)
     spread += 0.0 if facts.known else 0.2
-    spread += SLOW_SPREAD if _layer_factor(card, settings) > 1 else 0.0
-    fall = max(1 + spread, sparse_fall(facts, settings, streams))
+    spread += SLOW_SPREAD if _slow_layer_us(card, settings) else 0.0
+    fall = max(1 + spread, *_unexplained(facts, settings, streams, step))
     return Speed(
         Amount(tok_s, tok_s / fall, tok_s * (1 + spread)),
         step,
@@ -162,7 +168,7 @@ def step_of(
     traffic_us = reduces * link.traffic_us(row, shards)
     traffic_us += link.traffic_us(gathered, settings.decode_context_parallel) / 2  # once around
     link_us = reduces * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
-    per_layer = fit.layer_us * _layer_factor(card, settings)
+    per_layer = _slow_layer_us(card, settings) or fit.layer_us
     per_layer += fit.rank_us * math.log2(max(1, shards))
     return Step(
         weights_ms=read / per_ms,
@@ -173,9 +179,9 @@ def step_of(
     )
 
 
-def _layer_factor(card: Card, settings: EngineSettings) -> float:
-    slow = SLOW_LAYERS.get(card.compute or (0, 0), 1.0)
-    return slow if settings.engine is Engine.LLAMA_CPP else 1.0
+def _slow_layer_us(card: Card, settings: EngineSettings) -> float | None:
+    slow = SLOW_LAYER_US.get(card.compute or (0, 0))
+    return slow if settings.engine is Engine.LLAMA_CPP else None
 
 
 def block_count(facts: ModelFacts) -> float:
@@ -194,6 +200,18 @@ def _decode_context_us(settings: EngineSettings) -> float:
 SPARSE_ROWS, SPARSE_FALL = 32, 2.6
 """Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
 published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
+
+
+def _unexplained(
+    facts: ModelFacts, settings: EngineSettings, streams: int, step: Step
+) -> tuple[float, ...]:
+    """How many times slower a step may be than computed, by each cause that has no formula."""
+    old = settings.engine is Engine.VLLM and (settings.version or FIRST_V1) < FIRST_V1
+    return (
+        sparse_fall(facts, settings, streams),
+        ROW_FALL if settings.split == "row" else 1.0,
+        1 + OLD_HOST_MS / step.total_ms if old else 1.0,
+    )
 
 
 def sparse_fall(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
