@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from rigspec.errors import RigspecError
@@ -14,6 +16,11 @@ ONLY = "RIGSPEC_SPEC"
 
 The verbs set it for their own run: a look at one host must not fail for a broken spec beside it.
 """
+
+
+def interpreter() -> str:
+    """This Python by its whole path: a relative PATH gives a name that holds here only."""
+    return os.path.abspath(sys.executable)  # noqa: PTH100 - a resolved link would leave the venv
 
 
 def folder(name: str) -> Path:

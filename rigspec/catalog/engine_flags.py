@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
-from rigspec.catalog.data import nearest
 from rigspec.catalog.flag_problems import Complaints, FlagProblem, Strictness
 from rigspec.catalog.flag_table import load_flags, load_history, version_key
 from rigspec.catalog.flag_walk import Seen, Walk
@@ -25,6 +25,8 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
 _POSITIONALS = {"vllm": 1, "sglang": 1, "llama_cpp": 0}
 _SECRET_FLAGS = ("api_key", "hf_token", "admin_api_key")
 _SECRET_NAMES = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)$")
+_TYPO = 0.93
+"""How alike two names are when one is a slip of the other, not a variable of another version."""
 _P2P_LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """Words NCCL 2.30 knows (`src/graph/paths.cc`); any other is ignored without a message."""
 
@@ -56,13 +58,15 @@ def check_env(
     """Everything wrong with an engine's environment; unknown names are ignored by the engine."""
     name = engine.replace(".", "_")
     table = load_flags(name)
+    other = lenient_image or version not in (None, table.version)
     found: list[FlagProblem] = []
     for variable in sorted(env):
         if variable.startswith(table.env_prefix) and variable not in table.env_known:
-            near = nearest(variable.lower(), {known.lower(): known for known in table.env_known}, 1)
+            cutoff = _TYPO if other else 0.6
+            near = get_close_matches(variable, table.env_known, 1, cutoff)
+            if other and not near:
+                continue  # a patched or other version may well know it
             hint = f"did you mean `{near[0]}`?" if near else "leave it out"
-            if lenient_image or version not in (None, table.version):
-                hint = "a patched or other version may know it"
             message = f"{name} {table.version} does not know `{variable}` and ignores it"
             found.append(FlagProblem(-1, variable, "env", message, hint, Severity.WARNING))
         found.extend(_value_of_variable(variable, env[variable]))

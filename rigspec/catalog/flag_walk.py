@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from rigspec.catalog.data import nearest
 from rigspec.catalog.flag_problems import Complaints
-from rigspec.catalog.flag_table import Flag, FlagHistory, FlagTable
+from rigspec.catalog.flag_table import Flag, FlagHistory, FlagTable, version_key
 from rigspec.catalog.flag_values import NUMBER, ValueChecker
 
 _HELP = {
@@ -16,6 +16,8 @@ _HELP = {
     "sglang": "python3 -m sglang.launch_server --help",
     "llama_cpp": "llama-server --help",
 }
+_BARE_BEFORE = {"-fa": 6325, "--flash-attn": 6325}
+"""llama.cpp flags that were switches before this build (ggml-org/llama.cpp pull 15434)."""
 _OPTIMIZATION = re.compile(r"-O(=?[0-3])?")
 
 
@@ -120,7 +122,7 @@ class Walk:
         when = f", last in {last[1]}" if last else ""
         notes = (note for note in said.split("; ") if not note.startswith("last seen"))
         use = "; ".join(note for note in notes if "replacement" not in note)
-        message = f"`{name}` is not a flag of {self.table.engine} {self.table.version}{when}"
+        message = f"`{name}` is not a flag of {self._list()}{when}"
         hint = f"use {use}" if use.startswith("-") else use
         self.say.about_name(index, name, "removed", message, hint or "leave it out")
 
@@ -140,12 +142,16 @@ class Walk:
         return known[longer[0]]
 
     def _unknown(self, index: int, name: str) -> None:
-        message = f"`{name}` is not a flag of {self.table.engine} {self.table.version}"
-        if self.version and self.version != self.table.version:
-            message += f" (the list at hand; the spec says {self.version})"
+        message = f"`{name}` is not a flag of {self._list()}"
         near = nearest(name, tuple(self.table.by_name), 1)
         hint = f"did you mean `{near[0]}`?" if near else f"`{_HELP[self.table.engine]}` lists them"
         self.say.about_name(index, name, "unknown", message, hint)
+
+    def _list(self) -> str:
+        """Which list of flags was looked at."""
+        listed = f"{self.table.engine} {self.table.version}"
+        other = self.version is not None and self.version != self.table.version
+        return f"{listed} (the list at hand; the spec says {self.version})" if other else listed
 
     def _state(self, index: int, name: str, flag: Flag) -> None:
         if flag.removed:
@@ -181,6 +187,8 @@ class Walk:
         if flag.kind == "optional-value" and not self._value_follows():
             return []
         found: list[str] = []
+        if self._was_bare(name) and not self._value_follows():
+            return []
         for _ in range(flag.values):
             if not self._value_follows():
                 # llama.cpp: older builds took some of these bare, `-fa` for one
@@ -191,6 +199,11 @@ class Walk:
             found.append(self.argv[self.at])
             self.at += 1
         return found
+
+    def _was_bare(self, name: str) -> bool:
+        """Whether this llama.cpp took a flag without the value it needs today."""
+        built = version_key(self.version or "") if self.table.engine == "llama_cpp" else ()
+        return bool(built) and len(built) == 1 and built[0] < _BARE_BEFORE.get(name, 0)
 
     def _value_follows(self) -> bool:
         if self.at >= len(self.argv):

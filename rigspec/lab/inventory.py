@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rigspec.inventory import Host, Target, end_with_130_on_interrupt, planned, stop
-from rigspec.lab.session import Rehearsal, lab_secrets, running_rehearsals
+from rigspec.lab.session import Rehearsal, lab_secrets, provide_mounts, running_rehearsals
 
 ONLY = "RIGSPEC_LAB_SPECS"
 """Environment variable: paths of the specs to work on, separated by `:` (default: all running)."""
@@ -21,6 +21,7 @@ def lab_hosts() -> list[Host]:
     for rehearsal in found:
         for name, value in lab_secrets(rehearsal).items():
             os.environ.setdefault(name, value)
+        provide_mounts(rehearsal)
     return planned(_target(rehearsal) for rehearsal in found)
 
 

@@ -24,6 +24,7 @@ from rigspec.lab.configspace import Memory, apply_edit, find_devices, play_reset
 from rigspec.lab.qemu_args import ConfigEdit
 from rigspec.lab.qmp import Qmp
 from rigspec.lab.topology import Link
+from rigspec.resources import interpreter
 
 PLAN_FILE = "keeper.json"
 PID_FILE = "pids.json"
@@ -122,7 +123,7 @@ def _connect(folder: Path, machine: subprocess.Popen[bytes]) -> Qmp:
 
 def start_keeper(folder: Path) -> None:
     """Start a keeper for this folder and come back when its machine runs."""
-    argv = [sys.executable, "-m", "rigspec.lab.keeper", str(folder)]
+    argv = [interpreter(), "-m", "rigspec.lab.keeper", str(folder)]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode or done.stdout.strip() != "ready":
         raise LabError(

@@ -9,7 +9,6 @@ Leaving the `with` ends the machine and deletes its disks; `down` only powers it
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from rigspec.lab.rootfs import LAB_NAME, Installation
 from rigspec.lab.server import ServerConfig
 from rigspec.lab.topology import MachineTree, fit_bars
 from rigspec.lab.weights import make_weights_disk
+from rigspec.resources import interpreter
 
 HUB_URL = f"http://{LAB_NAME}/hub"
 REGISTRY = "127.0.0.1:48555"
@@ -161,7 +161,7 @@ class VirtualRig:
             cut_after=options.hub_cut_after,
         )
         server.save(folder / "server.json")
-        argv = (sys.executable, "-m", "rigspec.lab.server", str(folder / "server.json"))
+        argv = (interpreter(), "-m", "rigspec.lab.server", str(folder / "server.json"))
         return MachineConfig(
             tree=self.tree,
             base_image=base_image(options.installation),

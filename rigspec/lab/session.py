@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from rigspec.errors import LabError
 from rigspec.lab import repo
 from rigspec.lab.home import lab_home, ssh_key
 from rigspec.lab.machine import Machine
@@ -110,3 +112,22 @@ def lab_secrets(rehearsal: Rehearsal) -> dict[str, str]:
     file.touch(mode=0o600)
     file.write_text(json.dumps(known))
     return {name: known[name] for name in sorted(wanted)}
+
+
+def provide_mounts(rehearsal: Rehearsal) -> None:
+    """Empty stand-ins for the files and folders of the real host that services mount."""
+    paths = {path for service in rehearsal.rig().services.values() for path in service.mounts}
+    if paths:
+        code, said = rehearsal.machine.ssh(stand_ins(paths))
+        if code:
+            raise LabError(f"the virtual rig has no room for a mount: {said.strip()[-400:]}")
+
+
+def stand_ins(paths: Iterable[str]) -> str:
+    """Shell text that makes what is missing: a file where the name has a suffix, else a folder."""
+    made = []
+    for path in sorted(paths):
+        place = PurePosixPath(path)
+        make = f"install -D /dev/null {path}" if place.suffix else f"mkdir -p {path}"
+        made.append(f"{{ [ -e {path} ] || {make}; }}")
+    return " && ".join(made)

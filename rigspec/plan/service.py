@@ -130,11 +130,11 @@ def _container(
         tool=rig.containers.engine,
         name=naming.container,
         image=service.image,
-        entry_point=engine.ENTRYPOINT,
+        entry_point=engine.entry_point(service),
         argv=engine.argv(naming.name, service, *_inside(service, models)),
         cards=members(rig.gpus, service.gpus),
         shm_gib=service.shm_gib,
-        mounts=(*mounts, *mounted_key),
+        mounts=(*mounts, *service.mounts.items(), *mounted_key),
         volume=volume_name(naming.container, service.image),
         env_files=(naming.environment, *((key.path,) if key and key.variable else ())),
         environment=tuple(environment.items()),
@@ -159,11 +159,11 @@ def _file_of(model: ModelPlan) -> str:
 
 
 def _folders(service: Service, models: dict[str, ModelPlan]) -> tuple[str, ...]:
-    return tuple(models[name].directory for name in _model_names(service))
+    return (*(models[name].directory for name in _model_names(service)), *service.mounts)
 
 
 def _needed(service: Service, models: dict[str, ModelPlan]) -> tuple[str, ...]:
-    """Host paths that must be there before the engine is started."""
+    """Weights that must be there before the engine is started."""
     return tuple(models[m].directory + _file_of(models[m]) for m in _model_names(service))
 
 
@@ -202,6 +202,7 @@ def _script(
         container=naming.container,
         gpus=tuple((card, gpu_variable(card)) for card in run.cards),
         weights=needed,
+        mounts=tuple(rig.services[naming.name].mounts),
         inputs=" ".join(f'"$root"{shell.quote(path)}' for path in inputs),
         record=naming.record,
         command=run.script,

@@ -132,7 +132,11 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
     said = []
     asked = asked_context(sized.facts, sized.settings)
     if memory.needed is not None and asked:
-        said.append(f"one request of {asked:,} takes {memory.needed.value:.1f} GiB")
+        slots, needed = sized.settings.slots, f"{memory.needed.value:.1f} GiB"
+        if slots == 1:
+            said.append(f"one request of {asked:,} takes {needed}")
+        else:
+            said.append(f"{slots} of {asked:,} each take {needed}, set aside at start")
     if memory.concurrency is not None and memory.concurrency >= 1:
         said.append(f"{memory.concurrency:.1f} at once")
     if memory.largest_context:

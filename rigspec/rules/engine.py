@@ -148,6 +148,9 @@ def draft_needed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         wanted = service.speculative
         if wanted is None or wanted.model is not None or not _drafts(service, wanted.method):
             continue
+        model = facts.models.get(service.model)
+        if service.engine == "sglang" and (model is None or model.draft.layers):
+            continue  # SGLang drives the model's own prediction layers by the name `EAGLE`
         if "model" not in wanted.options and "draft_model_path" not in wanted.options:
             yield warning(
                 "engine.draft-needed",

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.images import is_stock
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.secrets import looks_like_token, names_secret
+from rigspec.spec.services import Service
 
 P2P_LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """NCCL 2.30, `src/graph/paths.cc`; case-sensitive, any other word is ignored without a message."""
@@ -161,7 +163,7 @@ def expandable_segments(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         asked = key in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
         if not asked or "expandable_segments:true" not in value.replace(" ", "").lower():
             continue
-        if service.tensor_parallel_size > 1 and not service.disable_custom_all_reduce:
+        if _shares_buffers(rig, facts, service):
             yield warning(
                 "environment.expandable-segments",
                 path,
@@ -169,6 +171,17 @@ def expandable_segments(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 why="ranks map each other's buffers; segments that grow cannot be mapped",
                 hint="delete it, or set `disable_custom_all_reduce: true`",
             )
+
+
+def _shares_buffers(rig: Rig, facts: CheckContext, service: Service) -> bool:
+    """Whether the engine's own all-reduce runs: vLLM and SGLang leave it off above two cards that
+    no NVLink switch joins; what a patched image does is not known."""
+    ranks = service.tensor_parallel_size
+    if ranks < 2 or service.disable_custom_all_reduce:
+        return False
+    cards = [facts.gpu(rig, ref) for ref in service.gpus]
+    joined = any(card is None or "switch" in (card.nvlink or "") for card in cards)
+    return joined or ranks == 2 or not is_stock(service.engine, service.image)
 
 
 def developer_mode(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -27,8 +27,9 @@ def peers_refused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 ("pcie", "peer_to_peer"),
                 f"NVIDIA's driver refuses peer copies over PCIe between {card.name} cards",
                 why="NCCL would be told to use a way that does not exist, and fall back or hang",
-                hint="set `peer_to_peer: false`; a patched driver is not something rigspec "
-                "installs",
+                hint="set `peer_to_peer: false`; "
+                + ("an NVLink bridge works without it; " if card.nvlink else "")
+                + "a patched driver is not something rigspec installs",
             )
 
 
@@ -67,8 +68,13 @@ def acs_kept(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             ("pcie", "acs"),
             "`peer_to_peer` is wanted, `acs: keep` leaves the redirect bits as kernel and "
             "firmware set them",
-            why="with redirect on, peer copies climb to the CPU instead of turning in the switch: "
-            "half the bandwidth was measured on one switch, and the first all-reduce can hang",
+            why="with redirect on, peer copies climb to the CPU"
+            + (
+                " instead of turning in the switch: half the bandwidth was measured on one switch"
+                if rig.pcie.switches
+                else " and through its IOMMU"
+            )
+            + ", and the first all-reduce can hang",
             hint="set `acs: off_on_gpu_paths` unless `lspci -vvv` shows `ReqRedir-` everywhere",
         )
 

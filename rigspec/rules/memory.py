@@ -46,6 +46,9 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if memory.verdict != "close":
             continue
         left, needed = memory.available, memory.needed
+        if needed is not None and left.low >= needed.high:
+            yield _late(name, sized, rig.services[name])
+            continue
         wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
         yield warning(
             "memory.fits-closely",
@@ -55,6 +58,26 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why=_breakdown(sized),
             hint="the first start decides; " + _ways_out(sized),
         )
+
+
+def _late(name: str, sized: Sized, service: Service) -> Finding:
+    """The cache has room, what grows after it was sized may have none."""
+    from rigspec.sizing.vllm import context_overhead, fraction_of, late_gib
+
+    card, settings = sized.card, sized.settings
+    outside = card.total.value * (1 - fraction_of(settings))
+    wanted = context_overhead(settings).value + late_gib(sized.facts, card, settings)
+    fraction = int((1 - (wanted + 0.25) / card.total.value) * 100) / 100
+    return warning(
+        "memory.fits-closely",
+        ("services", name, "gpu_memory_fraction")
+        if _given(service, "gpu_memory_fraction")
+        else ("services", name, "model"),
+        f"`{name}` has room for its cache; {outside:.1f} GiB of an {card.name} lie outside its "
+        f"share, and contexts, drafts and scratch may take {wanted:.1f} GiB there",
+        why="the engine starts, and may run out of memory under load",
+        hint=f"`gpu_memory_fraction: {fraction:g}`, or smaller `max_batched_tokens`",
+    )
 
 
 def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -209,8 +232,10 @@ def _shortage(name: str, sized: Sized) -> str:
         )
     left, needed = memory.available, memory.needed
     request = f"{needed.value:.1f} GiB" if needed else "any"
+    slots = sized.settings.slots
+    who = "one full request needs" if slots == 1 else f"{slots} full requests at once need"
     return (
-        f"`{name}` does not fit: one full request needs {request} of cache per GPU, "
+        f"`{name}` does not fit: {who} {request} of cache per GPU, "
         f"{max(0.0, left.high):.1f} GiB are left at best on an {card.name}"
     )
 

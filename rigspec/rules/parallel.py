@@ -211,7 +211,9 @@ def all_reduce_without_peers(rig: Rig, facts: CheckContext) -> Iterator[Finding]
     for name, service in _spread(rig):
         if service.tensor_parallel_size != 2 or rig.pcie.peer_to_peer:
             continue
-        if not service.disable_custom_all_reduce:
+        cards = [facts.gpu(rig, ref) for ref in service.gpus]
+        joined = all(card is not None and "switch" in (card.nvlink or "") for card in cards)
+        if not service.disable_custom_all_reduce and not joined:
             yield warning(
                 "parallel.all-reduce-without-peers",
                 ("services", name, "tensor_parallel_size"),

@@ -137,7 +137,8 @@ def psu_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             + (f"{load.gpu_sum}{base}" if always else f"{factor:g} × ({load.gpu_sum}){base}"),
             why="an overloaded supply switches off, and with it every job on the rig; a cap does "
             "not bound spikes of milliseconds",
-            hint=_cap_hint(rig, facts),
+            hint=_cap_hint(rig, facts)
+            + ("" if always else "; one that is built for such spikes: `transient_factor: 1.0`"),
         )
 
 

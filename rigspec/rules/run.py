@@ -26,6 +26,7 @@ from rigspec.rules import (
     kernel,
     memory,
     models,
+    mounts,
     parallel,
     pcie,
     power,
@@ -41,7 +42,7 @@ Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
 _SUBJECTS: tuple[ModuleType, ...] = (
     host, board, gpus, pcie, fabric, kernel, arguments, power, driver, containers, storage, models,
-    services, parallel, memory, exposure, images, engine, flags, environment,
+    services, mounts, parallel, memory, exposure, images, engine, flags, environment,
 )  # fmt: skip
 """In the order of the spec."""
 

@@ -69,6 +69,7 @@ def settings_of(
         speculative=_speculative(service, models or {}),
         split=_split(service),
         parallel=service.max_sequences or 1,
+        slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
         ubatch=flags.whole("-ub", "--ubatch-size") or 512,
         experts_on_cpu=flags.given("--cpu-moe", "-cmoe", "--n-cpu-moe", "-ncmoe", "-ot"),

@@ -106,7 +106,7 @@ def largest_context(
     share = cache_share(settings)
     while low < high:
         middle = (low + high + 1) // 2
-        if cache_gib(facts, settings, middle * 256) * share <= left_gib:
+        if cache_gib(facts, settings, middle * 256 * settings.slots) * share <= left_gib:
             low = middle
         else:
             high = middle - 1

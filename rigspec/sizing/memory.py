@@ -92,7 +92,9 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, context),
         largest_context=_largest(facts, settings, shape, left),
-        concurrency=left.value / needed.value if needed and needed.value > 0 else None,
+        concurrency=settings.slots * left.value / needed.value
+        if needed and needed.value > 0
+        else None,
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),
         states=state_room(facts, settings, card, shape, left),
@@ -146,7 +148,8 @@ def _needed(
     if context is None:
         return None
     if settings.engine is Engine.LLAMA_CPP:
-        return exact(llamacpp.cache_gib(facts, settings, context) * llamacpp.cache_share(settings))
+        cells = context * settings.slots
+        return exact(llamacpp.cache_gib(facts, settings, cells) * llamacpp.cache_share(settings))
     if shape is None:
         return None
     sizes = [

@@ -37,7 +37,7 @@ class Remedy:
 def remedies(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Remedy, ...]:
     """Every single change that makes one full request fit, at the expected figures."""
     if settings.engine is Engine.LLAMA_CPP:
-        return tuple(_shorter(facts, card, settings))
+        return (*_shorter(facts, card, settings), *_slots(facts, card, settings))
     found: list[Remedy] = []
     for way in (_shorter, _cache_type, _batches, _fraction, _drafts, _text_only):
         found += way(facts, card, settings)
@@ -109,6 +109,18 @@ def _batches(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterato
     if batch.tokens > 2048:
         changed = replace(settings, max_batched_tokens=2048)
         yield from _remedy("smaller batch", "max_batched_tokens: 2048", facts, card, changed)
+
+
+def _slots(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
+    """llama.cpp sets a full cache aside for each sequence."""
+    for slots in (8, 4, 2, 1):
+        if slots < settings.slots:
+            changed = replace(settings, slots=slots, parallel=slots)
+            write = f"max_sequences: {slots}"
+            found = list(_remedy("fewer sequences", write, facts, card, changed))
+            if found:
+                yield found[0]
+                return
 
 
 def _fraction(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:

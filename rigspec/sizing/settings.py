@@ -63,6 +63,8 @@ class EngineSettings:
     split: Literal["layer", "row", "tensor"] = "layer"
     tensor_split: tuple[float, ...] = field(default=())
     parallel: int = 1
+    slots: int = 1
+    """llama.cpp: caches of `context` tokens that are set aside at start, one per sequence."""
     batch: int = 2048
     ubatch: int = 512
     flash_attention: bool = True

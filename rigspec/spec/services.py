@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from rigspec.spec.base import GpuRef, JsonObject, Name, Port, Section
+from rigspec.spec.base import AbsolutePath, GpuRef, JsonObject, Name, Port, Section
 from rigspec.spec.models import EnvName
 
 Positive = Annotated[int, Field(ge=1)]
@@ -144,6 +144,12 @@ class Service(Section):
         default=(),
         description="Further engine flags, one word per entry; checked against the engine's own "
         "flag list.",
+    )
+    mounts: dict[AbsolutePath, AbsolutePath] = Field(
+        default_factory=dict,
+        description="Further files and folders of the host that the engine reads, for example chat "
+        "templates and LoRA adapters: path on the host to path in the container, read-only. They "
+        "must be there; rigspec does not copy them.",
     )
     shm_gib: Annotated[int, Field(ge=1, le=512)] = Field(
         default=16, description="Shared memory of the container, GiB (NCCL needs it)."

@@ -1,11 +1,10 @@
-"""The words after `sglang` in its container."""
+"""The words after `sglang`, or `python3` in older images, in its container."""
 
 from __future__ import annotations
 
+from rigspec.catalog.flag_table import version_key
 from rigspec.plan.engines.words import Words, served_names
 from rigspec.spec.services import Service
-
-ENTRYPOINT = "sglang"
 
 ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -19,11 +18,25 @@ KEY_FILE = "/run/secrets/sglang.yaml"
 """Where the container sees the key: SGLang reads it from no variable, only from a flag or here."""
 
 
+FIRST_CLI = (0, 5, 5)
+"""The first SGLang with a command of its own (sgl-project/sglang pull 11982, October 2025)."""
+
+
+def _has_cli(service: Service) -> bool:
+    version = version_key(service.engine_version or "")
+    return not version or version >= FIRST_CLI
+
+
+def entry_point(service: Service) -> str:
+    """What the container starts."""
+    return "sglang" if _has_cli(service) else "python3"
+
+
 def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[str, ...]:
     """Subcommand, model folder and flags; `weights` and `draft` are paths inside the container."""
     words = Words("sglang", service)
     return (
-        "serve",
+        *(("serve",) if _has_cli(service) else ("-m", "sglang.launch_server")),
         *words.flag("model", weights),
         *words.flag("served_names", *served_names(name, service)[:1]),
         *words.flag("host", service.listen.address),

@@ -7,9 +7,6 @@ import json
 from rigspec.plan.engines.words import Words, served_names
 from rigspec.spec.services import Service
 
-ENTRYPOINT = "vllm"
-"""Images of every age have it; their own entry points differ (`vllm serve` or `api_server`)."""
-
 ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "HF_HUB_OFFLINE": "1",
@@ -18,6 +15,11 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
 }
 """Weights are there, so no hub; no telemetry; beside these, the catalog's caches."""
+
+
+def entry_point(service: Service) -> str:
+    """Images of every age have it; their own entry points differ (`vllm serve`, `api_server`)."""
+    return "vllm"
 
 
 def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[str, ...]:

@@ -251,3 +251,31 @@ def test_list_of_another_version_is_called_that(version: str, told: bool) -> Non
     (problem,) = check_argv("vllm", version, ["vllm", "serve", "m", "--zebra-crossing"])
     assert "0.33.0" in problem.message
     assert ("the spec says 0.30.0" in problem.message) is told
+
+
+def test_a_variable_of_another_version_is_no_slip_unless_it_nearly_is_one() -> None:
+    # published for vLLM 0.16: local-inference-lab/rtx6kpro, minimax-m25
+    assert not check_env("vllm", {"VLLM_SLEEP_WHEN_IDLE": "1"}, "0.16.0")
+    assert check_env("vllm", {"VLLM_SLEEP_WHEN_IDLE": "1"}, "0.33.0")
+    (problem,) = check_env("vllm", {"VLLM_LOGING_LEVEL": "INFO"}, "0.16.0")
+    assert problem.hint == "did you mean `VLLM_LOGGING_LEVEL`?"
+
+
+def test_llama_server_takes_some_flags_many_times() -> None:
+    assert llama("-ot", "a=CPU", "-ot", "b=CPU", "--lora", "/l1", "--lora", "/l2") == ()
+    assert warnings(llama("-c", "1", "-c", "2")) == [("duplicate", "-c")]
+
+
+def test_flash_attention_was_a_switch_in_older_llama_servers() -> None:
+    assert llama("-fa", "-c", "4096", version="b6100") == ()
+    assert llama("-fa", "on", version="b6100") == ()
+    assert llama("-fa", "-c", "4096", version="b11434") != ()
+
+
+def test_a_removed_flag_says_which_list_it_is_missing_from() -> None:
+    (problem,) = llama("--no-mmap", version="b10236")
+    assert "the spec says b10236" in problem.message
+
+
+def test_quantization_names_that_vllm_translates_are_taken() -> None:
+    assert not vllm("--quantization", "auto_round")

@@ -20,7 +20,7 @@ from rigspec.lab.cli import lab
 from rigspec.lab.keeper import KeeperPlan, start_keeper
 from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rig import VirtualRig
-from rigspec.lab.session import open_rehearsal
+from rigspec.lab.session import open_rehearsal, stand_ins
 from rigspec.lab.topology import MachineTree
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
@@ -125,3 +125,15 @@ def at_work_in(folder: Path) -> set[str]:
             if (process / "cwd").readlink() == folder:
                 found.add((process / "comm").read_text().strip())
     return found
+
+
+def test_what_services_mount_of_the_real_host_stands_in_on_the_virtual_one(tmp_path: Path) -> None:
+    template, loras = tmp_path / "templates" / "qwen.jinja", tmp_path / "loras"
+    there = tmp_path / "own.txt"
+    there.write_text("kept")
+    text = stand_ins([str(template), str(loras), str(there)])
+    for _ in range(2):
+        subprocess.run(["sh", "-c", text], check=True)
+    assert template.read_text() == ""
+    assert loras.is_dir()
+    assert there.read_text() == "kept"

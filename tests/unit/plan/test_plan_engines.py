@@ -141,3 +141,42 @@ def test_sizes_of_one_are_left_to_the_engine(make_rig: MakeRig, engine: str) -> 
 
 def test_served_name_is_the_services_own_unless_the_spec_says_others(make_rig: MakeRig) -> None:
     assert after(argv(make_rig, {}), "--served-model-name") == "chat"
+
+
+def test_older_llama_cpp_gets_no_words_it_does_not_know(make_rig: MakeRig) -> None:
+    words = argv(make_rig, {"engine": "llama_cpp", "engine_version": "b6100"})
+    assert after(words, "--n-gpu-layers") == "999"
+    assert "--fit" not in words
+    own = {"engine": "llama_cpp", "extra_args": ["--fit", "on"]}
+    assert argv(make_rig, own).count("--fit") == 1
+
+
+def test_llama_cpp_with_one_cache_for_all_is_given_the_length_of_one(make_rig: MakeRig) -> None:
+    unified = LLAMA | {"extra_args": ["--kv-unified"]}
+    assert after(argv(make_rig, unified), "--ctx-size") == "8192"
+
+
+@pytest.mark.parametrize(
+    ("version", "started"),
+    [
+        ({"engine_version": "0.4.9.post2"}, ("python3", "-m", "sglang.launch_server")),
+        ({"engine_version": "0.5.23"}, ("sglang", "serve", "--model-path")),
+        ({}, ("sglang", "serve", "--model-path")),
+    ],
+)
+def test_sglang_is_started_as_its_version_can_be(
+    make_rig: MakeRig, version: dict[str, str], started: tuple[str, ...]
+) -> None:
+    rig = make_rig(services={"chat": {"engine": "sglang", **version}})
+    plan = plan_services(rig, plan_models(rig))[0]
+    entry = plan.run_argv[plan.run_argv.index("--entrypoint") + 1]
+    assert (entry, *plan.argv[:2]) == started
+
+
+def test_mounts_are_read_only_and_must_be_there_before_the_start(make_rig: MakeRig) -> None:
+    rig = make_rig(services={"chat": {"mounts": {"/srv/loras": "/loras"}}})
+    plan = plan_services(rig, plan_models(rig))[0]
+    assert "/srv/loras:/loras:ro" in plan.run_argv
+    script, _, unit = (file.content for file in plan.files)
+    assert '[ -e "$root/srv/loras" ] || fail' in script
+    assert "RequiresMountsFor=" in unit and "/srv/loras" in unit

@@ -78,3 +78,32 @@ def test_hint_of_sizes_leads_to_one_that_the_model_takes() -> None:
     ]
     assert "`gpus: [main.0, main.1]`" in known[0].hint
     assert "`tensor_parallel_size: 3`" not in known[0].hint
+
+
+def test_cards_on_an_nvlink_switch_need_no_peers_over_pcie() -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["services"]["chat"].pop("disable_custom_all_reduce")
+    rules = {f.rule for f in check(Rig.model_validate(data))}
+    assert "parallel.all-reduce-without-peers" in rules
+    data["gpus"]["main"] |= {"sku": "h100", "power_limit_w": 700}
+    rules = {f.rule for f in check(Rig.model_validate(data))}
+    assert "parallel.all-reduce-without-peers" not in rules
+
+
+def test_growing_segments_disturb_only_where_the_engines_own_all_reduce_runs() -> None:
+    grow = {"environment": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}}
+    own = {"disable_custom_all_reduce": False}
+    rule = "environment.expandable-segments"
+    assert found(rule, **grow, **own)  # two cards
+    assert not found(rule, **grow)
+    four = {"tensor_parallel_size": 4, "gpus": ["main"]}
+    assert not found(rule, **grow, **own, **four)  # PCIe only: vLLM leaves its own off
+    assert found(rule, **grow, **own, **four, image="patched/vllm:1@sha256:" + "a" * 64)
+
+
+def test_sglang_drives_built_in_drafts_by_the_name_eagle() -> None:
+    eagle = {"speculative": {"method": "EAGLE", "tokens": 4}}
+    assert not found("engine.draft-needed", engine="sglang", **eagle)
+    assert found("engine.draft-needed", engine="vllm", **eagle)

@@ -196,3 +196,22 @@ def test_the_guides_rig_is_called_close_as_its_image_is_a_fork_of_unknown_versio
         '    engine: vllm\n    engine_version: "0.30.0"\n    image: voip',
     )
     assert memory_rules(rig(HOME, stock)) == {"memory.fits"}
+
+
+LLAMA = ("    engine: vllm\n", "    engine: llama_cpp\n")
+
+
+def llama_slots(*words: str) -> int:
+    listed = "[" + ", ".join(words) + "]"
+    spec = rig(
+        STARTER,
+        LLAMA,
+        ("    max_sequences: 8\n", f"    max_sequences: 8\n    extra_args: {listed}\n"),
+    )
+    return settings_of(spec, "qwen").slots
+
+
+def test_llama_cpp_sets_a_cache_aside_for_each_sequence_unless_they_share_one() -> None:
+    assert llama_slots() == 8
+    assert llama_slots("--kv-unified") == 1
+    assert settings_of(rig(STARTER), "qwen").slots == 1
