@@ -13,7 +13,7 @@ from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
-from rigspec.sizing.from_spec import catalog_of, paths_of
+from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
 from rigspec.sizing.service import Sized, slowest
@@ -47,6 +47,11 @@ def as_text(rig: Rig, facts: CheckContext) -> str:
         lines += ["", *_service(rig, name, facts)]
         lines += [f"  P2P off: {why}" for why in why_peers_off(rig, name, facts.faults)]
         if len(used) > 1 and used not in seen:
+            joined = cards_of(rig, name, catalog_of(facts.catalog))
+            if joined and all(card.nvlink for card in joined):
+                lines += [
+                    "  NVLink joins these cards: all-reduces go there, not over the links below"
+                ]
             lines += link_lines(paths_of(rig, name, catalog_of(facts.catalog)), used)
         seen.add(used)
     return "\n".join([*lines, "", *_power(power_states(rig, facts))])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
+from rigspec.rules.places import joined_by_nvlink
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.secrets import looks_like_token, names_secret
 from rigspec.spec.services import Service
@@ -179,8 +180,7 @@ def _shares_buffers(rig: Rig, facts: CheckContext, service: Service) -> bool:
     ranks = service.tensor_parallel_size
     if ranks < 2 or service.disable_custom_all_reduce:
         return False
-    cards = [facts.gpu(rig, ref) for ref in service.gpus]
-    joined = any(card is None or "switch" in (card.nvlink or "") for card in cards)
+    joined = joined_by_nvlink(rig, facts, service)
     return joined or ranks == 2 or not is_stock(service.engine, service.image)
 
 

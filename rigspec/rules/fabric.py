@@ -28,7 +28,7 @@ def peers_refused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"NVIDIA's driver refuses peer copies over PCIe between {card.name} cards",
                 why="NCCL would be told to use a way that does not exist, and fall back or hang",
                 hint="set `peer_to_peer: false`; "
-                + ("an NVLink bridge works without it; " if card.nvlink else "")
+                + ("an NVLink bridge works without it (`nvlink_bridge`); " if card.nvlink else "")
                 + "a patched driver is not something rigspec installs",
             )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rigspec.catalog.gpus import nearest_gpus, other_vendor
 from rigspec.finding import Finding, Path, error
 from rigspec.rules.context import CheckContext
-from rigspec.rules.places import references, ticked
+from rigspec.rules.places import a_card, references, ticked
 from rigspec.spec.misnamed import nearest
 from rigspec.spec.rig import Rig, members
 
@@ -108,6 +108,22 @@ def groups_apart(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
             yield replace(found, also=(("gpus", first[sku], "sku"),))
         first.setdefault(sku, name)
+
+
+def bridge_fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """An NVLink bridge joins cards that have a connector for it."""
+    for name, group in rig.gpus.items():
+        card = facts.gpu(rig, name)
+        if not group.nvlink_bridge or (card is not None and "bridge" in (card.nvlink or "")):
+            continue
+        if card is not None:
+            yield error(
+                "gpus.bridge-fits",
+                ("gpus", name, "nvlink_bridge"),
+                f"{a_card(card)} takes no NVLink bridge",
+                why="sizes and speeds would count on a link that is not there",
+                hint="delete it; a board with an NVLink switch needs no saying",
+            )
 
 
 def reference_exists(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

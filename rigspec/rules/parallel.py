@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import sized_once
-from rigspec.rules.places import ticked
+from rigspec.rules.places import joined_by_nvlink, ticked
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 
@@ -211,9 +211,7 @@ def all_reduce_without_peers(rig: Rig, facts: CheckContext) -> Iterator[Finding]
     for name, service in _spread(rig):
         if service.tensor_parallel_size != 2 or rig.pcie.peer_to_peer:
             continue
-        cards = [facts.gpu(rig, ref) for ref in service.gpus]
-        joined = all(card is not None and "switch" in (card.nvlink or "") for card in cards)
-        if not service.disable_custom_all_reduce and not joined:
+        if not service.disable_custom_all_reduce and not joined_by_nvlink(rig, facts, service):
             yield warning(
                 "parallel.all-reduce-without-peers",
                 ("services", name, "tensor_parallel_size"),

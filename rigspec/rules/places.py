@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Path
 from rigspec.spec.pcie import Switch
-from rigspec.spec.rig import Rig, members
+from rigspec.spec.rig import Rig, is_bridged_pair, members
+from rigspec.spec.services import Service
+
+if TYPE_CHECKING:
+    from rigspec.rules.context import CheckContext
 
 
 def switches(rig: Rig) -> Iterator[tuple[Path, Switch]]:
@@ -29,6 +34,13 @@ def placements(rig: Rig) -> Iterator[tuple[Path, str]]:
         yield from _listed(("pcie", "direct", i, "gpus"), direct.gpus)
     for path, switch in switches(rig):
         yield from _listed((*path, "gpus"), switch.gpus)
+
+
+def joined_by_nvlink(rig: Rig, facts: CheckContext, service: Service) -> bool:
+    """Whether NVLink joins all cards of a service: one bridge, or a board's switch."""
+    cards = [facts.gpu(rig, ref) for ref in service.gpus]
+    switched = all(card is not None and "switch" in (card.nvlink or "") for card in cards)
+    return switched or is_bridged_pair(rig.gpus, members(rig.gpus, service.gpus))
 
 
 def feeds(rig: Rig) -> Iterator[tuple[Path, str]]:

@@ -17,7 +17,7 @@ from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
 from rigspec.spec.pcie import Switch
-from rigspec.spec.rig import Rig, all_members, members
+from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
 from rigspec.spec.services import Service
 from rigspec.units import GIB
 
@@ -131,12 +131,14 @@ def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculat
 def cards_of(rig: Rig, name: str, catalog: Catalog) -> tuple[Card, ...]:
     """The cards of one service in order, with their caps; empty when a SKU is unknown."""
     found = []
-    for member in members(rig.gpus, rig.services[name].gpus):
+    used = members(rig.gpus, rig.services[name].gpus)
+    bridged = True if is_bridged_pair(rig.gpus, used) else None
+    for member in used:
         group = rig.gpus[member.partition(".")[0]]
         gpu = catalog(group.sku)
         if gpu is None:
             return ()
-        found.append(card_of(gpu, power_limit_w=group.power_limit_w))
+        found.append(card_of(gpu, power_limit_w=group.power_limit_w, nvlink=bridged))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE, Link
+from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
 from rigspec.sizing.links import LinkPath, all_reduce_link
@@ -59,7 +59,8 @@ def sized(
 ) -> Sized:
     """A model on some cards; without paths or `link`, the usual link of such cards is taken."""
     memory, card = tightest(facts, cards, settings)
-    way = link or (all_reduce_link(paths) if paths else usual_link(cards))
+    joined = all(card.nvlink for card in cards)
+    way = link or (all_reduce_link(paths) if paths and not joined else usual_link(cards))
     return Sized(name, gpus, cards, settings, facts, memory, card, paths, way)
 
 
@@ -78,5 +79,8 @@ def slowest(cards: tuple[Card, ...]) -> Card:
 
 
 def usual_link(cards: tuple[Card, ...]) -> Link:
-    """Peer copies over PCIe 4 where the driver grants them, else through host memory."""
+    """NVLink where it joins them all; peer copies over PCIe 4 where the driver grants them; else
+    through host memory."""
+    if all(card.nvlink for card in cards):
+        return NVLINK
     return PEER_PCIE if all(card.peer_access for card in cards) else HOST_PCIE

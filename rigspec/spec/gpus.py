@@ -24,6 +24,11 @@ class GpuGroup(Section):
         description="Highest graphics clock in MHz (`nvidia-smi -lgc`): bounds transients that a "
         "power cap does not.",
     )
+    nvlink_bridge: bool = Field(
+        default=False,
+        description="NVLink bridges join these cards in pairs: the first with the second, the "
+        "third with the fourth. Boards on an NVLink switch need no saying.",
+    )
     slots: tuple[Bdf, ...] = Field(
         default=(),
         description="PCI slot of each member, in member order. Bus numbers move when cards or "

@@ -66,6 +66,15 @@ def members(gpus: dict[str, GpuGroup], refs: tuple[str, ...]) -> tuple[str, ...]
     return tuple(found)
 
 
+def is_bridged_pair(gpus: dict[str, GpuGroup], used: tuple[str, ...]) -> bool:
+    """Whether these members are two cards that one NVLink bridge joins."""
+    if len(used) != 2:
+        return False
+    (group, first), (other, second) = (member.split(".") for member in sorted(used))
+    pair = group == other and int(first) // 2 == int(second) // 2
+    return pair and gpus[group].nvlink_bridge
+
+
 def all_members(gpus: dict[str, GpuGroup]) -> tuple[str, ...]:
     """Every GPU of the rig as `group.index`, groups in the order of the YAML."""
     return members(gpus, tuple(gpus))

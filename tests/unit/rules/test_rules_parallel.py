@@ -107,3 +107,19 @@ def test_sglang_drives_built_in_drafts_by_the_name_eagle() -> None:
     eagle = {"speculative": {"method": "EAGLE", "tokens": 4}}
     assert not found("engine.draft-needed", engine="sglang", **eagle)
     assert found("engine.draft-needed", engine="vllm", **eagle)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "joined"),
+    [(["main"], False), (["main.0", "main.1"], True), (["main.2", "main.3"], True),
+     (["main.1", "main.2"], False)],
+)  # fmt: skip
+def test_a_bridge_joins_the_first_with_the_second_card(gpus: list[str], joined: bool) -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"]["main"] |= {"count": 4, "nvlink_bridge": True}
+    data["services"]["chat"].pop("disable_custom_all_reduce")
+    data["services"]["chat"] |= {"gpus": gpus, "tensor_parallel_size": 2}
+    rules = {f.rule for f in check(Rig.model_validate(data))}
+    assert ("parallel.all-reduce-without-peers" not in rules) is joined

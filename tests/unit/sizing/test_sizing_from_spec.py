@@ -10,6 +10,7 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check
+from rigspec.sizing.all_reduce import NVLINK, Link
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.from_spec import (
     cards_of,
@@ -215,3 +216,21 @@ def test_llama_cpp_sets_a_cache_aside_for_each_sequence_unless_they_share_one() 
     assert llama_slots() == 8
     assert llama_slots("--kv-unified") == 1
     assert settings_of(rig(STARTER), "qwen").slots == 1
+
+
+BRIDGE = ("    count: 2\n", "    count: 2\n    nvlink_bridge: true\n")
+
+
+def starter_link(*changes: tuple[str, str]) -> Link:
+    spec = rig(STARTER, *changes)
+    context = saved_context(spec, STARTER)
+    sized = size_service(spec, "qwen", context.models, find_gpu)
+    assert sized is not None
+    return sized.link
+
+
+def test_all_reduces_go_over_nvlink_where_it_joins_the_cards() -> None:
+    assert starter_link(BRIDGE) == NVLINK
+    assert starter_link() != NVLINK
+    switched = (("sku: rtx-3090", "sku: h100"), ("power_limit_w: 290 ", "power_limit_w: 700 "))
+    assert starter_link(*switched) == NVLINK
