@@ -63,7 +63,7 @@ from rigspec.observed.units import parse_units_probe
 from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
 from rigspec.plan.sections import Plan
-from rigspec.verify.files import secret_paths
+from rigspec.verify.files import mounted_paths, secret_paths
 from rigspec.verify.observation import Observation
 from rigspec.verify.units import planned_units
 
@@ -120,7 +120,7 @@ class Preflight(RigFact[tuple[Observation, AptState, dict[str, FileState]]]):
                 space,
                 apt_probe(packages),
                 texts_probe((BINDING,)),
-                files_probe(secret_paths(planned)),
+                files_probe((*secret_paths(planned), *mounted_paths(planned))),
             ]
         )
 

@@ -25,6 +25,8 @@ from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
 
 SPEC_FILE = "spec.json"
+STAND_INS = "/var/lib/rigspec-lab/mounts"
+"""On the virtual rig: one empty file for each mount that was provided."""
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llama_cpp": "llama.cpp"}
 """Our engine names, and the lab's image of each."""
 
@@ -123,11 +125,14 @@ def provide_mounts(rehearsal: Rehearsal) -> None:
             raise LabError(f"the virtual rig has no room for a mount: {said.strip()[-400:]}")
 
 
-def stand_ins(paths: Iterable[str]) -> str:
-    """Shell text that makes what is missing: a file where the name has a suffix, else a folder."""
-    made = []
+def stand_ins(paths: Iterable[str], marks: str = STAND_INS) -> str:
+    """Shell text that makes what is missing: a file where the name has a suffix, else a folder.
+
+    Once per installation: what the owner takes away afterwards stays away.
+    """
+    made = [f"mkdir -p {marks}"]
     for path in sorted(paths):
-        place = PurePosixPath(path)
+        place, mark = PurePosixPath(path), f"{marks}/{path.replace('/', '_')}"
         make = f"install -D /dev/null {path}" if place.suffix else f"mkdir -p {path}"
-        made.append(f"{{ [ -e {path} ] || {make}; }}")
+        made.append(f"{{ [ -e {mark} ] || [ -e {path} ] || {make}; }} && touch {mark}")
     return " && ".join(made)

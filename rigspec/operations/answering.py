@@ -32,8 +32,17 @@ CAUSES = (
         "`max_sequences` or `gpu_memory_fraction`, or see what else uses them (nvidia-smi)",
     ),
     (
-        r"address already in use|Errno 98|couldn't bind",
+        r"address already in use|Errno 98",
         "its port is taken: ss -ltnp shows by whom; change `listen.port`",
+    ),
+    (
+        r"[Cc]annot assign requested address|Errno 99",
+        "this host has no such address: `ip -br addr` lists its own; change `listen.address`",
+    ),
+    (
+        r"couldn't bind",
+        "its port is taken, or this host has no such address: ss -ltnp, `ip -br addr`; change "
+        "`listen.port` or `listen.address`",
     ),
     (
         r"unresolvable CDI devices|could not select device driver|failed to inject CDI",

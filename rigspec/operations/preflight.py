@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Container, Generator
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -28,6 +28,7 @@ def host_as_declared(*, plan: Plan) -> Generator[StringCommand | FunctionCommand
     wrong = [block(v) for v in verify_preflight(plan, seen) if v.outcome is Outcome.FAIL]
     # not minutes later, at the service that needs it
     wrong += filter(None, (unmet(secret, files) for secret in plan_secrets(plan)))
+    wrong += missing_mounts(plan, files)
     if wrong:
         told = "\n".join(wrong)
         yield refuse(f"{told}\nnothing has been changed on this host")
@@ -36,3 +37,14 @@ def host_as_declared(*, plan: Plan) -> Generator[StringCommand | FunctionCommand
     if not steps:
         host.noop("the host is as declared")
     yield from steps
+
+
+def missing_mounts(plan: Plan, files: Container[str]) -> list[str]:
+    """What a service would look for in vain, after every other stage has run."""
+    return [
+        f"{path} is not on this host, and service `{service.name}` mounts it\n"
+        "put it there, or take it out of `mounts`"
+        for service in plan.services
+        for path in service.mounts
+        if path not in files
+    ]

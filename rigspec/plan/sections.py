@@ -223,6 +223,8 @@ class ServicePlan:
     """The one line of the secret file, `{}` for the key; see `rigspec.plan.service.secret_text`."""
     peers_off: tuple[str, ...] = ()
     """Why peer-to-peer copies are off: one sentence per fault that was measured; empty: on."""
+    mounts: tuple[str, ...] = ()
+    """Files and folders of the host that must be there before anything is changed."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from types import ModuleType
 
 from rigspec.catalog.engines import engine as known_engine
@@ -114,7 +115,15 @@ def _plan_service(
         context_length=service.context_length,
         secret_line=key.line if key else "",
         peers_off=peers_off,
+        mounts=_owners_mounts(rig, service),
     )
+
+
+def _owners_mounts(rig: Rig, service: Service) -> tuple[str, ...]:
+    """What the owner has to put there; a disk that a later stage mounts may bring the rest."""
+    disks = [storage.path for storage in rig.storage.values() if storage.device]
+    own = (p for p in service.mounts if not any(PurePosixPath(p).is_relative_to(d) for d in disks))
+    return tuple(own)
 
 
 def _container(

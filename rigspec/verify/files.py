@@ -111,6 +111,11 @@ def secret_paths(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
+def mounted_paths(plan: Plan) -> tuple[str, ...]:
+    """Files and folders of the host that services read, each once."""
+    return tuple(dict.fromkeys(path for service in plan.services for path in service.mounts))
+
+
 def _mode_check(path: str) -> Check:
     return Check(f"secrets.mode.{_name(path)}", path, "stat", "mode 600, root:root")
 

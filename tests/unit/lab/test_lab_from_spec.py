@@ -119,3 +119,19 @@ def test_another_os_is_said_to_be_unrehearsed() -> None:
     assert rehearse(ubuntu, machine_tree(ubuntu), LAB).host.os == "debian-13"
     assert any("ubuntu-24.04" in line for line in changes(ubuntu))
     assert not any("debian-13" in line for line in changes(home))
+
+
+@pytest.mark.parametrize(
+    ("address", "played_at"),
+    [("127.0.0.1", "127.0.0.1"), ("192.168.1.50", "0.0.0.0"),  # noqa: S104 - inside the VM
+     ("fd00::5", "::"), ("::1", "::1")],
+)  # fmt: skip
+def test_an_address_of_the_owners_lan_is_not_looked_for(address: str, played_at: str) -> None:
+    home = rig_of("home")
+    service = home.services["glm"]
+    listen = service.listen.model_copy(update={"address": address})
+    moved = home.model_copy(
+        update={"services": {"glm": service.model_copy(update={"listen": listen})}}
+    )
+    played = rehearse(moved, machine_tree(moved), LAB)
+    assert played.services["glm"].listen.address == played_at

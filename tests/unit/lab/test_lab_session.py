@@ -131,9 +131,10 @@ def test_what_services_mount_of_the_real_host_stands_in_on_the_virtual_one(tmp_p
     template, loras = tmp_path / "templates" / "qwen.jinja", tmp_path / "loras"
     there = tmp_path / "own.txt"
     there.write_text("kept")
-    text = stand_ins([str(template), str(loras), str(there)])
-    for _ in range(2):
-        subprocess.run(["sh", "-c", text], check=True)
+    text = stand_ins([str(template), str(loras), str(there)], marks=str(tmp_path / "marks"))
+    subprocess.run(["sh", "-c", text], check=True)
     assert template.read_text() == ""
-    assert loras.is_dir()
     assert there.read_text() == "kept"
+    loras.rmdir()  # taken away to see what verify says
+    subprocess.run(["sh", "-c", text], check=True)
+    assert not loras.exists()
