@@ -62,15 +62,22 @@ def body(lines: Iterable[str]) -> list[str]:
 
 
 def trouble(lines: Iterable[str]) -> Unknown | None:
-    """What kept a section from being complete, None if nothing did."""
+    """What kept a section from being complete, None if nothing did; the line is the tool's last."""
+    said = ""
     for line in lines:
         if line.startswith(ABSENT):
-            return Unknown(f"`{line[len(ABSENT) :].strip()}` is absent", line)
+            return Unknown(f"`{line[len(ABSENT) :].strip()}` is absent", said)
         if line.startswith(EXIT):
             status, _, command = line[len(EXIT) :].strip().partition(" ")
             if status == "124":
-                return Unknown(f"`{command}` did not answer in time", line)
-            return Unknown(f"`{command}` ended with status {status}", line)
+                return Unknown(f"`{command}` did not answer in time", said)
+            means = _CURL.get(status, "") if command == "curl" else ""
+            return Unknown(f"`{command}` ended with status {status}{means}", said)
         if line.startswith(CUT):
-            return Unknown("output was cut off", line)
+            return Unknown("output was cut off", said)
+        said = line.strip() or said
     return None
+
+
+_CURL = {"7": ": nothing listens there", "28": ": no answer in time", "52": ": an empty answer"}
+"""curl(1), exit codes."""

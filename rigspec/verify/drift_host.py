@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
+from rigspec.plan.power import POWER_TABLE
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile
 from rigspec.verify.change import Change
@@ -143,14 +144,17 @@ def packages(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Cha
 
 def power(plan: Plan, seen: Observation) -> Iterator[Change]:
     """Caps other than planned although our unit has set and read them: somebody else writes too."""
-    limits = dict(plan.power.limits_w)
+    limits, deployed = dict(plan.power.limits_w), _caps_on_host(seen)
     wrong = []
     for gpu in plan.preflight.gpus:
         card = known(seen.card(gpu.member))
         enforced = known(card.power_enforced_w) if card else None
         default = known(card.power_default_w) if card else None
         watts = limits.get(gpu.member, default)
-        if enforced is not None and watts is not None and round(enforced) != round(watts):
+        if enforced is None or watts is None:
+            continue
+        # a cap that the host's own table still asks for only waits for a deploy
+        if round(enforced) not in {round(watts), deployed.get(gpu.member)}:
             wrong.append(f"{gpu.member}: planned {watts:.0f} W, enforced {enforced:.0f} W")
     if not wrong:
         return
@@ -167,6 +171,13 @@ def power(plan: Plan, seen: Observation) -> Iterator[Change]:
         (*wrong, *(f"sets limits or clocks too: {name}" for name in writers)),
         "switch the other one off, then: systemctl reload rigspec-power",
     )  # fmt: skip
+
+
+def _caps_on_host(seen: Observation) -> dict[str, int]:
+    """Watts by member in the host's table, where it differs from the planned one."""
+    text = seen.upkeep.edited.get(POWER_TABLE) or ""
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
 
 def other_bits(plan: Plan, seen: Observation) -> Iterator[Change]:

@@ -31,7 +31,8 @@ from rigspec.observed.pairs import FabricCard, FabricReading, PairReading
 from rigspec.observed.pci import Acs, Bar, Link
 from rigspec.observed.record import Unknown
 from rigspec.observed.upkeep import Firmware, InstalledKernel
-from rigspec.plan.rig import PLAN_FILE
+from rigspec.plan.power import POWER_TABLE
+from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.verify.drift import Drift, find_drift
 from rigspec.verify.files import sha256
 from rigspec.verify.observation import Observation
@@ -288,3 +289,12 @@ def test_the_proof_names_cards_by_uuid_and_slot() -> None:
     )
     assert PROOF.firmware["version"] == "P3.80"
     assert len(PROOF.acs) == 4 or PROOF.acs
+
+
+def test_a_cap_that_the_hosts_own_table_asks_for_has_no_second_writer() -> None:
+    planned = next(file for file in all_files(PLAN) if file.dest == POWER_TABLE)
+    table = planned.content.replace("\t350\t", "\t600\t")
+    waits = edit(POWER_TABLE, text=table, sha256=sha256(table))
+    assert "power-writer" not in {change.kind for change in drift(**WATTS, **waits).changes}
+    other = edit(POWER_TABLE, text=planned.content + "# by hand\n", sha256=sha256("x"))
+    assert "power-writer" in {change.kind for change in drift(**WATTS, **other).changes}
