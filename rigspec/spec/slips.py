@@ -165,6 +165,10 @@ def _code_point(character: int | str) -> int:
     return character if isinstance(character, int) else ord(character[:1] or "\0")
 
 
+LIST_ITEM = "a list item `-` stands where none can be"
+"""Of the slips the one that is about the `-` itself, not about what follows it."""
+
+
 @dataclass(frozen=True)
 class _Slip:
     """PyYAML's problem (a pattern) and what we say; `%s` takes the pattern's group."""
@@ -199,7 +203,7 @@ _SLIPS: tuple[_Slip, ...] = (
     ),
     _Slip(
         "expected <block end>, but found '-'|sequence entries are not allowed",
-        "a list item `-` stands where none can be",
+        LIST_ITEM,
         "begin the list in the line below its key, every `-` in the same column",
     ),
     _Slip(

@@ -87,7 +87,7 @@ def parse(file: str, text: str) -> tuple[Source, Any, tuple[Finding, ...]]:
     except yaml.MarkedYAMLError as problem:
         source = Source(file, text)
         slip = slips.syntax(problem, source.lines)
-        return source, None, (told(slip.place, source.lines) or slip,)
+        return source, None, (told(slip, source.lines) or slip,)
     except yaml.reader.ReaderError as problem:
         return Source(file, text), None, (slips.unreadable_character(problem, text),)
     source = Source(file, text, root)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rigspec.spec.slips import Place, PlacedFinding, placed
+from rigspec.spec.slips import LIST_ITEM, Place, PlacedFinding, placed
 
 _CONFLICT = re.compile(r"(<<<<<<<|=======|>>>>>>>)( |$)")
 _ODD_BLANK = re.compile("[\u00a0\u2000-\u200b\u202f\u205f\u3000]")
@@ -17,12 +17,14 @@ _NO_SPACE = re.compile(r"\s*(?:- +)?([A-Za-z_][\w.-]*):([^\s:/\\].*)")
 _NO_COLON = re.compile(r"\s*(?:- +)?([a-z_][\w-]*)[ =]+([^\s:=#]+)\s*(?:#.*)?")
 
 
-def told(place: Place | None, lines: Sequence[str]) -> PlacedFinding | None:
+def told(slip: PlacedFinding, lines: Sequence[str]) -> PlacedFinding | None:
     """What is wrong with this text, or at the place where it was refused; None when unclear."""
-    near = [place.line, place.line - 1] if place else []
+    near = [slip.place.line, slip.place.line - 1] if slip.place else []
     here = [(number, lines[number - 1]) for number in near if 0 < number <= len(lines)]
-    found = _conflict(lines), _odd_blank(here), *(_no_space(*h) for h in here[:1])
-    return next((f for f in (*found, *(_no_colon(*h) for h in here[:1])) if f), None)
+    # what a list item holds is no key: there the parser's own reason is the better one
+    keys = [] if slip.message == LIST_ITEM else here[:1]
+    found = _conflict(lines), _odd_blank(here), *(_no_space(*h) for h in keys)
+    return next((f for f in (*found, *(_no_colon(*h) for h in keys)) if f), None)
 
 
 def _conflict(lines: Sequence[str]) -> PlacedFinding | None:

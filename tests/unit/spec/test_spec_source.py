@@ -244,3 +244,8 @@ def seen(node: yaml.Node | None) -> object:
         return [(seen(key), seen(value)) for key, value in node.value], place
     own = place if node.flow_style else node.start_mark.line  # an open list ends where it likes
     return [seen(item) for item in node.value], own
+
+
+def test_a_list_item_below_a_key_is_no_key_without_a_colon() -> None:
+    (found,) = parse("x", "gpus:\n  pair: x\n  - foo bar\n")[2]
+    assert found.message == "a list item `-` stands where none can be"
