@@ -144,13 +144,21 @@ Unable to determine the device handle for GPU0000:02:00.0: Unknown Error
     "said",
     [
         "index, temperature.gpu, memory.used [MiB]\n0, [GPU requires reset], 0 MiB\n",
-        # utkuozdemir/nvidia_gpu_exporter 393
-        "| NVIDIA-SMI 580.119.02    Driver Version: 580.119.02     CUDA Version: 13.0     |\n"
-        "|ERR!   68C    P2             99W /  130W |       1MiB /  20475MiB |     93% |",
+        "GPU 0: GPU is lost. Reboot the system to recover this GPU\n",
     ],
 )
 def test_a_card_that_wants_a_reset_is_a_cause(said: str) -> None:
     assert "C1" in rows(said)
+
+
+def test_a_fan_that_cannot_be_read_alone_does_not_prove_a_lost_card() -> None:
+    # utkuozdemir/nvidia_gpu_exporter 393: the card itself works, at 93 %
+    said = (
+        "| NVIDIA-SMI 580.119.02    Driver Version: 580.119.02     CUDA Version: 13.0     |\n"
+        "|ERR!   68C    P2             99W /  130W |       1MiB /  20475MiB |     93% |"
+    )
+    (found,) = diagnose(capture_text("smi.txt", said))
+    assert (found.symptom.id, found.symptom.likelihood) == ("fan-unread", "possible")
 
 
 def test_lanes_that_nvidia_smi_alone_misses_prove_nothing() -> None:
