@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from rigspec.lab.from_spec import member_slots
 from rigspec.lab.topology import MachineTree
+from rigspec.rules.exposure import parsed
 from rigspec.spec.driver import Repository
 from rigspec.spec.models import Model
 from rigspec.spec.rig import Rig
@@ -102,7 +102,8 @@ def _model(model: Model, lab: Surroundings) -> Model:
 
 def _service(service: Service, lab: Surroundings) -> Service:
     listen = service.listen
-    if not ip_address(listen.address).is_loopback:  # the owner's LAN is not there
+    address = parsed(listen.address)
+    if address is not None and not address.is_loopback:  # the owner's LAN is not there
         anywhere = "::" if ":" in listen.address else "0.0.0.0"  # noqa: S104 - inside the VM
         listen = listen.model_copy(update={"address": anywhere})
     return service.model_copy(update={"image": lab.engine_images[service.engine], "listen": listen})

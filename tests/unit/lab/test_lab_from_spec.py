@@ -124,7 +124,7 @@ def test_another_os_is_said_to_be_unrehearsed() -> None:
 @pytest.mark.parametrize(
     ("address", "played_at"),
     [("127.0.0.1", "127.0.0.1"), ("192.168.1.50", "0.0.0.0"),  # noqa: S104 - inside the VM
-     ("fd00::5", "::"), ("::1", "::1")],
+     ("fd00::5", "::"), ("::1", "::1"), ("1.2.3", "1.2.3")],
 )  # fmt: skip
 def test_an_address_of_the_owners_lan_is_not_looked_for(address: str, played_at: str) -> None:
     home = rig_of("home")

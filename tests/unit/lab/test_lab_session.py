@@ -20,7 +20,7 @@ from rigspec.lab.cli import lab
 from rigspec.lab.keeper import KeeperPlan, start_keeper
 from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rig import VirtualRig
-from rigspec.lab.session import open_rehearsal, stand_ins
+from rigspec.lab.session import open_rehearsal, provide_mounts, stand_ins
 from rigspec.lab.topology import MachineTree
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
@@ -138,3 +138,20 @@ def test_what_services_mount_of_the_real_host_stands_in_on_the_virtual_one(tmp_p
     loras.rmdir()  # taken away to see what verify says
     subprocess.run(["sh", "-c", text], check=True)
     assert not loras.exists()
+
+
+def test_a_rig_that_refuses_ssh_is_left_to_the_run_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def refused(self: Machine, command: str, **_: object) -> tuple[int, str]:
+        asked.append(command)
+        return 255, "Permission denied (publickey)."
+
+    monkeypatch.setattr(Machine, "ssh", refused)
+    mounting = tmp_path / "starter.yaml"
+    line = "    max_sequences: 8\n"
+    mounting.write_text(SPEC.read_text().replace(line, line + "    mounts: {/srv/x: /x}\n"))
+    provide_mounts(open_rehearsal(mounting))
+    assert "/srv/x" in asked[0]
