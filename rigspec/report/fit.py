@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rigspec.report.fit_question import Question
-from rigspec.report.sizing import VERDICTS, service_lines
-from rigspec.report.sizing_json import amount, service_record
+from rigspec.report.sizing import VERDICTS, service_lines, state_lines
+from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import band
 from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
@@ -47,7 +47,7 @@ def answer_text(found: Sized) -> str:
 
 def fits(sized: Sized) -> bool:
     """Whether it may fit: neither refused nor certainly too large."""
-    return not sized.memory.refusals and sized.memory.verdict is not Verdict.NO
+    return not sized.memory.refusals and sized.memory.boots is not Verdict.NO
 
 
 def _assumed(sized: Sized) -> Iterator[str]:
@@ -81,7 +81,15 @@ def table_text(title: str, rows: Sequence[FitRow]) -> str:
     refused = {row.tensor_parallel: row.refused for row in rows if row.refused}
     lines = [title, as_table([_line(row) for row in rows if not row.refused])]
     lines += [f"TP {size}: refused, {reason}" for size, reason in refused.items()]
+    lines += _states(row for row in rows if not row.refused)
     return "\n".join(line for line in lines if line)
+
+
+def _states(rows: Iterable[FitRow]) -> Iterator[str]:
+    """Once per TP size: the room for states is the same at every context."""
+    for size, room in {row.tensor_parallel: row.states for row in rows if row.states}.items():
+        said = list(state_lines(room))
+        yield from ((f"TP {size}:", *said) if said else ())
 
 
 def _line(row: FitRow) -> dict[str, object]:
@@ -110,6 +118,7 @@ def _record(row: FitRow) -> dict[str, Any]:
         "context": row.context,
         "verdict": "refused" if row.refused else row.verdict.value,
         "refused": row.refused,
+        "states": states_record(row.states),
         "weights_gib": amount(row.weights_gib),
         "available_gib": amount(row.available_gib),
         "kv_tokens": amount(tokens) if tokens else None,

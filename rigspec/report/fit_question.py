@@ -68,6 +68,8 @@ def ask(
         kv_dtype=kv_dtype,
         max_seqs=sequences,
         parallel=sequences or 1,
+        # llama.cpp's server sets the whole context aside for each
+        slots=(sequences or 1) if engine == "llama_cpp" else 1,
     )
     return Question(known_model(model, folders), (card,) * count, settings)
 

@@ -18,6 +18,7 @@ from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
 from rigspec.sizing.service import Sized, slowest
 from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
+from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.spec.rig import Rig, members
 from rigspec.units import text_w
@@ -78,7 +79,7 @@ def service_lines(sized: Sized) -> Iterator[str]:
     sizes = (("TP", settings.tensor_parallel), ("PP", settings.pipeline_parallel),
              ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel))  # fmt: skip
     spread = "".join(f", {word} {size}" for word, size in sizes if size > 1)
-    verdict = "refused" if memory.refusals else VERDICTS[memory.verdict]
+    verdict = "refused" if memory.refusals else VERDICTS[memory.boots]
     cards = f"{len(sized.cards)} × {_names(sized)}"
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
@@ -86,12 +87,17 @@ def service_lines(sized: Sized) -> Iterator[str]:
     yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
-    if memory.states is not None and not memory.states.surely:
-        room = memory.states
-        yield f"  vLLM refuses {room.sequences} sequences if its cache holds fewer states:"
-        yield f"    {band(room.blocks, 0)} blocks, one for each; `max_sequences` sets the number"
+    yield from state_lines(memory.states)
     yield from memory_lines(sized)
     yield from _speed_lines(sized, speeds_of(sized))
+
+
+def state_lines(room: StateRoom | None) -> Iterator[str]:
+    """What vLLM says to more sequences than its cache has states for; else nothing."""
+    if room is not None and not room.surely:
+        yield f"  vLLM refuses {room.sequences} sequences if its cache holds fewer states:"
+        yield f"    {band(room.blocks, 0)} blocks, one for each; `max_sequences` sets the number"
+        yield "    (`--sequences` of `rigspec fit`)"
 
 
 def _names(sized: Sized) -> str:

@@ -14,6 +14,7 @@ from rigspec.sizing.from_spec import catalog_of, paths_of
 from rigspec.sizing.links import LinkPath
 from rigspec.sizing.service import Sized
 from rigspec.sizing.speeds import speeds_of
+from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.spec.rig import Rig
 
@@ -42,7 +43,8 @@ def service_record(sized: Sized) -> Record:
     """One service: verdict, memory of the tightest card, speed."""
     memory, speeds = sized.memory, speeds_of(sized)
     return {
-        "verdict": "refused" if memory.refusals else memory.verdict.value,
+        "verdict": "refused" if memory.refusals else memory.boots.value,
+        "states": states_record(memory.states),
         "refusals": [asdict(refusal) for refusal in memory.refusals],
         "doubts": list(memory.doubts),
         "model": sized.facts.name,
@@ -90,6 +92,11 @@ def link_record(path: LinkPath) -> Record:
         "bottleneck": {"at": slowest.name, "form": slowest.form, "narrow": path.narrow},
         "shared_with": list(path.shared_with),
     }
+
+
+def states_record(room: StateRoom | None) -> Record | None:
+    """Sequences asked for, and the blocks that hold one state each; None where none are refused."""
+    return {"sequences": room.sequences, "blocks": amount(room.blocks)} if room else None
 
 
 def power_record(states: PowerStates) -> Record:

@@ -12,6 +12,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.speculation import with_speculation
+from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed, decode
 
 CONTEXTS = (8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
@@ -26,6 +27,8 @@ class FitRow:
     verdict: Verdict
     refused: str
     """The shape rule the engine would refuse by; empty when it takes the shape."""
+    states: StateRoom | None
+    """Room for recurrent states where the engine insists on it and one request has room."""
     weights_gib: Amount
     available_gib: Amount
     kv_tokens: Amount | None
@@ -87,8 +90,9 @@ def _row(
     return FitRow(
         tensor_parallel=settings.tensor_parallel,
         context=context,
-        verdict=Verdict.NO if refused else found.verdict,
+        verdict=Verdict.NO if refused else found.boots,
         refused=refused,
+        states=None if found.verdict is Verdict.NO else found.states,
         weights_gib=found.weights,
         available_gib=found.available,
         kv_tokens=found.kv_tokens,

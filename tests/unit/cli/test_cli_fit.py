@@ -32,7 +32,7 @@ def fit(model: str, *arguments: str) -> Result:
 
 def test_model_that_fits_ends_with_0_and_shows_its_card() -> None:
     done = rigspec("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
-                   "--context", "32768")  # fmt: skip
+                   "--context", "32768", "--sequences", "16")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "2 × GeForce RTX 3090, TP 2: fits" in done.output
     assert "copies through host memory" in done.output
@@ -230,3 +230,43 @@ def test_check_finds_models_of_the_owner_s_catalog(tmp_path: Path) -> None:
     for saved in (ERRORS / "models").glob("*.json"):
         (mine / saved.name).write_text(saved.read_text())
     assert "memory.fits" in rigspec("check", str(rigs / "desk.yaml")).output
+
+
+STATES = ("Qwen/Qwen3.6-27B-FP8", "--gpu", "h100-80gb-hbm3")
+
+
+def test_sequences_that_vllm_would_refuse_for_want_of_states_are_said_in_every_form() -> None:
+    # vLLM's own default on such a card is 1024 sequences, one state each
+    table, single = rigspec("fit", *STATES), rigspec("fit", *STATES, "--context", "8192")
+    for shown in (table.output, single.output):
+        assert "too close to call" in shown
+        assert "vLLM refuses 1024 sequences if its cache holds fewer states" in shown
+    for more in ((), ("--context", "8192")):
+        told = json.loads(rigspec("fit", *STATES, "--json", *more).output)
+        (row, *_) = told if isinstance(told, list) else [told]
+        assert row["states"]["sequences"] == 1024
+        assert row["verdict"] == "close"
+
+
+def test_few_sequences_fit_and_nothing_is_said_of_states() -> None:
+    for more in ((), ("--context", "8192")):
+        done = rigspec("fit", *STATES, "--sequences", "16", *more)
+        assert done.exit_code == 0
+        assert "too close" not in done.output
+        assert "refuses" not in done.output
+
+
+def test_more_states_asked_for_than_the_pool_ever_holds_end_with_2() -> None:
+    done = rigspec("fit", *STATES, "--sequences", "4000", "--context", "8192")
+    assert done.exit_code == 2
+    assert "does not fit" in done.output
+
+
+def test_llama_cpp_sets_the_context_aside_for_every_sequence() -> None:
+    def needed(sequences: str) -> str:
+        done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "4096",
+                   "--engine", "llama_cpp", "--sequences", sequences)  # fmt: skip
+        return done.output
+
+    assert "one request of 4,096 takes" in needed("1")
+    assert "4 of 4,096 each take" in needed("4")
