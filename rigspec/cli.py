@@ -186,6 +186,8 @@ def verify(
     on_stdout = any(file.name == "-" for file in files.values())
     click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
     click.echo(said, err=True, nl=bool(said))
+    if judged.exit_code and not observed:
+        click.echo(f"likely causes, from its logs, too: rigspec doctor {file}", err=True)
     sys.exit(judged.exit_code)
 
 

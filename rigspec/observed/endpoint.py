@@ -47,10 +47,12 @@ def _seconds(word: str) -> Reading[float]:
 
 
 def _no_answer(said: list[str]) -> Unknown:
+    words = [line for line in said if line.strip() and not line.startswith("##RIG")]
     for line in said:
         if line.startswith(EXIT):
             code = line[len(EXIT) :].split()[0]
-            return Unknown(_CURL_EXITS.get(code, f"curl ended with {code}"), line)
+            reason = _CURL_EXITS.get(code, f"curl ended with {code}")
+            return Unknown(reason, words[-1] if words else "")
         if line.startswith(ABSENT):
             return trouble([line]) or Unknown("absent", line)
     return Unknown("no answer was printed")

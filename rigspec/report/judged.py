@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 
@@ -128,26 +128,47 @@ def judge(
     )
 
 
-def grouped(findings: Iterable[Verdict]) -> tuple[tuple[Verdict, ...], ...]:
-    """Findings of one check that say the same of several subjects, together: one cause, one cure.
+@dataclass(frozen=True)
+class Finding:
+    """One cause with one cure: the row that is shown, and what it holds for, too."""
+
+    lead: Verdict
+    same: str = ""
+
+
+def grouped(rows: Iterable[Verdict]) -> tuple[Finding, ...]:
+    """Rows of one check that say the same of several subjects, together; so are all rows that
+    nobody could read for one and the same reason, whatever they would have said.
 
     `found` may differ where it is about the subject's own place.
     """
     groups: dict[tuple[str, ...], list[Verdict]] = {}
-    for verdict in findings:
-        check, _ = check_and_subject(verdict.id)
-        said = (verdict.expected, verdict.reason, verdict.next_action, verdict.method)
-        groups.setdefault((check, verdict.outcome, *said), []).append(verdict)
-    return tuple(map(tuple, groups.values()))
+    for row in rows:
+        groups.setdefault(_cause(row), []).append(row)
+    return tuple(_finding(group) for group in groups.values())
 
 
-def others(group: Sequence[Verdict]) -> str:
-    """The subjects of a group beyond the first: `main.1 (x8 at 0000:04:00.0), main.2`."""
+def _cause(row: Verdict) -> tuple[str, ...]:
+    if row.outcome is Outcome.UNKNOWN:
+        return row.outcome, row.reason, row.found
+    check, _ = check_and_subject(row.id)
+    return row.outcome, check, row.expected, row.reason, row.next_action, row.method
+
+
+def _finding(group: Sequence[Verdict]) -> Finding:
+    """What to do stands in the row that knows it; what is found is not said twice."""
     first, *more = group
-    named = ((check_and_subject(v.id)[1] or v.title, v.found) for v in more)
-    return ", ".join(
-        f"{name} ({found})" if found and found != first.found else name for name, found in named
-    )
+    advice = next((row.next_action for row in group if row.next_action), "")
+    found = "" if first.found == first.reason else first.found
+    lead = replace(first, next_action=advice, found=found)
+    checks = {check_and_subject(row.id)[0] for row in group}
+    return Finding(lead, ", ".join(_named(row, first, len(checks) > 1) for row in more))
+
+
+def _named(row: Verdict, first: Verdict, by_title: bool) -> str:
+    """`main.1 (x8 at 0000:04:00.0)`; among several checks the title, which names the subject."""
+    name = row.title if by_title else check_and_subject(row.id)[1] or row.title
+    return f"{name} ({row.found})" if row.found and row.found != first.found else name
 
 
 def sections(verdicts: Iterable[Verdict]) -> dict[str, tuple[Verdict, ...]]:

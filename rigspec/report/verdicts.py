@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len
 
 from rigspec.report.findings import CONTROL
-from rigspec.report.judged import WORST_FIRST, grouped, others, sections
+from rigspec.report.judged import WORST_FIRST, grouped, sections
 from rigspec.verify.verdict import Outcome, Verdict
 
 MARKS = {
@@ -42,7 +42,7 @@ def folded(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
 def _findings(verdicts: Sequence[Verdict], colour: bool) -> list[str]:
     """Worst first; those that say the same of several subjects are one."""
     wrong = [v for outcome in WORST_FIRST for v in verdicts if v.outcome is outcome]
-    return [block(group[0], others(group), colour=colour) for group in grouped(wrong)]
+    return [block(one.lead, one.same, colour=colour) for one in grouped(wrong)]
 
 
 def block(verdict: Verdict, more: str = "", *, colour: bool = False) -> str:

@@ -22,7 +22,6 @@ from rigspec.report.judged import (
     Judged,
     check_and_subject,
     grouped,
-    others,
     sections,
 )
 from rigspec.report.pair_matrix import HeatMap
@@ -64,7 +63,7 @@ def as_html(judged: Judged, hide: Hide) -> str:
         about=[f"{name} {_moment(header[name])}" for name in _ON_TOP if name in header],
         simulated=judged.simulated,
         findings=[
-            (_rows(group[:1], judged, hide)[0], others(group)) for group in grouped(judged.findings)
+            (_rows((one.lead,), judged, hide)[0], one.same) for one in grouped(judged.findings)
         ],
         sections=rows,
         counted={name: counted(r.verdict for r in part) for name, part in rows.items()},

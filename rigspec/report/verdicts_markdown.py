@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from rigspec.report.fabric_view import fabric_view
-from rigspec.report.judged import Judged, grouped, others, sections
+from rigspec.report.judged import Judged, grouped, sections
 from rigspec.report.verdicts import MARKS, clean, summary
 from rigspec.verify.verdict import Outcome, Verdict
 
@@ -28,8 +28,8 @@ def _lines(judged: Judged, hide: Hide) -> Iterator[str]:
         yield f"- {_text(card.member)}: {_text(hide(card.uuid))} at {_text(hide(card.slot))}"
     findings = grouped(judged.findings)
     yield from ("", "## Findings" if findings else "## No findings")
-    for group in findings:
-        yield from _finding(group[0], others(group))
+    for one in findings:
+        yield from _finding(one.lead, one.same)
     yield from _pairs(judged, hide)
     yield from ("", "## All checks")
     for name, verdicts in sections(judged.verdicts).items():

@@ -26,7 +26,7 @@ def version(plan: DriverPlan, seen: Observation) -> Verdict:
     field = "driver.version" if plan.version else "driver.branch"
     check = Check("driver.version", "driver version", "nvidia-smi, /proc/driver", wanted, field)
     if isinstance(seen.cards, Unknown):
-        return check.unknown(seen.cards, "look at: dmesg | grep -i nvrm; dkms status")
+        return _without_answer(check, seen.cards, seen)
     found = {known(card.driver_version) for card in seen.cards}
     if len(found) != 1 or None in found:
         return check.unknown("nvidia-smi does not tell the driver's version")
@@ -41,6 +41,24 @@ def version(plan: DriverPlan, seen: Observation) -> Verdict:
     return check.failed(
         said, "another driver runs", "run the driver and reboot stages; apt-cache policy"
     )
+
+
+_LOOK_AT_BUILD = "look at: dmesg | grep -i nvrm; dkms status"
+
+
+def _without_answer(check: Check, why: Unknown, seen: Observation) -> Verdict:
+    """No card could be listed: a fault where the tool itself names the driver, else unknown."""
+    if "version mismatch" in why.line:
+        return check.failed(why.reason, "only half of it was upgraded", "reboot")
+    if "communicate with the NVIDIA driver" not in why.line:
+        return check.unknown(why, _LOOK_AT_BUILD)
+    host = known(seen.host)
+    kernel = known(host.release) if host else None
+    if not isinstance(seen.modules, Unknown) and seen.modules.nvidia_version is None:
+        for_it = f" of kernel {kernel}" if kernel else ""
+        reason = f"no NVIDIA module{for_it} is loaded: not built for it, or refused"
+        return check.failed("no answer", reason, f"{_LOOK_AT_BUILD}; then run the driver stage")
+    return check.failed("no answer", "the module is there, but reaches no card", _LOOK_AT_BUILD)
 
 
 def packages(plan: DriverPlan, seen: Observation) -> Verdict:

@@ -27,12 +27,22 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
         if service.unit in away:
             yield check.not_applicable(f"{away[service.unit]} runs in its place")
+        elif _is_down(service, seen):
+            yield check.not_applicable(f"{service.unit} does not run: see its own row")
         elif service.name in seen.answers:
             yield from verify_service(service, seen.answers[service.name], seen)
         elif not service.at_boot:
             yield check.not_applicable("not running by plan")
         else:
             yield check.unknown("it was not asked")
+
+
+def _is_down(plan: ServicePlan, seen: Observation) -> bool:
+    """Whether its unit, which is red for it, is known to be down, and nobody else answers there."""
+    said = seen.answers.get(plan.name)
+    unit = None if isinstance(seen.units, Unknown) else seen.units.get(plan.unit)
+    down = unit is not None and unit.exists and not unit.active
+    return plan.at_boot and down and said is not None and isinstance(said.models, Unknown)
 
 
 def verify_service(plan: ServicePlan, said: Answers, seen: Observation) -> Iterator[Verdict]:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from rigspec.observed.record import Unknown, known
+from rigspec.observed.units import Unit
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
 OURS = "rigspec-"
 """Units of this name are written by us alone; nobody else may change them unnoticed."""
+CALM_S = 24 * 3600
+"""systemd counts restarts until the next boot; after a day without one nobody needs to look."""
 
 
 def planned_units(plan: Plan) -> tuple[str, ...]:
@@ -68,9 +71,7 @@ def up(name: str, seen: Observation) -> Verdict:
     found = ", ".join(states)
     look = f"look at: systemctl status {name}; journalctl -b -u {name}"
     if not unit.active:
-        result = known(unit.result)
-        reason = f"it ended with `{result}`" if result not in {None, "", "success"} else "stopped"
-        return check.failed(found, reason, look)
+        return check.failed(found, _why_down(unit), look)
     if not unit.enabled:
         return check.failed(
             found, "it would not come back after a boot", f"systemctl enable {name}"
@@ -85,6 +86,26 @@ def up(name: str, seen: Observation) -> Verdict:
     if unit.need_daemon_reload is True:
         return check.warned(found, "its file has changed since systemd read it", "run the deploy")
     restarts = known(unit.n_restarts) or 0
-    if restarts:
-        return check.warned(f"{found}, {restarts} restarts", "it has ended before", look)
-    return check.passed(found)
+    if not restarts:
+        return check.passed(found)
+    if _up_s(unit, seen) > CALM_S:
+        return check.passed(f"{found}; {restarts} restarts, the last more than a day ago")
+    return check.warned(f"{found}, {restarts} restarts", "it has ended before", look)
+
+
+def _why_down(unit: Unit) -> str:
+    """systemd's word for it; one that ends and is begun again is `activating` in between."""
+    result = known(unit.result)
+    ended = f"it ended with `{result}`" if result not in {None, "", "success"} else ""
+    if unit.active_state != "activating":
+        return ended or "stopped"
+    restarts = known(unit.n_restarts) or 0
+    again = f"{ended or 'it ended'} and is started again, {restarts} times so far"
+    return again if restarts else "it is still starting"
+
+
+def _up_s(unit: Unit, seen: Observation) -> float:
+    """How long a unit has been up; 0 where nobody could tell."""
+    host = known(seen.host)
+    uptime_s, since_us = known(host.uptime_s) if host else None, known(unit.active_enter_us)
+    return uptime_s - since_us / 1e6 if uptime_s and since_us else 0

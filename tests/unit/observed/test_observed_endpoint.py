@@ -158,6 +158,7 @@ def test_http_probe_speaks_with_a_server(server: str, tmp_path: Path) -> None:
     assert not isinstance(models, Unknown) and models[0].id == "it's"
     assert denied.status == 401
     assert isinstance(refused.status, Unknown) and refused.status.reason == "connection refused"
+    assert refused.status.line.startswith("curl: (7)")  # its words, not our mark
 
 
 def test_http_without_curl_or_output_is_unknown() -> None:

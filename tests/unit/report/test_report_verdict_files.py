@@ -120,6 +120,24 @@ def test_terminal_says_once_what_ails_several_cards_alike() -> None:
     assert "4 fail" in said
 
 
+def test_all_that_nobody_could_read_for_one_reason_is_one_finding() -> None:
+    no_driver = "it could not reach the driver"
+    rows = [
+        replace(LOST, id="gpus.temperature", title="GPU temperatures", next_action="",
+                reason=no_driver, found=no_driver),
+        replace(LOST, id="power.limit.main.0", title="main.0: power limit", next_action="reboot",
+                reason=no_driver, found=no_driver),
+        replace(LOST, id="host.os", title="operating system", reason="cut off", found=""),
+    ]  # fmt: skip
+    said = folded(rows)
+    assert said.count("UNKNOWN:") == 2
+    first = said[: said.index("operating system")]
+    assert "the same:  main.0: power limit" in first
+    assert "do:        reboot" in first  # from the row that knows it
+    assert first.count(no_driver) == 1
+    assert "3 unknown" in said
+
+
 def test_json_has_a_version_every_check_and_the_exit_code() -> None:
     record = json.loads(verdicts_json(judged(*ALL)))
     assert (record["format"], record["version"], record["exit_code"]) == ("rigspec-verify", 1, 1)

@@ -119,6 +119,7 @@ def test_the_plain_deploy_is_run_for_this_rig_only(
     result = verify(spec=reachable)
     assert result.exit_code == 1
     assert "FAIL: main.2" in result.stdout
+    assert result.stderr.splitlines()[-1].endswith(f"rigspec doctor {reachable}")
     # `home` alone would mean the group of all hosts in inventory/home.py
     assert pyinfra.argv[-2:] == ["--limit", "[h]ome"]
     assert [Path(word).name for word in pyinfra.argv[-4:-2]] == ["home.py", "verify.py"]

@@ -151,6 +151,68 @@ WARNINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def test_a_restart_of_long_ago_is_told_and_needs_nobody() -> None:
+    name = "rigspec-glm.service"
+    seen = replace(GOOD, host=host(uptime_s=90_000.0), **units(name, n_restarts=3))
+    row = rows(seen)[f"units.{name}"]
+    assert (row.outcome, row.found) == (
+        Outcome.PASS,
+        "enabled, active; 3 restarts, the last more than a day ago",
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ({}, "it is still starting"),
+        (
+            {"n_restarts": 4, "result": "exit-code"},
+            "it ended with `exit-code` and is started again, 4 times so far",
+        ),
+    ],
+)
+def test_a_unit_between_down_and_up_says_which_way(state: dict[str, Any], why: str) -> None:
+    name = "rigspec-glm.service"
+    row = rows(replace(GOOD, **units(name, active_state="activating", **state)))[f"units.{name}"]
+    assert (row.outcome, row.reason) == (Outcome.FAIL, why)
+
+
+def test_a_server_that_is_down_is_one_finding() -> None:
+    name = "rigspec-glm.service"
+    down = units(name, active_state="failed", result="exit-code")
+    silent = glm(models=Unknown("connection refused"), completion=Unknown("connection refused"))
+    seen = rows(replace(GOOD, **down, **silent))
+    assert [v.id for v in seen.values() if v.outcome is Outcome.FAIL] == [f"units.{name}"]
+    assert seen["service.answers.glm"].reason == f"{name} does not run: see its own row"
+
+
+def test_somebody_else_on_the_port_of_a_server_that_is_down_is_judged() -> None:
+    seen = rows(replace(GOOD, **units("rigspec-glm.service", active_state="failed")))
+    assert seen["service.models.glm"].outcome is Outcome.PASS
+
+
+NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
+
+
+@pytest.mark.parametrize(
+    ("line", "module", "why"),
+    [
+        (NO_DRIVER, None, "no NVIDIA module of kernel 6.12 is loaded"),
+        (NO_DRIVER, "595.71.05", "the module is there, but reaches no card"),
+        (MISMATCH, "595.71.05", "only half of it was upgraded"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_the_fault_and_what_rests_on_it_unknown(
+    line: str, module: str | None, why: str
+) -> None:
+    changes = {"cards": Unknown(line, line)} | modules(nvidia_version=module)
+    seen = rows(replace(GOOD, **changes))
+    assert seen["driver.version"].outcome is Outcome.FAIL
+    assert seen["driver.version"].reason.startswith(why)
+    assert seen["power.limit.main.0"].outcome is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize("what", WARNINGS)
 def test_what_an_owner_should_know_is_a_warning_and_fails_nothing(what: str) -> None:
     row, changes = WARNINGS[what]
