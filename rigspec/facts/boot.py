@@ -127,8 +127,8 @@ class KernelState(Record):
     files: Mapping[str, FileState]
     boot: BootState
     tree: PciTree | Unknown
-    grub_lines: Mapping[str, str]
-    """`GRUB_CMDLINE…` lines of our drop-ins by path: what an older plan asked for."""
+    acting: Mapping[str, str]
+    """What GRUB and modprobe act on in our files, by path: all lines but blanks and comments."""
 
 
 class Boot(RigFact[BootState]):
@@ -150,20 +150,19 @@ class KernelStage(RigFact[KernelState]):
     def command(
         self, paths: tuple[str, ...], parameters: tuple[Parameter, ...] = ()
     ) -> StringCommand:
-        grub = [path for path in paths if path.startswith("/etc/default/grub.d/")]
-        lines = Probe("grub-lines", f"grep -H '^GRUB_' -- {words(grub)} 2>/dev/null; true")
-        probes = [files_probe(paths), boot_probe(parameters), *PCI_PROBES]
-        return one_script([*probes, lines] if grub else probes)
+        silent = "-e '^[[:space:]]*#' -e '^[[:space:]]*$'"
+        lines = Probe("acting", f"grep -H -v {silent} -- {words(paths)} 2>/dev/null; true")
+        return one_script([files_probe(paths), boot_probe(parameters), *PCI_PROBES, lines])
 
     @override
     def parse(self, sections: Sections) -> KernelState:
         found: dict[str, str] = {}
-        for line in lines_of(sections, "grub-lines"):
+        for line in lines_of(sections, "acting"):
             path, _, text = line.partition(":")
             found[path] = f"{found[path]}\n{text}" if path in found else text
         return KernelState(
             files=parse_files(sections),
             boot=parse_boot(sections),
             tree=parse_pci_probe(sections),
-            grub_lines=found,
+            acting=found,
         )

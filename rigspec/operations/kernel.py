@@ -65,19 +65,20 @@ def bridge_paths(tree: PciTree | Unknown) -> tuple[str, ...] | Unknown:
     return tuple(found)
 
 
-def grub_lines(text: str) -> str:
-    """The lines of a drop-in that GRUB acts on."""
-    return "\n".join(line for line in text.splitlines() if line.startswith("GRUB_"))
+def acting_lines(text: str) -> str:
+    """What GRUB or modprobe acts on in a file: a changed comment is no reason for a reboot."""
+    lines = (line for line in text.splitlines() if line.strip())
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def owed_by(wrong: Iterable[RenderedFile], seen: KernelState) -> tuple[str, ...]:
     """Why writing these files makes a reboot necessary."""
     found = []
     for file in wrong:
-        if file.dest == MODPROBE_FILE:
-            found.append("module options have changed")
-        elif grub_lines(file.content) != seen.grub_lines.get(file.dest, ""):
-            found.append("kernel arguments have changed")
+        if acting_lines(file.content) == seen.acting.get(file.dest, ""):
+            continue
+        of_modules = file.dest == MODPROBE_FILE
+        found.append(f"{'module options' if of_modules else 'kernel arguments'} have changed")
     return tuple(dict.fromkeys(found))
 
 

@@ -9,6 +9,7 @@ from rigspec.plan import shell
 from rigspec.plan.rig import PLAN_FILE, all_files, digest, to_json
 from rigspec.plan.sections import AptRepository, Package, Plan, ServicePlan
 from rigspec.plan.stages import Stage, plan_stages
+from rigspec.verify.units import planned_units
 
 
 def as_text(plan: Plan) -> str:
@@ -108,8 +109,7 @@ def _package(package: Package, held: bool) -> str:
 
 
 def _units(plan: Plan) -> Iterator[str]:
-    yield from (*plan.pcie.units, *plan.power.units, *plan.containers.units)
-    yield from (mount.unit for mount in plan.storage if mount.unit)
+    yield from planned_units(plan)
     yield from (service.unit for service in plan.services)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from fakehost import FakeHost, run
 
 from rigspec.facts.boot import Boot, BootState, KernelStage, KernelState
@@ -55,11 +56,14 @@ TREE = PciTree(
 )
 
 
+def acted_on(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line and line[0] != "#")
+
+
 def state(*present: RenderedFile, **changes: Any) -> KernelState:
     files = {f.dest: FileState("644", "root:root", 1, digest(f.content)) for f in present}
-    lines = {f.dest: f.content.splitlines()[1] for f in present if f.dest == GRUB_FILE}
+    lines = {f.dest: acted_on(f.content) for f in present}
     tree = changes.pop("tree", TREE)
-    lines |= changes.pop("grub_lines", {})
     return KernelState(files, replace(BOOT, **changes), tree, lines)
 
 
@@ -81,10 +85,21 @@ def test_a_bare_host_gets_files_grub_and_initramfs_and_owes_a_reboot() -> None:
     assert "update-initramfs -u -k all" in initramfs
 
 
-def test_a_changed_comment_is_written_and_owes_no_reboot() -> None:
-    older = replace(GRUB, content="# older\n" + GRUB.content.splitlines()[1] + "\n")
-    files, _ = commands(state(older, MODPROBE))
+@pytest.mark.parametrize("file", [GRUB, MODPROBE], ids=["grub", "modprobe"])
+def test_a_changed_comment_is_written_and_owes_no_reboot(file: RenderedFile) -> None:
+    older = replace(file, content=f"# older\n\n{acted_on(file.content)}\n")
+    other = MODPROBE if file is GRUB else GRUB
+    files, _ = commands(state(older, other))
+    assert f"cat >{file.dest}.new" in files
     assert "reboot-required" not in files
+
+
+@pytest.mark.parametrize("file", [GRUB, MODPROBE], ids=["grub", "modprobe"])
+def test_a_changed_setting_owes_a_reboot(file: RenderedFile) -> None:
+    older = replace(file, content=f"{file.content}\noptions nvidia another=1\n")
+    other = MODPROBE if file is GRUB else GRUB
+    files, _ = commands(state(older, other))
+    assert "reboot-required" in files
 
 
 def test_a_run_killed_before_update_grub_does_it_the_next_time() -> None:
@@ -130,9 +145,7 @@ def test_the_acs_argument_of_this_host_is_its_own_drop_in() -> None:
 
 def test_a_converged_host_with_acs_off_needs_nothing() -> None:
     acs = acs_grub_file("home", bridge_paths(TREE))  # type: ignore[arg-type]
-    line = next(x for x in acs.content.splitlines() if x.startswith("GRUB_"))
-    seen = state(GRUB, MODPROBE, acs, grub_lines={ACS_FILE: line})
-    assert commands(seen, OFF) == []
+    assert commands(state(GRUB, MODPROBE, acs), OFF) == []
 
 
 def test_the_acs_drop_in_goes_when_the_spec_keeps_acs() -> None:

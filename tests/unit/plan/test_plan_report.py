@@ -29,6 +29,7 @@ def test_text_names_everything_the_host_is_given(make_rig: MakeRig) -> None:
             pcie={"acs": "off_on_gpu_paths"},
             kernel={"arguments": ["nomodeset"], "module_options": {"nvidia_uvm": {"x": "1"}}},
             services={"chat": {"api_key_env": "CHAT_KEY"}},
+            verify={"daily": "true"},
         )
     )
     text = as_text(plan)
@@ -38,7 +39,12 @@ def test_text_names_everything_the_host_is_given(make_rig: MakeRig) -> None:
         *plan.kernel.arguments,
         *("nvidia_uvm x=1", "blacklist nouveau", "pci=disable_acs_redir", "595.*, held"),
         *(package.name for package in plan.containers.packages),
-        *("rigspec-acs.service", "rigspec-chat.service", "/etc/rigspec/secrets/chat.env"),
+        *(
+            "rigspec-acs.service",
+            "  rigspec-drift.timer\n",
+            "rigspec-chat.service",
+            "/etc/rigspec/secrets/chat.env",
+        ),
         *(plan.services[0].image, "--tensor-parallel-size 2", "reboots: ", "restarts: "),
     ]
     assert [word for word in wanted if word not in text] == []
