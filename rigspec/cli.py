@@ -10,14 +10,15 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
 from rigspec import accepted, captured
-from rigspec.asked import checked, looked, planned, stop, want_colour
-from rigspec.loads import burn, loaded, remember_faults
+from rigspec.asked import checked, planned, stop, want_colour
+from rigspec.loads import burn
+from rigspec.proved import verify
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """Else pydantic searches every installed package for plugins of its own: 15 ms of each start."""
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
     from rigspec.report.fit_question import Question
     from rigspec.spec.rig import Rig
 
-_REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
-"""Written beside and renamed: a collector may read at any moment; `-` is stdout."""
-
-
-_VERBS = {**captured.VERBS, **accepted.VERBS, "burn": burn}
+_VERBS = {**captured.VERBS, **accepted.VERBS, "burn": burn, "verify": verify}
 
 
 class _WithLab(click.Group):
@@ -123,88 +120,6 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
     if as_json:
         return json.dumps(rig_record(rig, facts), indent=2, ensure_ascii=False)
     return as_text(rig, facts)
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=str))
-@click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
-@click.option("--load", is_flag=True, help="First measure links and cards under load (minutes).")
-@click.option("--stop-services", is_flag=True, help="With --load: stop servers, then start them.")
-@click.option("--weights", is_flag=True, help="First read all weights again and compare.")
-@click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
-@click.option("--json", type=_REPORT, help="Every check as data.")
-@click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
-@click.option("--prometheus", type=_REPORT, help="For node exporter's textfile collector.")
-@click.option("--markdown", type=_REPORT, help="For an issue: redacted.")
-@click.option("--html", type=_REPORT, help="One page: PCIe tree, watts, every check's evidence.")
-@click.option("--pace", is_flag=True, help="Make load: tokens per second against the baseline.")
-@click.option("--redact/--no-redact", default=None, help="Of Markdown (default) and HTML.")
-@click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
-def verify(
-    file: str,
-    observed: IO[str] | None,
-    pace: bool,
-    load: bool,
-    stop_services: bool,
-    weights: bool,
-    redact: bool | None,
-    every_row: bool,
-    **to: IO[str] | None,
-) -> None:
-    """Prove that a host is as planned; only --load, --weights and --pace make load.
-
-    Reports go to a FILE or to `-`. Ends with 0 as planned, 1 not as planned, 2 spec or usage,
-    3 could not measure.
-    """
-    from rigspec.errors import RigspecError
-    from rigspec.report import verdicts as report
-    from rigspec.report.estimates import estimates
-    from rigspec.report.judged import judge
-    from rigspec.report.verdicts_write import write_reports
-    from rigspec.rules.context import saved_context
-    from rigspec.verify.observation_file import observation_from_json
-
-    _refuse_beside(bool(observed), load=load, pace=pace, stop=stop_services, weights=weights)
-    rig = checked(file)
-    if weights and not any(model.hub for model in rig.models.values()):
-        raise click.UsageError(
-            f"--weights has nothing to compare with: no model in {file} comes from a hub"
-        )
-    files = {name: file for name, file in to.items() if file is not None}
-    try:
-        saved = observation_from_json(
-            observed.read() if observed else _look(rig, file, load, stop_services, weights)
-        )
-        said = remember_faults(rig, file, saved.observation) if load else ""
-        expected = estimates(rig, saved_context(rig, Path(file)))
-        more = accepted.pace_rows(rig, file) if pace else ()
-        judged = judge(planned(rig, file), saved, expected, more)
-        write_reports(judged, saved, files, rig.host, redact=redact)
-    except RigspecError as problem:
-        stop(problem)
-    shown = report.as_table if every_row else report.folded
-    on_stdout = any(file.name == "-" for file in files.values())
-    click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
-    click.echo(said, err=True, nl=bool(said))
-    if judged.exit_code and not observed:
-        click.echo(f"likely causes, from its logs, too: rigspec doctor {file}", err=True)
-    sys.exit(judged.exit_code)
-
-
-def _refuse_beside(observed: bool, *, load: bool, pace: bool, stop: bool, weights: bool) -> None:
-    """Options that say nothing together."""
-    if observed and (pace or load or weights):
-        raise click.UsageError("--load, --weights, --pace ask a host; a saved look has no host")
-    if stop and not load:
-        raise click.UsageError("--stop-services goes with --load")
-
-
-def _look(rig: Rig, file: str, load: bool, stop_services: bool, weights: bool) -> str:
-    """What is read off the host, after load where it was asked for."""
-    after_weights = loaded(rig, file, "weights", stop_services=False) if weights else ""
-    if load:
-        return loaded(rig, file, "fabric", stop_services=stop_services)
-    return after_weights or looked(rig, file)
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from pyinfra.api import StringCommand
@@ -51,14 +52,17 @@ from rigspec.observed.probes import (
     KERNEL_LOG,
     MODULES,
     NVIDIA_PROC,
+    NVLINK,
     PCI_AER,
     PCI_PROBES,
     SECURE_BOOT,
     SMI,
     Probe,
+    script,
 )
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.observed.storage import parse_storage_probe
+from rigspec.observed.topology import parse_topology_probe
 from rigspec.observed.units import parse_units_probe
 from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
@@ -182,6 +186,7 @@ class Everything(RigFact[Observation]):
             tree=parse_pci_probe(sections),
             aer=parse_aer_probe(sections),
             cards=parse_smi_probe(sections),
+            topology=parse_topology_probe(sections),
             binding=parse_gpus_table(parse_texts(sections).get(BINDING, "")),
             packages=parse_packages_probe(sections),
             units=parse_units_probe(sections),
@@ -200,6 +205,12 @@ class Everything(RigFact[Observation]):
             burn=parse_load_probe(sections, "burn-run"),
             simulated=simulated,
         )
+
+
+def probe_digest(plan: Plan) -> str:
+    """SHA-256 of the text that reads a host for this plan: two looks that share it asked alike."""
+    text = script(_host_probes(plan), _service_probes(plan))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refused(sections: Sections) -> Reading[tuple[RefusedOption, ...]]:
@@ -234,4 +245,6 @@ def _host_probes(plan: Plan) -> Iterable[Probe]:
     yield models_probe(model_questions(plan.models))
     yield LISTENERS
     yield from upkeep_probes(plan)
+    if any(member.nvlink_peer for member in plan.preflight.gpus):
+        yield NVLINK
     yield from LOADS if plan.fabric.files else ()

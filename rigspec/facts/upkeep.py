@@ -15,6 +15,7 @@ from rigspec.observed.probes import Probe
 from rigspec.plan.asking import value_program
 from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.plan.sections import Plan, RenderedFile
+from rigspec.verify.files import mounted_paths
 
 FIRMWARE = Probe(
     "firmware",
@@ -82,6 +83,8 @@ def upkeep_probes(plan: Plan) -> Iterator[Probe]:
     yield edited_probe(all_files(plan))
     if _secrets(plan):
         yield secrets_probe(plan)
+    if mounted_paths(plan):
+        yield mounted_probe(mounted_paths(plan))
 
 
 def edited_probe(files: Iterable[RenderedFile]) -> Probe:
@@ -96,6 +99,12 @@ def edited_probe(files: Iterable[RenderedFile]) -> Probe:
         f'  echo "edited $p"; head -c {_LARGEST} -- "$p" | sed \'s/^/> /\'; echo\n'
         "done\nexit 0\n",
     )
+
+
+def mounted_probe(paths: Iterable[str]) -> Probe:
+    """Whether what servers read of the host is there; it may be large, so nobody hashes it."""
+    ask = 'for p; do if [ -e "$p" ]; then echo "there $p"; else echo "absent $p"; fi; done\n'
+    return Probe("mounted", f"set -- {shlex.join(paths)}\n{ask}")
 
 
 _SCAN = """\

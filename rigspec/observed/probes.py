@@ -232,3 +232,5 @@ SMI_TOPO = Probe("smi-topo", f"rig_try {_SMI_LIMIT_S} nvidia-smi topo -m\n")
 SMI_P2P = Probe("smi-p2p", f"rig_try {_SMI_LIMIT_S} nvidia-smi topo -p2p r\n")
 SMI = (smi_query("smi", QUERY_FIELDS), smi_query("smi-extra", EXTRA_FIELDS))
 """What `nvidia_smi.parse_smi_probe` reads."""
+NVLINK = Probe("topology", "rig_run nvidia-smi topo -m\n")
+"""What `topology.parse_topology_probe` reads; asked for where a bridge is planned."""

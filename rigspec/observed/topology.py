@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rigspec.observed.nvidia_smi import smi_failure
 from rigspec.observed.record import Reading, Record, Unknown
+from rigspec.observed.sections import section
 from rigspec.observed.text import clean_lines, cpu_list
 
 _NODE = re.compile(r"^(?:GPU|NIC)\d+$|^mlx\d+_\d+$")
@@ -53,6 +54,12 @@ class TopologyMatrix(Record):
 def parse_topo_matrix(text: str | Iterable[str]) -> Reading[TopologyMatrix]:
     """`topo -m`: tabs, aligned blanks or a markdown table, NIC columns and `N/A` cells."""
     return _parse(text, _WORD)
+
+
+def parse_topology_probe(sections: Mapping[str, Sequence[str]]) -> Reading[TopologyMatrix]:
+    """The section `topology`: `topo -m` on the host itself."""
+    lines = section(sections, "topology")
+    return lines if isinstance(lines, Unknown) else parse_topo_matrix(lines)
 
 
 def parse_topo_p2p(text: str | Iterable[str]) -> Reading[TopologyMatrix]:

@@ -58,6 +58,8 @@ class Upkeep(Record):
     secrets: Reading[tuple[SecretFile, ...]] = NOT_ASKED
     cap_writers: Reading[tuple[str, ...]] = NOT_ASKED
     """Files and running units, not ours, that set power limits or clocks."""
+    mounted: Reading[Mapping[str, bool]] = NOT_ASKED
+    """Whether each file or folder that servers read of the host is there."""
 
 
 def parse_firmware(sections: Sections) -> Reading[Firmware]:
@@ -134,6 +136,15 @@ def _secret(lines: Sequence[str], path: str) -> SecretFile:
     )
 
 
+def parse_mounted(sections: Sections) -> Reading[Mapping[str, bool]]:
+    """The section `mounted`: `there PATH` or `absent PATH`."""
+    lines = section(sections, "mounted")
+    if isinstance(lines, Unknown):
+        return lines
+    said = (line.partition(" ") for line in lines)
+    return {path: word == "there" for word, _, path in said if word in {"there", "absent"}}
+
+
 def parse_upkeep(sections: Sections, paths: Sequence[str], secret_paths: Sequence[str]) -> Upkeep:
     """All sections; `paths` are the managed files that were asked for."""
     writers = section(sections, "cap-writers")
@@ -143,6 +154,7 @@ def parse_upkeep(sections: Sections, paths: Sequence[str], secret_paths: Sequenc
         files=parse_files_probe(sections, paths),
         edited=parse_edited(sections),
         secrets=parse_secrets(sections, secret_paths),
+        mounted=parse_mounted(sections),
         cap_writers=writers
         if isinstance(writers, Unknown)
         else tuple(sorted({line.strip() for line in writers if line.strip()})),

@@ -13,7 +13,7 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from rigspec.facts.observe import Everything, of
+from rigspec.facts.observe import Everything, of, probe_digest
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
@@ -45,7 +45,8 @@ def _save(plan: Plan, seen: Observation) -> None:
     if not os.environ.get(OUT_VARIABLE):
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    text = observation_to_json(SavedObservation(plan.rig, digest(plan), now, seen))
+    saved = SavedObservation(plan.rig, digest(plan), now, seen, probe_digest(plan))
+    text = observation_to_json(saved)
     file = Path(os.environ[OUT_VARIABLE])
     file.touch(mode=0o600)
     file.write_text(text, encoding="utf-8")

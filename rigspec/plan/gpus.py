@@ -9,6 +9,7 @@ from pathlib import Path
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.errors import RigspecError
 from rigspec.plan.sections import GpuMember
+from rigspec.spec.gpus import GpuGroup
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, members
 
@@ -49,7 +50,14 @@ def _member(rig: Rig, name: str, places: dict[str, Place], extra: Path | None) -
         slot=group.slots[at] if at < len(group.slots) else None,
         uuid=group.uuids[at] if at < len(group.uuids) else None,
         resizable_bar=rig.pcie.resizable_bar,
+        nvlink_peer=_bridged_to(group, group_name, at),
     )
+
+
+def _bridged_to(group: GpuGroup, name: str, at: int) -> str | None:
+    """Bridges join the first with the second, the third with the fourth."""
+    other = at ^ 1
+    return f"{name}.{other}" if group.nvlink_bridge and other < group.count else None
 
 
 def known_card(sku: str, extra: Path | None = None) -> Gpu:

@@ -61,6 +61,8 @@ class GpuMember:
     slot: str | None
     uuid: str | None
     resizable_bar: bool = True
+    nvlink_peer: str | None = None
+    """The member that an NVLink bridge joins it with."""
 
 
 @dataclass(frozen=True)

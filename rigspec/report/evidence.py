@@ -44,6 +44,7 @@ _BY_CHECK = {
     "kernel.understood": ("host.cmdline", "refused"),
     "host.last-boot": ("last_boot", "log"),
     "gpus.xid": ("log",),
+    "gpus.nvlink": ("topology",),
     "pcie.flaps": ("log",),
     "pcie.errors": ("aer",),
     "power.circuit": ("cards",),
@@ -129,6 +130,8 @@ def _fields(names: tuple[str, ...], seen: Observation) -> dict[str, Any]:
 def _service(check: str, subject: str, seen: Observation) -> Any:
     if check == "service.bind":
         return {"listening": seen.listeners}
+    if check == "service.mounts":
+        return {"mounted": seen.upkeep.mounted}
     if subject in seen.bound:
         card = seen.card(subject)
         return card if isinstance(card, Unknown) else card.cells

@@ -35,12 +35,16 @@ class BoundGpu:
 
 @dataclass(frozen=True)
 class Judged:
-    """One rig at one moment; `observed_at` is UTC in ISO 8601, empty when nobody noted it."""
+    """One rig at one moment; `observed_at` is UTC in ISO 8601, empty when nobody noted it.
+
+    `probe_digest` is that of the shell text which asked the host.
+    """
 
     plan: Plan
     seen: Observation
     verdicts: tuple[Verdict, ...]
     observed_at: str = ""
+    probe_digest: str = ""
     plan_changed: bool = False
     """The plan is not the one that the rig was looked at for: something may not have been asked."""
     estimates: Estimates = field(default_factory=Estimates)
@@ -92,6 +96,7 @@ class Judged:
             "rigspec": version("rigspec"),
             "spec": self.plan.spec_digest,
             "plan": digest(self.plan),
+            "probe": self.probe_digest,
             "plan changed": "yes, since this look" if self.plan_changed else "",
             "boot": known(host.boot_id) if host else None,
             "kernel": known(host.release) if host else None,
@@ -123,6 +128,7 @@ def judge(
         seen,
         (*verify_rig(plan, seen, expected.cards), *marked(more, seen)),
         saved.observed_at,
+        saved.probe_digest,
         plan_changed=saved.plan_digest != digest(plan),
         estimates=expected,
     )

@@ -114,6 +114,15 @@ def bridge_fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """An NVLink bridge joins cards that have a connector for it."""
     for name, group in rig.gpus.items():
         card = facts.gpu(rig, name)
+        if group.nvlink_bridge and group.count < 2:
+            yield error(
+                "gpus.bridge-fits",
+                ("gpus", name, "nvlink_bridge"),
+                f"`{name}` is one card, and a bridge joins two",
+                why="sizes and speeds would count on a link that is not there",
+                hint="set `count`, put both cards into this group, or delete `nvlink_bridge`",
+            )
+            continue
         if not group.nvlink_bridge or (card is not None and "bridge" in (card.nvlink or "")):
             continue
         if card is not None:

@@ -22,6 +22,7 @@ def verify_gpus(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     yield from on_the_bus(plan.preflight.gpus, seen)
     for member in plan.preflight.gpus:
         yield answering(member, seen)
+    yield from bridges(plan.preflight.gpus, seen)
     yield temperatures(plan, seen)
 
 
@@ -131,6 +132,49 @@ def answering(member: GpuMember, seen: Observation) -> Verdict:
         "the card has moved to another slot",
         "if that is meant: rm /etc/rigspec/gpus.tsv on the host, or name `uuids`, and run again",
     )
+
+
+def bridges(members: tuple[GpuMember, ...], seen: Observation) -> Iterator[Verdict]:
+    """One row per pair that an NVLink bridge joins, as the driver sees it."""
+    for member in members:
+        if member.nvlink_peer and member.member < member.nvlink_peer:
+            yield _bridge(member.member, member.nvlink_peer, seen)
+
+
+def _bridge(one: str, other: str, seen: Observation) -> Verdict:
+    check = Check(
+        f"gpus.nvlink.{one}",
+        f"{one} and {other}: NVLink",
+        "nvidia-smi topo -m",
+        "NVLink between them",
+        f"gpus.{one.rpartition('.')[0]}.nvlink_bridge",
+    )
+    if seen.simulated:
+        return check.not_applicable("the virtual rig has no NVLink")
+    word = _between(one, other, seen)
+    if isinstance(word, Unknown):
+        return check.unknown(word, "look at: nvidia-smi topo -m; nvidia-smi nvlink -s")
+    if word.startswith("NV"):
+        return check.passed(f"{word}: {word.removeprefix('NV')} links")
+    return check.failed(
+        f"{word}: PCIe only",
+        "the bridge is not seated, or joins other cards: pairs are the first with the second, the "
+        "third with the fourth",
+        "switch off, reseat the bridge; look at: nvidia-smi nvlink -s; or order `slots` by pairs",
+    )
+
+
+def _between(one: str, other: str, seen: Observation) -> Reading[str]:
+    """The driver's word for the way from one member's card to the other's: `NV4`, `PHB`, …."""
+    at: list[int] = []
+    for member in (one, other):
+        card = seen.card(member)
+        index = card if isinstance(card, Unknown) else card.index
+        if isinstance(index, Unknown):
+            return index
+        at.append(index)
+    matrix = seen.topology
+    return matrix if isinstance(matrix, Unknown) else matrix.between(*at)
 
 
 def temperatures(plan: Plan, seen: Observation) -> Verdict:

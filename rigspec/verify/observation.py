@@ -20,6 +20,7 @@ from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.pci_probe import AerCounter
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.storage import Storage
+from rigspec.observed.topology import TopologyMatrix
 from rigspec.observed.units import Unit
 from rigspec.observed.upkeep import Upkeep
 from rigspec.plan.binding import BoundCard
@@ -67,6 +68,8 @@ class Observation(Record):
     aer: Reading[tuple[AerCounter, ...]] = NOT_ASKED
     """PCIe errors that functions have counted since boot."""
     cards: Reading[tuple[GpuReading, ...]] = NOT_ASKED
+    topology: Reading[TopologyMatrix] = NOT_ASKED
+    """How the driver says that cards reach each other; only where a bridge is planned."""
     binding: tuple[BoundCard, ...] = ()
     packages: Reading[Packages] = NOT_ASKED
     units: Reading[Mapping[str, Unit]] = NOT_ASKED

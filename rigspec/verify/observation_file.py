@@ -17,12 +17,14 @@ FORMAT, VERSION = "rigspec-observation", 1
 
 @dataclass(frozen=True)
 class SavedObservation:
-    """Which rig was looked at, for which plan, when (UTC, ISO 8601), and what was read."""
+    """Which rig was looked at, for which plan, when (UTC, ISO 8601), what was read, and how."""
 
     rig: str
     plan_digest: str
     observed_at: str
     observation: Observation
+    probe_digest: str = ""
+    """SHA-256 of the shell text that asked, 64 hex digits; empty in a look of an older rigspec."""
 
 
 def observation_to_json(saved: SavedObservation) -> str:

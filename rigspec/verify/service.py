@@ -24,6 +24,8 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about services."""
     away = displaced(plan.services, partial(is_active, seen))
     for service in plan.services:
+        if service.mounts:
+            yield mounted(service, seen)
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
         if service.unit in away:
             yield check.not_applicable(f"{away[service.unit]} runs in its place")
@@ -35,6 +37,29 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
             yield check.not_applicable("not running by plan")
         else:
             yield check.unknown("it was not asked")
+
+
+def mounted(plan: ServicePlan, seen: Observation) -> Verdict:
+    """What the spec mounts into it is on the host: a server that runs only fails when restarted."""
+    check = Check(
+        f"service.mounts.{plan.name}",
+        f"{plan.name}: mounted files",
+        "test -e",
+        listed(plan.mounts),
+        f"services.{plan.name}.mounts",
+    )
+    there = seen.upkeep.mounted
+    if isinstance(there, Unknown):
+        return check.unknown(there)
+    if unread := [path for path in plan.mounts if path not in there]:
+        return check.unknown(f"not asked for: {listed(unread)}")
+    if gone := [path for path in plan.mounts if not there[path]]:
+        return check.failed(
+            f"absent: {listed(gone)}",
+            "rigspec does not copy it, and the engine would find an empty folder in its place",
+            "put it there again, or take it out of the spec",
+        )
+    return check.passed("there")
 
 
 def _is_down(plan: ServicePlan, seen: Observation) -> bool:

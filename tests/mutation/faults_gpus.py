@@ -55,6 +55,13 @@ FAULTS = (
     ),
     Fault("gpus.answers", "two cards were swapped", swapped, "moved to another slot"),
     Fault(
+        "gpus.nvlink",
+        "a bridge is not seated",
+        lambda raw: raw.sub("topology", "^(GPU[01].*)NV4", r"\1PHB", count=0),
+        "the bridge is not seated",
+        rig="metal",
+    ),
+    Fault(
         "gpus.temperature",
         "a card is hot",
         lambda raw: raw.cell("temperature.gpu", "97", card=2),

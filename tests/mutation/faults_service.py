@@ -41,6 +41,13 @@ FAULTS = (
         rig="metal",
     ),
     Fault(
+        "service.mounts",
+        "a mounted folder is gone",
+        lambda raw: raw.sub("mounted", "^there /srv/templates$", "absent /srv/templates"),
+        "absent: /srv/templates",
+        rig="metal",
+    ),
+    Fault(
         "service.cards",
         "the container lost a card",
         lambda raw: raw.drop("cards-glm", raw.uuids[3]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
-from rigspec.verify.files import secret_paths, sha256
+from rigspec.verify.files import mounted_paths, secret_paths, sha256
 
 from .loads import loaded
 from .raw import Raw
@@ -105,7 +105,7 @@ def metal() -> Healthy:
     Constructed, not captured: the lab's marker is dropped, the driver's files in /proc, the module
     option, BARs and trained links are written as real machines print them (tests/captures).
     """
-    plan, raw = plan_of(FULL), captured()[0]
+    plan, raw = bridged(plan_of(FULL)), captured()[0]
     version = raw.text("smi").split(", ")[6]
     raw = raw.drop("machine", "^simulated$").sub("machine", "^key .*", "key enrolled")
     raw = raw.sub("host", "^rig_virt=.*", "rig_virt=none")
@@ -147,7 +147,31 @@ def proved(raw: Raw, plan: Plan) -> Raw:
     secrets = "\n".join(
         f"file {path} 600 root:root\nsearched {path}" for path in secret_paths(plan)
     )
+    raw = raw.put("mounted", "\n".join(f"there {path}" for path in mounted_paths(plan)))
+    raw = raw.put("topology", topology(len(plan.preflight.gpus)))
     return raw.put("secrets", secrets).put("files", "\n".join(_written(plan)))
+
+
+def bridged(plan: Plan) -> Plan:
+    """With NVLink bridges, which the cards of the captured rig do not take."""
+    gpus = plan.preflight.gpus
+    pairs = (replace(gpu, nvlink_peer=gpus[at ^ 1].member) for at, gpu in enumerate(gpus))
+    return replace(plan, preflight=replace(plan.preflight, gpus=tuple(pairs)))
+
+
+def topology(cards: int) -> str:
+    """`nvidia-smi topo -m` of cards that bridges of four links join in pairs."""
+    names = [f"GPU{n}" for n in range(cards)]
+    rows = (
+        "\t".join((name, *(_word(at, n) for n in range(cards)), "0-31", "0", "N/A"))
+        for at, name in enumerate(names)
+    )
+    head = "\t".join(("", *names, "CPU Affinity", "NUMA Affinity", "GPU NUMA ID"))
+    return "\n".join((head, *rows))
+
+
+def _word(one: int, other: int) -> str:
+    return " X " if one == other else "NV4" if one == other ^ 1 else "PIX"
 
 
 def _written(plan: Plan) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from fakehost import FakeHost, run
 
-from rigspec.facts.observe import Everything
+from rigspec.facts.observe import Everything, of
 from rigspec.operations.verify import _print, rig_verified
 from rigspec.plan.rig import digest, plan_rig
 from rigspec.rules.run import check_file
@@ -30,6 +31,8 @@ def test_verify_saves_what_it_read_for_its_owner_only(
     saved = observation_from_json(file.read_text(encoding="utf-8"))
     assert (saved.rig, saved.plan_digest, saved.observation) == ("home", digest(plan), seen)
     assert file.stat().st_mode & 0o077 == 0
+    asked = "".join(map(str, Everything().command(of(plan)).bits))
+    assert saved.probe_digest == hashlib.sha256(asked.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(("no_color", "painted"), [("", True), ("1", False)])

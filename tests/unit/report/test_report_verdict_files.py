@@ -60,10 +60,12 @@ def test_an_id_is_a_check_and_its_subject(verdict_id: str, parts: tuple[str, str
 
 
 def test_rows_measured_beside_the_look_are_judged_with_it() -> None:
-    saved = SavedObservation("home", digest(the_plan()), "2026-11-24T21:00:00+00:00", the_look())
+    saved = SavedObservation("home", digest(the_plan()), "2026-11-24T21:00:00+00:00", the_look(),
+                             "ab" * 32)  # fmt: skip
     run = judge(the_plan(), saved, more=(FAILED,))
     assert run.verdicts[-1] == FAILED
     assert run.exit_code == 1
+    assert run.header["probe"] == "ab" * 32
 
 
 def test_terminal_says_the_worst_first_and_folds_what_passed() -> None:
