@@ -38,7 +38,8 @@ from rigspec.observed.kernel import Iommu
 from rigspec.observed.last_boot import LastBoot
 from rigspec.observed.pci import Acs, Kind, Link, PciTree
 from rigspec.observed.pci_probe import AerCounter
-from rigspec.observed.record import Unknown
+from rigspec.observed.record import Unknown, known
+from rigspec.observed.topology import TopologyMatrix, TopologyRow
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation
 from rigspec.verify.rig import verify_rig
@@ -219,6 +220,72 @@ def test_what_an_owner_should_know_is_a_warning_and_fails_nothing(what: str) -> 
     verdict = rows(replace(GOOD, **changes))[row]
     assert verdict.outcome is Outcome.WARN
     assert exit_code([verdict]) == 0
+
+
+BRIDGED = replace(
+    PLAN,
+    preflight=replace(
+        PLAN.preflight,
+        gpus=tuple(
+            replace(gpu, nvlink_peer=f"main.{at ^ 1}")
+            for at, gpu in enumerate(PLAN.preflight.gpus)
+        ),
+    ),
+)
+
+
+def joined(*words: str) -> TopologyMatrix:
+    """What the driver says of the way from GPU0 to GPU1, and from GPU2 to GPU3."""
+    gpus = tuple(f"GPU{n}" for n in range(4))
+    first, second = words
+    row = {"GPU0": ("X", first, "PHB", "PHB"), "GPU2": ("PHB", "PHB", "X", second)}
+    lost = Unknown("not asked for")
+    return TopologyMatrix(gpus, tuple(TopologyRow(n, w, lost, lost) for n, w in row.items()))
+
+
+@pytest.mark.parametrize(
+    ("topology", "index", "outcomes"),
+    [
+        (joined("NV4", "NV4"), 0, ("pass", "pass")),
+        (joined("NV4", "PHB"), 0, ("pass", "fail")),
+        (joined("PHB", "NV2"), 0, ("fail", "pass")),
+        (LOST, 0, ("unknown", "unknown")),
+        (joined("NV4", "NV4"), LOST, ("unknown", "unknown")),
+    ],
+)
+def test_a_bridge_is_what_the_driver_sees_between_the_two_cards(
+    topology: Any, index: Any, outcomes: tuple[str, str]
+) -> None:
+    numbered = tuple(
+        replace(card, index=n if index == 0 else index)
+        for n, card in enumerate(known(GOOD.cards) or ())
+    )
+    seen = rows(replace(GOOD, cards=numbered, topology=topology), BRIDGED)
+    found = {name: v.outcome.value for name, v in seen.items() if name.startswith("gpus.nvlink")}
+    assert found == dict(zip(("gpus.nvlink.main.0", "gpus.nvlink.main.2"), outcomes, strict=True))
+
+
+def test_the_virtual_rig_has_no_bridge_to_judge() -> None:
+    row = rows(replace(GOOD, simulated=True), BRIDGED)["gpus.nvlink.main.0"]
+    assert row.outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("mounted", "outcome"),
+    [
+        ({"/srv/t": True}, Outcome.PASS),
+        ({"/srv/t": False}, Outcome.FAIL),
+        ({}, Outcome.UNKNOWN),
+        (LOST, Outcome.UNKNOWN),
+    ],
+)
+def test_what_a_server_mounts_is_looked_for_whether_it_runs_or_not(
+    mounted: Any, outcome: Outcome
+) -> None:
+    plan = replace(PLAN, services=(replace(PLAN.services[0], mounts=("/srv/t",)),))
+    down = units("rigspec-glm.service", active_state="failed")
+    seen = replace(GOOD, upkeep=replace(UPKEEP, mounted=mounted), **down)
+    assert rows(seen, plan)["service.mounts.glm"].outcome is outcome
 
 
 def test_inside_a_guest_the_fabric_is_unknown() -> None:
