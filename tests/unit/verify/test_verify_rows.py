@@ -227,8 +227,7 @@ BRIDGED = replace(
     preflight=replace(
         PLAN.preflight,
         gpus=tuple(
-            replace(gpu, nvlink_peer=f"main.{at ^ 1}")
-            for at, gpu in enumerate(PLAN.preflight.gpus)
+            replace(gpu, nvlink_peer=f"main.{at ^ 1}") for at, gpu in enumerate(PLAN.preflight.gpus)
         ),
     ),
 )
