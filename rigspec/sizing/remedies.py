@@ -47,7 +47,7 @@ def remedies(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[R
 def fits(found: MemoryEstimate) -> bool:
     """Whether one full request fits at the expected figures."""
     return (
-        found.verdict is not Verdict.NO
+        found.boots is not Verdict.NO
         and found.needed is not None
         and found.available.value >= found.needed.value
         and not found.refusals
@@ -59,7 +59,7 @@ def _remedy(
 ) -> Iterator[Remedy]:
     found = estimate(facts, card, changed)
     if fits(found):
-        yield Remedy(name, write, _room(found), found.verdict is Verdict.YES)
+        yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
 
 
 def _room(found: MemoryEstimate) -> str:
@@ -192,7 +192,7 @@ def _weights(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterato
             found = estimate(changed, card, asked)
             if fits(found):
                 gives = f"about {found.weights.value:.1f} GiB of weights per GPU"
-                surely = found.verdict is Verdict.YES
+                surely = found.boots is Verdict.YES
                 write = f"a {word} checkpoint{also}"
                 yield Remedy("another quantization", write, gives, surely)
                 return

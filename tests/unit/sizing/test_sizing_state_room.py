@@ -13,6 +13,7 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.remedies import remedies
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom
 
@@ -74,3 +75,14 @@ def test_nothing_is_refused_without_graphs_or_by_others(
 
 def test_a_model_without_states_is_not_asked(h100: Card) -> None:
     assert estimate(model("Qwen/Qwen3-8B"), h100, SETTINGS).states is None
+
+
+@pytest.mark.parametrize(("sequences", "offered"), [(8, True), (1024, False)])
+def test_a_change_that_leaves_sequences_without_a_state_is_no_remedy(
+    h100: Card, sequences: int, offered: bool
+) -> None:
+    facts = model("Qwen/Qwen3.5-27B")
+    tight = replace(SETTINGS, memory_fraction=0.5, context=262144, max_seqs=sequences)
+    assert estimate(facts, h100, tight).verdict is Verdict.NO
+    names = [remedy.name for remedy in remedies(facts, h100, tight)]
+    assert ("smaller context" in names) is offered
