@@ -11,7 +11,6 @@ from rigspec.finding import has_errors
 from rigspec.lab.from_spec import machine_tree
 from rigspec.lab.rig import HubModel, RigOptions, VirtualRig
 from rigspec.lab.rootfs import Firmware, Installation
-from rigspec.lab.simulated.model import gguf_bytes, simulated_checkpoint
 from rigspec.spec.load import load
 from rigspec.spec.models import Model
 from rigspec.spec.rig import Rig
@@ -73,6 +72,9 @@ def _hub_model(hub: str, model: Model) -> HubModel:
 
 
 def _files(model: Model) -> dict[str, bytes]:
+    # numpy, which a run on a virtual rig that is there does not need
+    from rigspec.lab.simulated.model import gguf_bytes, simulated_checkpoint
+
     if model.file is None:
         return simulated_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
