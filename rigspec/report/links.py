@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from rigspec.report.words import band
+from rigspec.report.words import band, spans
 from rigspec.sizing.links import Label, LinkPath
 
 MOST_COLUMNS = 8
-"""Groups up to this size show GB/s in the matrix; larger ones only the label."""
+"""Groups up to this size show GB/s card by card; larger ones the label, cards alike in one row."""
 
 WORDS = {
     Label.PIX: "one switch",
@@ -33,22 +33,51 @@ def link_lines(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
 
 
 def _matrix(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
-    found = {(path.first, path.second): path for path in paths}
-    shown = list(gpus[1:])
-    width = max(len(gpu) for gpu in gpus)
+    """Half of a table: cards by cards, or where there are many, one row for those alike."""
+    found = {frozenset((path.first, path.second)): path for path in paths}
+    alike = [[gpu] for gpu in gpus] if len(gpus) <= MOST_COLUMNS else _alike(found, gpus)
+    names = [spans(block) for block in alike]
+    many = len(alike) < len(gpus)  # then what lies within a row is shown, too
+    columns, rows = (names, alike) if many else (names[1:], alike[:-1])
+    width = max(map(len, names))
     cell = max(width, 7 if len(gpus) <= MOST_COLUMNS else 3)
-    yield " " * width + "".join(f"  {gpu:<{cell}}" for gpu in shown).rstrip()
-    for i, row in enumerate(gpus[:-1]):
-        cells = [
-            _cell(found.get((row, other)), len(gpus)) if j >= i else ""
-            for j, other in enumerate(shown)
-        ]
-        yield (f"{row:<{width}}" + "".join(f"  {text:<{cell}}" for text in cells)).rstrip()
+    yield " " * width + "".join(f"  {name:<{cell}}" for name in columns).rstrip()
+    for at, row in enumerate(rows):
+        later = alike[at:] if many else alike[at + 1 :]
+        cells = [""] * at + [_cell(_between(found, row, b), len(gpus)) for b in later]
+        yield (f"{names[at]:<{width}}" + "".join(f"  {text:<{cell}}" for text in cells)).rstrip()
+
+
+def _alike(found: Mapping[frozenset[str], LinkPath], gpus: Sequence[str]) -> list[list[str]]:
+    """Cards that reach every third card by the same kind of path, in order."""
+    blocks: list[list[str]] = []
+    for gpu in gpus:
+        for block in blocks:
+            others = [other for other in gpus if other not in {gpu, block[0]}]
+            if all(_label(found, gpu, other) == _label(found, block[0], other) for other in others):
+                block.append(gpu)
+                break
+        else:
+            blocks.append([gpu])
+    return blocks
+
+
+def _label(found: Mapping[frozenset[str], LinkPath], one: str, other: str) -> Label | None:
+    path = found.get(frozenset((one, other)))
+    return path.label if path else None
+
+
+def _between(
+    found: Mapping[frozenset[str], LinkPath], row: Sequence[str], column: Sequence[str]
+) -> LinkPath | None:
+    """A path from one block to the other; within a block of one card there is none."""
+    pairs = (frozenset((a, b)) for a in row for b in column if a != b)
+    return next((found[pair] for pair in pairs if pair in found), None)
 
 
 def _cell(path: LinkPath | None, size: int) -> str:
     if path is None:
-        return "?"
+        return "?" if size <= MOST_COLUMNS else "-"
     label = path.label.value
     return f"{label} {path.one_way_gb_s.value:.0f}" if size <= MOST_COLUMNS else label
 
@@ -75,15 +104,20 @@ def _bottlenecks(paths: Sequence[LinkPath]) -> Iterator[str]:
     for (form, rate), names in narrow.items():
         best = max((path.best_gb_s or 0.0 for path in paths), default=0.0)
         could = f" (the cards could do {best:.1f})" if best > rate else ""
-        yield f"    bottleneck: {form}, {rate:.1f} GB/s in theory{could}, at {', '.join(names)}"
+        yield f"    bottleneck: {form}, {rate:.1f} GB/s in theory{could}, at {spans(names)}"
 
 
 def _shared(paths: Sequence[LinkPath]) -> Iterator[str]:
-    shared: dict[str, list[str]] = {}
+    """Uplinks that more than one pair crosses; those that the same cards share are one line."""
+    shared: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         for hop in path.hops[1:-1]:
-            pairs = shared.setdefault(f"{hop.name} ({hop.form})", [])
+            pairs = shared.setdefault((hop.name, hop.form), [])
             pairs += [gpu for gpu in (path.first, path.second) if gpu not in pairs]
-    for uplink, gpus in shared.items():
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (uplink, form), gpus in shared.items():
         if len(gpus) > 2:
-            yield f"    {uplink} is shared by paths between {', '.join(gpus)}"
+            alike.setdefault((form, spans(gpus)), []).append(uplink)
+    for (form, between), uplinks in alike.items():
+        each = "is" if len(uplinks) == 1 else "are each"
+        yield f"    {spans(uplinks)} ({form}) {each} shared by paths between {between}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from rigspec.sizing.amount import Amount
 
 
@@ -19,3 +22,28 @@ def above_zero(amount: Amount) -> Amount:
 def count(amount: int, word: str) -> str:
     """`1 stream`, `8 streams`."""
     return f"{amount:,} {word}{'' if amount == 1 else 's'}"
+
+
+def spans(names: Iterable[str]) -> str:
+    """`main.0–3, main.8, uplink of s0`: three or more numbers in a row are a span."""
+    runs: list[list[tuple[str, int, str]]] = []
+    for name in sorted(names, key=_natural):
+        stem, number = re.fullmatch(r"(.*?)(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+        at = int(number) if number else -1
+        last = runs[-1][-1] if runs else ("", -2, "")
+        if number and last[0] == stem and last[1] == at - 1:
+            runs[-1].append((stem, at, name))
+        else:
+            runs.append([(stem, at, name)])
+    return ", ".join(_span(run) for run in runs)
+
+
+def _span(run: list[tuple[str, int, str]]) -> str:
+    names = [name for _, _, name in run]
+    return f"{names[0]}–{run[-1][1]}" if len(run) > 2 else ", ".join(names)
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """`main.2` before `main.10`."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

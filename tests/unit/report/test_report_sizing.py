@@ -10,7 +10,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.report.links import link_lines
 from rigspec.report.sizing import BAR, as_text, bar
 from rigspec.report.sizing_json import rig_record
-from rigspec.report.words import above_zero, band, count
+from rigspec.report.words import above_zero, band, count, spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.sizing.amount import Amount, exact
@@ -112,15 +112,37 @@ def test_power_in_three_states_by_hand() -> None:
     assert states.circuit_w == pytest.approx(120 * 15 * 0.8)
 
 
-def test_large_groups_show_labels_alone_in_a_matrix_of_half() -> None:
-    gpus = [f"main.{i}" for i in range(16)]
-    leaf = [Place(g, Hop(g, 5, 16), (f"s{i // 8}",), (Hop(f"uplink of s{i // 8}", 5, 16),))
+def switched(cards: int, each: int) -> list[str]:
+    gpus = [f"main.{i}" for i in range(cards)]
+    leaf = [Place(g, Hop(g, 5, 16), (f"s{i // each}",), (Hop(f"uplink of s{i // each}", 5, 16),))
             for i, g in enumerate(gpus)]  # fmt: skip
-    lines = list(link_lines(paths(leaf, peer=True), gpus))
-    rows = [line for line in lines if line.strip().startswith("main.") and "PIX" in line]
-    assert len(rows) == 14  # the last of each switch has no later one on it
-    assert sum(line.count("PIX") for line in rows) == 2 * 8 * 7 // 2
-    assert any("uplink of s0 (Gen5 x16) is shared" in line for line in lines)
+    return list(link_lines(paths(leaf, peer=True), gpus))
+
+
+def test_many_cards_that_reach_the_others_alike_are_one_row() -> None:
+    lines = switched(16, 8)
+    assert lines[1:4] == [
+        "               main.0–7   main.8–15",
+        "    main.0–7   PIX        PHB",
+        "    main.8–15             PIX",
+    ]
+    shared = "    uplink of s0, uplink of s1 (Gen5 x16) are each shared by paths between main.0–15"
+    assert shared in lines
+
+
+def test_a_card_alone_on_its_switch_is_a_row_without_a_path_within() -> None:
+    assert switched(9, 4)[4] == "    main.8                        -"
+
+
+def test_few_cards_are_shown_one_by_one_with_rates() -> None:
+    lines = switched(4, 2)
+    assert lines[2] == "    main.0  PIX 54   PHB 54   PHB 54"
+    assert len([line for line in lines if line.startswith("    main.")]) == 3
+
+
+def test_names_in_a_row_are_a_span() -> None:
+    names = ["main.10", "main.9", "main.8", "x", "main.1", "main.2", "uplink of s0"]
+    assert spans(names) == "main.1, main.2, main.8–10, uplink of s0, x"
 
 
 def test_figures_in_words() -> None:
