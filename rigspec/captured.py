@@ -82,23 +82,30 @@ def doctor(host: str | None, folder: str | None, as_json: bool, **how: Any) -> N
     Ends with 0 when none was found, 1 for some, 2 for usage, 3 when the host could not be read or
     when no cause was found and the texts show no NVIDIA GPU: nothing was judged then.
     """
-    from rigspec.discover.cards import shows_no_gpu
-    from rigspec.doctor.diagnose import diagnose, is_cause
     from rigspec.errors import RigspecError
-    from rigspec.observed.record import known
-    from rigspec.report import doctor as report
 
     try:
         capture, seen, _ = _look(host, folder, **how)
-        found = diagnose(capture, seen)
+        code = tell_causes(capture, seen, as_json=as_json)
     except RigspecError as problem:
         _stop(problem)
+    sys.exit(code)
+
+
+def tell_causes(capture: Capture, seen: Seen, *, as_json: bool) -> int:
+    """Print the likely causes; the exit code of `doctor`."""
+    from rigspec.discover.cards import shows_no_gpu
+    from rigspec.doctor.diagnose import diagnose, is_cause
+    from rigspec.observed.record import known
+    from rigspec.report import doctor as report
+
+    found = diagnose(capture, seen)
     causes = any(is_cause(finding) for finding in found)
     blind = shows_no_gpu(seen)
     if blind and not (causes and known(seen.tree) is None):  # a log alone can prove a cause
         click.echo(report.NO_GPU, err=as_json)
     click.echo(report.as_json(found) if as_json else report.as_text(found))
-    sys.exit(1 if causes else 3 if blind else 0)
+    return 1 if causes else 3 if blind else 0
 
 
 def _look(

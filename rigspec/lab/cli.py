@@ -16,6 +16,9 @@ from typing import ParamSpec
 import click
 
 from rigspec import accepted
+from rigspec.captured import tell_causes
+from rigspec.discover.capture import capture_text
+from rigspec.discover.seen import read_seen
 from rigspec.errors import LabError, RigspecError
 from rigspec.lab.hosttools import say
 from rigspec.lab.machine import Machine
@@ -24,6 +27,7 @@ from rigspec.lab.session import open_rehearsal
 from rigspec.lab.spec_rig import load_rig
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import ServicePlan
+from rigspec.reach import login_of, read_host
 from rigspec.resources import folder
 from rigspec.verify.observation_file import OUT_VARIABLE
 from rigspec.verify.variables import PROOF_IN
@@ -124,6 +128,24 @@ def drift(spec: Path, as_json: bool) -> int:
     code, said = accepted.told(plan, _looked(spec), path, as_json=as_json)
     click.echo(said)
     return code
+
+
+@lab.command()
+@SPEC
+@click.option("--json", "as_json", is_flag=True, help="Causes as a JSON list.")
+@plainly
+def doctor(spec: Path, as_json: bool) -> int:
+    """Name likely causes of trouble on the running virtual rig."""
+    rehearsal = open_rehearsal(spec)
+    if not rehearsal.machine.machine.is_running:
+        raise _not_running(rehearsal.name, spec)
+    text = read_host(login_of(rehearsal.rehearsed().host, str(spec)))
+    capture = capture_text(rehearsal.name, text)
+    return tell_causes(capture, read_seen(capture), as_json=as_json)
+
+
+def _not_running(name: str, spec: Path) -> LabError:
+    return LabError(f"the virtual rig `{name}` does not run", hint=f"rigspec lab up {spec}")
 
 
 def _looked(spec: Path) -> str:
@@ -232,9 +254,7 @@ def _pyinfra(spec: Path, deploy: str, more: Mapping[str, str] | None = None) -> 
     """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
     name = load_rig(spec).name
     if not Machine(name).is_running:
-        click.echo(f"error: the virtual rig `{name}` does not run", err=True)
-        click.echo(f"hint: rigspec lab up {spec}", err=True)
-        return 1
+        raise _not_running(name, spec)
     files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
     argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
     environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve()), **(more or {})}

@@ -20,8 +20,10 @@ from rigspec.lab.cli import lab
 from rigspec.lab.keeper import KeeperPlan, start_keeper
 from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rig import VirtualRig
-from rigspec.lab.session import open_rehearsal, provide_mounts, stand_ins
+from rigspec.lab.session import Rehearsal, open_rehearsal, provide_mounts, stand_ins
 from rigspec.lab.topology import MachineTree
+from rigspec.reach import Login
+from rigspec.spec.rig import Rig
 
 SPEC = Path(__file__).resolve().parents[3] / "rigs" / "starter.yaml"
 
@@ -155,3 +157,28 @@ def test_a_rig_that_refuses_ssh_is_left_to_the_run_to_say(
     mounting.write_text(SPEC.read_text().replace(line, line + "    mounts: {/srv/x: /x}\n"))
     provide_mounts(open_rehearsal(mounting))
     assert "/srv/x" in asked[0]
+
+
+def _at_port(rig: Rig, port: int) -> Rig:
+    host = rig.host.model_copy(update={"address": "127.0.0.1", "port": port})
+    return rig.model_copy(update={"host": host})
+
+
+def test_doctor_looks_at_the_virtual_rig_through_its_own_port_and_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Login] = []
+
+    def read_host(login: Login) -> str:
+        asked.append(login)
+        return "##RIG kernel-log\n[ 1.0] NVRM: Xid (PCI:0000:03:00): 79, fallen off\n##RIG-END\n"
+
+    monkeypatch.setattr("rigspec.lab.cli.read_host", read_host)
+    assert CliRunner().invoke(lab, ["doctor", str(SPEC)]).exit_code == 1  # it does not run
+    assert asked == []
+    monkeypatch.setattr(Machine, "is_running", property(lambda self: True))
+    monkeypatch.setattr(Rehearsal, "rehearsed", lambda self: _at_port(self.rig(), 2222))
+    done = CliRunner().invoke(lab, ["doctor", str(SPEC)])
+    assert done.exit_code == 1, done.output
+    assert "xid-79" in done.output
+    assert (asked[0].address, asked[0].port) == ("127.0.0.1", 2222)
