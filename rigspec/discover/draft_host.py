@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
-from rigspec.catalog.boards import find_board
+from rigspec.catalog.boards import BoardModel, find_board
 from rigspec.catalog.kernel_params import find_folk
 from rigspec.catalog.kernel_params import known as takes
 from rigspec.discover.capture import masked
@@ -54,10 +54,20 @@ def host_lines(seen: Seen, way: Mapping[str, str | int | bool]) -> Iterator[str]
         yield owner(1, "logical_cpus: not read; from 255 on the IOMMU must stay on")
 
 
-def board_name(seen: Seen) -> str:
-    """Product or board as the firmware names it; empty where DMI was not read."""
+def _names(seen: Seen) -> list[str]:
+    """What the firmware calls board and product; board first."""
     pairs = dict(line.split("=", 1) for line in seen.sections.get("dmi", ()) if "=" in line)
-    return pairs.get("board_name") or pairs.get("product_name") or ""
+    return [name for key in ("board_name", "product_name") if (name := pairs.get(key))]
+
+
+def board_name(seen: Seen) -> str:
+    """Board or product as the firmware names it; empty where DMI was not read."""
+    return next(iter(_names(seen)), "")
+
+
+def known_board(seen: Seen) -> BoardModel | None:
+    """The catalog's row of it; by product too, since a workstation's board is a part number."""
+    return next((board for name in _names(seen) if (board := find_board(name))), None)
 
 
 def board_lines(seen: Seen) -> Iterator[str]:
@@ -66,11 +76,11 @@ def board_lines(seen: Seen) -> Iterator[str]:
     if not name:
         yield from ("", owner(0, "board: {model: …}; DMI was not read"))
         return
-    board = find_board(name)
+    board = known_board(seen)
     if board is None:
         yield from ("", owner(0, f"board: firmware says `{name}`, which is not in the catalog"))
         return
-    yield from ("", "board:", entry(1, "model", board.model, f"DMI: {name}"))
+    yield from ("", "board:", entry(1, "model", board.model, f"DMI: {', '.join(_names(seen))}"))
 
 
 def kernel_lines(seen: Seen) -> Iterator[str]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from rigspec.catalog.boards import find_board
 from rigspec.discover.capture import Capture, Place
-from rigspec.discover.draft_host import board_name
+from rigspec.discover.draft_host import board_name, known_board
 from rigspec.discover.seen import Seen, read_seen
 from rigspec.doctor import cards, host, pci
 from rigspec.doctor.table import Likelihood, Symptom, all_symptoms
@@ -105,7 +104,7 @@ def bios_setting(symptom: Symptom, seen: Seen) -> str:
     """The setting to look for: in the board's words where the catalog has them."""
     if symptom.bios is None:
         return ""
-    board = find_board(board_name(seen)) if board_name(seen) else None
+    board = known_board(seen)
     words = board.bios.get(symptom.bios) if board else None
     if board and words:
         return f"{words} ({board.name})"

@@ -84,6 +84,58 @@ def test_board_is_found_by_alias_and_unknown_boards_are_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kernel", "model"),
+    [
+        ("Supermicro Super Server/H12SSL-i, BIOS 2.5 09/08/2022", "h12ssl-i"),
+        ("Supermicro Super Server/H12SSL-NT, BIOS 2.0 02/22/2021", "h12ssl-i"),
+        ("ASUS System Product Name/Pro WS WRX80E-SAGE SE WIFI, BIOS 0211 11/27/2020",
+         "wrx80e-sage"),
+        ("ASUS System Product Name/ProArt X870E-CREATOR WIFI, BIOS 1805 12/11/2025",
+         "proart-x870e-creator"),
+        ("To Be Filled By O.E.M. TRX50 WS/TRX50 WS, BIOS 7.08 01/16/2024", "trx50-ws"),
+    ],
+)  # fmt: skip
+def test_board_is_found_by_its_name_in_a_kernel_log(kernel: str, model: str) -> None:
+    """`DMI:` or `Hardware name:` lines of public logs: maker, product, a slash, the board."""
+    board = find_board(kernel.partition("/")[2].partition(", BIOS")[0])
+    assert board is not None
+    assert board.model == model
+
+
+@pytest.mark.parametrize(
+    ("dmi", "model"),
+    [
+        ("MEG X570 UNIFY (MS-7C35)", "meg-x570-unify"),
+        ("X570 AORUS MASTER", "x570-aorus-master"),
+        ("PRIME TRX40-PRO S", "prime-trx40-pro"),
+        ("MZ33-AR1-000", "mz33-ar1"),
+        ("X99-F8D PLUS", "x99-f8d"),
+        ("H12DSG-O-CPU", "as-4124gs-tnr"),
+        ("0NK5PH", "precision-7910"),
+        ("2129", "z840"),
+        ("1046", "thinkstation-p620"),
+    ],
+)
+def test_board_is_found_by_its_dmi_name(dmi: str, model: str) -> None:
+    board = find_board(dmi)
+    assert board is not None
+    assert board.model == model
+
+
+def test_a_board_figure_is_missing_exactly_where_its_source_says_unknown() -> None:
+    for board in all_boards():
+        unknown = {name for name, text in board.sources.items() if text.startswith("unknown")}
+        assert (board.x16_slots is None) == ("slots" in unknown), board.model
+        assert (not board.bios) == ("bios" in unknown), board.model
+        assert (board.warm_reboot == "unknown") == ("warm_reboot" in unknown), board.model
+
+
+def test_no_two_boards_answer_to_one_name() -> None:
+    names = [name for board in all_boards() for name in (board.model, *board.aliases)]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
     ("volts", "amps", "watts"),
     [(120, 15, 1440), (120, 20, 1920), (240, 30, 5760), (230, 13, 2990)],
 )

@@ -219,6 +219,17 @@ def test_probe_alone_gives_a_draft_with_board_storage_and_containers(tmp_path: P
     assert "runs now: container /vllm image=vllm/vllm-openai:v0.30.0" in text
 
 
+def test_workstation_is_found_by_its_product_where_the_board_is_a_part_number(
+    tmp_path: Path,
+) -> None:
+    dmi = "board_name=0ABCDE\nproduct_name=Precision Tower 7910"
+    probe = PROBE.replace("board_name=ROMED8-2T", dmi).replace("/srv/mo\\x20del: # s", "/srv/more")
+    (tmp_path / "probe.txt").write_text(probe)
+    text = draft_spec(read_seen(read_capture(tmp_path)), "rig")
+    assert "model: precision-7910" in text
+    assert "DMI: 0ABCDE, Precision Tower 7910" in text
+
+
 def test_odd_path_is_quoted_and_refused_by_name_not_by_syntax(tmp_path: Path) -> None:
     (tmp_path / "probe.txt").write_text(PROBE)
     loaded = load_text("rig.yaml", draft_spec(read_seen(read_capture(tmp_path)), "rig"))

@@ -233,6 +233,22 @@ def test_bios_setting_is_in_the_boards_own_words(tmp_path: Path) -> None:
     assert "ROMED8-2T" in found["B3"].setting
 
 
+@pytest.mark.parametrize(
+    ("dmi", "words"),
+    [
+        ("board_name=ProArt X870E-CREATOR WIFI", "PCI Subsystem Settings > Re-size BAR Support"),
+        ("board_name=0ABCDE\nproduct_name=H12SSL-i", "it came Disabled (BIOS 3.3)"),
+    ],
+)
+def test_bios_setting_of_a_home_board_by_board_or_product(
+    dmi: str, words: str, tmp_path: Path
+) -> None:
+    probe = f"{PROBES['B10']}##RIG dmi\n{dmi}\n##RIG-END\n"
+    (tmp_path / "probe.txt").write_text(probe)
+    found = {d.symptom.row: d for d in diagnose(read_capture(tmp_path))}
+    assert words in found["B10"].setting
+
+
 def test_every_check_of_the_table_exists_and_every_check_is_used() -> None:
     assert {s.check for s in all_symptoms() if s.check} == set(CHECKS)
 

@@ -50,3 +50,12 @@ def test_unusable_catalog_of_the_owner_is_a_finding(spec: Path, tmp_path: Path) 
     found = check_file(str(spec)).findings
     assert [f.rule for f in found] == ["catalog.unusable"]
     assert "boards.yaml" in found[0].message
+
+
+def test_consumer_board_is_known_and_its_slots_are_held_to(spec: Path) -> None:
+    spec.write_text(spec.read_text().replace("weekend-board", "ProArt X570-CREATOR WIFI"))
+    assert check_file(str(spec)).findings == ()
+    text = spec.read_text()
+    assert text.count("generation: 4") == 1
+    spec.write_text(text.replace("generation: 4", "generation: 5"))
+    assert "board.slower-than-links" in {f.rule for f in check_file(str(spec)).findings}
