@@ -141,7 +141,9 @@ def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Mat
     if layer.mlp is not None:
         found += [_at(m, index, mlp) for m in _mlp(layer.mlp, facts.hidden)]
     if layer.experts is not None:
-        found += [_at(m, index, mlp) for m in _experts(layer.experts, facts.hidden)]
+        # beside an MLP of the layer's own, experts and router hang off the layer (Gemma 4)
+        holder = prefix if layer.mlp is not None else mlp
+        found += [_at(m, index, holder) for m in _experts(layer.experts, facts.hidden)]
     return found
 
 
