@@ -73,6 +73,8 @@ class Quantization:
     kv_fp8: bool = False
     """The checkpoint asks for an fp8 cache when the engine is left at `auto`."""
     label: str = ""
+    method: str = ""
+    """What the record calls it; one method may cover two formats (fp8 with 4-bit experts)."""
     bits: int = 4
     """Bits per element of packed integers (GPTQ also packs 2 and 3)."""
     doubts: tuple[str, ...] = ()
@@ -177,6 +179,7 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
         label=(record.text("quant_method") or "") if doubts else scheme.value,
+        method=(record.text("quant_method") or "").lower(),
         bits=(record.whole("bits") or 4) if scheme in _INTEGERS else 4,
         doubts=doubts,
     )

@@ -118,7 +118,7 @@ def apply_words(
     same = words.scheme is base.scheme or {words.scheme, base.scheme} <= {
         Scheme.FP8, Scheme.FP8_BLOCK,
     } or {words.scheme, base.scheme} <= {Scheme.INT4, Scheme.INT4_ZERO}  # fmt: skip
-    if same:
+    if same or (base.method == "fp8" and words.scheme is Scheme.FP8):
         return base
     only = words.experts_only or (has_experts and words.scheme in (Scheme.NVFP4, Scheme.MXFP4))
     return Quantization(

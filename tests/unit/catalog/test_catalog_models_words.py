@@ -64,3 +64,12 @@ def test_nvfp4_of_an_expert_model_covers_the_experts_alone() -> None:
     assert made.scheme_of("layers.1.self_attn.o_proj", plain_by_habit=False) is Scheme.PLAIN
     name = "layers.1.mlp.experts.0.up_proj"
     assert made.scheme_of(name, plain_by_habit=False, expert=True) is Scheme.NVFP4
+
+
+def test_the_name_of_the_records_own_method_changes_nothing() -> None:
+    """`--quantization deepseek_v4_fp8` is how vLLM calls fp8 with 4-bit experts."""
+    recorded = Quantization(scheme=Scheme.MXFP4, method="fp8")
+    words = scheme_words("deepseek_v4_fp8")
+    assert words is not None
+    found = apply_words(recorded, words, "deepseek_v4_fp8", has_experts=True, has_states=False)
+    assert found is recorded
