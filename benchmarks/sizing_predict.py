@@ -170,7 +170,7 @@ def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float)
         memory.tokens_of(facts, case.settings, one, context, pool_gib) for one in shapes
     )
     return (
-        f"no version is stated, and vLLM before {NEW_TOKEN_LINE[0]}.{NEW_TOKEN_LINE[1]} prints "
+        f"no version is stated, and vLLM before {'.'.join(map(str, NEW_TOKEN_LINE))} prints "
         f"{older:,} tokens for this pool, later ones {newer:,}"
     )
 

@@ -19,11 +19,16 @@ RELEASES = (
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
-def version_of(text: str | None, date: str | None) -> tuple[int, int] | None:
-    """`0.20.2rc1.dev249` → (0, 20); else the line that the stated date fell in."""
-    found = re.search(r"(?<![\d.])([01])\.(\d{1,2})(?![\d])", text or "")
-    if found and found[0] != "0.1":  # a build from a shallow clone counts from 0.1
-        return int(found[1]), int(found[2])
+def version_of(text: str | None, date: str | None) -> tuple[int, ...] | None:
+    """`0.20.2` → (0, 20, 2), `0.20.2rc1.dev249` → (0, 20); else the line of the stated date.
+
+    A build before a release may lack what the release changed, so its patch is not taken.
+    """
+    found = re.search(
+        r"(?<![\d.])([01])\.(\d{1,2})(?![\d])(?:\.(\d{1,2})(?![\d]|rc|\.?dev))?", text or ""
+    )
+    if found and (found[1], found[2]) != ("0", "1"):  # a shallow clone's build counts from 0.1
+        return tuple(int(part) for part in found.groups() if part)
     month = _month_of(date or "") or _month_of(text or "")
     fitting = [version for start, version in RELEASES if month and start <= month]
     return fitting[-1] if fitting else None

@@ -86,10 +86,10 @@ def _ranks(rig: Rig, service: Service) -> int:
     return 1 if service.split_mode == "none" else max(1, len(members(rig.gpus, service.gpus)))
 
 
-def version_of(text: str | None) -> tuple[int, int] | None:
-    """`0.30.0` → (0, 30); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
-    found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)", text or "")
-    return (int(found[1]), int(found[2])) if found else None
+def version_of(text: str | None) -> tuple[int, ...] | None:
+    """`0.30.1` → (0, 30, 1); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
+    found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)(?:\.(\d+)(?!\d|rc|\.?dev))?", text or "")
+    return tuple(int(part) for part in found.groups() if part) if found else None
 
 
 class Flags:

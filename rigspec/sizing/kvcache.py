@@ -14,8 +14,9 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
 from rigspec.sizing.settings import EngineSettings
 
-NEW_TOKEN_LINE = (0, 21)
-"""From here on the printed tokens of mixed models are concurrency × context."""
+NEW_TOKEN_LINE = (0, 20, 2)
+"""From here on the printed tokens of mixed models are concurrency × context (a boot of 0.20.2
+prints so, three of 0.20.0 do not)."""
 
 ASYNC_WINDOW = (0, 29)
 """From here on two steps are in flight, so a window layer is charged twice the batch."""

@@ -40,7 +40,7 @@ class EngineSettings:
     """One service: engine, version and the settings that move memory or speed; None is unset."""
 
     engine: Engine = Engine.VLLM
-    version: tuple[int, int] | None = None
+    version: tuple[int, ...] | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     decode_context_parallel: int = 1

@@ -18,6 +18,7 @@ from rigspec.sizing.vllm_activation import (
     batch_of,
     last_stage_gap,
     peak_activation,
+    runs_old_engine,
     since,
     state_scratch,
 )
@@ -35,7 +36,7 @@ of memory at 0.95."""
 MOST_GRAPH = 8192
 """A larger capture size is a slip."""
 
-GRAPHS_DEDUCTED = (0, 21)
+GRAPHS_DEDUCTED = (0, 20)
 CONTEXT_GIB = {1: 0.5, 2: 1.75}
 """CUDA context of the engine's processes: one GPU, several GPUs."""
 
@@ -80,7 +81,7 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
     ranks = settings.tensor_parallel
     if version is not None and version < (0, 21):
         alone = 0.25 if version >= (0, 18) else 0.13
-        if version < (0, 8):
+        if runs_old_engine(settings, card):
             return about(alone + 0.8, 0.9)  # V0 profiled other processes too: 0.16 and 1.79 seen
         if ranks > 1:
             if card.nvlink and version >= (0, 18):

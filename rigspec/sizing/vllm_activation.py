@@ -24,8 +24,9 @@ NEW_ACTIVATION = (0, 21)
 """From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
 
 
-FIRST_V1 = (0, 8)
-"""From here on the defaults depend on the card, and prompts are always cut into chunks."""
+FIRST_V1, LAST_V0 = (0, 8), (0, 10)
+"""From the first on V1 is the default: its defaults depend on the card, and prompts are always cut
+into chunks. Cards before Ampere ran V0 up to the last (`arg_utils.py`)."""
 LEAST_BATCH, LONGEST_PROMPT = 2048, 32768
 """Before that: tokens of the largest step are the context, within these (`vllm/config.py`, 0.6)."""
 
@@ -41,7 +42,7 @@ class Batch:
 
 def batch_of(settings: EngineSettings, card: Card) -> Batch:
     """What the owner set, else the defaults vLLM takes for the card."""
-    if settings.version is not None and settings.version < FIRST_V1:
+    if runs_old_engine(settings, card):
         return _old_batch(settings)
     large = card.is_large
     tokens = settings.max_batched_tokens or (8192 if large else 2048)
@@ -51,15 +52,24 @@ def batch_of(settings: EngineSettings, card: Card) -> Batch:
     return Batch(tokens, seqs, stated)
 
 
+def runs_old_engine(settings: EngineSettings, card: Card) -> bool:
+    """Whether a vLLM of that version runs its first engine (V0) on the card."""
+    version = settings.version
+    if version is None:
+        return False
+    before_ampere = card.compute is not None and card.compute < (8, 0)
+    return version < FIRST_V1 or (before_ampere and version[:2] <= LAST_V0)
+
+
 def _old_batch(settings: EngineSettings) -> Batch:
-    """Before 0.8 a whole prompt was one step, up to where prompts were cut into chunks."""
+    """V0 took a whole prompt in one step, up to where prompts were cut into chunks."""
     context = settings.context or 0
     whole = context if LEAST_BATCH < context <= LONGEST_PROMPT else LEAST_BATCH
     explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
     return Batch(settings.max_batched_tokens or whole, settings.max_seqs or 256, explicit)
 
 
-def since(table: dict[tuple[int, int], float], version: tuple[int, int] | None) -> float:
+def since(table: dict[tuple[int, int], float], version: tuple[int, ...] | None) -> float:
     """The entry of the newest version not after `version`; the newest when that is unknown."""
     fitting = [key for key in table if version is None or key <= version]
     return table[max(fitting)]

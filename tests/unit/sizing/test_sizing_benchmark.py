@@ -253,13 +253,14 @@ def test_power_caps_and_mixed_cards_are_read() -> None:
     ("text", "date", "version"),
     [
         ("0.20.2rc1.dev249+g01", None, (0, 20)),
+        ("v0.20.2", None, (0, 20, 2)),
         ("fork image kimi-20260509", None, (0, 20)),
         ("Jan 2026", None, (0, 14)),
         (None, "2026-04-29", (0, 19)),
         (None, None, None),
     ],
 )
-def test_versions(text: str | None, date: str | None, version: tuple[int, int] | None) -> None:
+def test_versions(text: str | None, date: str | None, version: tuple[int, ...] | None) -> None:
     assert version_of(text, date) == version
 
 

@@ -81,10 +81,12 @@ def test_llama_cpp_counts_cards_instead_of_ranks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "version"), [("0.30.0", (0, 30)), ("b11434", None), (None, None), ("0.5.23", (0, 5))]
-)
-def test_version_is_the_first_two_numbers(
-    text: str | None, version: tuple[int, int] | None
+    ("text", "version"),
+    [("0.30.1", (0, 30, 1)), ("0.30", (0, 30)), ("0.20.2rc1", (0, 20)), ("b11434", None),
+     (None, None)],
+)  # fmt: skip
+def test_version_is_a_release_or_its_line(
+    text: str | None, version: tuple[int, ...] | None
 ) -> None:
     assert version_of(text) == version
 

@@ -10,6 +10,7 @@ import pytest
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.kvcache import PoolShape, kv_kind, pool_shape
+from rigspec.sizing.memory import tokens_of
 from rigspec.sizing.settings import EngineSettings, Speculative
 from rigspec.units import GIB
 
@@ -126,3 +127,15 @@ def test_auto_follows_the_checkpoint() -> None:
     assert kv_kind(facts, EngineSettings(kv_dtype="bf16")) == "bf16"
     plain = replace(model("Qwen/Qwen3-8B"), dtype_bytes=4)
     assert kv_kind(plain, EngineSettings()) == "fp32"
+
+
+@pytest.mark.parametrize(("version", "printed"), [((0, 20), 40_016), ((0, 20, 2), 286_007)])
+def test_the_printed_line_of_mixed_models_changed_with_a_patch_release(
+    version: tuple[int, ...], printed: int
+) -> None:
+    facts = model("nvidia/Gemma-4-26B-A4B-NVFP4")
+    settings = EngineSettings(version=version, kv_dtype="fp8", context=256_000)
+    shape = pool_shape(facts, settings, in_flight=16384)
+    assert shape is not None
+    found = tokens_of(facts, settings, shape, 256_000, 4.58)
+    assert found == pytest.approx(printed, rel=0.003)  # vLLM 0.20.2 printed 286,007

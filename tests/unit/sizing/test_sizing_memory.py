@@ -225,3 +225,30 @@ def test_fit_table_says_what_the_engine_refuses() -> None:
 def test_group_sizes_are_powers_and_the_count() -> None:
     assert group_sizes(6) == (1, 2, 4, 6)
     assert group_sizes(1) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "total_gib", "fraction", "printed_gib"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", (0, 8, 5), 31.74, 0.90, 9.88),
+        ("Qwen/Qwen2.5-1.5B-Instruct", (0, 8), 14.56, 0.50, 2.36),
+    ],
+)
+def test_cards_before_ampere_ran_the_first_engine_with_whole_prompts(
+    name: str, version: tuple[int, ...], total_gib: float, fraction: float, printed_gib: float
+) -> None:
+    turing = Card("T4 or V100", exact(total_gib), 300.0, (7, 5))
+    settings = EngineSettings(version=version, memory_fraction=fraction, context=32768)
+    found = estimate(model(name), turing, settings).available
+    assert found.low <= printed_gib <= found.high
+    ampere = replace(turing, compute=(8, 6))
+    assert estimate(model(name), ampere, settings).available.low > printed_gib
+
+
+def test_graphs_are_deducted_from_0_20_on() -> None:
+    """Boots of 0.20.0 and 0.20.2 print that the profiling of graphs is on, 0.19.2rc1 that it is not."""
+    facts, ada = model("Qwen/Qwen3-8B"), card("rtx-4090")
+    one = [
+        vllm.graph_estimate(facts, EngineSettings(version=v), ada).value for v in ((0, 19), (0, 20))
+    ]
+    assert one[0] == 0 < one[1]
