@@ -55,7 +55,10 @@ class EngineSettings:
     eager: bool = False
     kv_dtype: str = "auto"
     block_size: int | None = None
-    prefix_caching: bool = True
+    prefix_caching: bool | None = True
+    """None is the engine's default, which for recurrent states changed with the version."""
+    state_bytes: int | None = None
+    """Bytes per element of a recurrent state, where the owner sets it."""
     language_only: bool = False
     speculative: Speculative | None = None
     estimates_graphs: bool | None = None

@@ -7,7 +7,7 @@ lines; the error table is in docs/sizing.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -21,11 +21,23 @@ from rigspec.units import GIB, MIB, text_gib
 MXFP4_TILE = 256
 """MXFP4 expert kernels pad the expert width to this (gpt-oss: 2880 → 3072; vLLM 0.10–0.33)."""
 
+MXFP4_KERNELS = 0.025
+"""Kernels pad the hidden width differently: gpt-oss-20b loads 13.47 and 13.72 GiB, gpt-oss-120b
+64.6 and 65.97."""
+
 LOADED_EXTRA_GIB = 0.003
 """What is left of 50 printed loads (0.19) after rotary tables and allocator rounding."""
 
 SGLANG_EXTRA_GIB = 0.15
 """SGLang measures free memory before and after, so its own start-up is inside (one boot)."""
+
+SGLANG_REPACKED = (0.25, 0.0, 1.05)
+"""Share of packed integers, experts apart, that SGLang counts twice: the originals stay in
+PyTorch's cache until graphs are captured (AWQ on 3090 pairs: Gemma 4 31B 0.23, Devstral 0.95)."""
+
+SGLANG_KERNEL_COPIES = 0.03
+"""Relative doubt of quantized weights in SGLang, which shuffles them for its kernels: 2.5 and
+2.9 % more than stored (DeepSeek-V3-FP4 and Kimi-K2.5 on 4 and 8 GPUs)."""
 
 MARLIN_EXTRA = 0.03
 """Repacked 4-bit weights take 2–4 % more than stored (Qwen3-8B-AWQ: 5.68 → 5.82 GiB)."""
@@ -69,6 +81,8 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     scale, basis, error = calibration(facts)
     if facts.quantization.scheme is Scheme.MXFP4 and settings.tensor_parallel > 1:
         error = max(error, 0.06)  # cut shards are padded further than the rule says (one boot)
+    if settings.engine is Engine.SGLANG and facts.quantization.scheme is not Scheme.PLAIN:
+        error = max(error, SGLANG_KERNEL_COPIES)
     parts = [scale * _rank_bytes(facts, settings, m) for m in _stage(kept, facts, settings)]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(parts) / GIB
@@ -90,6 +104,8 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
     if size_doubt(facts):
         mixed_in = max(mixed_in, 0.1)
+    if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
+        mixed_in = max(mixed_in, MXFP4_KERNELS)
     return stored / nearest, facts.sizes.source, mixed_in + facts.sizes.relative_error
 
 
@@ -126,14 +142,31 @@ def formula_doubt(facts: ModelFacts) -> float:
         found.append(0.018 if facts.vision.stated else 0.008)
     scheme, listed = facts.quantization.scheme, facts.quantization.has_list
     if scheme is Scheme.MXFP4 and facts.has_experts:
-        found.append(0.025)  # kernels pad differently: gpt-oss-20b loads 13.47 and 13.72 GiB
+        found.append(MXFP4_KERNELS)
     elif scheme.is_four_bit and not listed:
         found.append(0.045 if facts.has_experts else 0.12)
+        found.append(_habit_doubt(facts))
     if facts.is_latent:
         found.append(0.03 if facts.hyper_streams > 1 else 0.003)
     if facts.quantization.scheme is Scheme.GGUF:
         found.append(0.05)
     return max(found)
+
+
+def _habit_doubt(facts: ModelFacts) -> float:
+    """How far an unlisted 4-bit float checkpoint may be from the habit assumed for it.
+
+    Some publishers quantize every matrix, some leave all attention alone: GLM-4.7-NVFP4 loads
+    10 % less than experts alone would give, Qwen3.6-27B-NVFP4 18 % less than 8-bit attention.
+    """
+    found = facts.quantization
+    if found.scheme not in (Scheme.NVFP4, Scheme.MXFP4):
+        return 0.0
+    here = formula_bytes(facts)
+    every = replace(found, experts_only=False, mixer_scheme=None)
+    least = replace(found, experts_only=facts.has_experts, mixer_scheme=Scheme.PLAIN)
+    others = (formula_bytes(replace(facts, quantization=each)) for each in (every, least))
+    return max(abs(other - here) for other in others) / here
 
 
 def _stage(
@@ -217,9 +250,14 @@ def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix,
             extra = extra + about(
                 0.05, 0.05
             )  # many tensors of 1–10 MiB packed into 20 MiB segments
-    four_bit = sum(
-        m.stored_bytes for m in kept if m.scheme in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert
-    )
-    if four_bit and settings.engine is Engine.VLLM:
-        extra = extra + within(four_bit * MARLIN_EXTRA / ranks / GIB, 0.7)
-    return extra
+    return extra + _repacking(settings, kept)
+
+
+def _repacking(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What turning packed 4-bit integers into the kernel's order adds, GiB."""
+    packed = (m for m in kept if m.scheme in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert)
+    size = sum(m.stored_bytes for m in packed) / max(1, settings.tensor_parallel) / GIB
+    if settings.engine is Engine.SGLANG:
+        value, low, high = (share * size for share in SGLANG_REPACKED)
+        return Amount(value, low, high)
+    return within(size * MARLIN_EXTRA if settings.engine is Engine.VLLM else 0.0, 0.7)

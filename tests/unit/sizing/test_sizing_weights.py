@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
@@ -125,6 +126,7 @@ LIVELY = EngineSettings(
     kv_dtype="fp8",
     block_size=32,
     prefix_caching=False,
+    state_bytes=2,
     language_only=True,
     speculative=Speculative("mtp", 2, draft_gib=0.5),
     estimates_graphs=True,
@@ -155,3 +157,35 @@ def test_a_list_of_exceptions_for_the_dense_mlp_spares_the_experts_beside_it() -
     # Gemma 4 keeps both: `layers.0.mlp*` in the list names the MLP, `layers.0.experts` stays 4-bit
     loaded = rank_weights(model("nvidia/Gemma-4-26B-A4B-NVFP4"), EngineSettings())
     assert loaded.amount.value == pytest.approx(17.89, rel=0.02)  # vLLM 0.20.2 printed 17.89 GiB
+
+
+def test_a_four_bit_checkpoint_without_a_list_may_leave_attention_alone_or_not() -> None:
+    facts = replace(model("zai-org/GLM-4.6"), quantization=Quantization(Scheme.NVFP4, 16))
+    by_habit = replace(facts, quantization=replace(facts.quantization, experts_only=True))
+    loaded = rank_weights(by_habit, EngineSettings(tensor_parallel=4)).amount
+    assert loaded.low < 47.11 < loaded.value  # GLM-4.7-NVFP4 printed 47.11 GiB on four GPUs
+
+
+def test_sglang_counts_unpacked_originals_of_packed_integers() -> None:
+    facts = replace(
+        model("mistralai/Devstral-Small-2-24B-Instruct-2512"),
+        quantization=Quantization(Scheme.INT4_ZERO),
+    )
+    vllm, sglang = (
+        rank_weights(facts, EngineSettings(engine=engine, tensor_parallel=2)).amount
+        for engine in (Engine.VLLM, Engine.SGLANG)
+    )
+    assert vllm.high < 9
+    assert sglang.value > vllm.value
+    assert sglang.high > 12.91  # "mem usage=12.91 GB", 5.29 GB of it given back after the graphs
+
+
+def test_sglang_shuffles_quantized_weights_for_its_kernels() -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, tensor_parallel=4)
+    loaded = rank_weights(model("nvidia/DeepSeek-V3.1-NVFP4"), settings).amount
+    assert loaded.low < 94.5 < loaded.high  # printed for DeepSeek-V3-0324-FP4
+
+
+def test_kernels_pad_mxfp4_experts_of_known_size_too() -> None:
+    loaded = rank_weights(model("openai/gpt-oss-120b"), EngineSettings()).amount
+    assert loaded.value < 65.97 < loaded.high
