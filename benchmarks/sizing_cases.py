@@ -186,6 +186,9 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         kv_dtype=keys.text("kv_cache_dtype") or "auto",
         block_size=keys.whole("block_size"),
         prefix_caching=prefix is not False,
+        state_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
+            keys.text("mamba_ssm_cache_dtype") or ""
+        ),
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         estimates_graphs=_estimates_graphs(keys),

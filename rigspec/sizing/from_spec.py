@@ -64,7 +64,8 @@ def settings_of(
         eager=service.enforce_eager,
         kv_dtype=service.kv_cache_dtype or "auto",
         block_size=flags.whole("--block-size", "--page-size"),
-        prefix_caching=not flags.given("--no-enable-prefix-caching", "--disable-radix-cache"),
+        prefix_caching=_prefix_caching(flags),
+        state_bytes=_STATE_BYTES.get(flags.text("--mamba-ssm-cache-dtype") or ""),
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         split=_split(service),
@@ -74,6 +75,16 @@ def settings_of(
         ubatch=flags.whole("-ub", "--ubatch-size") or 512,
         experts_on_cpu=flags.given("--cpu-moe", "-cmoe", "--n-cpu-moe", "-ncmoe", "-ot"),
     )
+
+
+_STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+def _prefix_caching(flags: Flags) -> bool | None:
+    """What the owner asks for; None leaves it to the engine."""
+    if flags.given("--no-enable-prefix-caching", "--disable-radix-cache"):
+        return False
+    return True if flags.given("--enable-prefix-caching") else None
 
 
 def _split(service: Service) -> Literal["layer", "row", "tensor"]:
@@ -102,12 +113,15 @@ class Flags:
         """Whether one of the flags is there."""
         return any(name in self._words for name in names)
 
+    def text(self, *names: str) -> str | None:
+        """The word after one of the flags; None when it is not there."""
+        pairs = zip(self._words, self._words[1:], strict=False)
+        return next((value for flag, value in pairs if flag in names), None)
+
     def whole(self, *names: str) -> int | None:
         """The whole number after one of the flags; None when it is not there or is none."""
-        for flag, value in zip(self._words, self._words[1:], strict=False):
-            if flag in names and value.isdigit():
-                return int(value)
-        return None
+        value = self.text(*names) or ""
+        return int(value) if value.isdigit() else None
 
 
 def _parts(word: str) -> tuple[str, ...]:

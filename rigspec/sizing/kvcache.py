@@ -21,6 +21,10 @@ prints so, three of 0.20.0 do not)."""
 ASYNC_WINDOW = (0, 29)
 """From here on two steps are in flight, so a window layer is charged twice the batch."""
 
+STATES_CACHED = (0, 28)
+"""Before this prefixes of models with recurrent states are only cached when asked for
+(`ModelConfig.is_prefix_caching_supported`; a boot of 0.26 charges one page of state less)."""
+
 _SPARSE_RECORD = {"fp8": 656, "nvfp4": 352, "nf3": 304}
 """Bytes of one latent record for sparse attention (512 fp8 + 16 scales + 128 bf16 rope)."""
 _INDEX_RECORD = 132
@@ -164,7 +168,10 @@ def _paged(shape: PoolShape, facts: ModelFacts) -> PoolShape:
 def _state_pages(settings: EngineSettings) -> int:
     """Pages of state one request holds: one more than drafts, one more with prefix caching."""
     drafts = settings.speculative.depth if settings.speculative else 0
-    return (2 if settings.prefix_caching else 1) + drafts
+    cached = settings.prefix_caching
+    if cached is None:
+        cached = settings.version is None or settings.version >= STATES_CACHED
+    return (2 if cached else 1) + drafts
 
 
 def _stage_layers(facts: ModelFacts, settings: EngineSettings) -> tuple[Layer, ...]:
@@ -276,11 +283,12 @@ def state_bytes(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSetting
     """Bytes of recurrent and convolution state of one layer on one rank."""
     ranks = max(1, settings.tensor_parallel)
     drafts = settings.speculative.depth if settings.speculative else 0
+    width_of_state = settings.state_bytes or facts.state_bytes
     if isinstance(mixer, Mamba):
         conv = (mixer.inner + 2 * mixer.groups * mixer.state) // ranks * (mixer.kernel - 1)
         recurrent = mixer.heads // ranks * mixer.head_dim * mixer.state
-        return conv * 2 + recurrent * facts.state_bytes
+        return conv * 2 + recurrent * width_of_state
     width = 2 * mixer.key_heads * mixer.key_dim + mixer.value_heads * mixer.value_dim
     conv = width // ranks * (mixer.kernel - 1 + drafts)
     recurrent = max(1, mixer.value_heads // ranks) * mixer.value_dim * mixer.key_dim
-    return conv * 2 + recurrent * facts.state_bytes
+    return conv * 2 + recurrent * width_of_state

@@ -236,3 +236,20 @@ def test_all_reduces_go_over_nvlink_where_it_joins_the_cards() -> None:
     assert starter_link() != NVLINK
     switched = (("sku: rtx-3090", "sku: h100"), ("power_limit_w: 290 ", "power_limit_w: 700 "))
     assert starter_link(*switched) == NVLINK
+
+
+@pytest.mark.parametrize(
+    ("flags", "cached", "state_bytes"),
+    [
+        ((), None, None),
+        (("--enable-prefix-caching", "--mamba-ssm-cache-dtype=float16"), True, 2),
+        (("--no-enable-prefix-caching",), False, None),
+    ],
+)
+def test_states_follow_the_owners_flags(
+    flags: tuple[str, ...], cached: bool | None, state_bytes: int | None
+) -> None:
+    spec = rig(STARTER)
+    service = spec.services["qwen"].model_copy(update={"extra_args": flags})
+    found = settings_of(spec.model_copy(update={"services": {"qwen": service}}), "qwen")
+    assert (found.prefix_caching, found.state_bytes) == (cached, state_bytes)

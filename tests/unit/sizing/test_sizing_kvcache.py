@@ -139,3 +139,28 @@ def test_the_printed_line_of_mixed_models_changed_with_a_patch_release(
     assert shape is not None
     found = tokens_of(facts, settings, shape, 256_000, 4.58)
     assert found == pytest.approx(printed, rel=0.003)  # vLLM 0.20.2 printed 286,007
+
+
+def test_states_are_cached_only_when_asked_for_before_0_28() -> None:
+    facts = model("Qwen/Qwen3.8-27B")
+    asked, default, newer = (
+        tokens_of(facts, settings, shape, 131_072, 8.82)
+        for settings in (
+            EngineSettings(version=(0, 26)),
+            EngineSettings(version=(0, 26), prefix_caching=None),
+            EngineSettings(version=(0, 28), prefix_caching=None),
+        )
+        if (shape := pool_shape(facts, settings, in_flight=2048)) is not None
+    )
+    assert default == pytest.approx(141_036, rel=1e-3)  # printed by 0.26.0 without the flag
+    assert asked == newer < default
+
+
+def test_the_owner_may_halve_the_states() -> None:
+    facts = model("Qwen/Qwen3-Next-80B-A3B-Instruct")
+    settings = EngineSettings(version=(0, 27), state_bytes=2)
+    shape = pool_shape(facts, settings, in_flight=8192)
+    assert shape is not None
+    assert shape.block_tokens == 544
+    found = tokens_of(facts, settings, shape, 65_536, 5.85)
+    assert found == pytest.approx(242_534, rel=3e-3)  # --mamba-ssm-cache-dtype float16
