@@ -49,7 +49,7 @@ class Fit:
 
 FITS: dict[tuple[Engine, str], Fit] = {
     (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.56, 60.0, 0.0, 0.28),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.66, 72.0, 0.0, 0.30),
     (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
     (Engine.VLLM, "experts"): Fit(0.80, 30.0, 22.0, 0.36),
     (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.30),
@@ -57,8 +57,7 @@ FITS: dict[tuple[Engine, str], Fit] = {
 }
 
 GENERATION = {(6, 0): 0.36, (6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
-"""llama.cpp's efficiency by compute capability, relative to the fit (P100, P40, 3090, 4090, 5090);
-a P100 has no 8-bit dot product."""
+"""llama.cpp's efficiency relative to the fit (P100: no 8-bit product, P40, 3090, 4090, 5090)."""
 SLOW_LAYER_US = {(7, 0): 153.0, (8, 0): 153.0, (9, 0): 115.0, (10, 0): 115.0, (10, 3): 115.0}
 """What a layer's kernels take in llama.cpp on data-centre cards, whose clocks are low: memory is
 seldom what bounds them (V100, A100, H100, H200, B300; four models of one author)."""
@@ -67,6 +66,8 @@ SLOW_SPREAD = 0.10
 OLD_HOST_MS = 4.0
 """Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to
 H200)."""
+EAGER_LAYER_MS = 1.0
+"""Without graphs a slow host needs this long per layer (notebook, L4: 27.8 ms for 28 layers)."""
 ROW_FALL = 1.7
 """llama.cpp's row split sends every result over PCIe: 19 instead of 33 tok/s on four 3090s."""
 LOW_BITS = 3.2
@@ -211,6 +212,7 @@ def _unexplained(
         sparse_fall(facts, settings, streams),
         ROW_FALL if settings.split == "row" else 1.0,
         1 + OLD_HOST_MS / step.total_ms if old else 1.0,
+        EAGER_LAYER_MS * len(facts.layers) / step.total_ms if settings.eager else 1.0,
     )
 
 

@@ -258,3 +258,24 @@ def test_the_host_of_old_vllm_may_hold_a_fast_card_back() -> None:
     old = speed(facts, fast, EngineSettings(version=(0, 7)))
     assert old.tok_s.low <= 131.2
     assert speed(facts, fast, EngineSettings(version=(0, 20))).tok_s.low > 131.2
+
+
+def test_a_slow_host_may_bound_a_step_without_graphs() -> None:
+    gptq = replace(model("Qwen/Qwen2.5-7B-Instruct"), quantization=Quantization(Scheme.INT4_ZERO))
+    with_graphs, eager = (
+        decode(gptq, card("l4"), EngineSettings(eager=eager)) for eager in (False, True)
+    )
+    assert with_graphs is not None
+    assert eager is not None
+    assert eager.tok_s.value == with_graphs.tok_s.value
+    assert eager.tok_s.low < 35.98 < with_graphs.tok_s.low  # vLLM 0.27.1 on a hosted notebook
+
+
+def test_experts_on_slow_memory_are_bound_by_bytes() -> None:
+    experts = replace(
+        model("Qwen/Qwen3-30B-A3B"), quantization=Quantization(Scheme.GGUF, bits_per_weight=4.89)
+    )
+    found = decode(experts, card("dgx-spark"), EngineSettings(engine=Engine.LLAMA_CPP))
+    assert found is not None
+    assert found.tok_s.value == pytest.approx(89.3, rel=0.22)  # llama-bench; 27 % off at 0.56
+    assert found.tok_s.high > 89.3
