@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.sizing_cases import Case
 from benchmarks.sizing_links import link_of
+from benchmarks.sizing_outcomes import accepted_measured, fits_measured
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.sizing import memory, prefill, speculation, throughput, vllm
@@ -14,6 +15,7 @@ from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
+from rigspec.sizing.memory import Verdict
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
@@ -149,7 +151,22 @@ def predict_available(case: Case) -> Amount:
     if card.total.high > 1.25 * card.total.low:
         room = f"{card.total.low:.0f} to {card.total.high:.0f} GiB"
         raise Unknown(f"nothing states how much of the card there is: {room}")
-    return memory.estimate(facts, card, case.settings).available
+    found = memory.estimate(facts, card, case.settings).available
+    if not _leaves_fraction_open(case):
+        return found
+    least, most = (
+        memory.estimate(facts, card, replace(case.settings, memory_fraction=share)).available
+        for share in OPEN_FRACTION
+    )
+    return Amount(found.value, min(found.low, least.low), max(found.high, most.high))
+
+
+OPEN_FRACTION = (0.85, 0.95)
+"""`--gpu-memory-utilization` of published commands; a run that states none may have set one."""
+
+
+def _leaves_fraction_open(case: Case) -> bool:
+    return case.settings.engine is Engine.VLLM and case.settings.memory_fraction is None
 
 
 def predict_tokens(case: Case) -> Amount:
@@ -189,6 +206,11 @@ def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
         float(memory.tokens_of(facts, settings, shape, context, gib - gap))
         for gib in (pool.value, pool.low, pool.high)
     )
+    if facts.has_states and case.stated.flag("enable_prefix_caching") is None:
+        uncached = replace(shape, state_pages=shape.state_pages - 1)
+        high = max(
+            high, memory.tokens_of(facts, settings, uncached, context, pool.high - gap)
+        )  # nobody says whether prefixes are cached; without, a request holds one page less
     return _in_doubt(case, facts, shape, Amount(value, low, high))
 
 
@@ -218,40 +240,17 @@ def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -
     return Amount(tokens.value, low, high)
 
 
-def fits_measured(case: Case) -> str | None:
-    """`yes` for a boot, `no` for a memory refusal, None when the case is about something else."""
-    found = Keys((case.measured,))
-    if shape_refusal(case):
-        return None
-    if found.flag("oom") is True or found.text("refused"):
-        return "no"
-    printed = ("available_kv_gib", "kv_cache_tokens", "cuda_graph_gib")
-    booted = case.kind == "budget" and found.flag("oom") is False
-    logged = case.kind != "refusal" and any(found.number(name) is not None for name in printed)
-    return "yes" if booted or logged else None
-
-
-def shape_refusal(case: Case) -> bool:
-    """Whether the engine refused the shape of the request, not its memory."""
-    reason = (Keys((case.measured,)).text("refused") or "").lower()
-    words = ("divisib", "above the model", "max_position", "heads", "not supported", "unsupported")
-    return any(word in reason for word in words)
-
-
-def accepted_measured(case: Case) -> str | None:
-    """`no` for a shape refusal, `yes` for a run that got past it."""
-    if shape_refusal(case):
-        return "no"
-    if case.settings.engine is Engine.LLAMA_CPP:
-        return None
-    return "yes" if fits_measured(case) == "yes" else None
-
-
 def predict_fits(case: Case) -> str:
     """Whether the engine starts with one request of full length."""
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU; the split is not stated")
-    return memory.estimate(facts_of(case), card_of(case), case.settings).boots.value
+    facts, card, settings = facts_of(case), card_of(case), case.settings
+    found = memory.estimate(facts, card, settings).boots
+    if found is Verdict.NO and _leaves_fraction_open(case):
+        generous = replace(settings, memory_fraction=OPEN_FRACTION[1])
+        if memory.estimate(facts, card, generous).boots is not Verdict.NO:
+            return Verdict.CLOSE.value
+    return found.value
 
 
 def predict_accepted(case: Case) -> str:

@@ -291,3 +291,21 @@ def test_speculation(text: str | None, compose: str | None, expected: Speculativ
 def test_one_row_per_run_and_quantity() -> None:
     rows = results()[0]
     assert len({(row.id, row.quantity) for row in rows}) == len(rows)
+
+
+def test_an_unstated_fraction_leaves_the_pool_open(tmp_path: Path) -> None:
+    raw = {
+        "id": "a", "kind": "budget", "source": "x", "engine_family": "vllm",
+        "model": "Qwen/Qwen3-8B", "engine_version": "0.30.0",
+        "gpu": "NVIDIA GeForce RTX 4090", "gpu_count": 1, "tp": 1,
+        "measured": {"available_kv_gib": 5.0, "oom": False},
+    }  # fmt: skip
+    stated = {**raw, "id": "b", "gpu_memory_utilization": 0.92}
+    path = tmp_path / "cases.yaml"
+    path.write_text(json.dumps([raw, stated]), encoding="utf-8")
+    rows, _ = run(path, DATA / "model-configs")
+    open_row, closed = (row for row in rows if row.quantity == "available_kv_gib")
+    assert open_row.predicted == closed.predicted
+    assert isinstance(open_row.low, float)
+    assert isinstance(closed.low, float)
+    assert open_row.low < closed.low - 1
