@@ -21,6 +21,9 @@ from rigspec.units import GIB
 STATE_SHARE = 0.9 / 1.9
 """`mamba_full_memory_ratio` 0.9: the share of the pool that recurrent states take."""
 
+WINDOW_TOKENS = 0.8
+"""`swa_full_tokens_ratio`: tokens of the window layers' pool per token of the full layers'."""
+
 _TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192, 256, 512))
 """Card GiB below; chunked prefill; largest graph batch at TP < 4 and at TP ≥ 4."""
 
@@ -69,7 +72,8 @@ def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
     found = 0.0
     for layer in layers:
         if isinstance(layer.mixer, Attention) and not layer.mixer.shares_cache:
-            found += attention_token_bytes(facts, layer.mixer, settings)
+            share = WINDOW_TOKENS if layer.mixer.window else 1.0
+            found += share * attention_token_bytes(facts, layer.mixer, settings)
         elif isinstance(layer.mixer, Latent):
             width = 1 if kv_kind(facts, settings) == "fp8" else 2
             found += layer.mixer.record_width * width + (132 if layer.mixer.index_heads else 0)

@@ -5,7 +5,7 @@ Fits: 59 boots of 0.19 and 4 of 0.11–0.16 on H100, 28 allocator histories of 0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Experts, Latent, Mamba
@@ -15,14 +15,19 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import GIB
 
-SAMPLER_BYTES = {(0, 0): 14.3, (0, 11): 38.6, (0, 17): 14.3}
+SAMPLER_BYTES = {(0, 0): 14.3, (0, 8): 38.6, (0, 17): 14.3}
 """Bytes per (sequence × vocabulary entry) of the sampler's dummy run: fp32 copies of the logits.
-38.6 fits Llama, Qwen3 and gpt-oss on 0.11–0.16 (4 boots), 14.3 on 0.17–0.19 (59 boots)."""
+38.6 fits Llama, Qwen3 and gpt-oss on 0.9–0.16 (5 boots), 14.3 on 0.17–0.19 (59 boots)."""
 SAMPLER_BASE_GIB = 0.14
 
 NEW_ACTIVATION = (0, 21)
 """From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
 
+
+IMAGE_BYTES, IMAGE_TOKENS = 230 * 1024, 16384
+"""Most of what a dummy image took per token of the encoder's budget, which is the batch or the
+largest image if that is larger (Qwen's). Boots of 0.19 and 0.20: Gemma 4 200 KiB at 8,192 tokens
+and 225 at 16,384, Qwen3.6 195; others show less than their text or sampler."""
 
 FIRST_V1, LAST_V0 = (0, 8), (0, 10)
 """From the first on V1 is the default: its defaults depend on the card, and prompts are always cut
@@ -77,10 +82,11 @@ def since(table: dict[tuple[int, int], float], version: tuple[int, ...] | None) 
 
 def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
     """GiB of the largest dummy step."""
-    batch = batch_of(settings, card)
+    asked = replace(settings, context=settings.context or facts.max_positions)
+    batch = batch_of(asked, card)
     version = settings.version
     if version is not None and version < NEW_ACTIVATION:
-        return _old_activation(facts, settings, batch)
+        return _with_image(facts, settings, batch, _old_activation(facts, settings, batch))
     return _new_activation(facts, settings, batch)
 
 
@@ -98,6 +104,14 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
         doubt += 0.15  # scratch of int8 kernels, wider logits: one boot each
     doubt += 0.4 * sparse_logits(facts, settings, batch) / GIB  # images of one rig differ by 3 GiB
     return about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
+
+
+def _with_image(facts: ModelFacts, settings: EngineSettings, batch: Batch, text: Amount) -> Amount:
+    """The text's step, or the dummy image's if that is larger: an upper bound, as few print it."""
+    if facts.vision is None or settings.language_only:
+        return text
+    image = IMAGE_BYTES * max(batch.tokens, IMAGE_TOKENS) / GIB
+    return Amount(text.value, text.low, max(text.high, image))
 
 
 def last_stage_gap(facts: ModelFacts, settings: EngineSettings, card: Card) -> float:
