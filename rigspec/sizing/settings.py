@@ -87,6 +87,7 @@ class EngineSettings:
         """What decides the weights a rank holds; everything else is at its default."""
         return EngineSettings(
             engine=self.engine,
+            version=self.version,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,
             data_parallel=self.data_parallel,

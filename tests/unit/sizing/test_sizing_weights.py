@@ -189,3 +189,19 @@ def test_sglang_shuffles_quantized_weights_for_its_kernels() -> None:
 def test_kernels_pad_mxfp4_experts_of_known_size_too() -> None:
     loaded = rank_weights(model("openai/gpt-oss-120b"), EngineSettings()).amount
     assert loaded.value < 65.97 < loaded.high
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "printed_gib"),
+    [
+        ("Qwen/Qwen2.5-1.5B-Instruct", (0, 28), 2.98),
+        ("Qwen/Qwen2.5-7B-Instruct", (0, 27, 1), 14.29),
+        ("meta-llama/Llama-3.1-8B-Instruct", (0, 6), 14.96),
+    ],
+)
+def test_what_a_load_prints_may_hold_tables_or_not(
+    name: str, version: tuple[int, ...], printed_gib: float
+) -> None:
+    loaded = rank_weights(model(name), EngineSettings(version=version)).amount
+    assert loaded.low <= printed_gib <= loaded.high
+    assert loaded.high - loaded.low < 0.2
