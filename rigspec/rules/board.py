@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rigspec.catalog.boards import BoardModel, find_board, nearest_boards
-from rigspec.finding import Finding, error, note, warning
+from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
-from rigspec.spec.rig import Rig
+from rigspec.spec.rig import Rig, members
+
+FULL = 16
+"""Lanes of the widest slot."""
 
 
 def _model(rig: Rig, facts: CheckContext) -> BoardModel | None:
@@ -82,3 +85,39 @@ def slower_than_links(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 why="verify would call a healthy link slow",
                 hint=f"expect Gen{board.generation} there",
             )
+
+
+def more_wide_links_than_slots(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """No more full-width links to the CPU are expected than the board has slots wired for."""
+    board = _model(rig, facts)
+    if board is None or board.x16_slots is None:
+        return
+    cards = sum(
+        len(members(rig.gpus, direct.gpus))
+        for direct in rig.pcie.direct
+        if (direct.width or rig.pcie.width) == FULL
+    )
+    links = cards + sum(switch.upstream_width == FULL for switch in rig.pcie.switches)
+    if links > board.x16_slots:
+        wired = [quirk for quirk in board.quirks if "x8" in quirk or "x4" in quirk]
+        slots = "slot" if board.x16_slots == 1 else "slots"
+        yield warning(
+            "board.more-wide-links-than-slots",
+            _widest(rig),
+            f"{links} links of x16 are expected of the {board.name}, which has "
+            f"{board.x16_slots} {slots} wired so",
+            why="verify would call a healthy link narrow"
+            + "".join(f"; {quirk}" for quirk in wired),
+            hint="expect the lanes that each slot has: `width` in `pcie` or in its entry of "
+            "`direct`, `upstream_width` of a switch",
+        )
+
+
+def _widest(rig: Rig) -> Path:
+    """Where the width that is too much was said, or where it can be."""
+    for i, direct in enumerate(rig.pcie.direct):
+        if direct.width == FULL:
+            return ("pcie", "direct", i, "width")
+    if "width" in rig.pcie.model_fields_set or not rig.pcie.switches:
+        return ("pcie", "width")
+    return ("pcie", "switches", 0, "upstream_width")

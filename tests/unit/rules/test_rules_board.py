@@ -54,6 +54,9 @@ def test_unusable_catalog_of_the_owner_is_a_finding(spec: Path, tmp_path: Path) 
 
 def test_consumer_board_is_known_and_its_slots_are_held_to(spec: Path) -> None:
     spec.write_text(spec.read_text().replace("weekend-board", "ProArt X570-CREATOR WIFI"))
+    (found,) = check_file(str(spec)).findings
+    assert (found.rule, found.path) == ("board.more-wide-links-than-slots", ("pcie", "width"))
+    spec.write_text(spec.read_text().replace("  direct:", "  width: 8\n  direct:"))
     assert check_file(str(spec)).findings == ()
     text = spec.read_text()
     assert text.count("generation: 4") == 1
