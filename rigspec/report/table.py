@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
+from rigspec.report.words import wrapped
+
+MOST = 60
+"""Terminal cells of a column; longer texts go on below, words whole."""
+
 
 def as_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A header line and one line per row; empty text for no rows."""
+    """A header line and one line per row, more where a text is long; empty text for no rows."""
     if not rows:
         return ""
     columns = list(rows[0])
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    cells = [[wrapped(_cell(row.get(column)), MOST, "") for column in columns] for row in rows]
     right = [all(isinstance(row.get(c), int | float | None) for row in rows) for c in columns]
-    widths = [
-        max(cell_len(text) for text in (column, *(line[i] for line in cells)))
-        for i, column in enumerate(columns)
-    ]
-    lines = [columns, *cells]
+    whole = [[[column] for column in columns], *cells]
+    widths = [max(cell_len(part) for line in whole for part in line[i]) for i in range(len(right))]
     return "\n".join(
-        "  ".join(
-            _padded(text, width, to_right)
-            for text, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
+        "  ".join(map(_padded, parts, widths, right)).rstrip()
+        for line in whole
+        for parts in zip_longest(*line, fillvalue="")
     )
 
 

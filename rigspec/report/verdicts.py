@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from rigspec.report.findings import CONTROL
 from rigspec.report.judged import WORST_FIRST, grouped, sections
+from rigspec.report.words import wrapped
 from rigspec.verify.verdict import Outcome, Verdict
 
 MARKS = {
@@ -90,18 +91,6 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
 
 def _one_line(text: str) -> str:
     return " ".join(clean(text).split("\n"))
-
-
-def wrapped(text: str, width: int, indent: str) -> list[str]:
-    """Lines of at most `width` terminal cells; a longer word stands alone and sticks out."""
-    lines = [""]
-    for word in text.split(" "):
-        glued = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
-        if cell_len(glued) <= width or not lines[-1].strip():
-            lines[-1] = glued
-        else:
-            lines.append(indent + word)
-    return lines
 
 
 def clean(text: str) -> str:

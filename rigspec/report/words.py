@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from rich.cells import cell_len
+
 from rigspec.sizing.amount import Amount
 
 
@@ -47,3 +49,15 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
     """`main.2` before `main.10`."""
     parts = re.findall(r"\d+|\D+", name)
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Lines of at most `width` terminal cells; a longer word stands alone and sticks out."""
+    lines = [""]
+    for word in text.split(" "):
+        glued = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
+        if cell_len(glued) <= width or not lines[-1].strip():
+            lines[-1] = glued
+        else:
+            lines.append(indent + word)
+    return lines
