@@ -18,7 +18,7 @@ from rigspec.plan.render import SCRIPTS, UNITS, render
 from rigspec.plan.sections import ModelPlan, RenderedFile, ServicePlan
 from rigspec.spec.faults import FabricFaults
 from rigspec.spec.rig import Rig, members
-from rigspec.spec.services import Service
+from rigspec.spec.services import AUTO, Service
 
 ENGINES: dict[str, ModuleType] = {"vllm": vllm, "sglang": sglang, "llama_cpp": llama_cpp}
 
@@ -112,7 +112,7 @@ def _plan_service(
         restart_inputs=inputs,
         started_record=naming.record,
         volume=run.volume,
-        context_length=service.context_length,
+        context_length=None if service.context_length == AUTO else service.context_length,
         secret_line=key.line if key else "",
         peers_off=peers_off,
         mounts=_owners_mounts(rig, service),

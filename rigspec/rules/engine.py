@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
-from rigspec.spec.services import Service
+from rigspec.spec.services import AUTO, Service
 
 _RANKS = "llama.cpp shares a model by `split_mode` (`layer`, `tensor`)"
+AUTO_SINCE = (0, 14)
+"""vllm-project/vllm pull 29431, in the notes of 0.14.0."""
 FOREIGN: dict[str, dict[str, str]] = {
     "llama_cpp": {
         "tensor_parallel_size": f"{_RANKS}; `tensor` is its tensor parallel",
@@ -127,6 +129,25 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"`{service.model}` was made for",
                 why="vLLM refuses to start; others answer nonsense beyond that length",
                 hint=f"at most {model.max_positions}",
+            )
+
+
+def auto_context(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """Only vLLM finds the longest context by itself, and only since 0.14."""
+    from rigspec.sizing.from_spec import version_of  # its estimates are for later
+
+    for name, service in rig.services.items():
+        if service.context_length != AUTO:
+            continue
+        version = version_of(service.engine_version)
+        if service.engine != "vllm" or (version is not None and version < AUTO_SINCE):
+            who = f"vLLM {service.engine_version}" if service.engine == "vllm" else service.engine
+            yield error(
+                "engine.auto-context",
+                ("services", name, "context_length"),
+                f"{who} does not take `auto`",
+                why="vLLM finds the longest context that fits from 0.14 on, others do not",
+                hint="write tokens; `rigspec plan --sizing` names the longest that fits",
             )
 
 

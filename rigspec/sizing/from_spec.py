@@ -18,7 +18,7 @@ from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
-from rigspec.spec.services import Service
+from rigspec.spec.services import AUTO, Service
 from rigspec.units import GIB
 
 Catalog = Callable[[str], Gpu | None]
@@ -57,7 +57,8 @@ def settings_of(
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
         kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),
-        context=service.context_length,
+        context=None if service.context_length == AUTO else service.context_length,
+        auto_context=service.context_length == AUTO,
         max_seqs=service.max_sequences,
         max_batched_tokens=service.max_batched_tokens,
         max_graph_size=flags.whole("--max-cudagraph-capture-size", "--cuda-graph-max-bs"),

@@ -21,7 +21,8 @@ from rigspec.sizing.weights import rank_weights, size_doubt
 from rigspec.units import GIB
 
 SHORT_CONTEXT = 4096
-"""The least an owner who sets no context would serve; SGLang does not insist on a full request."""
+"""The least an owner would serve where the engine does not insist on a full request: SGLang without
+a context, vLLM that takes what fits."""
 
 
 UNKNOWN_CACHE = 2.0
@@ -139,6 +140,8 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
 
 def asked_context(facts: ModelFacts, settings: EngineSettings) -> int | None:
     """Tokens of the longest request: what is set, else the model's own maximum."""
+    if settings.auto_context:
+        return SHORT_CONTEXT
     return settings.context or facts.max_positions
 
 

@@ -49,6 +49,8 @@ class EngineSettings:
     memory_fraction: float | None = None
     kv_bytes: int | None = None
     context: int | None = None
+    auto_context: bool = False
+    """The engine takes the longest context that the cache holds."""
     max_seqs: int | None = None
     max_batched_tokens: int | None = None
     max_graph_size: int | None = None

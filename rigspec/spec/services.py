@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import (
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from rigspec.spec.base import AbsolutePath, GpuRef, JsonObject, Name, Port, Section
 from rigspec.spec.models import EnvName
 
 Positive = Annotated[int, Field(ge=1)]
+AUTO = -1
+"""`context_length: auto`; the number is vLLM's own for it."""
+
+
+def _or_auto(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    return AUTO if value in ("auto", str(AUTO)) else read(value)
+
+
+ContextLength = Annotated[
+    int,
+    Field(ge=1),
+    WrapValidator(_or_auto),
+    PlainSerializer(lambda tokens: "auto" if tokens == AUTO else tokens),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto", AUTO]}]}),
+]
 ParallelSize = Annotated[int, Field(ge=1, le=16)]
 ImageRef = Annotated[
     str,
@@ -92,8 +114,10 @@ class Service(Section):
     expert_parallel: bool = Field(
         default=False, description="Spread experts over the ranks instead of slicing each."
     )
-    context_length: Positive | None = Field(
-        default=None, description="Longest sequence in tokens (default: the model's own)."
+    context_length: ContextLength | None = Field(
+        default=None,
+        description="Longest sequence in tokens (default: the model's own); `auto`: the longest "
+        "that the cache holds, found by vLLM itself (from 0.14).",
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=0.99)] | None = Field(
         default=None,

@@ -222,10 +222,10 @@ def context(plan: ServicePlan, said: Answers, *, simulated: bool) -> Verdict:
         f"service.context.{plan.name}",
         f"{plan.name}: context length",
         "GET /props" if llama else "GET /v1/models",
-        "the model's own" if plan.context_length is None else f"{plan.context_length} tokens",
+        f"{plan.context_length} tokens" if plan.context_length else "",
     )
     if plan.context_length is None:
-        return check.not_applicable("`context_length` is not set")
+        return check.not_applicable("`context_length` names no number")
     if simulated:
         return check.not_applicable("the simulated engine has a context of its own")
     claimed = said.slot_context if llama else _claimed(plan, said)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rigspec.catalog.engines import flag_for
 from rigspec.errors import RigspecError
-from rigspec.spec.services import Service
+from rigspec.spec.services import AUTO, Service
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Words:
     def limits(self) -> tuple[str, ...]:
         """Context, memory, concurrency and number formats."""
         service = self.service
+        own = service.context_length == AUTO
         return (
-            *self.flag("context_length", service.context_length),
+            *self.flag("context_length", "auto" if own else service.context_length),
             *self.flag("gpu_memory_fraction", service.gpu_memory_fraction),
             *self.flag("max_sequences", service.max_sequences),
             *self.flag("max_batched_tokens", service.max_batched_tokens),

@@ -105,6 +105,15 @@ def test_vllm_gets_model_first_and_each_setting_once(make_rig: MakeRig) -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["auto", "-1"])
+def test_vllm_may_take_the_longest_context_that_fits(make_rig: MakeRig, word: str) -> None:
+    rig = make_rig(services={"chat": {"context_length": word}})
+    (service,) = plan_services(rig, plan_models(rig))
+    assert after(service.argv, "--max-model-len") == "auto"
+    assert service.context_length is None  # no number that verify could hold it to
+    assert rig.model_dump(mode="json")["services"]["chat"]["context_length"] == "auto"
+
+
 def test_sglang_reads_its_key_from_a_file(make_rig: MakeRig) -> None:
     assert after(argv(make_rig, SGLANG), "--config") == "/run/secrets/sglang.yaml"
     assert "--config" not in argv(make_rig, {"engine": "sglang"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from rigspec.sizing.from_spec import (
     version_of,
 )
 from rigspec.sizing.links import Label
-from rigspec.sizing.memory import Verdict
+from rigspec.sizing.memory import Verdict, estimate
 from rigspec.sizing.service import size_service, tightest
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.spec.load import load_text
@@ -67,6 +68,21 @@ def test_flags_are_read_in_both_spellings() -> None:
     )  # fmt: skip
     found = settings_of(spec, "glm")
     assert (found.max_graph_size, found.kv_bytes) == (16, 2 << 30)
+
+
+def test_a_context_that_the_engine_finds_itself_asks_for_no_certain_room() -> None:
+    change = ("context_length: 32768", "context_length: auto")
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    gpu = find_gpu("rtx-3090")
+    assert gpu is not None
+    card = card_of(gpu)
+    auto = settings_of(rig(STARTER, change), "qwen")
+    whole = replace(auto, auto_context=False)
+    assert estimate(facts, card, auto).boots is Verdict.YES
+    assert estimate(facts, card, whole).boots is not Verdict.YES  # all 262,144 tokens
+    for own in (auto, whole):  # the engine profiles with the model's own length in both
+        assert estimate(facts, card, own).available == estimate(facts, card, auto).available
 
 
 def test_llama_cpp_counts_cards_instead_of_ranks() -> None:

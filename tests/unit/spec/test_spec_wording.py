@@ -27,6 +27,7 @@ ERRORS_OF = {
     "tuple": {"tuple_type"},
     "function-after": {"value_error", "assertion_error"},
     "function-before": {"value_error", "assertion_error"},
+    "function-wrap": {"value_error", "assertion_error"},
     "definition-ref": {"recursion_loop"},
 }
 """Core schema → error types it can raise (pydantic's list of validation errors)."""
