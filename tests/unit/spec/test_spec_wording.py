@@ -57,8 +57,9 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
     if isinstance(schema, dict):
         if isinstance(schema.get("type"), str):
             yield schema
-        for value in schema.values():
-            yield from nodes(value)
+        for key, value in schema.items():
+            if key != "serialization":  # what writes judges nothing
+                yield from nodes(value)
     elif isinstance(schema, list | tuple):
         for value in schema:
             yield from nodes(value)
