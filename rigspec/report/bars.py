@@ -122,12 +122,17 @@ def cap_bars(judged: Judged) -> Iterator[CapBar]:
 
 
 def watts_sum(judged: Judged) -> str:
-    """`4 cards: limits 1400 W, planned 1400 W`; a card that does not answer is named."""
+    """`4 cards: limits 1400 W, planned 1400 W`; a card that does not answer is named.
+
+    `limits unknown, planned 1400 W` where none answers.
+    """
     members = judged.plan.preflight.gpus
     planned = sum(planned_w(judged, member) for member in members)
     read = {m.member: _watts(judged.seen.card(m.member))[0] for m in members}
     known_w = [watts for watts in read.values() if watts is not None]
     missing = [name for name, watts in read.items() if watts is None]
+    if not known_w:
+        return f"limits unknown, planned {planned} W"
     lost = f"; unknown: {', '.join(missing)}" if missing else ""
     return f"{len(known_w)} cards: limits {sum(known_w):.0f} W, planned {planned} W{lost}"
 

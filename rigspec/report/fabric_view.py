@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
+from rigspec.observed.fabric_run import NEVER
 from rigspec.observed.pairs import MEASURED, AllReduceReading, FabricReading, PatternReading
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown, known
 from rigspec.report.judged import Judged
@@ -40,7 +41,7 @@ def fabric_view(judged: Judged) -> FabricView:
     """Of the benchmark's last run."""
     fabric = judged.seen.fabric
     if isinstance(fabric, Unknown):
-        return FabricView(HOW if fabric == NOT_ASKED else f"{fabric.reason}. {HOW}")
+        return FabricView(HOW if fabric in {NOT_ASKED, NEVER} else f"{fabric.reason}. {HOW}")
     members = [member.member for member in judged.plan.preflight.gpus]
     maps = heat_maps(fabric, members, _judged_bad(judged)) if fabric.pairs else ()
     if not maps and len(fabric.cards) < 2 and len(members) < 2:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rigspec.observed.record import Unknown
 from rigspec.report.bars import Stack, cap_bars, memory_bars, power_stacks, watts_sum
@@ -134,7 +134,6 @@ def _fabric(judged: Judged, hide: Hide) -> dict[str, Any]:
     return {
         "heat_maps": maps,
         "fabric_note": hide(view.note),
-        "no_pairs": hide(view.note),
         "fabric_tables": tables,
     }
 
@@ -178,4 +177,14 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template("verdicts.html.j2")
+
+
+def _code(text: str) -> Markup:
+    """A sentence with its commands as such: `` `rigspec verify` ``."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a tick without its pair belongs to the text
+        return escape(text)
+    forms = (Markup("{}"), Markup("<code>{}</code>"))
+    return Markup("").join(forms[n % 2].format(part) for n, part in enumerate(parts))

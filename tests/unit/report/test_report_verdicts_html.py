@@ -17,7 +17,7 @@ from rigspec.report.estimates import Estimates
 from rigspec.report.evidence import evidence
 from rigspec.report.judged import Judged
 from rigspec.report.redact import redactor
-from rigspec.report.verdicts_html import as_html
+from rigspec.report.verdicts_html import _code, as_html
 from rigspec.report.vram_estimate import card_estimates
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check_file
@@ -250,3 +250,21 @@ def test_estimates_cover_every_card_of_a_service_and_fit_into_it() -> None:
     assert [estimate.member for estimate in found] == ["pair.0", "pair.1"]
     # weights of the service are 14 GiB per card, a card has 24
     assert all(14 < estimate.gib < 24 for estimate in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [
+        ("run `a <b>`, then wait", "run <code>a &lt;b&gt;</code>, then wait"),
+        ("a ` alone & so on", "a ` alone &amp; so on"),
+        ("`x`", "<code>x</code>"),
+        ("", ""),
+    ],
+)
+def test_commands_in_a_sentence_are_shown_as_such(text: str, page: str) -> None:
+    assert str(_code(text)) == page
+
+
+def test_caps_that_nobody_told_are_no_zero() -> None:
+    silent = judged(the_look(cards=Unknown("no driver")))
+    assert watts_sum(silent) == "limits unknown, planned 1400 W"
