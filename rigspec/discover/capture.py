@@ -12,6 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from rigspec.errors import RigspecError
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.sections import split_sections
 from rigspec.observed.text import clean_lines, hide_secrets
 
@@ -71,6 +72,11 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 def recognise(text: str) -> Kind:
     """What a text is; any other is a log, of which only sentences are read."""
     head = text[:200_000].strip("\n")
+    kind = _signed(head)
+    return _signed("\n".join(bare_lines(head))) if kind is Kind.LOG else kind
+
+
+def _signed(head: str) -> Kind:
     if re.match(r"NVRM version:", head):
         return Kind.DRIVER
     return next((kind for kind, sign in _SIGNS if sign.search(head)), Kind.LOG)

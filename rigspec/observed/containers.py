@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines, hide_secrets
+from rigspec.observed.text import hide_secrets
 
 _NO_DAEMON = re.compile(r"annot connect to the Docker daemon|permission denied|^ERROR:")
 
 
 def load_json(text: str | Iterable[str]) -> Reading[Any]:
     """The JSON value in a text that may have warnings above it."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     start = next((n for n, line in enumerate(lines) if line.lstrip()[:1] in {"{", "["}), None)
     if start is None:
         said = next((line.strip() for line in lines if line.strip()), "")
@@ -51,7 +52,7 @@ class Engine(Record):
 
 def parse_engine(text: str | Iterable[str]) -> Reading[Engine]:
     """`docker info --format '{{json .}}'` or `podman info --format json`."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     info = load_json(lines)
     if isinstance(info, Unknown):
         return info

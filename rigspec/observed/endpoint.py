@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rigspec.observed.containers import load_json
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import ABSENT, EXIT, trouble
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import clean_lines, ends_open
 
 HTTP_MARK = "##RIG-HTTP "
 
@@ -243,15 +244,20 @@ class Metrics(Record):
         return Unknown(f"no metric `{names[0]}`")
 
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\d+)?\s*$")
+_SAMPLE = re.compile(
+    r"^([a-zA-Z_:][\w:]*)(?:\{((?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?"
+    r"\s+(\S+)(?:\s+[\d.]+)?(?:\s+# .*)?$"
+)
+"""Name, labels, value, time; OpenMetrics puts an exemplar behind `#`."""
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def parse_metrics(text: str | Iterable[str]) -> Reading[Metrics]:
     """The Prometheus text format; NaN samples are left out."""
     samples = []
-    for line in clean_lines(text):
-        match = _SAMPLE.match(line)
+    lines = bare_lines(text)
+    for line in lines[:-1] if ends_open(text) else lines:  # the last value may be half of one
+        match = _SAMPLE.match(line.rstrip())
         if match is None or line.startswith("#"):
             continue
         value = _seconds(match.group(3))

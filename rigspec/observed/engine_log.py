@@ -11,14 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.engine_failures import EngineFailure, find_failures
 from rigspec.observed.record import Reading, Record, Unknown
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import ends_open
 
 _START = re.compile(
     r"vLLM API server version|█.*\bversion \d|server_args=|^(?:\S+ I )?build(?:_info)?: "
 )
-_RANK = re.compile(r"\bTP\d+|\[gpu_id=\d+\]|rank ?\d+")
+_RANK = re.compile(r"\b(?:DP|PP|TP|EP)\d+|\[gpu_id=\d+\]|rank ?\d+")
+"""With pipelines one rank is named by two words: `PP1 TP0` is another card than `PP0 TP0`."""
 _NONE = Unknown("the log does not say")
 
 
@@ -62,6 +64,10 @@ _READY = re.compile(
     r"Application startup complete|fired up and ready to roll|main(?:: |\] )model loaded|"
     r"server is listening on http\S* - starting the main loop|all slots are idle"
 )
+_LOADING = re.compile(
+    r"llama_model_loader: loaded meta data|Load weight begin|load_tensors: (?:loading|offload)|"
+    r"Starting to load model"
+)
 _ENGINES = (
     (
         "vllm",
@@ -89,11 +95,11 @@ _BUFFER = re.compile(
 
 def parse_engine_log(text: str | Iterable[str]) -> Reading[EngineLog]:
     """A boot log of any of the three engines, whole or cut at either end."""
-    lines = clean_lines(text)
-    starts = [n for n, line in enumerate(lines) if _START.search(line)]
-    lines = lines[starts[-1] :] if starts else lines
+    lines = _last_boot(bare_lines(text))
     engine = _engine(lines)
     failures = find_failures(lines)
+    if ends_open(text):
+        lines[-1] = re.sub(r"[\d.,]+$", "", lines[-1])  # perhaps half a number
     if isinstance(engine, Unknown) and not failures:
         return engine
     buffers = _buffers(lines)
@@ -121,6 +127,16 @@ def parse_engine_log(text: str | Iterable[str]) -> Reading[EngineLog]:
         all_reduce=_all_reduce(lines),
         failures=failures,
     )
+
+
+def _last_boot(lines: list[str]) -> list[str]:
+    """From the line that starts an engine; without it, from where one that served loads again."""
+    start, served = 0, False
+    for number, line in enumerate(lines):
+        if _START.search(line) or (served and _LOADING.search(line)):
+            start, served = number, False
+        served = served or _READY.search(line) is not None
+    return lines[start:]
 
 
 def _engine(lines: Iterable[str]) -> Reading[str]:
@@ -166,8 +182,7 @@ def _per_rank(lines: Iterable[str], pattern: str) -> Reading[float]:
     for line in lines:
         match = compiled.search(line)
         if match:
-            rank = _RANK.search(line)
-            sums[rank.group() if rank else ""] += float(match.group(1).rstrip("."))
+            sums[" ".join(_RANK.findall(line))] += float(match.group(1).rstrip("."))
     return max(sums.values()) if sums else _NONE
 
 
@@ -196,6 +211,7 @@ def _kv_gib(lines: list[str], buffers: tuple[DeviceBuffer, ...]) -> Reading[floa
     return _known(
         _float(lines, r"Available KV cache memory: (-?[\d.]+) ?G"),
         _float(lines, r"reserved for KV Cache is ([\d.]+) ?GiB"),
+        _float(lines, r"reserved ([\d.]+) ?GiB memory for KV Cache"),
         float(both[1]) + float(both[2]) if both else _NONE,
         _float(lines, r"KV Cache is allocated.*KV size: ([\d.]+) GB"),
         _float(lines, r"KVPool mem usage: ([\d.]+) GB"),

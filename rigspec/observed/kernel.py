@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section, trouble
 from rigspec.observed.text import clean_lines, normal_bdf, read_bool
@@ -110,7 +111,7 @@ def _yes(value: Reading[str]) -> Reading[bool]:
 
 def parse_os_release(text: str | Iterable[str]) -> OsRelease:
     """`/etc/os-release`, quotes dropped."""
-    pairs = dict(line.split("=", 1) for line in clean_lines(text) if "=" in line)
+    pairs = dict(line.split("=", 1) for line in bare_lines(text) if "=" in line)
 
     def get(key: str) -> Reading[str]:
         value = pairs.get(key, "").strip().strip("\"'")
@@ -210,7 +211,7 @@ def parse_driver_version(
     text: str | Iterable[str],
 ) -> tuple[Reading[str] | None, Reading[bool] | None]:
     """`/proc/driver/nvidia/version`: version, and whether it is the open kernel module."""
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         match = _NVRM.match(line.strip())
         if match:
             version = _VERSION.search(match.group(1))

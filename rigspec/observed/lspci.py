@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from rigspec.observed.configspace import decode_config
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.pci import (
     CLASS_NAMES,
     GEN_OF_GTS,
@@ -22,7 +23,7 @@ from rigspec.observed.pci import (
 )
 from rigspec.observed.pci_parents import with_parents
 from rigspec.observed.record import Reading, Unknown
-from rigspec.observed.text import clean_lines, ends_open, normal_bdf, read_size
+from rigspec.observed.text import ends_open, normal_bdf, read_size
 
 _HEADER = re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S", re.IGNORECASE)
 _IDS = re.compile(r"\[([0-9a-f]{4}):([0-9a-f]{4})\]")
@@ -67,7 +68,7 @@ _DENIED = "Capabilities: <access denied>"
 def parse_lspci(text: str | Iterable[str]) -> PciTree:
     """All functions of a `lspci -v…` listing; a hex dump beside the text is decoded too."""
     blocks: list[list[str]] = []
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     if ends_open(text) and "Width" in lines[-1] and not _COMPLETE_WIDTH.search(lines[-1]):
         lines[-1] = _WIDTH.sub("Width (cut)", lines[-1])
     for line in lines:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.pci import PciFunction, PciTree
-from rigspec.observed.text import clean_lines
 
 _TOKEN = re.compile(
     r"-\[(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<root>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]"
@@ -22,7 +22,7 @@ def parse_lspci_tree(text: str | Iterable[str]) -> PciTree:
     """Functions in the order of the drawing; what the drawing does not show is unknown."""
     functions: list[PciFunction] = []
     levels: list[_Level] = []
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         drawing, *name = _NAME.split(line, maxsplit=1)
         for token in _TOKEN.finditer(drawing):
             if token["root"]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
-from rigspec.observed.text import clean_lines
 
 _CHANNEL = re.compile(
     r"NCCL INFO Channel (\d+)(?:/\d+)? : (\d+)\[\w+\] -> (\d+)\[\w+\](?: \[\w+\])? via "
@@ -48,7 +48,7 @@ def parse_nccl_log(text: str | Iterable[str]) -> NcclLog:
     """Any log that NCCL wrote into."""
     channels, warnings = [], []
     version: Reading[str] = Unknown("NCCL did not print its version")
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         channel, seen = _CHANNEL.search(line), _VERSION.search(line)
         if channel:
             number, source, target, transport = channel.groups()

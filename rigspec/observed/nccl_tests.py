@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
-from rigspec.observed.text import clean_lines
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ class NcclTest(Record):
 
 def parse_nccl_tests(text: str | Iterable[str]) -> Reading[NcclTest]:
     """Output of any nccl-tests version, also with its head or tail missing."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     flat = "\n".join(lines)
-    has_errors = re.search(r"\berror\b", _column_heads(lines)) is not None
-    is_short = "algbw" in flat and "redop" not in flat
-    rows = tuple(row for line in lines if (row := _row(line, has_errors, is_short)))
+    heads = _column_heads(lines)
+    rows = tuple(row for line in lines if (row := _row(line, heads)))
     test = re.search(r"Collective test starting: (\w+)|\b(\w+_perf)\b", flat)
     average = re.search(r"# Avg bus bandwidth\s*: (\d+\.\d+)(?=\s)", flat)
     bounds = re.search(r"# Out of bounds values : (\d+)", flat)
@@ -72,22 +71,35 @@ def parse_nccl_tests(text: str | Iterable[str]) -> Reading[NcclTest]:
         len(re.findall(r"^#\s+Rank\s+\d+", flat, re.MULTILINE)),
         rows,
         float(average.group(1)) if average else Unknown("the run did not end"),
-        int(bounds.group(1)) if bounds else Unknown("the run did not end"),
+        _out_of_bounds(bounds, rows),
         finished=bool(bounds or average),
         errors=errors,
     )
 
 
-def _column_heads(lines: Iterable[str]) -> str:
-    return next((line for line in lines if "algbw" in line), "")
+def _out_of_bounds(bounds: re.Match[str] | None, rows: tuple[NcclRow, ...]) -> Reading[int]:
+    """The count of the last lines: `0 OK` is printed, too, where nothing was checked (`-c 0`)."""
+    if bounds is None:
+        return Unknown("the run did not end")
+    cells = [row.wrong for row in rows]
+    if cells and all(isinstance(c, Unknown) and c.reason == _UNCHECKED for c in cells):
+        return Unknown(_UNCHECKED, bounds.group())
+    return int(bounds.group(1))
 
 
-def _row(line: str, has_errors: bool, is_short: bool) -> NcclRow | None:
+def _column_heads(lines: Iterable[str]) -> list[str]:
+    """Names of the columns; empty where they were cut off."""
+    head = next((line for line in lines if "algbw" in line), "")
+    return head.replace("#", " ").split()
+
+
+def _row(line: str, heads: list[str]) -> NcclRow | None:
     """One size; cells are counted from the front, so that a row that was cut shifts nothing."""
     tokens = line.replace("_", "").split()
     if len(tokens) < 4 or not tokens[0].isdecimal():
         return None
-    first, length = (1, 4) if is_short and len(tokens) == 4 else _layout(tokens)
+    first, length = _layout(tokens, heads)
+    has_errors = "error" in heads
     if first > 1 and not re.fullmatch(r"[a-z]\w*", tokens[2]):
         return None  # a table of something else
     cells = tokens[first:]
@@ -112,15 +124,20 @@ def _row(line: str, has_errors: bool, is_short: bool) -> NcclRow | None:
 
 
 _MISSING = Unknown("not in the table")
+_UNCHECKED = "values were not checked"
 
 
-def _layout(tokens: list[str]) -> tuple[int, int]:
+def _layout(tokens: list[str], heads: list[str]) -> tuple[int, int]:
     """Where the times begin, and how many words a whole row has.
 
-    `size count type redop root` (nccl-tests 2.12 on), or without root.
+    `size count type redop root` (nccl-tests 2.12 on); before, redop and root were printed only
+    for tests that have one. Without heads the number of words says it, or root's `-1`.
     """
+    if "time" in heads:
+        return heads.index("time"), len(heads)
     has_root = len(tokens) >= 13 or tokens[4:5] == ["-1"]
-    return (5, 13) if has_root else (4, 12)
+    has_neither = len(tokens) == 11
+    return (5, 13) if has_root else (3, 11) if has_neither else (4, 12)
 
 
 def _bandwidth(cell: list[str]) -> str:
@@ -139,8 +156,10 @@ def _float(token: str) -> float | None:
         return None
 
 
-def _wrong(token: str, is_error: bool) -> Reading[int]:
+def _wrong(cell: str, is_error: bool) -> Reading[int]:
     """The `#wrong` column; older versions print the size of the error instead."""
-    if is_error:
-        return Unknown("this version prints an error size, not a count", token)
-    return int(token) if token.isdecimal() else Unknown("values were not checked", token)
+    if cell.isdecimal() and not is_error:
+        return int(cell)
+    if is_error and cell != "N/A":
+        return Unknown("this version prints an error size, not a count", cell)
+    return Unknown(_UNCHECKED, cell)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines, cpu_list, ends_open
+from rigspec.observed.text import cpu_list, ends_open
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class NumaNode(Record):
 
 def parse_numactl(text: str | Iterable[str]) -> Reading[tuple[NumaNode, ...]]:
     """`numactl --hardware` (`-H`)."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     cpus: dict[int, Reading[tuple[int, ...]]] = {}
     sizes: dict[int, int] = {}
     distances: dict[int, tuple[int, ...]] = {}
@@ -101,7 +102,7 @@ def _count(cpus: tuple[int, ...] | Unknown, listed: str) -> Reading[int]:
 
 def parse_lscpu(text: str | Iterable[str]) -> Cpu:
     """`lscpu` in the C locale."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     split = [line.partition(":") for line in (lines[:-1] if ends_open(text) else lines)]
     pairs = {key.strip(): value.strip() for key, colon, value in split if colon}
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi_cells import (
     LOST_GPU,
     mark_cut,
@@ -21,13 +22,7 @@ from rigspec.observed.nvidia_smi_cells import (
 )
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import CUT, body, section
-from rigspec.observed.text import (
-    clean_lines,
-    read_bool,
-    read_cell,
-    read_float,
-    read_int,
-)
+from rigspec.observed.text import read_bool, read_cell, read_float, read_int
 
 QUERY_FIELDS = (
     "index",
@@ -226,7 +221,7 @@ def parse_query_gpu(
 
     "No devices were found" is an answer: no GPUs.
     """
-    said = clean_lines(text)
+    said = bare_lines(text)
     lines = without_echoes([line for line in body(said) if line.strip()])
     is_cut = any(line.startswith(CUT) for line in said)
     if any("No devices were found" in line for line in lines):

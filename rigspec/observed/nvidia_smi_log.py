@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi import GpuReading, gpu_from_cells, smi_failure
 from rigspec.observed.nvidia_smi_cells import reasons_cell, uncorrected_cell
 from rigspec.observed.record import Reading, Record, Unknown
-from rigspec.observed.text import clean_lines, read_cell
+from rigspec.observed.text import read_cell
 
 _LOG_NAMES: Mapping[str, str] = {
     "Product Name": "name",
@@ -103,7 +104,7 @@ _GPU = re.compile(r"^GPU ([0-9A-Fa-f:.]+)\s*$")
 
 def parse_smi_log(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
     """`nvidia-smi -q` (also `-q -d …`), every GPU that the text shows."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     found: list[_Block] = []
     driver = _Block({})
     for line in lines:
@@ -167,7 +168,7 @@ def _take(match: re.Match[str], block: _Block) -> None:
 
 def parse_smi_xml(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
     """`nvidia-smi -q -x`; a text that is cut still gives the GPUs that are whole."""
-    flat = "\n".join(clean_lines(text))
+    flat = "\n".join(bare_lines(text))
     driver = _XML_DRIVER.search(flat)
     gpus, broken = [], None
     for block in _XML_GPU.findall(flat):
@@ -221,7 +222,7 @@ _MIG = re.compile(r"^\s+MIG .*\(UUID: (MIG-[^)]+)\)")
 
 def parse_smi_list(text: str | Iterable[str]) -> Reading[tuple[ListedGpu, ...]]:
     """`nvidia-smi -L`; "No devices were found" is an answer: none."""
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     found: list[ListedGpu] = []
     for line in lines:
         gpu, mig = _LISTED.match(line), _MIG.match(line)
@@ -251,7 +252,7 @@ _WHOLE = re.compile(r"^\d{3}\.\d+\.\d{2}$|^\d{1,2}\.\d$")
 
 def parse_smi_versions(text: str | Iterable[str]) -> SmiVersions:
     """Banner table, head of `-q`, or `--version`; 610 renamed `Driver` to `KMD`."""
-    flat = "\n".join(clean_lines(text))
+    flat = "\n".join(bare_lines(text))
     failure = smi_failure(flat.split("\n")) or Unknown("version was not printed")
 
     def find(*patterns: str) -> Reading[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import body, section, trouble
-from rigspec.observed.text import clean_lines
 
 DPKG_FORMAT = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Abbrev}\\n"
 """For `dpkg-query -W -f`: one line per package, state as `ii `, `rc `, `hi `, `iF `."""
@@ -54,7 +54,7 @@ class Packages(Record):
 def parse_dpkg(text: str | Iterable[str]) -> dict[str, Package]:
     """Lines of `DPKG_FORMAT`; "no packages found matching" lines are not packages."""
     found = {}
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         fields = line.rstrip("\n").split("\t")
         if len(fields) == 4 and fields[2]:
             found[fields[0]] = Package(fields[0], fields[1], fields[2], fields[3].strip())
@@ -107,9 +107,10 @@ _SOURCE = re.compile(r"^ {8,}(-?\d+ \S.*)$")
 def parse_apt_policy(text: str | Iterable[str]) -> dict[str, Offer]:
     """`apt-cache policy NAME…` by name; a name apt does not know is not in it."""
     found: dict[str, Offer] = {}
-    for block in _blocks(body(clean_lines(text))):
+    for block in _blocks(body(bare_lines(text))):
         name = block[0][:-1]
-        heads = dict(line.strip().split(": ", 1) for line in block[1:] if ": " in line)
+        pairs = (line.strip().partition(": ") for line in block[1:])
+        heads = {key: value for key, _, value in pairs}
         versions: list[tuple[str, tuple[str, ...]]] = []
         for line in block[1:]:
             version, source = _TABLE.match(line), _SOURCE.match(line)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines
+from rigspec.observed.text import ends_open
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,19 @@ class Storage(Record):
         return max(above, key=lambda mount: len(mount.target), default=None)
 
 
+_PAIR = re.compile(r'([\w:%-]+)="((?:[^"\\]|\\.)*)"')
+
+
+def _rows(text: str | Iterable[str]) -> list[dict[str, str]]:
+    """The pairs of every line; a last one with fewer than the others is left out: it was cut."""
+    rows = [row for line in bare_lines(text) if (row := parse_pairs(line))]
+    is_cut = ends_open(text) and len(rows) > 1 and len(rows[-1]) < len(rows[0])
+    return rows[:-1] if is_cut else rows
+
+
 def parse_pairs(line: str) -> dict[str, str]:
-    """`KEY="value" …` as findmnt -P, lsblk -P and blkid -o export print it."""
-    try:
-        words = shlex.split(line)
-    except ValueError:  # a line that is cut inside quotes
-        words = re.findall(r'[\w:%-]+="[^"]*"', line)
-        words = [word.replace('"', "") for word in words]
-    return dict(word.split("=", 1) for word in words if "=" in word)
+    """`KEY="value" …` as findmnt -P, lsblk -P and blkid print it; a value that is cut is none."""
+    return {key: re.sub(r'\\(["\\])', r"\1", value) for key, value in _PAIR.findall(line)}
 
 
 def _bytes(value: str | None, unit: int = 1) -> Reading[int]:
@@ -86,7 +91,7 @@ def _bytes(value: str | None, unit: int = 1) -> Reading[int]:
 
 def parse_findmnt(text: str | Iterable[str]) -> tuple[Mount, ...]:
     """Mounts in the order printed."""
-    rows = [parse_pairs(line) for line in clean_lines(text)]
+    rows = _rows(text)
     return tuple(
         Mount(
             _unescape(row["TARGET"]),
@@ -107,7 +112,7 @@ def _unescape(path: str) -> str:
 
 def parse_lsblk(text: str | Iterable[str]) -> tuple[BlockDevice, ...]:
     """Block devices in the order printed."""
-    rows = [parse_pairs(line) for line in clean_lines(text)]
+    rows = _rows(text)
     keys = ("FSTYPE", "LABEL", "UUID", "MODEL", "MOUNTPOINT")
     return tuple(
         BlockDevice(
@@ -125,7 +130,7 @@ def parse_lsblk(text: str | Iterable[str]) -> tuple[BlockDevice, ...]:
 def parse_blkid(text: str | Iterable[str]) -> dict[str, dict[str, str]]:
     """`blkid`: tags by device path (`UUID`, `TYPE`, `LABEL`, `PARTUUID`)."""
     found = {}
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         path, colon, rest = line.partition(": ")
         if colon and path.startswith("/dev/"):
             found[path] = parse_pairs(rest)
@@ -135,7 +140,7 @@ def parse_blkid(text: str | Iterable[str]) -> dict[str, dict[str, str]]:
 def parse_df(text: str | Iterable[str]) -> tuple[Space, ...]:
     """`df -P -k`: POSIX columns in KiB; a mount point may hold blanks."""
     found = []
-    for line in clean_lines(text):
+    for line in bare_lines(text):
         match = re.match(r"^(\S.*?) +(\d+|-) +(\d+|-) +(\d+|-) +(?:\d+%|-) +(/.*)$", line)
         if match:
             source, size, _, free, target = match.groups()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from rigspec.observed.record import Unknown
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])")
+_DROPPED = {ord("\r"): None, 0: None, 0xA0: " ", 0xFEFF: None}
 _NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)\s*([A-Za-z%/]*)")
 _UNITS = frozenset(
     ("", "W", "mW", "MiB", "KiB", "GiB", "MB", "KB", "GB", "MHz", "C", "%", "x", "us", "ms", "s",
@@ -27,10 +28,10 @@ _NO_VALUE = frozenset(
 
 
 def clean_lines(text: str | Iterable[str]) -> list[str]:
-    """Lines without ANSI escapes, carriage returns and NUL bytes."""
+    """Lines without ANSI escapes, carriage returns, NUL bytes and blanks of web pages."""
     if isinstance(text, str):
         text = text.split("\n")
-    lines = [_ANSI.sub("", line).replace("\r", "").replace("\x00", "") for line in text]
+    lines = [_ANSI.sub("", line).translate(_DROPPED) for line in text]
     return [piece for line in lines for piece in line.split("\n")]
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi import smi_failure
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines, cpu_list
+from rigspec.observed.text import cpu_list, ends_open
 
-_NODE = re.compile(r"^(?:GPU|NIC)\d+$|^mlx\d+_\d+$")
+_NODE = re.compile(r"^(?:GPU|NIC)\d+$|^mlx\d+_\w+$")
+_GLUED = re.compile(r"(?<=\d)(?=NIC\d|GPU\d|CPU\b|NUMA\b)")
+"""From ten NICs on, names of eight columns leave no blank: `NIC11NIC12`, `NIC11CPU Affinity`."""
+_BEYOND = frozenset({"CPU", "NUMA", "GPU"})
+"""First words of the columns behind the last device: `CPU Affinity`, `GPU NUMA ID`."""
 _WORD = re.compile(r"^(?:X|NV\d+|PIX|PXB|PHB|NODE|SYS|C2C|SOC|PXN)$")
 _STATUS = re.compile(r"^(?:X|OK|CNS|GNS|TNS|NS|DR|U)$")
 _CPUS = re.compile(r"^\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*$")
@@ -68,46 +74,62 @@ def parse_topo_p2p(text: str | Iterable[str]) -> Reading[TopologyMatrix]:
 
 
 def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[TopologyMatrix]:
-    lines = clean_lines(text)
+    lines = bare_lines(text)
     columns: tuple[str, ...] = ()
-    says_node = says_cpus = False
+    head = ""
     rows: list[TopologyRow] = []
-    for line in lines:
-        tokens = [token for token in re.split(r"[\s|]+", line) if token]
-        heads = [token for token in tokens if _NODE.match(token)]
-        if not tokens or not heads:
+    last = len(lines) - 1 if ends_open(text) else -1
+    for number, line in enumerate(lines):
+        tokens = _tokens(line)
+        if not tokens or not _NODE.match(_tokens(_GLUED.sub(" ", line))[0]):
             continue
-        if not columns:
-            columns = tuple(heads)
-            says_node = "NUMA Affinity" in " ".join(tokens)
-            says_cpus = "CPU Affinity" in " ".join(tokens)
-        elif _NODE.match(tokens[0]) and len(tokens) > 1 and word.match(tokens[1]):
-            whole = tokens
-            if says_cpus and len(tokens) == len(columns) + 1 and re.match(r"NV\d", tokens[-1]):
-                whole = tokens[:-1]  # no CPUs behind it: `NV1` may be half of `NV18`
-            rows.append(_row(whole, len(columns), word, says_node))
+        if len(tokens) > 1 and columns and word.match(tokens[1]):
+            more = "NUMA Affinity" in head or number == last
+            rows.append(_row(line, len(columns), word, follows=more))
+        elif columns and rows and _heads(line):
+            break  # a second matrix: `topo -p2p` was asked about something else
+        elif not columns and len(tokens) > 1 and not word.match(tokens[1]):
+            columns, head = _heads(line), line
     if not columns or not rows:
         return smi_failure(lines) or Unknown("no matrix in the text")
     return TopologyMatrix(columns, tuple(rows))
 
 
-def _row(tokens: list[str], width: int, word: re.Pattern[str], says_node: bool) -> TopologyRow:
-    words = []
-    for token in tokens[1 : width + 1]:
-        if not word.match(token):
-            break
-        words.append(token)
-    rest = tokens[1 + len(words) :]
+def _tokens(line: str) -> list[str]:
+    return [token for token in re.split(r"[\s|]+", line) if token]
+
+
+def _heads(line: str) -> tuple[str, ...]:
+    """Names of the devices, whatever NICs are called (`mlx5_bond_0`, `bnxt_re0`)."""
+    names = takewhile(lambda token: token not in _BEYOND, _tokens(_GLUED.sub(" ", line)))
+    return tuple(names)
+
+
+def _row(line: str, width: int, word: re.Pattern[str], *, follows: bool) -> TopologyRow:
+    """One row; `follows`: behind the CPUs something must stand, else they may be cut."""
+    tokens = _tokens(line)
+    words = list(takewhile(word.match, tokens[1 : width + 1]))
+    rest = _behind(line, tokens, len(words))
+    if follows and not rest and re.match(r"NV\d", tokens[-1]):
+        words = words[:-1]  # no CPUs behind it: `NV1` may be half of `NV18`
     cpus: Reading[tuple[int, ...]] = Unknown("no CPU affinity in the row")
     node: Reading[int] = Unknown("no NUMA affinity in the row")
     if len(words) < width:  # cut, and the last word (`NV1` of `NV18`) with it
-        whole = words if rest else words[:-1]
+        whole = words if rest or len(words) < len(tokens) - 1 else words[:-1]
         return TopologyRow(tokens[0], tuple(whole), cpus, node)
     if rest[:1] == ["NUMA"]:  # a published variant: `NUMA 0` instead of affinities
         rest = ["", *rest[1:]]
     if rest and _CPUS.match(rest[0]):
-        ended = len(rest) > 1 or not says_node
+        ended = len(rest) > 1 or not follows
         cpus = cpu_list(rest[0]) if ended else Unknown("the row was cut", rest[0])
-    if len(rest) > 1:
+    if len(rest) > 1 and rest[1]:
         node = int(rest[1]) if rest[1].isdecimal() else Unknown("no NUMA node", rest[1])
     return TopologyRow(tokens[0], tuple(words), cpus, node)
+
+
+def _behind(line: str, tokens: list[str], width: int) -> list[str]:
+    """The cells behind the words: by tabs where there are any, for an affinity may be empty."""
+    cells = [cell.strip() for cell in line.split("\t")[1 + width :]]
+    if line.count("\t") <= width or not any(cells):
+        return tokens[1 + width :]
+    return cells

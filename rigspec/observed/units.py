@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section
-from rigspec.observed.text import clean_lines, hide_secrets
+from rigspec.observed.text import ends_open, hide_secrets
 
 UNIT_PROPERTIES = (
     "Id",
@@ -76,7 +77,10 @@ def parse_units(text: str | Iterable[str]) -> dict[str, Unit]:
     found: dict[str, Unit] = {}
     block: dict[str, str] = {}
     last = ""
-    for line in [*clean_lines(text), ""]:
+    lines = bare_lines(text)
+    if ends_open(text):
+        lines.pop()  # systemd ends every line: the last one is half a value
+    for line in [*lines, ""]:
         key, equals, value = line.partition("=")
         if equals and key.isalnum() and key[:1].isupper():
             if key == "Id" and "Id" in block:

@@ -20,6 +20,7 @@ AIK = CAPTURES / "aikitoria-9x-blackwell-turin"
 FIELD = CAPTURES / "field"
 WIKI = CAPTURES / "rtx6kpro-wiki"
 STAS = CAPTURES / "stas00-ml-engineering"
+SUPERBENCHMARK = CAPTURES / "superbenchmark"
 
 
 def test_cuda_sample_gives_eight_tables() -> None:
@@ -118,12 +119,45 @@ def test_wrong_values_unchecked_values_and_old_error_column() -> None:
     unchecked = parse_nccl_tests(HEAD + row.format("N/A", "N/A"))
     assert not isinstance(unchecked, Unknown) and isinstance(unchecked.values_right, Unknown)
     old = parse_nccl_tests(
-        HEAD.replace("#wrong", "error")
+        HEAD.replace("#wrong", "error").replace("root", "")
         + row.replace("-1  ", "").format("1e-07", "1e-07")
         + "# Out of bounds values : 0 OK\n"
     )
     assert not isinstance(old, Unknown) and old.values_right is True
     assert isinstance(old.rows[0].wrong, Unknown)
+
+
+def test_columns_of_older_nccl_tests_are_named_by_their_head() -> None:
+    gather = parse_nccl_tests(
+        (SUPERBENCHMARK / "nccl-all-gather-8x-a100-unchecked.txt").read_text()
+    )
+    assert not isinstance(gather, Unknown)
+    last = gather.rows[-1]
+    assert (len(gather.rows), last.size_bytes, last.time_us) == (34, 8589934592, 33646)
+    assert (last.algbw, last.busbw, last.inplace_busbw) == (255.31, 223.39, 230.07)
+    rooted = (
+        "#  size  count  type  redop  root  time  algbw  busbw  error  time  algbw  busbw  error\n"
+    )
+    cut = parse_nccl_tests(f"{rooted}  8  2  float  sum  0  36.90  0.00  0.00  N/A  36.4")
+    assert not isinstance(cut, Unknown)
+    assert (cut.rows[0].time_us, cut.rows[0].algbw) == (36.9, 0.0)
+
+
+def test_zero_out_of_bounds_of_a_run_without_checks_proves_nothing() -> None:
+    gather = parse_nccl_tests(
+        (SUPERBENCHMARK / "nccl-all-gather-8x-a100-unchecked.txt").read_text()
+    )
+    assert not isinstance(gather, Unknown)
+    assert gather.out_of_bounds == Unknown("values were not checked", "# Out of bounds values : 0")
+    assert isinstance(gather.values_right, Unknown)
+
+
+def test_waived_line_below_a_sum_belongs_to_another_test() -> None:
+    tests = parse_nvbandwidth((SUPERBENCHMARK / "nvbandwidth-0.6-gh200-waived.txt").read_text())
+    states = {test.name: test.status for test in tests}
+    assert states["device_to_host_bidirectional_memcpy_ce"] == "passed"
+    alone = parse_nvbandwidth("Running device_to_device_memcpy_read_ce.\nWaived:\n")
+    assert alone[0].status == "waived"
 
 
 def test_failed_run_keeps_its_words_and_cuts_never_raise() -> None:

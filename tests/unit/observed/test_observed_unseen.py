@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import pytest
 
+from rigspec.observed.endpoint import parse_metrics
+from rigspec.observed.engine_log import EngineLog, parse_engine_log
 from rigspec.observed.kernel import find_refused_options
 from rigspec.observed.kernel_log import Event, parse_kernel_log
 from rigspec.observed.lspci import parse_lspci
 from rigspec.observed.nccl_tests import parse_nccl_tests
 from rigspec.observed.nvidia_smi import GpuReading, parse_query_gpu
 from rigspec.observed.nvidia_smi_log import parse_smi_list, parse_smi_log, parse_smi_xml
+from rigspec.observed.packages import parse_apt_policy
 from rigspec.observed.record import Reading, Unknown
+from rigspec.observed.storage import parse_blkid, parse_lsblk
 from rigspec.observed.text import cpu_list, read_float, read_int
-from rigspec.observed.topology import TopologyMatrix, parse_topo_matrix
+from rigspec.observed.topology import TopologyMatrix, parse_topo_matrix, parse_topo_p2p
+from rigspec.observed.units import parse_units
 
 
 def gpus(reading: Reading[tuple[GpuReading, ...]]) -> tuple[GpuReading, ...]:
@@ -254,3 +259,97 @@ def test_what_only_begins_like_a_number_is_none(cell: str) -> None:
 def test_odd_numbers_never_raise(cell: str) -> None:
     assert isinstance(read_int(cell), Unknown)
     assert isinstance(cpu_list(f"0-{cell}"), Unknown)
+
+
+def test_nic_heads_without_a_blank_between_them_are_heads() -> None:
+    # vllm-project/vllm 31594 and 20862: eight columns are too few for `NIC11`
+    glued = matrix(
+        "        GPU0    GPU1    NIC9    NIC10   NIC11NIC12    CPU Affinity    NUMA Affinity\n"
+        "GPU0     X      NV18    NODE    NODE    PIX  NODE     0-15    0\n"
+        "GPU1    NV18     X      NODE    PIX     NODE NODE     16-31   1\n"
+    )
+    assert glued.columns == ("GPU0", "GPU1", "NIC9", "NIC10", "NIC11", "NIC12")
+    assert (glued.rows[1].numa_node, glued.rows[1].cpus) == (1, tuple(range(16, 32)))
+    behind = matrix(
+        "        GPU0    NIC10   NIC11CPU Affinity     NUMA Affinity   GPU NUMA ID\n"
+        "GPU0     X      SYS     SYS  28-55,140-167    1               N/A\n"
+    )
+    assert (behind.columns, behind.rows[0].numa_node) == (("GPU0", "NIC10", "NIC11"), 1)
+
+
+def test_nics_of_any_name_are_columns_and_an_empty_affinity_is_no_cpu() -> None:
+    found = matrix(
+        "\tGPU0\tmlx5_bond_0\tbnxt_re0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\n"
+        "GPU0\t X \tPIX\tSYS\t\t0\t\tN/A\n"
+        "mlx5_bond_0\tPIX\t X \tSYS\t\t\t\t\n"
+    )
+    assert found.columns == ("GPU0", "mlx5_bond_0", "bnxt_re0")
+    assert isinstance(found.rows[0].cpus, Unknown)
+    assert found.rows[0].numa_node == 0
+
+
+def test_rows_without_their_heads_are_no_matrix_and_a_second_matrix_is_another_question() -> None:
+    rows = " GPU0\tX\tOK\n GPU1\tOK\tX\n"
+    assert isinstance(parse_topo_p2p(rows), Unknown)
+    heads = " \tGPU0\tGPU1\n"
+    both = parse_topo_p2p(heads + rows + heads + rows.replace("OK", "NS"))
+    assert not isinstance(both, Unknown)
+    assert (len(both.rows), both.between(0, 1)) == (2, "OK")
+
+
+def test_half_a_list_of_cpus_at_the_end_of_an_old_matrix_is_unknown() -> None:
+    cut = matrix("\tGPU0\tGPU1\tCPU Affinity\nGPU0\t X \tPIX\t0-11,24-35\nGPU1\tPIX\t X \t0-1")
+    assert cut.rows[0].cpus == (*range(12), *range(24, 36))
+    assert isinstance(cut.rows[1].cpus, Unknown)
+
+
+def test_pipeline_ranks_of_one_tensor_rank_are_not_added_up() -> None:
+    log = parse_engine_log(
+        "[2026-01-15 13:56:49 PP0 TP0] Load weight end. avail mem=29.92 GB, mem usage=30.67 GB.\n"
+        "[2026-01-15 13:56:50 PP1 TP0] Load weight end. avail mem=29.92 GB, mem usage=20.50 GB.\n"
+        "[2026-01-15 13:56:51 PP1 TP0] Load weight end. avail mem=28.92 GB, mem usage=1.00 GB.\n"
+    )
+    assert isinstance(log, EngineLog)
+    assert log.weights_gib == 30.67
+
+
+def test_kv_memory_that_was_asked_for_is_the_one_available() -> None:
+    # SergiioB/intel-arc-pro-b70-inference-cookbook 4, vLLM with --kv-cache-memory-bytes
+    log = parse_engine_log(
+        "(EngineCore pid=316) INFO 08-21 18:37:44 [gpu_worker.py:492] Initial free memory 31.16 "
+        "GiB, reserved 4.25 GiB memory for KV Cache as specified by kv_cache_memory_bytes config\n"
+    )
+    assert isinstance(log, EngineLog)
+    assert log.available_kv_gib == 4.25
+
+
+def test_half_a_number_at_the_end_of_a_log_is_none() -> None:
+    log = parse_engine_log("llama_context: n_seq_max     = 1\nllama_context: n_ctx         = 81")
+    assert isinstance(log, EngineLog)
+    assert isinstance(log.kv_tokens, Unknown)
+
+
+def test_exemplar_behind_a_sample_is_not_its_value() -> None:
+    found = parse_metrics(
+        '# TYPE vllm:ttft_seconds histogram\nvllm:ttft_seconds_bucket{le="1",m="{a}"} 5 '
+        '# {id="7f"} 0.54 1752834088.5\nvllm:num_requests_running 2.0\nvllm:prompt_tokens_total 1.0'
+    )
+    assert not isinstance(found, Unknown)
+    assert found.total("vllm:ttft_seconds_bucket") == 5
+    assert found.samples[0].labels == {"le": "1", "m": "{a}"}
+    assert isinstance(found.total("vllm:prompt_tokens_total"), Unknown)  # 1.0 of 1.0e+09
+
+
+def test_half_a_pair_and_half_a_unit_are_left_out() -> None:
+    whole = 'NAME="sda" TYPE="disk" SIZE="512"\n'
+    assert [device.name for device in parse_lsblk(whole + 'NAME="sdb" TY')] == ["sda"]
+    assert parse_blkid('/dev/sda2: UUID="0115" TYPE=') == {"/dev/sda2": {"UUID": "0115"}}
+    units = parse_units("Id=a.service\nActiveState=active\nSubSt")
+    assert units["a.service"].active_state == "active"
+    assert isinstance(
+        parse_units("Id=a.service\nUnitFileState=e")["a.service"].unit_file_state, Unknown
+    )
+
+
+def test_policy_line_that_ends_in_a_colon_raises_nothing() -> None:
+    assert parse_apt_policy("nvidia-open:\n  Installed: \n  Candidate: 590.1\n")["nvidia-open"]

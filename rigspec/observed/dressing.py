@@ -1,0 +1,71 @@
+"""What other tools put before each line: quote marks, indentation, times, names of containers.
+
+Owners paste what `docker compose logs`, `kubectl logs` or `journalctl` show, or quote it in a
+thread. A prefix is taken off only where nine lines of ten wear it, so a table's own first column
+stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rigspec.observed.text import clean_lines
+
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_UNIT = r"\S+ [\w@.\\-]+\[\d+\]: ?"
+_DRESSES = tuple(
+    re.compile(dress)
+    for dress in (
+        r">(?: |$)",  # a quotation in Markdown or mail
+        r"\[pod/[^\]]+\](?: |$)",  # kubectl logs --prefix
+        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d " + _UNIT,  # journalctl -o short
+        _TIME + " " + _UNIT,  # journalctl -o short-iso
+        _TIME + " std(?:out|err) [FP](?: |$)",  # a container's file of the kubelet (CRI)
+        _TIME + "(?: |$)",  # docker logs --timestamps
+    )
+)
+_COMPOSE = re.compile(r"[A-Za-z0-9][\w.-]* *\|(?: |$)")
+"""docker compose logs: a name, padded, and a bar."""
+_COUNTED = re.compile(r"[-_]\d+ *\|")
+"""Names that compose gives itself: `rig-vllm-1`."""
+_LAYERS = 4
+"""A quoted listing of a container with times, indented: more was never seen."""
+
+
+def bare_lines(text: str | Iterable[str]) -> list[str]:
+    """Clean lines without what other tools put before them; as many as before."""
+    lines = clean_lines(text)
+    for _ in range(_LAYERS):
+        bare = _without_dress(_without_indent(lines))
+        if bare == lines:
+            break
+        lines = bare
+    return lines
+
+
+def _without_indent(lines: list[str]) -> list[str]:
+    blanks = [line[: len(line) - len(line.lstrip())] for line in lines if line.strip()]
+    common = min(blanks, key=len, default="")
+    if not common or not all(blank.startswith(common) for blank in blanks):
+        return lines
+    return [line.removeprefix(common) for line in lines]
+
+
+def _without_dress(lines: list[str]) -> list[str]:
+    for dress in _DRESSES:
+        if _is_worn(dress, lines):
+            return [dress.sub("", line, count=1) if dress.match(line) else line for line in lines]
+    names = [match.group() for line in lines if (match := _COMPOSE.match(line))]
+    # a table names another row on every line, a log the same few containers again and again
+    is_log = len(set(names)) * 2 <= len(names) or all(_COUNTED.search(name) for name in names)
+    if is_log and _is_worn(_COMPOSE, lines):
+        return [_COMPOSE.sub("", line, count=1) for line in lines]
+    return lines
+
+
+def _is_worn(dress: re.Pattern[str], lines: list[str]) -> bool:
+    """Whether nine of ten lines begin so; the last line may be cut inside its prefix."""
+    said = [line for line in lines if line.strip()]
+    whole = said[:-1] or said
+    return bool(whole) and sum(bool(dress.match(line)) for line in whole) * 10 >= len(whole) * 9

@@ -1,0 +1,91 @@
+"""Texts as owners paste them: quoted, indented, out of `docker compose logs` or `journalctl`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigspec.discover.capture import Kind, recognise
+from rigspec.observed.dressing import bare_lines
+from rigspec.observed.engine_log import EngineLog, parse_engine_log
+from rigspec.observed.lspci import parse_lspci
+from rigspec.observed.nvidia_smi import parse_query_gpu
+from rigspec.observed.nvidia_smi_log import parse_smi_log
+from rigspec.observed.record import plain
+from rigspec.observed.topology import parse_topo_matrix
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+H200 = CAPTURES / "nvidia-gpu-exporter-h200-590.48.01"
+DRESSES = {
+    "quote": "> ",
+    "indent": "    ",
+    "colour": "\x1b[1;32m",
+    "compose": "rig-vllm-1  | ",
+    "compose with times": "vllm-1  | 2026-06-18T10:21:28.123456789Z ",
+    "kubectl": "[pod/vllm-0/vllm] ",
+    "docker times": "2026-06-18T10:21:28.123456789Z ",
+    "kubelet": "2026-06-18T10:21:28.123456789+02:00 stderr F ",
+    "journal": "Jun 18 10:21:28 rig docker[14750]: ",
+    "journal iso": "2026-06-18T10:21:28+0200 rig vllm[12]: ",
+}
+TEXTS: tuple[tuple[Kind, Path, Any], ...] = (
+    (Kind.SMI_LOG, H200 / "nvidia-smi-idle-q.txt", parse_smi_log),
+    (Kind.SMI_CSV, H200 / "nvidia-smi-idle-query-gpu-csv.txt", parse_query_gpu),
+    (Kind.TOPO, CAPTURES / "stas00-ml-engineering/topo-m-8x-h100-nv18.txt", parse_topo_matrix),
+    (
+        Kind.LSPCI,
+        CAPTURES / "voipmonitor-rtx6kpro-asus-8x-pro6000-server/lspci-gpus-and-bridges.txt",
+        parse_lspci,
+    ),
+)
+LLAMA = """\
+build: 6000 (abcdef1) with cc for x86_64-linux-gnu
+load_tensors: loading model tensors, this can take a while... (mmap = true)
+load_tensors:        CUDA0 model buffer size = 10240.00 MiB
+llama_context: n_ctx         = 8192
+llama_kv_cache_unified:      CUDA0 KV buffer size =  1472.00 MiB
+main: server is listening on http://0.0.0.0:8080 - starting the main loop
+"""
+
+
+def dressed(text: str, dress: str) -> str:
+    return "".join(f"{dress}{line}\r\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+@pytest.mark.parametrize(("kind", "path", "parse"), TEXTS, ids=[kind.name for kind, *_ in TEXTS])
+def test_dress_changes_neither_kind_nor_reading(
+    kind: Kind, path: Path, parse: Any, dress: str
+) -> None:
+    text = path.read_text()
+    worn = dressed(text, DRESSES[dress])
+    assert recognise(worn) is recognise(text)
+    assert plain(parse(worn)) == plain(parse(text))
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_engine_that_was_started_twice_is_not_added_up(dress: str) -> None:
+    log = parse_engine_log(dressed(LLAMA * 2, DRESSES[dress]))
+    assert isinstance(log, EngineLog)
+    assert (log.weights_gib, log.available_kv_gib, log.kv_tokens) == (10.0, 1.4375, 8192)
+
+
+def test_engine_that_loads_again_is_another_boot_also_without_its_first_line() -> None:
+    log = parse_engine_log("\n".join(LLAMA.splitlines()[1:] * 2) + "\n")
+    assert isinstance(log, EngineLog)
+    assert (log.weights_gib, log.available_kv_gib) == (10.0, 1.4375)
+
+
+def test_first_column_of_a_table_is_no_dress() -> None:
+    table = ["GPU0 | X | PHB", "GPU1 | PHB | X"]
+    assert bare_lines(table) == table
+
+
+def test_blanks_of_a_web_page_are_blanks() -> None:
+    assert bare_lines("\ufeff[\u00a0 12.5] NVRM:\u00a0Xid\n") == ["[  12.5] NVRM: Xid", ""]
+
+
+def test_last_line_may_be_cut_inside_its_dress() -> None:
+    assert bare_lines("> one\n> two\n>")[:2] == ["one", "two"]
