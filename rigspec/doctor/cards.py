@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from rigspec.catalog.gpus import find_gpu
-from rigspec.discover.capture import Capture, Place
+from rigspec.discover.capture import Capture, CaptureFile, Place
 from rigspec.discover.seen import Seen
 from rigspec.observed.nccl_tests import parse_nccl_tests
 from rigspec.observed.nvidia_smi import GpuReading
@@ -42,6 +42,13 @@ def _stuck(seen: Seen) -> tuple[GpuReading, ...]:
     return tuple(stuck) if len(cards) > 1 and len(stuck) == len(cards) else ()
 
 
+_NCCL_BEGINS = re.compile(
+    r"(?:vLLM|sglang) is using nccl==|Init torch distributed begin|"
+    r"NCCL INFO (?:comm 0x\w+ rank .*Init (?:START|COMPLETE)|ncclCommInitRank|Connected all)"
+)
+"""What an engine, or NCCL itself under NCCL_DEBUG=INFO, says last before the first collective."""
+
+
 def nccl_hang(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Cards that spin, or a log that ends where NCCL begins."""
     if not _idle_apps(seen):
@@ -49,7 +56,7 @@ def nccl_hang(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield from _place(capture, card)
     for file in capture.files:
         last = [n for n, line in enumerate(file.lines, 1) if line.strip()][-1:]
-        if last and re.search(r"vLLM is using nccl==", file.lines[last[0] - 1]):
+        if last and _NCCL_BEGINS.search(file.lines[last[0] - 1]):
             yield file.place(last[0])
 
 
@@ -166,11 +173,19 @@ def container_order(capture: Capture, seen: Seen) -> Iterator[Place]:
                 yield own.place(at)
 
 
+def _asks_for_copies(file: CaptureFile) -> bool:
+    """Not `topo -p2p n` (NVLink), `a` (atomics) or `p`: a no to these is usual on PCIe cards."""
+    asked = re.findall(r"p2p[ _-]+([rwnap]{1,2})\b", " ".join((file.name, *file.lines)))
+    return not asked or any(set(word) & {"r", "w"} for word in asked)
+
+
 def _refused(capture: Capture, seen: Seen, words: frozenset[str]) -> Iterator[Place]:
     matrix = known(seen.p2p)
+    file = next((f for f in capture.files if f.name == seen.where("p2p")), None)
+    if file and not _asks_for_copies(file):
+        return
     for row in matrix.rows if isinstance(matrix, TopologyMatrix) else ():
         if set(row.words) & words:
-            file = next((f for f in capture.files if f.name == seen.where("p2p")), None)
             pattern = re.compile(rf"^\W*{row.name}\b.*\b(?:{'|'.join(sorted(words))})\b")
             for number, line in enumerate(file.lines if file else (), 1):
                 if file and pattern.match(line):
@@ -213,7 +228,7 @@ def p2p_narrow(capture: Capture, seen: Seen) -> Iterator[Place]:
     for file in capture.files:
         for matrix in parse_matrices(file.lines):
             other = matrix.bidirectional or matrix.is_latency
-            one_way = "(GB/s)" in matrix.title and not other
+            one_way = "(GB/s)" in matrix.title and not other and "CPU(" not in matrix.title
             speeds = [value for *_, value in matrix.pairs]
             if one_way and speeds and max(speeds) < _X4_GB_S:
                 at = next(n for n, line in enumerate(file.lines, 1) if matrix.title in line)

@@ -28,11 +28,17 @@ def place_of(capture: Capture, event: KernelEvent) -> Iterator[Place]:
         yield found
 
 
+def _recovered(event: KernelEvent, seen: Seen) -> bool:
+    """Whether the last Xid 154 of a card says that nothing more is wanted of it."""
+    said = [e.line for e in _log(seen).of(Event.XID) if (e.xid, e.address) == (154, event.address)]
+    return event.xid == 154 and "to 0x0 (None)" in said[-1]
+
+
 def xids(capture: Capture, seen: Seen, numbers: frozenset[int]) -> Iterator[Place]:
-    """The first line of each wanted Xid."""
+    """The first line of each wanted Xid; none of a recovery that was done since."""
     done = set[int]()
     for event in _log(seen).of(Event.XID):
-        if event.xid in numbers and event.xid not in done:
+        if event.xid in numbers and event.xid not in done and not _recovered(event, seen):
             done.add(event.xid)
             yield from place_of(capture, event)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rigspec.discover.capture import read_capture
+from rigspec.discover.capture import capture_text, read_capture
 from rigspec.doctor.diagnose import diagnose
 
 SENTENCES: dict[str, str] = {
@@ -121,3 +121,88 @@ def test_secret_in_an_evidence_line_is_covered(tmp_path: Path) -> None:
     text = diagnose(read_capture(tmp_path))[0].evidence[0].text
     assert "hunter2" not in text
     assert "hf_abc" not in text
+
+
+REPORTS: dict[str, tuple[str, str]] = {
+    "vllm 9920, ends in NCCL's own words": (
+        "first-allreduce-hangs",
+        "INFO 11-01 llm_engine.py:237] Initializing an LLM engine (v0.6.3.post1)\n"
+        "rig:23458:23665 [0] NCCL INFO comm 0x23ba7ea0 rank 0 nranks 2 cudaDev 0 busId 47000 "
+        "commId 0x47dc53f08cbcda96 - Init COMPLETE\n",
+    ),
+    "sglang ends where NCCL begins": (
+        "first-allreduce-hangs",
+        "[2025-05-01 10:00:20 TP0] Init torch distributed begin.\n"
+        "[2025-05-01 10:00:21 TP1] sglang is using nccl==2.21.5\n",
+    ),
+    "torch's watchdog": (
+        "first-allreduce-hangs",
+        "[rank1]: [Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=3, "
+        "OpType=ALLREDUCE) ran for 600029 milliseconds before timing out.\n",
+    ),
+    "developer forum 371272": (
+        "xid-reset",
+        "NVRM: Xid (PCI:0000:01:00): 62, 323f0f30 0000c3d8 00000000 206dae68\n"
+        "NVRM: Xid (PCI:0000:01:00): 154, GPU recovery action changed from 0x0 (None) to 0x1 "
+        "(GPU Reset Required)\n",
+    ),
+    "no nvidia runtime": ("no-toolkit", "docker: unknown or invalid runtime name: nvidia\n"),
+    "llama.cpp has no room": (
+        "oom",
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 20480.00 MiB on device 0: "
+        "cudaMalloc failed: out of memory\n",
+    ),
+    "vllm 50135": (
+        "memory-taken",
+        "ValueError: Free memory on device cuda:0 (3.21/23.56 GiB) on startup is less than "
+        "desired GPU memory utilization (0.9, 21.2 GiB).\n",
+    ),
+    "old driver": ("image-newer", "RuntimeError: The NVIDIA driver on your system is too old\n"),
+    "llm-d 706": (
+        "libcuda-mismatch",
+        "Error 803: system has unsupported display driver / cuda driver combination\n",
+    ),
+    "gpustack 4154": ("fabric-not-ready", "RuntimeError: Error 802: system not yet initialized\n"),
+    "bus error of a loader": (
+        "shm-small",
+        "Unexpected bus error encountered in worker. This might be caused by insufficient shared "
+        "memory (shm).\n",
+    ),
+    "vllm 5613": (
+        "all-reduce-failed",
+        "Failed: /home/runner/work/vllm/vllm/csrc/custom_all_reduce.cuh:310 'invalid argument'\n",
+    ),
+    "peer access": (
+        "p2p-gns",
+        "CUDA error: peer access is not supported between these two devices\n",
+    ),
+    "gated weights": ("no-weights", "Cannot access gated repo for url https://example.org/x.\n"),
+    "a dead core alone": ("engine-dead", "EngineDeadError: EngineCore encountered an issue.\n"),
+}
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_report_leads_to_the_cause_its_thread_ended_with(report: str) -> None:
+    cause, text = REPORTS[report]
+    assert diagnose(capture_text("said.txt", text))[0].symptom.id == cause
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NVRM: Xid (PCI:0000:38:00): 154, GPU recovery action changed from 0x1 (GPU Reset "
+        "Required) to 0x0 (None)\n",
+        "$ nvidia-smi topo -p2p n\n \tGPU0\tGPU1\t\n GPU0\tX\tNS\t\n GPU1\tNS\tX\t\n",
+        "memcpy CE CPU(row) -> GPU(column) bandwidth (GB/s)\n           0         1\n"
+        " 0      6.36      6.33\n",
+    ],
+    ids=["recovery was done", "NVLink was asked for", "from the host's memory"],
+)
+def test_what_is_usual_is_no_cause(text: str) -> None:
+    assert not diagnose(capture_text("said.txt", text))
+
+
+def test_refusal_of_copies_is_a_cause_whatever_else_was_asked() -> None:
+    matrix = " \tGPU0\tGPU1\t\n GPU0\tX\tNS\t\n GPU1\tNS\tX\t\n"
+    for asked in ("$ nvidia-smi topo -p2p r\n", "$ nvidia-smi topo -p2p rw\n", ""):
+        assert diagnose(capture_text("said.txt", asked + matrix))[0].symptom.id == "p2p-refused"
