@@ -64,7 +64,8 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         r"^ *\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\] |^kern +:\w+ *: |"  # dmesg -T, --decode
         r"NVRM: Xid \(|PCIe Bus Error: severity=|nvidia-nvswitch\d+: ", re.M)),
     (Kind.DRIVER, re.compile(r"\ANVRM version:")),
-    (Kind.SMI_BANNER, re.compile(r"\| NVIDIA-SMI ")),
+    (Kind.SMI_BANNER, re.compile(
+        r"\| NVIDIA-SMI |^\| +\d+ .*\| *[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.0 +\S+ *\|", re.M)),
 )  # fmt: skip
 """The first sign that a text shows decides; later ones are the weaker ones."""
 

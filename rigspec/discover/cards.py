@@ -24,6 +24,11 @@ class Card:
     reading: GpuReading | None
     origin: str
 
+    @property
+    def named(self) -> bool:
+        """Whether a text says what card it is: the table of nvidia-smi cuts long names."""
+        return self.function is not None or bool(self.reading and known(self.reading.name))
+
 
 @dataclass(frozen=True)
 class Group:

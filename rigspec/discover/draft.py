@@ -84,7 +84,8 @@ def _gpu_lines(groups: tuple[Group, ...]) -> Iterator[str]:
         yield entry(1, group.name, "")
         yield entry(2, "sku", quoted(group.sku), said)
         if first.model is None:
-            yield owner(2, "this card is not in the catalog; `rigspec catalog gpus` lists SKUs")
+            why = "not in the catalog" if first.named else "shown without its whole name"
+            yield owner(2, f"this card is {why}; `rigspec catalog gpus` lists SKUs")
         yield entry(2, "count", len(group.cards), f"{first.origin}: GPUs of this kind")
         yield from _cap_lines(group)
         for card in group.cards:

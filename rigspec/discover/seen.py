@@ -33,6 +33,7 @@ from rigspec.observed.nvidia_smi_log import (
     parse_smi_versions,
     parse_smi_xml,
 )
+from rigspec.observed.nvidia_smi_table import parse_smi_table
 from rigspec.observed.packages import Packages
 from rigspec.observed.pci import PciTree
 from rigspec.observed.pci_probe import AerCounter
@@ -183,14 +184,18 @@ _CARDS: Mapping[Kind, Callable[[tuple[str, ...]], Reading[tuple[GpuReading, ...]
     Kind.SMI_CSV: parse_query_gpu,
     Kind.SMI_XML: parse_smi_xml,
     Kind.SMI_LOG: parse_smi_log,
+    Kind.SMI_BANNER: parse_smi_table,
 }
 
 
 def _best_cards(capture: Capture) -> tuple[Reading[tuple[GpuReading, ...]], str]:
-    """The nvidia-smi output with most GPUs; `-q` first, it shows BAR1 and both link ends."""
+    """The nvidia-smi output with most GPUs; `-q` first, it shows BAR1 and both link ends.
+
+    The table comes last: it cuts names, and shows no UUID.
+    """
     best: Reading[tuple[GpuReading, ...]] = NOT_ASKED
     origin = ""
-    for kind in (Kind.SMI_LOG, Kind.SMI_XML, Kind.SMI_CSV):
+    for kind in (Kind.SMI_LOG, Kind.SMI_XML, Kind.SMI_CSV, Kind.SMI_BANNER):
         for file in capture.of(kind):
             cards = _CARDS[kind](file.lines)
             if isinstance(cards, tuple) and len(cards) > len(known(best) or ()):

@@ -25,7 +25,8 @@ def _cards(seen: Seen) -> tuple[GpuReading, ...]:
 
 def _place(capture: Capture, card: GpuReading) -> Iterator[Place]:
     needle = known(card.uuid) or known(card.bus_id)
-    found = capture.find(needle.removeprefix("0000:")) if needle else None
+    short = needle.removeprefix("0000:") if needle else ""
+    found = (capture.find(short) or capture.find(short.upper())) if short else None
     if found:
         yield found
 

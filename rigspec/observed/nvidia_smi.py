@@ -20,7 +20,7 @@ from rigspec.observed.nvidia_smi_cells import (
     read_vbios,
     without_echoes,
 )
-from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
+from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 from rigspec.observed.sections import CUT, body, section
 from rigspec.observed.text import read_bool, read_cell, read_float, read_int
 
@@ -197,6 +197,15 @@ def gpu_from_cells(cells: Mapping[str, str]) -> GpuReading:
     return GpuReading(**values, cells=dict(cells))
 
 
+def latest(gpus: Iterable[GpuReading]) -> tuple[GpuReading, ...]:
+    """Each GPU once, as it was read last: `-l` and `watch` print all of them again and again."""
+    found: dict[object, GpuReading] = {}
+    for place, gpu in enumerate(gpus):
+        key = known(gpu.uuid) or known(gpu.bus_id) or (known(gpu.index), known(gpu.name))
+        found[place if key == (None, None) else key] = gpu
+    return tuple(found.values())
+
+
 def smi_failure(lines: Iterable[str]) -> Unknown | None:
     """nvidia-smi's own words when it could not answer, None when it could."""
     said = [line.strip() for line in lines if line.strip()]
@@ -234,8 +243,7 @@ def parse_query_gpu(
         if _is_header(bare):
             names = bare
         elif len(cells) == len(names) and (len(names) > 1 or not _FAILURES.search(line)):
-            if number == len(lines) - 1:
-                cells = mark_cut(names, cells)
+            cells = mark_cut(names, cells) if number == len(lines) - 1 else cells
             if number == len(lines) - 1 and is_cut:
                 rows.append(_broken_row(line, names, cells))
             else:
@@ -246,7 +254,7 @@ def parse_query_gpu(
             rows.append(_broken_row(line, names, cells))
     if lost is not None and not any(row.cells for row in rows):
         return lost
-    return tuple(rows) if rows else Unknown("nvidia-smi listed nothing")
+    return latest(rows) if rows else Unknown("nvidia-smi listed nothing")
 
 
 def _lost_row(match: re.Match[str], line: str) -> GpuReading:

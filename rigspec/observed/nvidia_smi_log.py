@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
 from rigspec.observed.dressing import bare_lines
-from rigspec.observed.nvidia_smi import GpuReading, gpu_from_cells, smi_failure
+from rigspec.observed.nvidia_smi import GpuReading, gpu_from_cells, latest, smi_failure
 from rigspec.observed.nvidia_smi_cells import reasons_cell, uncorrected_cell
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.text import read_cell
@@ -116,7 +116,7 @@ def parse_smi_log(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
             _take(match, found[-1] if found else driver)
     if not found:
         return smi_failure(lines) or Unknown("no GPU in the text")
-    return tuple(gpu_from_cells(block.whole()) for block in found)
+    return latest(gpu_from_cells(block.whole()) for block in found)
 
 
 @dataclass
@@ -179,7 +179,7 @@ def parse_smi_xml(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
             continue
         gpus.append(gpu_from_cells(_xml_cells(element, driver.group(1) if driver else "")))
     if gpus:
-        return tuple(gpus)
+        return latest(gpus)
     return smi_failure(flat.split("\n")) or broken or Unknown("no GPU in the XML")
 
 

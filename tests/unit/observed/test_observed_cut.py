@@ -19,6 +19,7 @@ from rigspec.observed import (
     numa,
     nvidia_smi,
     nvidia_smi_log,
+    nvidia_smi_table,
     p2p,
     topology,
 )
@@ -35,7 +36,7 @@ BY_KIND: dict[Kind, tuple[Parse, ...]] = {
     Kind.LSPCI_TREE: (lspci_tree.parse_lspci_tree,),
     Kind.SMI_LOG: (nvidia_smi_log.parse_smi_log,),
     Kind.SMI_CSV: (nvidia_smi.parse_query_gpu,),
-    Kind.SMI_BANNER: (nvidia_smi_log.parse_smi_versions,),
+    Kind.SMI_BANNER: (nvidia_smi_log.parse_smi_versions, nvidia_smi_table.parse_smi_table),
     Kind.TOPO: (topology.parse_topo_matrix,),
     Kind.P2P: (topology.parse_topo_p2p,),
     Kind.LSCPU: (numa.parse_lscpu,),
