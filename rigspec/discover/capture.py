@@ -56,11 +56,13 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.P2P, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:OK|CNS|GNS|TNS|NS|DR|U)\b", re.M)),
     (Kind.LSCPU, re.compile(r"^Architecture:\s", re.M)),
     (Kind.OS_RELEASE, re.compile(r"^VERSION_ID=", re.M)),
-    (Kind.CMDLINE, re.compile(r"\A(?:BOOT_IMAGE=|root=|initrd=)[^\n]*\n?\Z")),
+    (Kind.CMDLINE, re.compile(
+        r"\A(?:[$#] [^\n]*\n)?"  # `$ cat /proc/cmdline`
+        r"(?:[^\n:]|:(?! ))*\b(?:BOOT_IMAGE|root|initrd)=(?:[^\n:]|:(?! ))*\n?\Z")),
     (Kind.FINDMNT, re.compile(r'^TARGET="', re.M)),
-    (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
+    (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
     (Kind.DMESG, re.compile(
-        r"^\[ *\d+\.\d{6}\] |kernel: |^NVRM: |"
+        r"^(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? |kernel: |^NVRM: |^\d+,\d+,\d+,[-\w,=]+;|"
         r"^ *\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\] |^kern +:\w+ *: |"  # dmesg -T, --decode
         r"NVRM: Xid \(|PCIe Bus Error: severity=|nvidia-nvswitch\d+: ", re.M)),
     (Kind.DRIVER, re.compile(r"\ANVRM version:")),

@@ -11,6 +11,7 @@ from rigspec.discover.capture import Capture, CaptureFile, Kind
 from rigspec.discover.from_probe import driver_values, values_of_probe
 from rigspec.discover.planned import Planned
 from rigspec.observed.containers import Cdi
+from rigspec.observed.dressing import bare_lines
 from rigspec.observed.kernel import (
     Host,
     Iommu,
@@ -120,7 +121,7 @@ def _first(
 def _of_texts(capture: Capture) -> Seen:
     tree, tree_from = _best_tree(capture)
     cards, cards_from = _best_cards(capture)
-    cmdline, cmdline_from = _first(capture, Kind.CMDLINE, lambda x: split_cmdline(x[0]))
+    cmdline, cmdline_from = _first(capture, Kind.CMDLINE, _cmdline_of)
     os, os_from = _first(capture, Kind.OS_RELEASE, parse_os_release)
     cpu, cpu_from = _first(capture, Kind.LSCPU, parse_lscpu)
     topo, topo_from = _first(capture, Kind.TOPO, parse_topo_matrix)
@@ -154,6 +155,12 @@ def _of_texts(capture: Capture) -> Seen:
             "storage": mounts_from,
         },
     )
+
+
+def _cmdline_of(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
+    """The last line that says anything: above it `$ cat /proc/cmdline` may stand."""
+    said = [line for line in bare_lines(lines) if line.strip()]
+    return split_cmdline(said[-1]) if said else Unknown("the command line is empty")
 
 
 def _best_tree(capture: Capture) -> tuple[Reading[PciTree], str]:

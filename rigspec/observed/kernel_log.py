@@ -120,6 +120,8 @@ class KernelLog(Record):
 
 
 _TIME = re.compile(r"\[\s*(\d+\.\d+)\]")
+_KMSG = re.compile(r"\d+,\d+,(\d+),[-\w,=]+;")
+"""Priority, number and time, then flags (Linux Documentation/ABI/testing/dev-kmsg)."""
 _XID = re.compile(r"NVRM: Xid(?: \((?P<pci>(?:PCI:)?[0-9a-fA-F:.]+)[^)]*\))?: (?P<xid>\d+)\b")
 """A MIG instance stands behind the address: `(PCI:0000:3b:00 GPU-I:00 GPU-CI:00)`."""
 _AER_NAME = re.compile(r"\[\s*\d+\]\s+([A-Z]\w*(?: [A-Z][\w-]*)*)")
@@ -197,13 +199,7 @@ def _event(line: str) -> KernelEvent | None:
         match = pattern.search(line)
         if match is None:
             continue
-        time = _TIME.search(line)
-        found = KernelEvent(
-            kind,
-            line.strip(),
-            normal_bdf(line),
-            float(time.group(1)) if time else Unknown("line has no time", line.strip()),
-        )
+        found = KernelEvent(kind, line.strip(), normal_bdf(line), _time(line))
         if kind is Event.XID:
             number, fact = int(match["xid"]), XID_CATALOGUE.get(int(match["xid"]))
             address = normal_bdf(match["pci"] or "")
@@ -215,6 +211,14 @@ def _event(line: str) -> KernelEvent | None:
             return replace(found, severity=match["severity"], names=names)
         return found
     return None
+
+
+def _time(line: str) -> Reading[float]:
+    """Seconds since boot; /dev/kmsg counts microseconds."""
+    time, kmsg = _TIME.search(line), _KMSG.match(line)
+    if time:
+        return float(time.group(1))
+    return int(kmsg.group(1)) / 1e6 if kmsg else Unknown("line has no time", line.strip())
 
 
 def _limit(match: re.Match[str]) -> BandwidthLimit:

@@ -10,10 +10,10 @@ from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown
 
 _CHANNEL = re.compile(
-    r"NCCL INFO Channel (\d+)(?:/\d+)? : (\d+)\[\w+\] -> (\d+)\[\w+\](?: \[\w+\])? via "
-    r"((?:P2P|SHM|NET|CollNet|NVLS|PXN|C2C)\b\S*)"
+    r"NCCL INFO (?:Channel|Ring) (\d+)(?:/\d+)? : (\d+)\[\w+\] -> (\d+)\[\w+\](?: \[\w+\])? via "
+    r"((?:P2P|SHM|NET|CollNet|NVLS|PXN|C2C)\b\S*|direct shared memory)"
 )
-_VERSION = re.compile(r"NCCL version (\d+\.\d+(?:\.\d+)?)|using nccl==(\S+)")
+_VERSION = re.compile(r"NCCL version (?:: )?(\d+\.\d+(?:\.\d+)?)|using nccl==(\S+)")
 _TROUBLE = re.compile(
     r"NCCL WARN|failed to extend /dev/shm|Failed to CUDA calloc|unhandled (?:cuda|system) error"
 )
@@ -52,7 +52,8 @@ def parse_nccl_log(text: str | Iterable[str]) -> NcclLog:
         channel, seen = _CHANNEL.search(line), _VERSION.search(line)
         if channel:
             number, source, target, transport = channel.groups()
-            channels.append(Channel(int(number), int(source), int(target), transport))
+            way = transport.replace("direct shared memory", "SHM")  # its name before 2.12
+            channels.append(Channel(int(number), int(source), int(target), way))
         elif seen:
             version = seen.group(1) or seen.group(2)
         elif _TROUBLE.search(line):

@@ -73,10 +73,11 @@ _PAIR = re.compile(r'([\w:%-]+)="((?:[^"\\]|\\.)*)"')
 
 
 def _rows(text: str | Iterable[str]) -> list[dict[str, str]]:
-    """The pairs of every line; a last one with fewer than the others is left out: it was cut."""
-    rows = [row for line in bare_lines(text) if (row := parse_pairs(line))]
-    is_cut = ends_open(text) and len(rows) > 1 and len(rows[-1]) < len(rows[0])
-    return rows[:-1] if is_cut else rows
+    """The pairs of every line; a last one that was cut is left out: what follows is not none."""
+    lines = bare_lines(text)
+    rows = [row for line in lines if (row := parse_pairs(line))]
+    is_half = bool(rows) and (lines[-1].rstrip()[-1:] != '"' or len(rows[-1]) < len(rows[0]))
+    return rows[:-1] if ends_open(text) and is_half else rows
 
 
 def parse_pairs(line: str) -> dict[str, str]:

@@ -177,6 +177,11 @@ REPORTS: dict[str, tuple[str, str]] = {
         "CUDA error: peer access is not supported between these two devices\n",
     ),
     "gated weights": ("no-weights", "Cannot access gated repo for url https://example.org/x.\n"),
+    "bumblebee 172": (
+        "silent-card",
+        "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation Device [10de:0fd1] "
+        "(rev ff) (prog-if ff)\n\t!!! Unknown header type 7f\n\tKernel driver in use: nvidia\n",
+    ),
     "a dead core alone": ("engine-dead", "EngineDeadError: EngineCore encountered an issue.\n"),
 }
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 
+from rigspec.discover.capture import Kind, capture_text, recognise
+from rigspec.discover.seen import read_seen
 from rigspec.observed.endpoint import parse_metrics
 from rigspec.observed.engine_log import EngineLog, parse_engine_log
 from rigspec.observed.kernel import find_refused_options
 from rigspec.observed.kernel_log import Event, parse_kernel_log
 from rigspec.observed.lspci import parse_lspci
+from rigspec.observed.nccl_log import parse_nccl_log
 from rigspec.observed.nccl_tests import parse_nccl_tests
 from rigspec.observed.nvidia_smi import GpuReading, parse_query_gpu
 from rigspec.observed.nvidia_smi_log import parse_smi_list, parse_smi_log, parse_smi_xml
@@ -343,6 +346,7 @@ def test_exemplar_behind_a_sample_is_not_its_value() -> None:
 def test_half_a_pair_and_half_a_unit_are_left_out() -> None:
     whole = 'NAME="sda" TYPE="disk" SIZE="512"\n'
     assert [device.name for device in parse_lsblk(whole + 'NAME="sdb" TY')] == ["sda"]
+    assert parse_lsblk('NAME="sda" TY') == ()
     assert parse_blkid('/dev/sda2: UUID="0115" TYPE=') == {"/dev/sda2": {"UUID": "0115"}}
     units = parse_units("Id=a.service\nActiveState=active\nSubSt")
     assert units["a.service"].active_state == "active"
@@ -353,3 +357,39 @@ def test_half_a_pair_and_half_a_unit_are_left_out() -> None:
 
 def test_policy_line_that_ends_in_a_colon_raises_nothing() -> None:
     assert parse_apt_policy("nvidia-open:\n  Installed: \n  Candidate: 590.1\n")["nvidia-open"]
+
+
+def test_shared_memory_by_the_name_it_had_before_nccl_2_12() -> None:
+    log = parse_nccl_log(
+        "rig:1:2 [0] NCCL INFO Ring 00 : 0[0] -> 1[1] via direct shared memory\n"
+        "rig:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] [send] via NET/IB/0(1)/GDRDMA\n"
+        "NCCL version : 2.27.3\n"
+    )
+    assert [channel.transport for channel in log.channels] == ["SHM", "NET/IB/0(1)/GDRDMA"]
+    assert log.version == "2.27.3"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Kind.DMESG, "[   36.602729][  T291] pcieport 0000:00:00.0: enabled\n"),
+        (Kind.DMESG, "6,3964,206764307,-;nvidia: module license taints kernel\n"),
+        (Kind.DMESG, "<6>[  201.650687] sysrq: Trigger a crash\n"),
+        (Kind.CMDLINE, "\n$ cat /proc/cmdline\nBOOT_IMAGE=/vmlinuz root=/dev/sda1 quiet\n"),
+        (Kind.CMDLINE, "ro root=UUID=5eed0000 console=tty0 pci=noats\n"),
+        (Kind.LOG, "error: root=/dev/sda1 cannot be mounted\n"),
+        (Kind.LSPCI, "10000:e1:00.0 Non-Volatile memory controller: Intel\n"),
+    ],
+)
+def test_kernel_texts_are_recognised_in_every_form(kind: Kind, text: str) -> None:
+    assert recognise(text) is kind
+
+
+def test_command_line_is_read_below_the_prompt_and_blank_lines() -> None:
+    seen = read_seen(capture_text("c", "\n# cat /proc/cmdline\nroot=/dev/sda1 iommu=pt\n"))
+    assert seen.cmdline == ("root=/dev/sda1", "iommu=pt")
+
+
+def test_time_of_kmsg_is_in_microseconds() -> None:
+    log = parse_kernel_log("6,3964,206764307,-;NVRM: Xid (PCI:0000:01:00): 79, pid=1, gone\n")
+    assert (log.events[0].time_s, log.events[0].xid) == (206.764307, 79)
