@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from rigspec.observed.dressing import bare_lines
@@ -51,11 +52,11 @@ class Engine(Record):
 
 
 def parse_engine(text: str | Iterable[str]) -> Reading[Engine]:
-    """`docker info --format '{{json .}}'` or `podman info --format json`."""
+    """`docker info --format '{{json .}}'`, `podman info --format json`, or plain `docker info`."""
     lines = bare_lines(text)
     info = load_json(lines)
     if isinstance(info, Unknown):
-        return info
+        return _plain_engine(lines) or info
     said = next((line for line in lines if _NO_DAEMON.search(line)), "")
     docker, podman = _at(info, "ServerVersion"), _at(info, "version", "Version")
     version = docker or podman or Unknown("the daemon did not answer", said)
@@ -66,6 +67,24 @@ def parse_engine(text: str | Iterable[str]) -> Reading[Engine]:
         _at(info, "CgroupDriver") or _at(info, "host", "cgroupManager") or "",
         _at(info, "Driver") or _at(info, "store", "graphDriverName") or "",
         bool(_at(info, "LiveRestoreEnabled")),
+    )
+
+
+def _plain_engine(lines: Sequence[str]) -> Engine | None:
+    """What `docker info` prints for people: `Key: value`, lists below their key."""
+    pairs = [line.strip().partition(":") for line in lines]
+    said = {key: value.strip() for key, _, value in reversed(pairs)}
+    start = next((n for n, line in enumerate(lines) if "CDI spec directories:" in line), None)
+    below = (line.strip() for line in lines[start + 1 :]) if start is not None else ()
+    if "Server Version" not in said:
+        return None
+    return Engine(
+        said["Server Version"] or Unknown("the line was cut", "Server Version:"),
+        tuple(sorted(said.get("Runtimes", "").split())),
+        tuple(takewhile(lambda folder: folder.startswith("/"), below)),
+        said.get("Cgroup Driver", ""),
+        said.get("Storage Driver", ""),
+        said.get("Live Restore Enabled") == "true",
     )
 
 

@@ -236,11 +236,21 @@ class Metrics(Record):
     samples: tuple[Sample, ...]
 
     def total(self, *names: str) -> Reading[float]:
-        """Sum over all labels of the first metric that is there (older names after newer)."""
+        """Sum over all labels of the first metric that is there (older names after newer).
+
+        Ranks of one tensor-parallel group all count the same requests: SGLang can print each.
+        """
         for name in names:
-            values = [s.value for s in self.samples if s.name in {name, name.replace(":", "_")}]
+            wanted, values = (
+                {name, name.replace(":", "_")},
+                dict[tuple[tuple[str, str], ...], float](),
+            )
+            for sample in self.samples:
+                if sample.name.removeprefix("ray_") in wanted:  # vLLM below Ray Serve
+                    labels = tuple(sorted(i for i in sample.labels.items() if i[0] != "tp_rank"))
+                    values[labels] = max(sample.value, values.get(labels, sample.value))
             if values:
-                return sum(values)
+                return sum(values.values())
         return Unknown(f"no metric `{names[0]}`")
 
 

@@ -138,14 +138,25 @@ def parse_blkid(text: str | Iterable[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+_BLOCKS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_BLOCKS |= {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+"""What GNU df calls its blocks: `1K-blocks`, `1024-blocks`, `2MB-blocks` (df(1), --block-size)."""
+
+
 def parse_df(text: str | Iterable[str]) -> tuple[Space, ...]:
-    """`df -P -k`: POSIX columns in KiB; a mount point may hold blanks."""
-    found = []
+    """`df -P -k`, or with the blocks and the type that its head names; targets may hold blanks."""
+    found: list[Space] = []
+    block: int | None = 1024
+    typed = ""
     for line in bare_lines(text):
+        if head := re.match(r"^Filesystem +(Type )? *(?:(\d+)([KMG]?B?)-blocks|\w+) ", line):
+            typed, blocks, unit = head.groups(default="")
+            block = int(blocks) * _BLOCKS[unit] if blocks else None  # `df -i`, `df -h`
         match = re.match(r"^(\S.*?) +(\d+|-) +(\d+|-) +(\d+|-) +(?:\d+%|-) +(/.*)$", line)
-        if match:
+        if match and block:
             source, size, _, free, target = match.groups()
-            found.append(Space(source, target, _bytes(size, 1024), _bytes(free, 1024)))
+            source = source.rpartition(" ")[0].rstrip() if typed else source
+            found.append(Space(source, target, _bytes(size, block), _bytes(free, block)))
     return tuple(found)
 
 

@@ -165,3 +165,16 @@ def test_http_without_curl_or_output_is_unknown() -> None:
     absent = parse_http(["##RIG-ABSENT curl"])
     assert isinstance(absent.status, Unknown) and "absent" in absent.status.reason
     assert isinstance(parse_http([]).status, Unknown)
+
+
+def test_ranks_of_one_group_count_a_request_once_and_replicas_each_their_own() -> None:
+    found = parse_metrics(
+        'sglang:num_running_reqs{model_name="m",tp_rank="0"} 4.0\n'
+        'sglang:num_running_reqs{model_name="m",tp_rank="1"} 4.0\n'
+        'sglang:num_queue_reqs{dp_rank="0"} 1.0\nsglang:num_queue_reqs{dp_rank="1"} 2.0\n'
+        'ray_vllm:prompt_tokens_total{WorkerId="6a"} 58.0\n'
+    )
+    assert not isinstance(found, Unknown)
+    assert found.total("sglang:num_running_reqs") == 4
+    assert found.total("sglang:num_queue_reqs") == 3
+    assert found.total("vllm:prompt_tokens_total") == 58

@@ -408,3 +408,32 @@ def test_a_long_row_of_digits_that_is_no_distance_is_left_at_once() -> None:
     begun = time.process_time()
     assert isinstance(numa.parse_numactl(row), Unknown)
     assert time.process_time() - begun < 1  # all ways to split the digits would take for ever
+
+
+def test_df_counts_in_the_blocks_of_its_head_and_inodes_are_no_bytes() -> None:
+    row = "/dev/vda3 62031 49197 9680 84% /\n"
+    (mega,) = storage.parse_df(f"Filesystem     2MB-blocks  Used Available Use% Mounted on\n{row}")
+    assert (mega.size_bytes, mega.available_bytes) == (62031 * 2_000_000, 9680 * 2_000_000)
+    assert storage.parse_df(row)[0].size_bytes == 62031 * 1024
+    assert storage.parse_df(f"Filesystem Inodes  IUsed IFree IUse% Mounted on\n{row}") == ()
+    typed = "Filesystem Type 1024-blocks Used Available Capacity Mounted on\n"
+    (space,) = storage.parse_df(typed + "/dev/mapper/vg-lv ext4 6030784 1147932 4571556 21% /srv\n")
+    assert (space.source, space.size_bytes) == ("/dev/mapper/vg-lv", 6030784 * 1024)
+
+
+def test_docker_info_for_people_says_what_its_json_says() -> None:
+    engine = containers.parse_engine(
+        "Client: Docker Engine - Community\n Version:    28.3.0\nServer:\n Containers: 2\n"
+        " Server Version: 28.3.0\n Storage Driver: overlay2\n  Backing Filesystem: extfs\n"
+        " Cgroup Driver: systemd\n Runtimes: io.containerd.runc.v2 nvidia runc\n"
+        " CDI spec directories:\n  /etc/cdi\n  /var/run/cdi\n Swarm: inactive\n"
+        " Live Restore Enabled: false\n"
+    )
+    assert engine == containers.Engine(
+        "28.3.0",
+        ("io.containerd.runc.v2", "nvidia", "runc"),
+        ("/etc/cdi", "/var/run/cdi"),
+        "systemd",
+        "overlay2",
+    )
+    assert isinstance(containers.parse_engine("Cannot connect to the Docker daemon.\n"), Unknown)
