@@ -69,16 +69,15 @@ _LOADING = re.compile(
     r"Starting to load model"
 )
 _ENGINES = (
-    (
-        "vllm",
-        re.compile(
-            r"vLLM|vllm|EngineCore|VllmWorker|\[gpu_model_runner|Model loading took|"
-            r"Loading model weights took"
-        ),
-    ),
-    ("sglang", re.compile(r"sglang|SGLang|Load weight (?:begin|end)|server_args=ServerArgs")),
-    ("llama.cpp", re.compile(r"llama_|load_tensors|ggml_|llama-server")),
-)
+    ("vllm", r"API server version|EngineCore|VllmWorker|\[gpu_model_runner|LLM engine \(v"
+             r"|Model loading took|Loading model weights took"),
+    ("sglang", r"server_args=ServerArgs|Load weight (?:begin|end)|/sglang/srt/|KV Cache is allocat"),
+    ("llama.cpp", r"llama_model_loader|load_tensors|llama_context|llama_kv_cache|llama-server"),
+    ("vllm", r"vLLM|vllm"),
+    ("sglang", r"sglang|SGLang"),
+    ("llama.cpp", r"llama_|ggml_"),
+)  # fmt: skip
+"""What only that engine says, then their names: SGLang's first versions name vLLM, too."""
 _VERSIONS = (
     re.compile(r"vLLM API server version (\S+)"),
     re.compile(r"LLM engine \(v([^)]+)\)"),
@@ -139,11 +138,14 @@ def _last_boot(lines: list[str]) -> list[str]:
     return lines[start:]
 
 
-def _engine(lines: Iterable[str]) -> Reading[str]:
-    for line in lines:
-        for name, pattern in _ENGINES:
-            if pattern.search(line):
-                return name
+def _engine(lines: list[str]) -> Reading[str]:
+    """The engine that speaks first of those that speak for themselves, else the one named."""
+    for signs in (_ENGINES[:3], _ENGINES[3:]):
+        patterns = [(name, re.compile(sign)) for name, sign in signs]
+        for line in lines:
+            for name, pattern in patterns:
+                if pattern.search(line):
+                    return name
     return Unknown("no line of a known engine")
 
 

@@ -316,6 +316,19 @@ def test_pipeline_ranks_of_one_tensor_rank_are_not_added_up() -> None:
     assert log.weights_gib == 30.67
 
 
+def test_engine_is_the_one_that_speaks_not_one_that_is_named() -> None:
+    log = parse_engine_log(
+        "/usr/lib/python3/dist-packages/vllm/connections.py:8: RuntimeWarning: no version\n"
+        "[2025-01-20 10:00:00] server_args=ServerArgs(model_path='x', tp_size=2)\n"
+        "[2025-01-20 10:00:09 TP0] Load weight begin. avail mem=23.30 GB\n"
+    )
+    assert isinstance(log, EngineLog)
+    assert log.engine == "sglang"
+    named = parse_engine_log("ValueError in vllm/config.py: no such model\n")
+    assert isinstance(named, EngineLog)
+    assert named.engine == "vllm"
+
+
 def test_kv_memory_that_was_asked_for_is_the_one_available() -> None:
     # SergiioB/intel-arc-pro-b70-inference-cookbook 4, vLLM with --kv-cache-memory-bytes
     log = parse_engine_log(
