@@ -71,7 +71,7 @@ _LOADING = re.compile(
 _ENGINES = (
     ("vllm", r"API server version|EngineCore|VllmWorker|\[gpu_model_runner|LLM engine \(v"
              r"|Model loading took|Loading model weights took"),
-    ("sglang", r"server_args=ServerArgs|Load weight (?:begin|end)|/sglang/srt/|KV Cache is allocat"),
+    ("sglang", r"server_args=ServerArgs|Load weight (?:begin|end)|/sglang/srt/|KV Cache is al"),
     ("llama.cpp", r"llama_model_loader|load_tensors|llama_context|llama_kv_cache|llama-server"),
     ("vllm", r"vLLM|vllm"),
     ("sglang", r"sglang|SGLang"),

@@ -319,7 +319,6 @@ def test_pipeline_ranks_of_one_tensor_rank_are_not_added_up() -> None:
 def test_engine_is_the_one_that_speaks_not_one_that_is_named() -> None:
     log = parse_engine_log(
         "/usr/lib/python3/dist-packages/vllm/connections.py:8: RuntimeWarning: no version\n"
-        "[2025-01-20 10:00:00] server_args=ServerArgs(model_path='x', tp_size=2)\n"
         "[2025-01-20 10:00:09 TP0] Load weight begin. avail mem=23.30 GB\n"
     )
     assert isinstance(log, EngineLog)
