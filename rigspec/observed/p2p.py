@@ -35,7 +35,7 @@ class Matrix(Record):
     @property
     def bidirectional(self) -> bool:
         """Whether both directions are counted together."""
-        return self.title.lower().startswith("bidirectional")
+        return self.title.lower().startswith("bidirectional") or "<->" in self.title
 
     @property
     def is_latency(self) -> bool:
@@ -207,8 +207,12 @@ def parse_nvbandwidth(text: str | Iterable[str]) -> tuple[BandwidthTest, ...]:
 
 
 def _bandwidth_test(name: str, flat: str) -> BandwidthTest:
-    total = re.search(rf"SUM {name} (\d+\.\d\d)(?!\d)", flat)
+    total = re.search(rf"SUM {name}(?:_total)? (\d+\.\d\d)(?!\d)", flat)
     matrices = parse_matrices(flat)
+    # a test of both directions prints each, then their sum (nvbandwidth, testcases_ce.cpp)
+    both = [matrix for matrix in matrices if " Total " in matrix.title]
+    halves = any(re.search(r"(?:Read|Write)\d ", matrix.title) for matrix in matrices)
+    wanted = both if halves else matrices
     status = "passed" if total else "unfinished"
     if not total and re.search(r"\bwaived\b", flat, re.IGNORECASE):
         status = "waived"  # 0.6 prints `Waived:` of the next test, which it never starts
@@ -217,6 +221,6 @@ def _bandwidth_test(name: str, flat: str) -> BandwidthTest:
     return BandwidthTest(
         name,
         float(total.group(1)) if total else Unknown("the test printed no sum"),
-        matrices[0] if matrices else None,
+        wanted[0] if wanted else None,
         status,
     )

@@ -172,3 +172,37 @@ def test_failed_run_keeps_its_words_and_cuts_never_raise() -> None:
             json.dumps(parse_nccl_tests(text[:end]).to_json())
             parse_peer_access(text[:end])
             parse_simple_p2p(text[:end])
+
+
+BOTH_WAYS = """\
+Running device_to_device_bidirectional_memcpy_write_ce.
+memcpy CE GPU(row) <-> GPU(column) Write1 bandwidth (GB/s)
+           0         1
+ 0       N/A     24.10
+ 1     24.20       N/A
+
+SUM device_to_device_bidirectional_memcpy_write_ce_write1 48.30
+
+memcpy CE GPU(row) <-> GPU(column) Write2 bandwidth (GB/s)
+           0         1
+ 0       N/A     24.20
+ 1     24.10       N/A
+
+SUM device_to_device_bidirectional_memcpy_write_ce_write2 48.30
+
+memcpy CE GPU(row) <-> GPU(column) Total bandwidth (GB/s)
+           0         1
+ 0       N/A     48.30
+ 1     48.30       N/A
+
+SUM device_to_device_bidirectional_memcpy_write_ce_total 96.60
+"""
+
+
+def test_both_directions_of_nvbandwidth_are_their_total_not_the_first_of_them() -> None:
+    (test,) = parse_nvbandwidth(BOTH_WAYS)
+    assert (test.status, test.sum_gb_s) == ("passed", 96.6)
+    assert test.matrix is not None
+    assert (test.matrix.between(0, 1), test.matrix.bidirectional) == (48.3, True)
+    (cut,) = parse_nvbandwidth(BOTH_WAYS[: BOTH_WAYS.index("memcpy CE GPU(row) <-> GPU(column) T")])
+    assert (cut.status, cut.matrix) == ("unfinished", None)
