@@ -29,6 +29,8 @@ _COMPOSE = re.compile(r"[A-Za-z0-9][\w.-]* *\|(?: |$)")
 """docker compose logs: a name, padded, and a bar."""
 _COUNTED = re.compile(r"[-_]\d+ *\|")
 """Names that compose gives itself: `rig-vllm-1`."""
+_TERMINAL = 72
+"""Eighty columns, less the word that did not fit any more."""
 _LAYERS = 4
 """A quoted listing of a container with times, indented: more was never seen."""
 
@@ -42,6 +44,25 @@ def bare_lines(text: str | Iterable[str]) -> list[str]:
             break
         lines = bare
     return lines
+
+
+def unwrapped(lines: list[str], begins: re.Pattern[str]) -> list[str]:
+    """Lines of an indented listing that a terminal broke, whole again.
+
+    What neither is indented nor begins an entry goes on, where the line above fills the terminal.
+    """
+    if not any(line[:1].isspace() for line in lines):
+        return lines
+    found: list[str] = []
+    width = 0
+    for line in lines:
+        goes_on = line[:1].strip() and not begins.match(line) and width >= _TERMINAL
+        width = len(line.expandtabs())
+        if goes_on:
+            found[-1] += line
+        else:
+            found.append(line)
+    return found
 
 
 def _without_indent(lines: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from rigspec.observed.configspace import decode_config
-from rigspec.observed.dressing import bare_lines
+from rigspec.observed.dressing import bare_lines, unwrapped
 from rigspec.observed.pci import (
     CLASS_NAMES,
     GEN_OF_GTS,
@@ -29,6 +29,7 @@ _HEADER = re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] \S", 
 _IDS = re.compile(r"\[([0-9a-f]{4}):([0-9a-f]{4})\]")
 _PLAIN_IDS = re.compile(r"^Device ([0-9a-f]{4}):([0-9a-f]{4})")
 _CLASS = re.compile(r"\[([0-9a-f]{4})\]$|^Class ([0-9a-f]{4})")
+_BEGINS = re.compile(rf"{_HEADER.pattern}|[0-9a-f]{{2,3}}: |[$#`|]", re.IGNORECASE)
 _HEX_ROW = re.compile(r"^([0-9a-f]{2,3}):((?: [0-9a-f]{2}){16})\s*$")
 _KINDS = (
     ("Root Complex Integrated Endpoint", Kind.INTEGRATED),
@@ -71,7 +72,7 @@ def parse_lspci(text: str | Iterable[str]) -> PciTree:
     lines = bare_lines(text)
     if ends_open(text) and "Width" in lines[-1] and not _COMPLETE_WIDTH.search(lines[-1]):
         lines[-1] = _WIDTH.sub("Width (cut)", lines[-1])
-    for line in lines:
+    for line in unwrapped(lines, _BEGINS):
         if _HEADER.match(line):
             blocks.append([line])
         elif blocks:

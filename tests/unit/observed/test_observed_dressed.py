@@ -13,6 +13,7 @@ from rigspec.observed.engine_log import EngineLog, parse_engine_log
 from rigspec.observed.lspci import parse_lspci
 from rigspec.observed.nvidia_smi import parse_query_gpu
 from rigspec.observed.nvidia_smi_log import parse_smi_log
+from rigspec.observed.pci import Acs
 from rigspec.observed.record import plain
 from rigspec.observed.topology import parse_topo_matrix
 
@@ -89,3 +90,33 @@ def test_blanks_of_a_web_page_are_blanks() -> None:
 
 def test_last_line_may_be_cut_inside_its_dress() -> None:
     assert bare_lines("> one\n> two\n>")[:2] == ["one", "two"]
+
+
+WRAPPED = """\
+40:01.1 PCI bridge [0604]: Advanced Micro Devices, Inc. [AMD] Device [1022:14ab]
+ (rev 01) (prog-if 00 [Normal decode])
+	Bus: primary=40, secondary=41, subordinate=41, sec-latency=0
+	Capabilities: [58] Express (v2) Root Port (Slot+), IntMsgNum 0
+	Capabilities: [2a0 v1] Access Control Services
+		ACSCap:	SrcValid+ TransBlk+ ReqRedir+ CmpltRedir+ UpstreamFwd
++ EgressCtrl- DirectTrans+
+		ACSCtl:	SrcValid+ TransBlk- ReqRedir+ CmpltRedir+ UpstreamFwd
++ EgressCtrl- DirectTrans-
+	Kernel driver in use: pcieport
+$ uname -r
+41:00.0 VGA compatible controller [0300]: NVIDIA Corporation GB202GL [RTX PRO 60
+00 Blackwell Max-Q Workstation Edition] [10de:2bb4] (rev a1)
+	Kernel driver in use: nvidia
+"""
+
+
+def test_listing_that_a_terminal_wrapped_is_whole_again() -> None:
+    bridge, gpu = parse_lspci(WRAPPED).functions
+    assert isinstance(bridge.acs, Acs)
+    assert (bridge.acs.ctl.req_redir, bridge.driver) == (True, "pcieport")
+    assert (gpu.device_id, gpu.driver, gpu.parent) == (0x2BB4, "nvidia", "0000:40:01.1")
+
+
+def test_listing_without_its_indentation_is_not_taken_for_a_wrapped_one() -> None:
+    flat = parse_lspci("\n".join(line.strip() for line in WRAPPED.splitlines()[2:]))
+    assert [function.driver for function in flat.functions] == ["nvidia"]
