@@ -218,9 +218,11 @@ def smi_failure(lines: Iterable[str]) -> Unknown | None:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether a line names fields: in any order, with or without their units."""
+    """Whether a line names fields of GPUs (a `pid` is of a program), with or without units."""
     named = any(_ALIASES.get(cell, cell) in _FIELDS for cell in cells)
-    return named and all(re.fullmatch(r"[a-z][\w.]*", cell) for cell in cells)
+    return (
+        named and "pid" not in cells and all(re.fullmatch(r"[a-z][\w.]*", cell) for cell in cells)
+    )
 
 
 def parse_query_gpu(

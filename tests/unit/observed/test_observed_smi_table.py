@@ -105,3 +105,10 @@ def test_outputs_that_were_printed_again_show_each_gpu_once_as_it_was_last() -> 
     assert len(gpus(parse_smi_table(H200 + H200.replace("28C", "60C")))) == 1
     log = (CAPTURES / "nvidia-gpu-exporter-h200-590.48.01/nvidia-smi-idle-q.txt").read_text()
     assert len(gpus(parse_smi_log(log * 2))) == len(gpus(parse_smi_log(log)))
+
+
+def test_programs_on_a_gpu_are_no_gpus() -> None:
+    apps = "pid, name, used_gpu_memory [MiB]\n4711, /usr/bin/python3, 20480 MiB\n"
+    assert isinstance(parse_query_gpu(apps), Unknown)
+    long = "timestamp, gpu_name, gpu_uuid, pid, process_name\n2026, NVIDIA L4, 1, 2, 3\n"
+    assert isinstance(parse_query_gpu(long), Unknown)
