@@ -13,6 +13,7 @@ from typing import Any
 
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi_cells import (
+    ALIASES,
     LOST_GPU,
     mark_cut,
     read_bus_id,
@@ -168,13 +169,6 @@ _FIELDS: Mapping[str, tuple[str, _Reader]] = {
     "retired_pages.pending": ("retired_pending", read_bool),
     "display_active": ("display_active", read_bool),
 }
-_ALIASES = {
-    "gpu_name": "name",
-    "gpu_uuid": "uuid",
-    "gpu_bus_id": "pci.bus_id",
-    "clocks_throttle_reasons.active": "clocks_event_reasons.active",
-    "clocks.sm": "clocks.current.sm",
-}
 _FAILURES = re.compile(
     r"NVIDIA-SMI has failed|Failed to initialize NVML|couldn't find libnvidia-ml|"
     r"is not a valid field to query|Unable to determine the device handle|GPU is lost|"
@@ -187,7 +181,7 @@ def gpu_from_cells(cells: Mapping[str, str]) -> GpuReading:
     """The record of one GPU from cells by query name."""
     values: dict[str, Any] = {}
     for name, cell in cells.items():
-        attribute, reader = _FIELDS.get(_ALIASES.get(name, name), (None, None))
+        attribute, reader = _FIELDS.get(ALIASES.get(name, name), (None, None))
         if attribute is None or reader is None:
             continue
         value = reader(cell)
@@ -219,7 +213,7 @@ def smi_failure(lines: Iterable[str]) -> Unknown | None:
 
 def _is_header(cells: Sequence[str]) -> bool:
     """Whether a line names fields of GPUs (a `pid` is of a program), with or without units."""
-    named = any(_ALIASES.get(cell, cell) in _FIELDS for cell in cells)
+    named = any(ALIASES.get(cell, cell) in _FIELDS for cell in cells)
     return (
         named and "pid" not in cells and all(re.fullmatch(r"[a-z][\w.]*", cell) for cell in cells)
     )

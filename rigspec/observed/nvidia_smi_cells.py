@@ -8,6 +8,14 @@ from collections.abc import Iterable, Sequence
 from rigspec.observed.record import Reading, Unknown
 from rigspec.observed.text import normal_bdf, read_bool, read_cell, read_hex
 
+ALIASES = {
+    "gpu_name": "name",
+    "gpu_uuid": "uuid",
+    "gpu_bus_id": "pci.bus_id",
+    "clocks_throttle_reasons.active": "clocks_event_reasons.active",
+    "clocks.sm": "clocks.current.sm",
+}
+"""Other names that `--query-gpu` takes, and prints as they were asked for."""
 LOST_GPU = re.compile(
     r"[Uu]nable to determine the device handle for (?:GPU|gpu) ?\d*:? ?"
     r"([0-9A-Fa-f]+:[0-9A-Fa-f:.]+)"
