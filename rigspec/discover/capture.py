@@ -79,6 +79,24 @@ def recognise(text: str) -> Kind:
     return _signed("\n".join(bare_lines(head))) if kind is Kind.LOG else kind
 
 
+_MIXED = frozenset({
+    Kind.SMI_LOG, Kind.SMI_BANNER, Kind.TOPO, Kind.P2P, Kind.LSPCI, Kind.LSCPU, Kind.DMESG,
+})  # fmt: skip
+"""What stands in one file with others: their parsers pass over lines that are not theirs."""
+
+
+_PASTED = 4 << 20
+"""4 MiB: more than any paste; a longer text is one log."""
+
+
+def others(text: str, kind: Kind) -> frozenset[Kind]:
+    """What else a text holds: the output of many commands, pasted into one file."""
+    if kind not in _MIXED | {Kind.LSPCI_TREE}:
+        return frozenset()
+    bare = "\n".join(bare_lines(text[:_PASTED]))
+    return frozenset(k for k, sign in _SIGNS if k in _MIXED and sign.search(bare)) - {kind}
+
+
 def _signed(head: str) -> Kind:
     if re.match(r"NVRM version:", head):
         return Kind.DRIVER
@@ -106,6 +124,8 @@ class CaptureFile:
     name: str
     kind: Kind
     lines: tuple[str, ...]
+    also: frozenset[Kind] = frozenset()
+    """Kinds of which it holds an output, too."""
 
     def place(self, number: int) -> Place:
         """The line of a number (from 1)."""
@@ -125,8 +145,8 @@ class Capture:
     files: tuple[CaptureFile, ...]
 
     def of(self, *kinds: Kind) -> tuple[CaptureFile, ...]:
-        """The texts of some kinds."""
-        return tuple(file for file in self.files if file.kind in kinds)
+        """The texts of some kinds, and those that hold one among others."""
+        return tuple(f for f in self.files if f.kind in kinds or not f.also.isdisjoint(kinds))
 
     def places(self) -> Iterator[tuple[CaptureFile, int, str]]:
         """Every line with its file and number."""
@@ -179,8 +199,13 @@ def masked(line: str) -> str:
 
 def capture_text(name: str, text: str) -> Capture:
     """One text as a capture of its own, for example what a host has just said."""
+    return Capture(name, (_captured(name, text),))
+
+
+def _captured(name: str, text: str) -> CaptureFile:
     lines = tuple(clean_lines(text))
-    return Capture(name, (CaptureFile(name, recognise("\n".join(lines)), lines),))
+    kind = recognise("\n".join(lines))
+    return CaptureFile(name, kind, lines, others("\n".join(lines), kind))
 
 
 def read_capture(folder: str | Path) -> Capture:
@@ -222,6 +247,4 @@ def _is_text(entry: Path) -> bool:
 def _file(entry: Path) -> CaptureFile:
     with entry.open("rb") as stream:
         data = stream.read(MAX_BYTES)
-    text = data.decode("utf-8-sig", "replace")
-    lines = tuple(clean_lines(text))
-    return CaptureFile(entry.name, recognise("\n".join(lines)), lines)
+    return _captured(entry.name, data.decode("utf-8-sig", "replace"))

@@ -263,5 +263,5 @@ def _attached(seen: Seen, capture: Capture) -> Reading[int]:
     counts += [len(value) for value in (seen.cards,) if isinstance(value, tuple)]
     counts += [len(topo.gpus) for topo in (seen.topo,) if isinstance(topo, TopologyMatrix)]
     for file in capture.of(Kind.SMI_LOG):
-        counts += [int(match) for match in _ATTACHED.findall("\n".join(file.lines[:40]))]
+        counts += [int(match) for match in _ATTACHED.findall("\n".join(file.lines))]
     return max(counts) if counts else NOT_ASKED

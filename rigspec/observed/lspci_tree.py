@@ -14,6 +14,9 @@ _TOKEN = re.compile(
 )
 _NAME = re.compile(r"(?<=[01][0-9a-f]\.[0-7])  (?=\S)")
 
+_DRAWN = re.compile(r"[ |]*[-+\\]")
+"""A line of the drawing begins with its branch."""
+
 _Level = tuple[int, str, str | None]
 """Column where a bus begins, the bus as `0000:03`, the bridge above it."""
 
@@ -22,7 +25,7 @@ def parse_lspci_tree(text: str | Iterable[str]) -> PciTree:
     """Functions in the order of the drawing; what the drawing does not show is unknown."""
     functions: list[PciFunction] = []
     levels: list[_Level] = []
-    for line in bare_lines(text):
+    for line in filter(_DRAWN.match, bare_lines(text)):
         drawing, *name = _NAME.split(line, maxsplit=1)
         for token in _TOKEN.finditer(drawing):
             if token["root"]:

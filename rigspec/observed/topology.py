@@ -86,10 +86,10 @@ def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[Topology
         if len(tokens) > 1 and columns and word.match(tokens[1]):
             more = "NUMA Affinity" in head or number == last
             rows.append(_row(line, len(columns), word, follows=more))
-        elif columns and rows and _heads(line):
+        elif columns and any(len(set(row.words)) > 1 for row in rows):
             break  # a second matrix: `topo -p2p` was asked about something else
-        elif not columns and len(tokens) > 1 and not word.match(tokens[1]):
-            columns, head = _heads(line), line
+        elif len(tokens) > 1 and not word.match(tokens[1]):
+            columns, head, rows = _heads(line), line, []
     if not columns or not rows:
         return smi_failure(lines) or Unknown("no matrix in the text")
     return TopologyMatrix(columns, tuple(rows))

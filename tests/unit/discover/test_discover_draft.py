@@ -14,6 +14,7 @@ from rigspec.discover.draft import draft_spec, spec_name
 from rigspec.discover.probe import probe_script
 from rigspec.discover.seen import read_seen
 from rigspec.errors import RigspecError
+from rigspec.observed.record import plain
 from rigspec.report.discover import owner_lines
 from rigspec.rules.run import check
 from rigspec.spec.load import load_text
@@ -235,3 +236,20 @@ def test_odd_path_is_quoted_and_refused_by_name_not_by_syntax(tmp_path: Path) ->
     loaded = load_text("rig.yaml", draft_spec(read_seen(read_capture(tmp_path)), "rig"))
     assert loaded.rig is None
     assert [finding.path[-1] for finding in loaded.findings] == ["path"]
+
+
+ASUS = CAPTURES / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+STELLINE = CAPTURES / "stelline-asus-esc8000a-e12-4x-rtx6000ada"
+
+
+@pytest.mark.parametrize("folder", [ASUS, STELLINE], ids=["asus", "stelline"])
+def test_commands_pasted_into_one_file_say_what_their_files_say(
+    folder: Path, tmp_path: Path
+) -> None:
+    texts = [file for file in sorted(folder.glob("*.txt")) if file.stem != "proc-cmdline"]
+    (tmp_path / "all.txt").write_text(
+        "".join(f"$ some command\n{file.read_text()}\n" for file in texts)
+    )
+    apart, together = read_seen(read_capture(folder)), read_seen(read_capture(tmp_path))
+    for name in ("tree", "cards", "cpu", "topo", "p2p", "driver", "attached", "log"):
+        assert plain(getattr(together, name)) == plain(getattr(apart, name)), name

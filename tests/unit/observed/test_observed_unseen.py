@@ -14,6 +14,7 @@ from rigspec.observed.engine_log import EngineLog, parse_engine_log
 from rigspec.observed.kernel import find_refused_options
 from rigspec.observed.kernel_log import Event, parse_kernel_log
 from rigspec.observed.lspci import parse_lspci
+from rigspec.observed.lspci_tree import parse_lspci_tree
 from rigspec.observed.nccl_log import parse_nccl_log
 from rigspec.observed.nccl_tests import parse_nccl_tests
 from rigspec.observed.nvidia_smi import GpuReading, parse_query_gpu
@@ -405,3 +406,18 @@ def test_command_line_is_read_below_the_prompt_and_blank_lines() -> None:
 def test_time_of_kmsg_is_in_microseconds() -> None:
     log = parse_kernel_log("6,3964,206764307,-;NVRM: Xid (PCI:0000:01:00): 79, pid=1, gone\n")
     assert (log.events[0].time_s, log.events[0].xid) == (206.764307, 79)
+
+
+def test_matrix_of_another_kind_above_is_passed_over() -> None:
+    both = (
+        "\tGPU0\tGPU1\nGPU0\t X \tPHB\nGPU1\tPHB\t X \n \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n"
+    )
+    copies = parse_topo_p2p(both)
+    assert not isinstance(copies, Unknown)
+    assert copies.between(0, 1) == "OK"
+    assert matrix(both).between(0, 1) == "PHB"
+
+
+def test_drawing_ends_where_another_listing_begins() -> None:
+    text = "-[0000:00]-+-00.0\n           \\-01.1-[01]----00.0\n41:00.0 VGA compatible controller\n"
+    assert len(parse_lspci_tree(text).functions) == 3
