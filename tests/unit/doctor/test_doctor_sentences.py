@@ -182,6 +182,37 @@ REPORTS: dict[str, tuple[str, str]] = {
         "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation Device [10de:0fd1] "
         "(rev ff) (prog-if ff)\n\t!!! Unknown header type 7f\n\tKernel driver in use: nvidia\n",
     ),
+    "compose asks for the driver nvidia": (
+        "no-toolkit",
+        'Error: could not select device driver "nvidia" with capabilities: [[gpu]]\n',
+    ),
+    "fireshare 689, docker 29": (
+        "stale-cdi",
+        "docker: failed to discover GPU vendor from CDI: no known GPU vendor found\n",
+    ),
+    "sglang has no room": (
+        "kv-none",
+        "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n",
+    ),
+    "llama.cpp has no room to compute": (
+        "oom",
+        "llama_init_from_model: failed to initialize the context: failed to allocate compute pp "
+        "buffers\n",
+    ),
+    "a port cut the link": (
+        "aer-uncorrected",
+        "[ 12.5] pcieport 0000:40:01.1: DPC: containment event, status:0x1f01 source:0x0000\n",
+    ),
+    "nvidia-smi has failed": (
+        "driver-silent",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n",
+    ),
+    "no devices": ("no-devices", "$ nvidia-smi\nNo devices were found\n"),
+    "nccl 1410": (
+        "nccl-error",
+        "[rank6]: ncclUnhandledCudaError: Call to CUDA function failed.\n",
+    ),
+    "a full disk": ("disk-full", "OSError: [Errno 28] No space left on device: '/srv/models'\n"),
     "a dead core alone": ("engine-dead", "EngineDeadError: EngineCore encountered an issue.\n"),
 }
 
@@ -197,11 +228,17 @@ def test_report_leads_to_the_cause_its_thread_ended_with(report: str) -> None:
     [
         "NVRM: Xid (PCI:0000:38:00): 154, GPU recovery action changed from 0x1 (GPU Reset "
         "Required) to 0x0 (None)\n",
+        "RuntimeError: unable to write to file </torch_71>: No space left on device (28)\n",
         "$ nvidia-smi topo -p2p n\n \tGPU0\tGPU1\t\n GPU0\tX\tNS\t\n GPU1\tNS\tX\t\n",
         "memcpy CE CPU(row) -> GPU(column) bandwidth (GB/s)\n           0         1\n"
         " 0      6.36      6.33\n",
     ],
-    ids=["recovery was done", "NVLink was asked for", "from the host's memory"],
+    ids=[
+        "recovery was done",
+        "shared memory is no disk",
+        "NVLink was asked for",
+        "from the host's memory",
+    ],
 )
 def test_what_is_usual_is_no_cause(text: str) -> None:
     assert not diagnose(capture_text("said.txt", text))
