@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from rigspec.observed.text import clean_lines
 
@@ -89,4 +90,5 @@ def _is_worn(dress: re.Pattern[str], lines: list[str]) -> bool:
     """Whether nine of ten lines begin so; the last line may be cut inside its prefix."""
     said = [line for line in lines if line.strip()]
     whole = said[:-1] or said
-    return bool(whole) and sum(bool(dress.match(line)) for line in whole) * 10 >= len(whole) * 9
+    bare = (line for line in whole if not dress.match(line))
+    return bool(whole) and next(islice(bare, len(whole) // 10, None), None) is None

@@ -31,8 +31,12 @@ def clean_lines(text: str | Iterable[str]) -> list[str]:
     """Lines without ANSI escapes, carriage returns, NUL bytes and blanks of web pages."""
     if isinstance(text, str):
         text = text.split("\n")
-    lines = [_ANSI.sub("", line).translate(_DROPPED) for line in text]
+    lines = [line if line.isprintable() else _undressed(line) for line in text]
     return [piece for line in lines for piece in line.split("\n")]
+
+
+def _undressed(line: str) -> str:
+    return _ANSI.sub("", line).translate(_DROPPED)
 
 
 def normal_bdf(text: str) -> str | None:
