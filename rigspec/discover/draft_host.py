@@ -157,7 +157,7 @@ def driver_lines(seen: Seen) -> Iterator[str]:
     if is_open is None:
         yield entry(1, "flavour", "auto", "owner: /proc/driver/nvidia/version was not read")
     else:
-        said = f"{seen.where('is_open')}: /proc/driver/nvidia/version"
+        said = f"{seen.where('is_open')}: the loaded module's own words"
         yield entry(1, "flavour", "open" if is_open else "proprietary", said)
     secure = known(seen.secure_boot)
     enabled = known(secure.enabled) if secure else None

@@ -122,11 +122,13 @@ def _of_texts(capture: Capture) -> Seen:
     tree, tree_from = _best_tree(capture)
     cards, cards_from = _best_cards(capture)
     cmdline, cmdline_from = _first(capture, Kind.CMDLINE, _cmdline_of)
+    if isinstance(cmdline, Unknown):
+        cmdline, cmdline_from = _first(capture, Kind.DMESG, _cmdline_in)
     os, os_from = _first(capture, Kind.OS_RELEASE, parse_os_release)
     cpu, cpu_from = _first(capture, Kind.LSCPU, parse_lscpu)
     topo, topo_from = _first(capture, Kind.TOPO, parse_topo_matrix)
     p2p, p2p_from = _first(capture, Kind.P2P, parse_topo_p2p)
-    driver, is_open, driver_from = _driver(capture)
+    driver, is_open, driver_from, open_from = _driver(capture)
     dmesg = [line for file in capture.of(Kind.DMESG) for line in file.lines]
     mounts, mounts_from = _first(capture, Kind.FINDMNT, parse_findmnt)
     return Seen(
@@ -151,6 +153,7 @@ def _of_texts(capture: Capture) -> Seen:
             "topo": topo_from,
             "p2p": p2p_from,
             "driver": driver_from,
+            "is_open": open_from,
             "log": ", ".join(file.name for file in capture.of(Kind.DMESG)),
             "storage": mounts_from,
         },
@@ -161,6 +164,16 @@ def _cmdline_of(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
     """The last line that says anything: above it `$ cat /proc/cmdline` may stand."""
     said = [line for line in bare_lines(lines) if line.strip()]
     return split_cmdline(said[-1]) if said else Unknown("the command line is empty")
+
+
+def _cmdline_in(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
+    """The line of a kernel log that repeats it, of the last boot the log shows."""
+    said = [line.partition("ommand line: ")[2] for line in lines if _COMMAND_LINE.search(line)]
+    return split_cmdline(said[-1]) if said else Unknown("the log does not reach back to the boot")
+
+
+_COMMAND_LINE = re.compile(r"(?<!Kernel c)(?<=[\] :]C)ommand line: .")
+"""Not `Kernel command line:`, to which the kernel may have added its own words."""
 
 
 def _best_tree(capture: Capture) -> tuple[Reading[PciTree], str]:
@@ -215,16 +228,19 @@ def _lists(capture: Capture) -> tuple[tuple[str, tuple[ListedGpu, ...]], ...]:
     return tuple((name, gpus) for name, gpus in found if isinstance(gpus, tuple))
 
 
-def _driver(capture: Capture) -> tuple[Reading[str], Reading[bool], str]:
-    for file in capture.of(Kind.DRIVER):
-        version, is_open = parse_driver_version(file.lines)
-        if isinstance(version, str):
-            return version, NOT_ASKED if is_open is None else is_open, file.name
+def _driver(capture: Capture) -> tuple[Reading[str], Reading[bool], str, str]:
+    """Version and flavour, each with its text: what runs now before what a log says was loaded."""
+    loaded: tuple[Reading[str], Reading[bool], str] = (NOT_ASKED, NOT_ASKED, "")
+    for file in (*capture.of(Kind.DMESG), *capture.of(Kind.DRIVER)):
+        version, is_open = parse_driver_version(reversed(file.lines))  # the last boot of a log
+        if isinstance(version, str) and is_open is not None:
+            loaded = version, is_open, file.name
+    version, is_open, origin = loaded
     for file in capture.of(Kind.SMI_LOG, Kind.SMI_BANNER, Kind.SMI_CSV):
         shown = parse_smi_versions(file.lines).driver
-        if isinstance(shown, str):
-            return shown, NOT_ASKED, file.name
-    return NOT_ASKED, NOT_ASKED, ""
+        if isinstance(shown, str) and not capture.of(Kind.DRIVER):
+            return shown, is_open if shown == version else NOT_ASKED, file.name, origin
+    return version, is_open, origin, origin
 
 
 def _with_probe(seen: Seen, probe: CaptureFile) -> Seen:

@@ -181,7 +181,7 @@ class Modules(Record):
     """`/proc/driver/nvidia/params`: the only place where RegistryDwords can be read back."""
 
 
-_NVRM = re.compile(r"NVRM version:\s*(.*)")
+_NVRM = re.compile(r"(?:^NVRM version:|NVRM: loading NVIDIA UNIX)\s*(.*)")
 _VERSION = re.compile(r"\b(\d{3}\.\d{2,3}(?:\.\d{2})?)\b")
 
 
@@ -210,9 +210,12 @@ def parse_modules_probe(sections: Sections) -> Reading[Modules]:
 def parse_driver_version(
     text: str | Iterable[str],
 ) -> tuple[Reading[str] | None, Reading[bool] | None]:
-    """`/proc/driver/nvidia/version`: version, and whether it is the open kernel module."""
+    """`/proc/driver/nvidia/version`, or the driver's first line in the kernel log.
+
+    Its version, and whether it is the open kernel module.
+    """
     for line in bare_lines(text):
-        match = _NVRM.match(line.strip())
+        match = _NVRM.search(line.strip())
         if match:
             version = _VERSION.search(match.group(1))
             found = version.group(1) if version else Unknown("no version in the line", line)

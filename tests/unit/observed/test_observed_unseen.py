@@ -421,3 +421,21 @@ def test_matrix_of_another_kind_above_is_passed_over() -> None:
 def test_drawing_ends_where_another_listing_begins() -> None:
     text = "-[0000:00]-+-00.0\n           \\-01.1-[01]----00.0\n41:00.0 VGA compatible controller\n"
     assert len(parse_lspci_tree(text).functions) == 3
+
+
+BOOT = """\
+[    0.000000] Linux version 6.12.48+deb13-amd64 (debian-kernel@lists.debian.org)
+[    0.000000] Command line: BOOT_IMAGE=/vmlinuz root=/dev/sda1 iommu=pt
+[    0.068211] Kernel command line: BOOT_IMAGE=/vmlinuz root=/dev/sda1 iommu=pt added=1
+[    9.100000] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build
+"""
+
+
+def test_kernel_log_says_its_command_line_and_the_driver_it_loaded() -> None:
+    seen = read_seen(capture_text("dmesg", BOOT))
+    assert seen.cmdline == ("BOOT_IMAGE=/vmlinuz", "root=/dev/sda1", "iommu=pt")
+    assert (seen.driver, seen.is_open) == ("580.95.05", True)
+    closed = BOOT.replace("Open Kernel Module for x86_64", "x86_64 Kernel Module")
+    assert read_seen(capture_text("dmesg", closed)).is_open is False
+    later = read_seen(capture_text("dmesg", BOOT[BOOT.index("[    9.1") :]))
+    assert isinstance(later.cmdline, Unknown)
