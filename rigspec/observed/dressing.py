@@ -47,6 +47,17 @@ def bare_lines(text: str | Iterable[str]) -> list[str]:
     return lines
 
 
+def containers_of(text: str | Iterable[str]) -> list[list[str]]:
+    """`docker compose logs` of many containers: the bare lines of each; any other text whole."""
+    lines = _without_indent(clean_lines(text))
+    found: dict[str, list[str]] = {}
+    if _is_worn(_COMPOSE, lines):
+        for line in lines:
+            name = match.group().strip() if (match := _COMPOSE.match(line)) else ""
+            found.setdefault(name, []).append(line)
+    return [bare_lines(own) for own in found.values()] if len(found) > 1 else [bare_lines(lines)]
+
+
 def unwrapped(lines: list[str], begins: re.Pattern[str]) -> list[str]:
     """Lines of an indented listing that a terminal broke, whole again.
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rigspec.observed.dressing import bare_lines
+from rigspec.observed.dressing import containers_of
 from rigspec.observed.engine_failures import EngineFailure, find_failures
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.text import ends_open
@@ -93,8 +93,13 @@ _BUFFER = re.compile(
 
 
 def parse_engine_log(text: str | Iterable[str]) -> Reading[EngineLog]:
-    """A boot log of any of the three engines, whole or cut at either end."""
-    lines = _last_boot(bare_lines(text))
+    """A boot log of any of the three engines, whole or cut at either end.
+
+    Of many containers in one text: the first that holds an engine.
+    """
+    logs = containers_of(text)
+    held = (log for signs in (_ENGINES[:3], _ENGINES) for log in logs if _first_of(log, signs))
+    lines = _last_boot(next(held, logs[0]))
     engine = _engine(lines)
     failures = find_failures(lines)
     if ends_open(text):
@@ -140,13 +145,14 @@ def _last_boot(lines: list[str]) -> list[str]:
 
 def _engine(lines: list[str]) -> Reading[str]:
     """The engine that speaks first of those that speak for themselves, else the one named."""
-    for signs in (_ENGINES[:3], _ENGINES[3:]):
-        patterns = [(name, re.compile(sign)) for name, sign in signs]
-        for line in lines:
-            for name, pattern in patterns:
-                if pattern.search(line):
-                    return name
-    return Unknown("no line of a known engine")
+    found = _first_of(lines, _ENGINES[:3]) or _first_of(lines, _ENGINES[3:])
+    return found or Unknown("no line of a known engine")
+
+
+def _first_of(lines: Iterable[str], signs: Iterable[tuple[str, str]]) -> str:
+    patterns = [(name, re.compile(sign)) for name, sign in signs]
+    said = (name for line in lines for name, pattern in patterns if pattern.search(line))
+    return next(said, "")
 
 
 def _version(lines: list[str]) -> Reading[str]:

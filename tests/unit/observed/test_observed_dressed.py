@@ -79,6 +79,16 @@ def test_engine_that_loads_again_is_another_boot_also_without_its_first_line() -
     assert (log.weights_gib, log.available_kv_gib) == (10.0, 1.4375)
 
 
+def test_engines_of_two_containers_are_not_added_up() -> None:
+    pairs = zip(LLAMA.splitlines(), LLAMA.splitlines(), strict=True)
+    text = "webui-1  | provider: vllm\n" + "".join(
+        f"llm-1    | {a}\nasr-1    | {b}\n" for a, b in pairs
+    )
+    log = parse_engine_log(text)
+    assert isinstance(log, EngineLog)
+    assert (log.engine, log.weights_gib, log.available_kv_gib) == ("llama.cpp", 10.0, 1.4375)
+
+
 def test_first_column_of_a_table_is_no_dress() -> None:
     table = ["GPU0 | X | PHB", "GPU1 | PHB | X"]
     assert bare_lines(table) == table
