@@ -170,7 +170,7 @@ REPORTS: dict[str, tuple[str, str]] = {
     ),
     "vllm 5613": (
         "all-reduce-failed",
-        "Failed: /home/runner/work/vllm/vllm/csrc/custom_all_reduce.cuh:310 'invalid argument'\n",
+        "Failed: /src/vllm/csrc/custom_all_reduce.cuh:310 'invalid argument'\n",
     ),
     "peer access": (
         "p2p-gns",
