@@ -39,6 +39,7 @@ class Kind(StrEnum):
     OS_RELEASE = "/etc/os-release"
     DRIVER = "/proc/driver/nvidia/version"
     FINDMNT = "findmnt -P"
+    IOMMU_GROUPS = "IOMMU groups"
     DMESG = "kernel log"
     LOG = "log"
 
@@ -60,6 +61,8 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         r"\A(?:[$#] [^\n]*\n)?"  # `$ cat /proc/cmdline`
         r"(?:[^\n:]|:(?! ))*\b(?:BOOT_IMAGE|root|initrd)=(?:[^\n:]|:(?! ))*\n?\Z")),
     (Kind.FINDMNT, re.compile(r'^TARGET="', re.M)),
+    (Kind.IOMMU_GROUPS, re.compile(
+        r"^\W*IOMMU group:? +\d+\b|/iommu_groups/\d+/devices/", re.M | re.I)),
     (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
     (Kind.DMESG, re.compile(
         r"^(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? |kernel: |^NVRM: |^\d+,\d+,\d+,[-\w,=]+;|"
@@ -81,6 +84,7 @@ def recognise(text: str) -> Kind:
 
 _MIXED = frozenset({
     Kind.SMI_LOG, Kind.SMI_BANNER, Kind.TOPO, Kind.P2P, Kind.LSPCI, Kind.LSCPU, Kind.DMESG,
+    Kind.IOMMU_GROUPS,
 })  # fmt: skip
 """What stands in one file with others: their parsers pass over lines that are not theirs."""
 

@@ -12,6 +12,7 @@ from rigspec.discover.from_probe import driver_values, values_of_probe
 from rigspec.discover.planned import Planned
 from rigspec.observed.containers import Cdi
 from rigspec.observed.dressing import bare_lines
+from rigspec.observed.iommu_groups import devices_listed, parse_iommu_groups
 from rigspec.observed.kernel import (
     Host,
     Iommu,
@@ -130,6 +131,9 @@ def _of_texts(capture: Capture) -> Seen:
     p2p, p2p_from = _first(capture, Kind.P2P, parse_topo_p2p)
     driver, is_open, driver_from, open_from = _driver(capture)
     dmesg = [line for file in capture.of(Kind.DMESG) for line in file.lines]
+    iommu, iommu_from = _first(capture, Kind.IOMMU_GROUPS, parse_iommu_groups)
+    if isinstance(iommu, Unknown):
+        iommu, iommu_from = _first(capture, Kind.DMESG, _groups_in)
     mounts, mounts_from = _first(capture, Kind.FINDMNT, parse_findmnt)
     return Seen(
         tree=tree,
@@ -142,6 +146,7 @@ def _of_texts(capture: Capture) -> Seen:
         p2p=p2p,
         driver=driver,
         is_open=is_open,
+        iommu=iommu,
         log=parse_kernel_log(dmesg) if dmesg else NOT_ASKED,
         storage=replace(_NO_STORAGE, mounts=mounts),
         origin={
@@ -154,10 +159,15 @@ def _of_texts(capture: Capture) -> Seen:
             "p2p": p2p_from,
             "driver": driver_from,
             "is_open": open_from,
+            "iommu": iommu_from,
             "log": ", ".join(file.name for file in capture.of(Kind.DMESG)),
             "storage": mounts_from,
         },
     )
+
+
+def _groups_in(log: Sequence[str]) -> Reading[Iommu]:
+    return parse_iommu_groups([line for line in log if "iommu" in line])
 
 
 def _cmdline_of(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
@@ -179,6 +189,10 @@ _COMMAND_LINE = re.compile(r"(?<!Kernel c)(?<=[\] :]C)ommand line: .")
 def _best_tree(capture: Capture) -> tuple[Reading[PciTree], str]:
     """The listing with most GPUs; bridges it leaves out come from a drawing beside it."""
     lists = [(parse_lspci(file.lines), file.name) for file in capture.of(Kind.LSPCI)]
+    lists += [
+        (parse_lspci(devices_listed(file.lines)), file.name)
+        for file in capture.of(Kind.IOMMU_GROUPS)
+    ]
     drawn = [(parse_lspci_tree(f.lines), f.name) for f in capture.of(Kind.LSPCI_TREE)]
     found = [*lists, *drawn]
     if not found:

@@ -109,7 +109,10 @@ def iommu_translated(capture: Capture, seen: Seen) -> Iterator[Place]:
     for gpu in gpus if iommu and len(gpus) > 1 else ():
         group = iommu.group_of(gpu.address) if iommu else None
         if group and known(group.type) in {"DMA", "DMA-FQ"}:
-            yield from _found(capture, f"group {group.number} {known(group.type)}")
+            own = capture.find(f"group {group.number} {known(group.type)}")
+            said = own or capture.find("Default domain type: Translated")
+            if said:
+                yield said
 
 
 def _found(capture: Capture, *needles: str) -> Iterator[Place]:

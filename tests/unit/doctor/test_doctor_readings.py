@@ -173,6 +173,19 @@ def test_translated_iommu_is_named_and_identity_is_not(
     assert ("A1" in rows_of(tmp_path)) is named
 
 
+@pytest.mark.parametrize(("word", "named"), [("Translated", True), ("Passthrough", False)])
+def test_the_kernel_log_tells_whether_the_iommu_translates(
+    word: str, named: bool, tmp_path: Path
+) -> None:
+    cards = ("01:00.0", "41:00.0")
+    gpu = "{} VGA compatible controller [0300]: NVIDIA Corporation GA102 [10de:2204] (rev a1)\n"
+    (tmp_path / "lspci").write_text("".join(map(gpu.format, cards)))
+    groups = (f"[ 0.8] pci 0000:{card}: Adding to iommu group {n}" for n, card in enumerate(cards))
+    log = ["[    0.000000] Linux version 6.12", f"[    0.7] iommu: Default domain type: {word}"]
+    (tmp_path / "dmesg").write_text("\n".join([*log, *groups]))
+    assert ("A1" in rows_of(tmp_path)) is named
+
+
 def test_healthy_probe_names_nothing(tmp_path: Path) -> None:
     units = unit("rigspec-acs.service") + "\n" + unit("docker.service", entered=9000)
     (tmp_path / "probe.txt").write_text(
