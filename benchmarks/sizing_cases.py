@@ -99,7 +99,7 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
                 bandwidth_gb_s=gpu.bandwidth_gb_s,
                 compute=gpu.compute,
                 nvlink=gpu.switched or bridged,
-                peer_access=gpu.peer_access,
+                peer_access=gpu.peer_access or _says_peers(keys),
                 free_gib=free,
                 power_limit_w=named.cap_w,
                 power_default_w=gpu.power_default_w,
@@ -148,6 +148,11 @@ def _says_nvlink(keys: Keys) -> bool:
     return "nvlink" in text and "no nvlink" not in text
 
 
+def _says_peers(keys: Keys) -> bool:
+    """A driver patched so that GeForce boards read each other over PCIe."""
+    return "peer access" in (keys.text("interconnect") or "").lower()
+
+
 def _unnamed_total(name: str, memory_gb: float) -> Amount:
     """GiB CUDA sees on a card known only by its size; unified memory keeps 5 % for the host."""
     share = 0.955 if "unified" in name.lower() else 0.985
@@ -178,6 +183,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         data_parallel=max(1, keys.whole("dp") or 1),
         expert_parallel=keys.flag("ep") is True or (keys.whole("ep") or 1) > 1,
         memory_fraction=keys.number("gpu_memory_utilization", "mem_fraction_static"),
+        kv_bytes=keys.whole("kv_cache_memory_bytes"),
         context=tokens_of(keys.number("max_model_len") or keys.text("max_model_len")),
         max_seqs=keys.whole("max_num_seqs"),
         max_batched_tokens=keys.whole("max_num_batched_tokens"),

@@ -120,7 +120,7 @@ def prefill(
     share = fit.geforce if "GeForce" in card.name else fit.others
     share *= UNPACKED if _unpacks(facts, card) else 1.0
     share *= _llama_share(facts, card, settings)
-    cap = speed_at_cap(card, "prefill").value
+    cap = speed_at_cap(card, "prefill", settings.turns).value
     flops = 2 * active_elements(facts) + score_flops(facts, prompt)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks)

@@ -85,6 +85,12 @@ class EngineSettings:
         return 1 / max(1, self.tensor_parallel)
 
     @property
+    def turns(self) -> int:
+        """Cards that work one after another on a single sequence: llama.cpp's split by layers."""
+        in_turns = self.engine is Engine.LLAMA_CPP and self.split == "layer"
+        return max(1, self.tensor_parallel) if in_turns else 1
+
+    @property
     def of_loading(self) -> EngineSettings:
         """What decides the weights a rank holds; everything else is at its default."""
         return EngineSettings(

@@ -17,12 +17,12 @@ from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
+from rigspec.sizing.hosts import host_ms, unexplained
 from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.vllm_activation import FIRST_V1
 from rigspec.sizing.weights import calibration
 
 
@@ -63,16 +63,10 @@ SLOW_LAYER_US = {(7, 0): 153.0, (8, 0): 153.0, (9, 0): 115.0, (10, 0): 115.0, (1
 seldom what bounds them (V100, A100, H100, H200, B300; four models of one author)."""
 SLOW_SPREAD = 0.10
 """More doubt where that rules."""
-OLD_HOST_MS = 4.0
-"""Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to
-H200)."""
-EAGER_LAYER_MS = 1.0
-"""Without graphs a slow host needs this long per layer (notebook, L4: 27.8 ms for 28 layers)."""
-ROW_FALL = 1.7
-"""llama.cpp's row split sends every result over PCIe: 19 instead of 33 tok/s on four 3090s."""
-LOW_BITS = 3.2
-LOW_BITS_SHARE = 0.78
-"""Below about 3 bits per weight unpacking, not memory, bounds llama.cpp (3080, 3090)."""
+UNPACK_BITS = 4.5
+UNPACK_LEAST = 0.78
+"""Below so many bits per weight unpacking, not memory, bounds llama.cpp: Q3_K of a 27B model is no
+faster than Q4_K (5090: 72 to 74 tok/s, and 70); the floor is that of 2-bit files (3080, 3090)."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +110,16 @@ def decode(
         return None
     fit = fit_of(facts, settings)
     step = step_of(facts, card, settings, fit, streams=streams, context=context, link=link)
-    cap = speed_at_cap(card, "decode" if streams < 8 else "batch")
-    tok_s = streams / step.total_ms * 1e3 * cap.value
+    turns = settings.turns if streams == 1 else 1
+    cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
+    fastest = streams / step.total_ms * 1e3 * cap.value
+    tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
     spread = fit.spread + (0.05 if streams > 1 else 0.0)
     spread += 0.0 if facts.known else 0.2
     spread += SLOW_SPREAD if _slow_layer_us(card, settings) else 0.0
-    fall = max(1 + spread, *_unexplained(facts, settings, streams, step))
+    fall = max(1 + spread, *unexplained(facts, settings, streams, step.total_ms))
     return Speed(
-        Amount(tok_s, tok_s / fall, tok_s * (1 + spread)),
+        Amount(tok_s, tok_s / fall, fastest * (1 + spread)),
         step,
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",
@@ -198,31 +194,6 @@ def _decode_context_us(settings: EngineSettings) -> float:
     return 14.0 + 8.0 * math.log2(ranks) if ranks > 1 else 0.0
 
 
-SPARSE_ROWS, SPARSE_FALL = 32, 2.6
-"""Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
-published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
-
-
-def _unexplained(
-    facts: ModelFacts, settings: EngineSettings, streams: int, step: Step
-) -> tuple[float, ...]:
-    """How many times slower a step may be than computed, by each cause that has no formula."""
-    old = settings.engine is Engine.VLLM and (settings.version or FIRST_V1) < FIRST_V1
-    return (
-        sparse_fall(facts, settings, streams),
-        ROW_FALL if settings.split == "row" else 1.0,
-        1 + OLD_HOST_MS / step.total_ms if old else 1.0,
-        EAGER_LAYER_MS * len(facts.layers) / step.total_ms if settings.eager else 1.0,
-    )
-
-
-def sparse_fall(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
-    """How many times slower a step may be than computed, for what no setting explains."""
-    sparse = any(isinstance(m := layer.mixer, Latent) and m.index_topk for layer in facts.layers)
-    drafts = settings.speculative.depth if settings.speculative else 0
-    return SPARSE_FALL if sparse and streams * (1 + drafts) >= SPARSE_ROWS else 1.0
-
-
 def gathered_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
     """Bytes per row and step that decode context parallelism sends: the queries of the group's
     heads to every rank, and each rank's partial result back (latent layers: 16-bit, absorbed)."""
@@ -243,7 +214,7 @@ def efficiency_of(facts: ModelFacts, card: Card, settings: EngineSettings, fit: 
         return fit.efficiency
     share = fit.efficiency * GENERATION.get(card.compute or (0, 0), 1.0)
     bits = facts.quantization.bits_per_weight
-    return share * (LOW_BITS_SHARE if 0 < bits < LOW_BITS else 1.0)
+    return share * (max(UNPACK_LEAST, min(1.0, bits / UNPACK_BITS)) if bits else 1.0)
 
 
 def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, ranks: int) -> float:

@@ -1,0 +1,47 @@
+"""What holds a decode step back beside its own work: the host, and causes without a formula."""
+
+from __future__ import annotations
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Latent
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.vllm_activation import FIRST_V1
+
+OLD_HOST_MS = 4.0
+"""Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to
+H200)."""
+EAGER_LAYER_MS = 0.8
+"""Without graphs the host launches every kernel, in so long per layer: 8B on an A100 25.6 ms for 32
+layers (0.15), a hybrid 27B on a 5090 50.5 ms for 64 (0.20), 7B on an L4 27.8 ms for 28 (0.27)."""
+EAGER_FALL = 1.6
+"""A slower host than those three; a faster one is bounded by the card."""
+ROW_FALL = 1.7
+"""llama.cpp's row split sends every result over PCIe: 19 instead of 33 tok/s on four 3090s."""
+SPARSE_ROWS, SPARSE_FALL = 32, 2.6
+"""Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
+published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
+
+
+def host_ms(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Milliseconds the host needs to launch one step's kernels; next to nothing from graphs."""
+    return EAGER_LAYER_MS * len(facts.layers) if settings.eager else 1e-6
+
+
+def unexplained(
+    facts: ModelFacts, settings: EngineSettings, streams: int, step_ms: float
+) -> tuple[float, ...]:
+    """How many times slower a step may be than computed, by each cause that has no formula."""
+    old = settings.engine is Engine.VLLM and (settings.version or FIRST_V1) < FIRST_V1
+    return (
+        sparse_fall(facts, settings, streams),
+        ROW_FALL if settings.split == "row" else 1.0,
+        1 + OLD_HOST_MS / step_ms if old else 1.0,
+        EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
+    )
+
+
+def sparse_fall(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
+    """How many times slower a step may be than computed, for what no setting explains."""
+    sparse = any(isinstance(m := layer.mixer, Latent) and m.index_topk for layer in facts.layers)
+    drafts = settings.speculative.depth if settings.speculative else 0
+    return SPARSE_FALL if sparse and streams * (1 + drafts) >= SPARSE_ROWS else 1.0
