@@ -70,6 +70,8 @@ class Quantization:
     experts_only: bool = False
     mixer_scheme: Scheme | None = None
     """The scheme of attention and state matrices, where it differs from the others'."""
+    expert_scheme: Scheme | None = None
+    """What a GGUF's experts keep of the original, where the quantizer leaves them alone."""
     kv_fp8: bool = False
     """The checkpoint asks for an fp8 cache when the engine is left at `auto`."""
     label: str = ""
@@ -106,7 +108,7 @@ class Quantization:
         `plain_by_habit` marks what quantizers leave alone unless the record says otherwise.
         """
         if self.scheme is Scheme.PLAIN or self.scheme is Scheme.GGUF:
-            return self.scheme
+            return (self.expert_scheme if expert else None) or self.scheme
         if self.per_layer is not None:
             return _by_layer(self.per_layer, name)
         if plain_by_habit or (self.experts_only and not expert):

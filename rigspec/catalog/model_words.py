@@ -120,6 +120,8 @@ def apply_words(
     } or {words.scheme, base.scheme} <= {Scheme.INT4, Scheme.INT4_ZERO}  # fmt: skip
     if same or (base.method == "fp8" and words.scheme is Scheme.FP8):
         return base
+    if words.scheme is Scheme.GGUF and base.scheme is Scheme.MXFP4:
+        return _around_mxfp4(words, label)
     only = words.experts_only or (has_experts and words.scheme in (Scheme.NVFP4, Scheme.MXFP4))
     return Quantization(
         scheme=words.scheme,
@@ -129,6 +131,18 @@ def apply_words(
         mixer_scheme=Scheme.FP8 if _keeps_mixers(words, has_states) else None,
         kv_fp8="modelopt" in label.lower(),
         label=label,
+    )
+
+
+def _around_mxfp4(words: Words, label: str) -> Quantization:
+    """A GGUF of a checkpoint with MXFP4 experts: llama.cpp keeps those, whatever the file type.
+
+    gpt-oss-20b takes 11.6 GB as Q4_K_M, 12.1 as Q8_0 and 13.8 as F16; the type called MXFP4 has
+    Q8_0 around them.
+    """
+    bits = GGUF_BITS["Q8_0"] if words.bits == GGUF_BITS["MXFP4"] else words.bits
+    return Quantization(
+        scheme=Scheme.GGUF, bits_per_weight=bits, expert_scheme=Scheme.MXFP4, label=label
     )
 
 

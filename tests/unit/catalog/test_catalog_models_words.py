@@ -73,3 +73,19 @@ def test_the_name_of_the_records_own_method_changes_nothing() -> None:
     assert words is not None
     found = apply_words(recorded, words, "deepseek_v4_fp8", has_experts=True, has_states=False)
     assert found is recorded
+
+
+@pytest.mark.parametrize(("text", "rest"), [("GGUF Q8_0", 8.5), ("GGUF MXFP4 MoE", 8.5),
+                                            ("GGUF Q4_K_M", 4.89)])  # fmt: skip
+def test_a_gguf_keeps_experts_that_came_in_mxfp4(text: str, rest: float) -> None:
+    # gpt-oss-20b is 11.6 GB as Q4_K_M, 12.1 as Q8_0: its experts are not quantized again
+    words = gguf_words(text)
+    assert words is not None
+    found = apply_words(
+        Quantization(Scheme.MXFP4, 32), words, text, has_experts=True, has_states=False
+    )
+    assert found.bits_per_weight == rest
+    assert found.scheme_of("layers.0.mlp.experts", plain_by_habit=False, expert=True) is (
+        Scheme.MXFP4
+    )
+    assert found.scheme_of("layers.0.self_attn.q_proj", plain_by_habit=False) is Scheme.GGUF
