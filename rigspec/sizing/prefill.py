@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Latent
+from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
@@ -56,14 +56,19 @@ FITS = {
     (Engine.SGLANG, "dense"): Fit(0.80, 0.50, 0.42),
     (Engine.SGLANG, "experts"): Fit(0.36, 0.40, 0.55),
     (Engine.LLAMA_CPP, "dense"): Fit(0.77, 0.45, 0.42),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.27, 0.25, 0.60),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.27, 0.25, 0.80),
 }
 """vLLM: 27B on 3090s and 5090s, 35B-A3B, Kimi and GLM on RTX PRO 6000, gpt-oss on an L4."""
 
-LLAMA_SHARE = {(9, 0): 0.40, (12, 0): 2.1}
+LLAMA_SHARE = {(8, 0): 0.68, (9, 0): 0.40, (12, 0): 2.1, (12, 1): 1.45}
 """llama.cpp's share on boards that are no GeForce, relative to the fit on Ampere and Ada: no
-kernels of Hopper's own (H100 PCIe, 8B and 70B, one author), 8-bit tensor cores at twice the rate on
-an RTX PRO 6000 (7B and 70B, two authors)."""
+kernels of their own for the A100 and Hopper (PCIe boards, 8B and 70B, one author), 8-bit tensor
+cores at twice the rate on an RTX PRO 6000 (7B and 70B, two authors) and a GB10 (1.7B to 32B, one
+author)."""
+
+STATE_FLOPS = 100.0
+"""What one element of a recurrent state costs per token in llama.cpp, whose kernels leave the
+tensor cores idle: 35B-A3B prompts ran at 64 to 86 % of the fit (six runs, 3090, 5090)."""
 
 ROW_FALL = 9.0
 """llama.cpp's row split of a prompt: 151 instead of 1,633 tok/s on four 3090s (one run)."""
@@ -82,6 +87,22 @@ CONTEXT_PARALLEL = 1.25
 EIGHT_BIT_RISE = 1.75
 """Integer weights under 8-bit activations (W4A8, int8 on the feed-forward part): 1,812 instead of
 1,210 tok/s on a 3090, 6,200 on two 5090s. A flag of the engine, not of the checkpoint."""
+
+
+NATIVE_RISE = {Scheme.FP8: 2.0, Scheme.FP8_BLOCK: 2.0, Scheme.NVFP4: 3.0}
+NATIVE_FROM = {Scheme.FP8: (8, 9), Scheme.FP8_BLOCK: (8, 9), Scheme.NVFP4: (10, 0)}
+NATIVE_SPREAD = 1.0
+"""Dense weights in a format the card multiplies in itself, in vLLM and SGLang: 14B FP8 on an RTX
+PRO 6000 made 4 times what 16 bits would, 27B NVFP4 on two 5060 Ti 3.2 times (two runs)."""
+
+UNTRIED_FALL = 6.0
+"""Before Ampere nobody's prompt checks the fit but one on a T4: 715 tok/s where it gives 3,300."""
+
+
+def _is_native(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
+    first = NATIVE_FROM.get(facts.quantization.scheme)
+    dense = settings.engine is not Engine.LLAMA_CPP and not facts.has_experts
+    return dense and first is not None and card.compute is not None and card.compute >= first
 
 
 def _may_multiply_in_eight_bits(facts: ModelFacts, settings: EngineSettings) -> bool:
@@ -120,21 +141,30 @@ def prefill(
     share = fit.geforce if "GeForce" in card.name else fit.others
     share *= UNPACKED if _unpacks(facts, card) else 1.0
     share *= _llama_share(facts, card, settings)
+    native = _is_native(facts, card, settings)
+    share *= NATIVE_RISE[facts.quantization.scheme] if native else 1.0
     cap = speed_at_cap(card, "prefill", settings.turns).value
-    flops = 2 * active_elements(facts) + score_flops(facts, prompt)
+    flops = 2 * active_elements(facts) + score_flops(facts, prompt) + state_flops(facts, settings)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     tok_s = 1 / (arithmetic + reduce_s)
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
-    spread = fit.spread + (0.0 if facts.known else 0.2)
+    spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     return Speed(
-        Amount(tok_s, tok_s / (ROW_FALL if settings.split == "row" else 1 + spread), tok_s * rise),
+        Amount(tok_s, tok_s / _fall(card, settings, spread), tok_s * rise),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
         Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
         f"fit for {settings.engine.value}",
     )
+
+
+def _fall(card: Card, settings: EngineSettings, spread: float) -> float:
+    """How many times slower a prompt may be than computed."""
+    untried = card.compute is not None and card.compute < (8, 0)
+    row = ROW_FALL if settings.split == "row" else 1.0
+    return max(1 + spread, row, UNTRIED_FALL if untried else 1.0)
 
 
 def _llama_share(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
@@ -165,3 +195,17 @@ def score_flops(facts: ModelFacts, prompt: int) -> float:
             found += 2 * mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim) * reach
             found += 2 * mixer.index_heads * mixer.index_dim * prompt / 2
     return found
+
+
+def state_flops(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Arithmetic of recurrent states per token, as slow as it runs."""
+    if settings.engine is not Engine.LLAMA_CPP:
+        return 0.0
+    found = 0
+    for layer in facts.layers:
+        mixer = layer.mixer
+        if isinstance(mixer, Delta):
+            found += mixer.value_heads * mixer.value_dim * mixer.key_dim
+        elif isinstance(mixer, Mamba):
+            found += mixer.inner * mixer.state
+    return STATE_FLOPS * found

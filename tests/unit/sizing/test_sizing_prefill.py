@@ -1,0 +1,84 @@
+"""Prompt processing: what a format, a card or a recurrent state changes, against published runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.prefill import prefill
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.throughput import Speed
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+LLAMA = EngineSettings(engine=Engine.LLAMA_CPP)
+
+
+def model(name: str, quantization: Quantization) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return replace(facts, quantization=quantization)
+
+
+def gguf(name: str, bits: float = 4.89) -> ModelFacts:
+    return model(name, Quantization(Scheme.GGUF, bits_per_weight=bits))
+
+
+def card(sku: str) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu)
+
+
+def prompt_speed(
+    facts: ModelFacts, on: Card, settings: EngineSettings, prompt: int = 2048
+) -> Speed:
+    found = prefill(facts, on, settings, prompt=prompt)
+    assert found is not None
+    return found
+
+
+def test_a_format_the_card_multiplies_in_is_faster() -> None:
+    # Qwen3.8-27B NVFP4 on two 5060 Ti, vLLM 0.30.0: 4,176 tok/s of a prompt of 4,123
+    facts = model("Qwen/Qwen3.8-27B", Quantization(Scheme.NVFP4, 16))
+    found = prompt_speed(facts, card("rtx-5060-ti-16gb"), EngineSettings(tensor_parallel=2), 4123)
+    assert found.tok_s.low < 4176 < found.tok_s.high
+    # Ampere has no such arithmetic; llama.cpp unpacks
+    for on, settings in ((card("rtx-3090"), EngineSettings()), (card("rtx-5090"), LLAMA)):
+        plain = replace(facts, quantization=Quantization())
+        speeds = [prompt_speed(each, on, settings).tok_s.value for each in (facts, plain)]
+        assert speeds[0] == pytest.approx(speeds[1])
+
+
+def test_recurrent_states_slow_llama_cpp_most_where_experts_are_few() -> None:
+    # Qwen3.6-35B-A3B Q4_K_S on a 5090: 7,749 tok/s, where the fit alone gave 11,500
+    experts = prompt_speed(gguf("Qwen/Qwen3.5-35B-A3B", 4.67), card("rtx-5090"), LLAMA, 512)
+    assert experts.tok_s.value == pytest.approx(7749, rel=0.2)
+    dense = prompt_speed(gguf("Qwen/Qwen3.5-27B"), card("rtx-3090"), LLAMA)
+    assert dense.tok_s.low < 1158 < dense.tok_s.high
+
+
+@pytest.mark.parametrize(
+    ("name", "sku", "measured"),
+    [
+        ("Qwen/Qwen3-8B", "dgx-spark", 3167),
+        ("meta-llama/Meta-Llama-3.1-8B", "a100-80gb-pcie", 5981),
+    ],
+)
+def test_boards_that_are_no_geforce_have_their_own_share(
+    name: str, sku: str, measured: float
+) -> None:
+    found = prompt_speed(gguf(name), card(sku), LLAMA, 1024)
+    assert found.tok_s.low < measured < found.tok_s.high
+
+
+def test_before_ampere_a_prompt_may_be_far_slower() -> None:
+    # Qwen3.6-35B-A3B Q2_K_XL on a T4: 715 tok/s
+    found = prompt_speed(gguf("Qwen/Qwen3.5-35B-A3B", 3.1), card("t4"), LLAMA, 512)
+    assert found.tok_s.low < 715
