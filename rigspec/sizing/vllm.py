@@ -70,9 +70,9 @@ UNIFIED_TAKEN_GIB = 13.0
 1.5 to 13.5 GiB less than the estimate, four on Thor were within 3."""
 
 
-UNIFIED_GIVEN_GIB = 4.0
-"""What the host gives back while the engine profiles, as page cache of the load is dropped: one
-boot on GB10 (Qwen3-30B-A3B at 0.49) had 4.9 GiB more than the estimate."""
+UNIFIED_GIVEN_GIB = 6.5
+"""What the host gives back while the engine profiles, as page cache of the load is dropped: three
+boots on GB10 (0.11 to 0.23, at fractions of 0.22 to 0.6) had 4.9 to 6.0 GiB more."""
 
 
 def shared_doubt(card: Card) -> Amount:
@@ -80,6 +80,10 @@ def shared_doubt(card: Card) -> Amount:
     if not card.unified:
         return Amount(0.0, 0.0, 0.0)
     return Amount(0.0, -UNIFIED_GIVEN_GIB, UNIFIED_TAKEN_GIB)
+
+
+EXPERT_GROUP_GIB = 1.3
+"""More that the group of expert parallelism may hold: 0.9 on four L4 (0.29, Qwen3-30B-A3B)."""
 
 
 def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
@@ -99,6 +103,8 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
     sampler = batch.seqs * (facts.vocab + 2 * -(-facts.vocab // 32)) * 4
     workspace = (307 if card.compute and card.compute >= (9, 0) else 112) * MIB
     alone = (sampler + workspace) / GIB
+    if ranks > 1 and settings.expert_parallel:
+        return about(0.85 if card.nvlink else 0.55, EXPERT_GROUP_GIB)
     if ranks > 1:
         return about(0.85 if card.nvlink else 0.55, 0.3)
     return about(alone, 0.15)

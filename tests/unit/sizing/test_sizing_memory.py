@@ -270,6 +270,26 @@ def test_unified_memory_may_be_given_back() -> None:
     assert found.boots is not Verdict.NO
 
 
+def test_unified_memory_may_be_given_back_by_more() -> None:
+    # vLLM 0.23.1, fp8 cache, MTP of 8 tokens: 22.72 GiB, where 60.69 of 73.01 were taken
+    spark = card("dgx-spark", total_gib=121.69)
+    settings = EngineSettings(
+        version=(0, 23, 1), memory_fraction=0.6, kv_dtype="fp8", speculative=Speculative("mtp", 8)
+    )
+    assert estimate(model("Qwen/Qwen3.8-27B"), spark, settings).available.high > 22.72
+
+
+def test_a_group_of_experts_may_hold_more_outside_the_allocator() -> None:
+    # Qwen3-30B-A3B-FP8 on four L4, vLLM 0.29, 0.85: 9.2 GiB, with expert parallelism
+    facts = model("Qwen/Qwen3-30B-A3B-FP8")
+    four = EngineSettings(
+        version=(0, 29), tensor_parallel=4, memory_fraction=0.85, context=8192, prefix_caching=False
+    )
+    spread = replace(four, expert_parallel=True)
+    low = [estimate(facts, card("l4"), each).available.low for each in (four, spread)]
+    assert low[1] < 9.2 < low[0]
+
+
 def test_a_dummy_image_may_take_more_than_the_text() -> None:
     facts = model("nvidia/Gemma-4-26B-A4B-NVFP4")
     settings = EngineSettings(version=(0, 20, 2), max_batched_tokens=16384, max_seqs=2)
