@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing.all_reduce import PEER_PCIE, Link
+from rigspec.sizing.all_reduce import NVLINK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
@@ -76,6 +76,10 @@ ROW_FALL = 9.0
 CHUNK = 2048
 """Tokens per all-reduce; larger chunks cost the same per token."""
 
+
+LONG_RING = 1.6
+"""All-reduces of a whole chunk among more than two ranks over PCIe take so much longer than the
+link's rate says (four runs on four 3090s, ten on eight RTX PRO 6000)."""
 
 UNPACKED = 0.7
 """fp8 weights on a card without fp8 arithmetic are unpacked first (27B FP8 on 3090s)."""
@@ -146,7 +150,7 @@ def prefill(
     cap = speed_at_cap(card, "prefill", settings.turns).value
     flops = 2 * active_elements(facts) + score_flops(facts, prompt) + state_flops(facts, settings)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap)
-    per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks)
+    per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     tok_s = 1 / (arithmetic + reduce_s)
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
@@ -158,6 +162,11 @@ def prefill(
         Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
         f"fit for {settings.engine.value}",
     )
+
+
+def _ring(link: Link, ranks: int) -> float:
+    over_pcie = link.bandwidth_gb_s < NVLINK.bandwidth_gb_s
+    return LONG_RING if ranks > 2 and over_pcie else 1.0
 
 
 def _fall(card: Card, settings: EngineSettings, spread: float) -> float:

@@ -11,6 +11,7 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -76,6 +77,19 @@ def test_boards_that_are_no_geforce_have_their_own_share(
 ) -> None:
     found = prompt_speed(gguf(name), card(sku), LLAMA, 1024)
     assert found.tok_s.low < measured < found.tok_s.high
+
+
+def test_four_ranks_over_pcie_wait_longer_for_whole_chunks() -> None:
+    # Qwen3.6-27B W4A16 on four 3090s without peer access, vLLM 0.24: 981 tok/s
+    facts = model("Qwen/Qwen3.5-27B", Quantization(Scheme.INT4))
+    four = EngineSettings(tensor_parallel=4)
+    found = prefill(facts, card("rtx-3090"), four, prompt=4096, link=HOST_PCIE)
+    assert found is not None
+    assert found.tok_s.value == pytest.approx(981, rel=0.2)
+    switched = prefill(facts, card("rtx-3090"), four, prompt=4096, link=NVLINK)
+    assert switched is not None
+    chunk_ms = NVLINK.all_reduce_us(2048 * facts.hidden * 2, 4) / 1e3
+    assert switched.step.link_ms == pytest.approx(2 * 64 * chunk_ms / 2048)
 
 
 def test_before_ampere_a_prompt_may_be_far_slower() -> None:
