@@ -118,6 +118,7 @@ LIVELY = EngineSettings(
     memory_fraction=0.8,
     kv_bytes=1 << 30,
     context=9000,
+    auto_context=True,
     slots=2,
     max_seqs=3,
     max_batched_tokens=999,
