@@ -69,10 +69,12 @@ def carried(
     from rigspec.look import carry
 
     found = carry(rig, file, stage, out_variable, more, talk=talk)
-    return _or_end(rig, found, shown=talk)
+    return _or_end(rig, found, shown=talk, what=f"deploys/{stage} did not end well")
 
 
-def _or_end(rig: Rig, found: Look, *, shown: bool = False) -> str:
+def _or_end(
+    rig: Rig, found: Look, *, shown: bool = False, what: str = "the host could not be read"
+) -> str:
     """The text, or the cause in the last lines; `shown`: pyinfra's words were seen already."""
     from rigspec.reach import cause
 
@@ -80,7 +82,7 @@ def _or_end(rig: Rig, found: Look, *, shown: bool = False) -> str:
         problem = cause(rig.name, found.said, found.command)
         said = "" if shown else f"{found.said.rstrip()}\n\n"
         hint = f"\nhint: {problem.hint}" if problem.hint else ""
-        click.echo(f"{said}error: the host could not be read: {problem.message}{hint}", err=True)
+        click.echo(f"{said}error: {what}: {problem.message}{hint}", err=True)
         sys.exit(2 if found.status == 2 else 3)
     return found.text
 

@@ -5,11 +5,13 @@ Imports are inside the functions, as in `rigspec.cli`.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from rigspec import accepted
 from rigspec.asked import checked, looked, planned, stop, want_colour
@@ -18,7 +20,22 @@ from rigspec.loads import loaded, remember_faults
 if TYPE_CHECKING:
     from rigspec.spec.rig import Rig
 
-_REPORT = click.File("w", encoding="utf-8", lazy=True, atomic=True)
+
+class _ReportFile(click.File):
+    """A file to write, or `-`; a place where none can be is a usage error before anything runs."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        place = Path(value)
+        if value != "-" and place.is_dir():
+            self.fail(f"{value} is a folder: name a file in it", param, ctx)
+        if value != "-" and not os.access(place.parent, os.W_OK):
+            there = "cannot be written to" if place.parent.is_dir() else "does not exist"
+            self.fail(f"the folder {place.parent} {there}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_REPORT = _ReportFile("w", encoding="utf-8", lazy=True, atomic=True)
 """Written beside and renamed: a collector may read at any moment; `-` is stdout."""
 
 
@@ -76,6 +93,7 @@ def verify(
         expected = estimates(rig, saved_context(rig, Path(file)))
         more = accepted.pace_rows(rig, file) if pace else ()
         judged = judge(planned(rig, file), saved, expected, more)
+        _keep_private(files.get("save"))
         write_reports(judged, saved, files, rig.host, redact=redact)
     except RigspecError as problem:
         stop(problem)
@@ -86,6 +104,12 @@ def verify(
     if judged.exit_code and not observed:
         click.echo(f"likely causes, from its logs, too: rigspec doctor {file}", err=True)
     sys.exit(judged.exit_code)
+
+
+def _keep_private(save: IO[str] | None) -> None:
+    """A look names serials: its file is the owner's alone."""
+    if save is not None and save.name != "-":
+        Path(save.name).touch(mode=0o600)
 
 
 def _refuse_beside(observed: bool, *, load: bool, pace: bool, stop: bool, weights: bool) -> None:

@@ -131,6 +131,12 @@ def read_host(login: Login) -> str:
 
 _PROGRESS = ("Connected", "Ready", "Success", "No changes", "Skipped", "Started", "noop")
 """What pyinfra says of a host while all is well: no cause of anything."""
+_UNDER_WAY = ("(goes on on the rig if this run is interrupted)", ": done after ")
+"""Of our own words those of a job that has begun, or ended well."""
+
+
+def _is_progress(ours: str) -> bool:
+    return ours.startswith(_PROGRESS) or any(words in ours for words in _UNDER_WAY)
 
 
 def cause(host: str, said: str, by_hand: str) -> HostError:
@@ -145,9 +151,10 @@ def cause(host: str, said: str, by_hand: str) -> HostError:
         if line.startswith("error: "):  # the inventory refused: no host was reached
             hint = after[0] if after and after[0].startswith("hint: ") else ""
             return HostError(line.removeprefix("error: "), hint=hint.removeprefix("hint: "))
-        if line.startswith(head) and not line.removeprefix(head).startswith(_PROGRESS):
+        ours = line.removeprefix(head)
+        if line.startswith(head) and not _is_progress(ours):
             rest = " ".join(more for more in after if not more.startswith(("-->", "[")))
-            return HostError(line.removeprefix(head), hint=rest)
+            return HostError(ours, hint=rest)
     told = [line for line in lines if not line.startswith("-->")]
     return HostError(
         f"{host} could not be read: {told[-1] if told else 'pyinfra said nothing'}",

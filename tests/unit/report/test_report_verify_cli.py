@@ -14,6 +14,7 @@ from verdicts_bench import SPEC, UUIDS, the_look, the_plan
 from rigspec.cli import main
 from rigspec.look import command
 from rigspec.plan.rig import digest
+from rigspec.reach import cause
 from rigspec.verify.observation_file import OUT_VARIABLE, SavedObservation, observation_to_json
 
 
@@ -169,6 +170,38 @@ def test_load_shows_what_pyinfra_says_once_and_ends_with_the_cause(
     assert result.exit_code == 3
     assert result.stderr.count("No hosts remaining") == 1
     assert result.stderr.splitlines()[-2:] == [
-        "error: the host could not be read: nothing takes SSH connections",
+        "error: deploys/load.py did not end well: nothing takes SSH connections",
         "hint: look at its console",
     ]
+
+
+def test_a_load_that_a_server_is_in_the_way_of_ends_with_that_cause() -> None:
+    said = (
+        "    [home] measuring the links between cards (goes on on the rig if this run is "
+        "interrupted)\n"
+        "    [home] measuring the links between cards ended with status 1:\n"
+        "        rigspec-glm.service runs: say --stop-services\n"
+        "    [home] look at: load-fabric.log on the rig\n--> No hosts remaining!"
+    )
+    problem = cause("home", said, "pyinfra …")
+    assert problem.message == "measuring the links between cards ended with status 1:"
+    assert "rigspec-glm.service runs: say --stop-services" in (problem.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("", "is a folder: name a file in it"), ("gone/x.json", "gone does not exist")],
+)
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(
+    place: str, said: str, tmp_path: Path
+) -> None:
+    result = verify("--observed", "-", "--html", str(tmp_path / place), stdin=saved())
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_look_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "look.json"
+    verify("--observed", "-", "--save", str(file), stdin=saved())
+    assert file.stat().st_mode & 0o077 == 0
