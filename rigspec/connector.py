@@ -114,6 +114,7 @@ class RigSSHConnector(SSHConnector):
             port=int(self.data["ssh_port"] or 22),
             user=str(self.data["ssh_user"] or ""),
             key=self.data["ssh_key"],
+            known_hosts=self.data["ssh_known_hosts_file"],
             has_spec=bool(self.host.data.get("spec")),
         )
 
@@ -136,11 +137,19 @@ def no_sudo(user: str, said: str) -> str:
 
 
 def advice(
-    said: str, *, address: str, port: int, user: str, key: str | None, has_spec: bool = True
+    said: str,
+    *,
+    address: str,
+    port: int,
+    user: str,
+    key: str | None,
+    known_hosts: str | None = None,
+    has_spec: bool = True,
 ) -> str:
     """What went wrong while connecting, in one sentence, and what to do about it."""
     known = address if port == 22 else f"[{address}]:{port}"
     options = f"{f'-i {key} ' if key else ''}{f'-p {port} ' if port != 22 else ''}"
+    options += f"-o UserKnownHostsFile={known_hosts} " if known_hosts else ""
     login = f"ssh {options}{f'{user}@' if user else ''}{address}"
     key_at = "host.ssh_key in the spec" if has_spec else "--key"
     low = said.lower()
@@ -151,9 +160,10 @@ def advice(
             "console shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), accept it, run again"
         )
     if "host key error" in low or "does not match" in low:
+        forget = f"ssh-keygen -R '{known}'" + (f" -f {known_hosts}" if known_hosts else "")
         return (
             f"the SSH host key of {known} is not the one this machine knows\n"
-            f"    only if its OS was reinstalled: `ssh-keygen -R '{known}'`, log in once, run again"
+            f"    only if its OS was reinstalled: `{forget}`, log in once with `{login}`, run again"
         )
     if "private key" in low:
         return f"the SSH key `{key}` cannot be used: {said}\n    look at {key_at}"
@@ -161,7 +171,7 @@ def advice(
         return (
             f"{known} refuses the login of `{user or 'the SSH user'}`\n"
             f"    try `{login}`; {key_at} (or the SSH agent) must hold a key that "
-            f"stands in ~{user}/.ssh/authorized_keys on the rig"
+            f"stands in ~{user}/.ssh/authorized_keys on the rig; one that shuts down refuses, too"
         )
     return _unreachable(said, known, login, has_spec=has_spec)
 

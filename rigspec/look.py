@@ -63,7 +63,8 @@ def carry(
     if not rig.host.address:
         raise SpecFileError(
             f"{file} has no address: there is no host to ask",
-            hint="set `host.address`; or `rigspec lab verify`, or --observed FILE",
+            hint="set `host.address`; a virtual rig is asked by `rigspec lab verify`, `lab accept` "
+            "and `lab drift`, a saved look by --observed FILE",
         )
     words = command(rig.name, stage)
     by_hand = f"{ONLY}={shlex.quote(file)} {shlex.join(words)}"

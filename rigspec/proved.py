@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from rigspec.asked import checked, looked, planned, stop, want_colour
 from rigspec.loads import loaded, remember_faults
 
 if TYPE_CHECKING:
+    from rigspec.report.judged import Judged
     from rigspec.spec.rig import Rig
+    from rigspec.verify.observation_file import SavedObservation
+    from rigspec.verify.verdict import Verdict
 
 
 class _ReportFile(click.File):
@@ -39,18 +43,30 @@ _REPORT = _ReportFile("w", encoding="utf-8", lazy=True, atomic=True)
 """Written beside and renamed: a collector may read at any moment; `-` is stdout."""
 
 
+_REPORTS = (
+    click.option("--save", type=_REPORT, help="Save what was read, to be judged again."),
+    click.option("--json", type=_REPORT, help="Every check as data."),
+    click.option("--junit", type=_REPORT, help="JUnit XML, one case per check."),
+    click.option("--prometheus", type=_REPORT, help="For node exporter's textfile collector."),
+    click.option("--markdown", type=_REPORT, help="For an issue: redacted."),
+    click.option("--html", type=_REPORT, help="One page: PCIe tree, watts, checks' evidence."),
+)
+
+
+def report_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Where each report goes, as options of a verb that looks at a host."""
+    for option in reversed(_REPORTS):
+        verb = option(verb)
+    return verb
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=str))
 @click.option("--observed", type=click.File(encoding="utf-8"), help="Judge a saved look.")
 @click.option("--load", is_flag=True, help="First measure links and cards under load (minutes).")
 @click.option("--stop-services", is_flag=True, help="With --load: stop servers, then start them.")
 @click.option("--weights", is_flag=True, help="First read all weights again and compare.")
-@click.option("--save", type=_REPORT, help="Save what was read, to be judged again.")
-@click.option("--json", type=_REPORT, help="Every check as data.")
-@click.option("--junit", type=_REPORT, help="JUnit XML, one case per check.")
-@click.option("--prometheus", type=_REPORT, help="For node exporter's textfile collector.")
-@click.option("--markdown", type=_REPORT, help="For an issue: redacted.")
-@click.option("--html", type=_REPORT, help="One page: PCIe tree, watts, every check's evidence.")
+@report_options
 @click.option("--pace", is_flag=True, help="Make load: tokens per second against the baseline.")
 @click.option("--redact/--no-redact", default=None, help="Of Markdown (default) and HTML.")
 @click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
@@ -72,10 +88,6 @@ def verify(
     """
     from rigspec.errors import RigspecError
     from rigspec.report import verdicts as report
-    from rigspec.report.estimates import estimates
-    from rigspec.report.judged import judge
-    from rigspec.report.verdicts_write import write_reports
-    from rigspec.rules.context import saved_context
     from rigspec.verify.observation_file import observation_from_json
 
     _refuse_beside(bool(observed), load=load, pace=pace, stop=stop_services, weights=weights)
@@ -86,15 +98,11 @@ def verify(
         )
     files = {name: file for name, file in to.items() if file is not None}
     try:
-        saved = observation_from_json(
-            observed.read() if observed else _look(rig, file, load, stop_services, weights)
-        )
+        text = observed.read() if observed else _look(rig, file, load, stop_services, weights)
+        saved = observation_from_json(text)
         said = remember_faults(rig, file, saved.observation) if load else ""
-        expected = estimates(rig, saved_context(rig, Path(file)))
         more = accepted.pace_rows(rig, file) if pace else ()
-        judged = judge(planned(rig, file), saved, expected, more)
-        _keep_private(files.get("save"))
-        write_reports(judged, saved, files, rig.host, redact=redact)
+        judged = reported(rig, file, saved, files, redact=redact, more=more)
     except RigspecError as problem:
         stop(problem)
     shown = report.as_table if every_row else report.folded
@@ -104,6 +112,28 @@ def verify(
     if judged.exit_code and not observed:
         click.echo(f"likely causes, from its logs, too: rigspec doctor {file}", err=True)
     sys.exit(judged.exit_code)
+
+
+def reported(
+    rig: Rig,
+    file: str,
+    saved: SavedObservation,
+    files: Mapping[str, IO[str]],
+    *,
+    redact: bool | None = None,
+    more: tuple[Verdict, ...] = (),
+) -> Judged:
+    """A look judged by the plan of its rig, and written to each file in the file's format."""
+    from rigspec.report.estimates import estimates
+    from rigspec.report.judged import judge
+    from rigspec.report.verdicts_write import write_reports
+    from rigspec.rules.context import saved_context
+
+    expected = estimates(rig, saved_context(rig, Path(file)))
+    judged = judge(planned(rig, file), saved, expected, more)
+    _keep_private(files.get("save"))
+    write_reports(judged, saved, files, rig.host, redact=redact)
+    return judged
 
 
 def _keep_private(save: IO[str] | None) -> None:

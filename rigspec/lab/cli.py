@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ParamSpec
+from typing import IO, ParamSpec
 
 import click
 
@@ -27,9 +27,10 @@ from rigspec.lab.session import open_rehearsal
 from rigspec.lab.spec_rig import load_rig
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import ServicePlan
+from rigspec.proved import report_options, reported
 from rigspec.reach import login_of, read_host
 from rigspec.resources import folder
-from rigspec.verify.observation_file import OUT_VARIABLE
+from rigspec.verify.observation_file import OUT_VARIABLE, observation_from_json
 from rigspec.verify.variables import PROOF_IN
 
 P = ParamSpec("P")
@@ -94,10 +95,15 @@ def apply(spec: Path) -> int:
 
 @lab.command()
 @SPEC
+@report_options
 @plainly
-def verify(spec: Path) -> int:
-    """Verify the running virtual rig with pyinfra."""
-    return _pyinfra(spec, "verify.py")
+def verify(spec: Path, **to: IO[str] | None) -> int:
+    """Verify the running virtual rig with pyinfra; reports are those of `rigspec verify`."""
+    files = {name: file for name, file in to.items() if file is not None}
+    if not files:
+        return _pyinfra(spec, "verify.py")
+    saved = observation_from_json(_looked(spec))
+    return reported(open_rehearsal(spec).rehearsed(), str(spec), saved, files).exit_code
 
 
 @lab.command()

@@ -155,6 +155,16 @@ def test_each_way_not_to_connect_says_what_to_do(said: str, words: str) -> None:
     assert "Traceback" not in text
 
 
+def test_advice_on_host_keys_is_about_the_file_that_the_spec_names() -> None:
+    changed = "SSH host key error (Host key for 192.0.2.1 does not match.)"
+    text = advice(changed, address="192.0.2.1", port=22, user="", key=None, known_hosts="/k/h")
+    assert "`ssh-keygen -R '192.0.2.1' -f /k/h`" in text
+    assert "`ssh -o UserKnownHostsFile=/k/h 192.0.2.1`" in text
+    plain = advice(changed, address="192.0.2.1", port=22, user="", key=None)
+    assert "`ssh-keygen -R '192.0.2.1'`" in plain
+    assert "UserKnownHostsFile" not in plain
+
+
 def test_no_sudo_shows_the_line_that_grants_it() -> None:
     said = no_sudo("rig", "sudo says: sudo: a password is required")  # as SUDO_CHECK prints it
     assert "(sudo says: sudo: a password is required)" in said
