@@ -103,7 +103,10 @@ def _program_length(engine: str, argv: Sequence[str]) -> int:
 def _check_rules(engine: str, seen: Seen, say: Complaints) -> None:
     """What the engines themselves refuse at start although each flag alone is fine."""
     for index, word in seen.positionals[_POSITIONALS[engine] :]:
-        say.error(index, word, "positional", f"`{word}` is a stray word", "a flag lacks its name?")
+        flag, blank, value = word.partition(" ")
+        glued = blank and flag.startswith("-")
+        hint = f"two entries: `{flag}`, `{value}`" if glued else "a flag lacks its name?"
+        say.error(index, word, "positional", f"`{word}` is a stray word", hint)
     if engine == "vllm":
         _check_vllm(seen, say)
     elif engine == "sglang" and not seen.positionals and seen.last("model_path") is None:

@@ -78,7 +78,8 @@ def gguf_file(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "engine.gguf-file",
             ("models", service.model),
             f"llama.cpp serves a GGUF file, and model `{service.model}` names none",
-            hint="add `file:` with the GGUF file (the first part of a split one)",
+            hint="add `file:` with the GGUF file (the first part of a split one); a repository of "
+            "safetensors holds none, take one of GGUF files",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.gpus import Gpu
 from rigspec.catalog.kernel_params import kernel_of
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
@@ -15,22 +16,26 @@ def _many(rig: Rig) -> bool:
     return len(all_members(rig.gpus)) > 1
 
 
+def _refused_cards(rig: Rig, facts: CheckContext) -> tuple[Gpu, ...]:
+    """Kinds of card to which NVIDIA's driver refuses peer access over PCIe."""
+    cards = (facts.gpu(rig, name) for name in rig.gpus)
+    return tuple(card for card in cards if card is not None and card.p2p == "no")
+
+
 def peers_refused(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The driver grants peer access to these cards."""
     if not rig.pcie.peer_to_peer:
         return
-    for name in rig.gpus:
-        card = facts.gpu(rig, name)
-        if card is not None and card.p2p == "no":
-            yield error(
-                "fabric.peers-refused",
-                ("pcie", "peer_to_peer"),
-                f"NVIDIA's driver refuses peer copies over PCIe between {card.name} cards",
-                why="NCCL would be told to use a way that does not exist, and fall back or hang",
-                hint="set `peer_to_peer: false`; "
-                + ("an NVLink bridge works without it (`nvlink_bridge`); " if card.nvlink else "")
-                + "a patched driver is not something rigspec installs",
-            )
+    for card in _refused_cards(rig, facts):
+        yield error(
+            "fabric.peers-refused",
+            ("pcie", "peer_to_peer"),
+            f"NVIDIA's driver refuses peer copies over PCIe between {card.name} cards",
+            why="NCCL would be told to use a way that does not exist, and fall back or hang",
+            hint="set `peer_to_peer: false`; "
+            + ("an NVLink bridge works without it (`nvlink_bridge`); " if card.nvlink else "")
+            + "a patched driver is not something rigspec installs",
+        )
 
 
 def peers_unknown(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -62,6 +67,8 @@ def peers_of_one(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def acs_kept(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Peer traffic with ACS redirect on goes up to the CPU."""
+    if _refused_cards(rig, facts):
+        return  # there is no such traffic, which has a rule of its own
     if rig.pcie.peer_to_peer and rig.pcie.acs == "keep" and _many(rig):
         yield warning(
             "fabric.acs-kept",

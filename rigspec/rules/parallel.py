@@ -27,6 +27,8 @@ def _cards(rig: Rig, service: Service) -> tuple[str, ...]:
 def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """TP × PP × DP is the number of cards."""
     for name, service in _spread(rig):
+        if any(not members(rig.gpus, (ref,)) for ref in service.gpus):
+            continue  # a name that means no card has a rule of its own
         tp, pp, dp = (
             service.tensor_parallel_size,
             service.pipeline_parallel_size,

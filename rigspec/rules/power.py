@@ -138,7 +138,7 @@ def psu_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why="an overloaded supply switches off, and with it every job on the rig; a cap does "
             "not bound spikes of milliseconds",
             hint=_cap_hint(rig, facts)
-            + ("" if always else "; one that is built for such spikes: `transient_factor: 1.0`"),
+            + ("" if always else "; for a supply built for such spikes: `transient_factor: 1.1`"),
         )
 
 

@@ -86,6 +86,11 @@ def _meant(file: FilePath) -> str:
     named = file.name if file.suffix in (".yaml", ".yml") else f"{file.name}.yaml"
     places = (file.with_name(named), FilePath("rigs") / named) if file.name else ()
     there = next((place for place in places if place != file and place.is_file()), None)
+    if there is None:
+        from difflib import get_close_matches  # a spec that is there does not need it
+
+        near = get_close_matches(named, [place.name for place in file.parent.glob("*.yaml")], n=1)
+        there = file.with_name(near[0]) if near else None
     return f"did you mean {there}?" if there else "give the path of a rig spec"
 
 

@@ -28,12 +28,16 @@ def number_hint(path: Path, written: str | None) -> str:
     digits = text.replace(",", "")
     if digits != text and digits.isdigit():
         return f"write it without separators: `{digits}`"
+    if lanes := re.fullmatch(r"[xX](\d+)|(\d+)[xX]", text):
+        return f"write `{lanes[1] or lanes[2]}`"
     head = digits.rstrip("WwAaVvGgMmKkBbIiHhZzSsTt%")
     tail = digits[len(head) :].lower()
     if not head or not tail or not head.replace(".", "", 1).isdigit():
         return ""
     if tail == "k" and head.isdigit():
         return f"write the number out: `{int(head) * 1000}` (or `{int(head) * 1024}`)"
+    if tail in ("k", "kw"):
+        return f"write the number out: `{round(float(head) * 1000)}`"
     share = share_hint(path, head) if tail == "%" else ""
     return share or (
         f"write the number alone, its unit is in the key's name or its description: `{head}`"

@@ -171,7 +171,8 @@ def _mapping(w: Wrong) -> Finding:
     if (glued := _GLUED.match(w.written or "")) is not None:
         hint = f"a space is missing after `{glued[0]}`"
     elif not is_section(kind):
-        hint = "write one `name: …` per line below it, indented"
+        pair = "/path/on/host: /path/in/container" if w.path[-1] == "mounts" else "name: …"
+        hint = f"write one `{pair}` per line below it, indented"
     else:
         hint = f"write its keys below it, indented: {_ticked(tuple(kind.model_fields))}"
     return w.finding("not-a-mapping", f"`{w.name}` takes a mapping of keys{w.found}", hint)
@@ -211,10 +212,14 @@ def _plain(number: Any) -> str:
 
 
 def _form(w: Wrong) -> Finding:
-    form = form_of(str(w.context.get("pattern", "")))
+    pattern = str(w.context.get("pattern", ""))
+    form = form_of(pattern)
     subject = "this name must be" if w.at_key else f"`{w.name}` takes"
     example = "RIG_API_KEY" if w.name == "api_key_env" else form.example
     hint = f"for example `{example}`" if example else ""
+    parts = (w.written or "").split()
+    if len(parts) > 1 and isinstance(w.path[-1], int) and all(re.search(pattern, p) for p in parts):
+        hint = f"one entry each: {_ticked(parts)}"
     return w.finding("bad-form", f"{subject} {form.words}{w.found}", hint)
 
 

@@ -279,3 +279,10 @@ def test_a_removed_flag_says_which_list_it_is_missing_from() -> None:
 
 def test_quantization_names_that_vllm_translates_are_taken() -> None:
     assert not vllm("--quantization", "auto_round")
+
+
+def test_a_flag_and_its_value_in_one_entry_are_to_be_two() -> None:
+    (found,) = vllm("--chat-template /srv/x.jinja")
+    assert found.hint == "two entries: `--chat-template`, `/srv/x.jinja`"
+    (found,) = vllm("stray")
+    assert found.hint == "a flag lacks its name?"

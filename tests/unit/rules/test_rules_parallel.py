@@ -35,10 +35,20 @@ def found(rule: str, **service: Any) -> list[SpecPath]:
         ({"tensor_parallel_size": 2, "data_parallel_size": 2}, True),
         ({"tensor_parallel_size": 1}, True),
         ({"tensor_parallel_size": 1, "gpus": ["main.1"]}, False),
+        ({"tensor_parallel_size": 2, "gpus": ["main.1", "main.2"]}, False),  # no such card
     ],
 )
 def test_product_of_sizes_is_the_number_of_cards(sizes: dict[str, Any], complains: bool) -> None:
     assert bool(found("parallel.world-size", **sizes)) is complains
+
+
+def test_peers_that_the_driver_refuses_are_said_once() -> None:
+    rig = load(ROOT / "tests" / "errors" / "fabric-geforce-peers.yaml").rig
+    assert rig is not None
+    rules = [f.rule for f in check(rig) if f.rule.startswith("fabric.")]
+    assert "fabric.peers-refused" in rules
+    kept = rig.model_copy(update={"pcie": rig.pcie.model_copy(update={"acs": "keep"})})
+    assert "fabric.acs-kept" not in [f.rule for f in check(kept)]
 
 
 def test_data_parallel_attention_of_sglang_adds_no_ranks() -> None:

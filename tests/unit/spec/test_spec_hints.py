@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rigspec.finding import Finding
-from rigspec.spec.load import load_text
+from rigspec.spec.load import load, load_text
 
 FINE = Path(__file__).resolve().parents[2] / "errors" / "base-is-fine.yaml"
 
@@ -89,3 +89,29 @@ def test_whole_driver_version_as_branch_is_split() -> None:
     (only,) = changed("branch: 580", "branch: 580.95.05")
     assert "`branch: 580`" in only.hint
     assert "`version: 580.95.05`" in only.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hinted"),
+    [
+        ("watts: 1600", "watts: 1.6kW", "`1600`"),
+        ("watts: 1600", "watts: 1.6k", "`1600`"),
+        ("generation: 4\n", "generation: 4\n  width: x8\n", "`8`"),
+        ("generation: 4\n", "generation: 4\n  width: 8x\n", "`8`"),
+        ("cpu: amd", "cpu: threadripper", "`amd`"),
+        ("iommu: pt\n", "iommu: pt\n  arguments: [quiet splash]\n", "`quiet`, `splash`"),
+        (TP, TP + '    mounts: ["/srv/t:/t"]\n', "`/path/on/host: /path/in/container`"),
+        (TP, "    split_mode: tensor_parallel\n", "`tensor`"),
+    ],
+)
+def test_what_owners_write_leads_to_what_is_taken(old: str, new: str, hinted: str) -> None:
+    (only,) = changed(old, new)
+    assert hinted in only.hint
+
+
+def test_a_spec_whose_name_is_misspelt_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home.yaml").touch()
+    (found,) = load(str(tmp_path / "hom.yaml")).findings
+    assert found.hint == f"did you mean {tmp_path / 'home.yaml'}?"
+    (found,) = load(str(tmp_path / "workstation.yaml")).findings
+    assert found.hint == "give the path of a rig spec"
