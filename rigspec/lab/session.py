@@ -19,7 +19,7 @@ from rigspec.lab.rehearse import Surroundings, rehearse
 from rigspec.lab.rig import HUB_URL, VirtualRig
 from rigspec.lab.rootfs import Firmware
 from rigspec.lab.signing import fingerprint
-from rigspec.lab.spec_rig import load_rig, virtual_rig
+from rigspec.lab.spec_rig import load_rig, owners_models, virtual_rig
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
 
@@ -116,23 +116,33 @@ def lab_secrets(rehearsal: Rehearsal) -> dict[str, str]:
 
 
 def provide_mounts(rehearsal: Rehearsal) -> None:
-    """Empty stand-ins for the files and folders of the real host that services mount.
+    """Stand-ins for what the owner puts on the real host: mounted files, and weights by path.
 
     Raises nothing: a rig that does not answer, or has no room, is the run's to say, with its place.
     """
-    paths = {path for service in rehearsal.rig().services.values() for path in service.mounts}
-    if paths:
-        rehearsal.machine.ssh(stand_ins(paths))
+    rig = rehearsal.rig()
+    paths = {path for service in rig.services.values() for path in service.mounts}
+    weights = owners_models(rig)
+    if paths or weights:
+        rehearsal.machine.ssh(stand_ins(paths, weights))
 
 
-def stand_ins(paths: Iterable[str], marks: str = STAND_INS) -> str:
+_CONFIG = '{"architectures": ["RigspecLabSimulated"], "simulated": true}'
+
+
+def stand_ins(paths: Iterable[str], weights: Iterable[str] = (), marks: str = STAND_INS) -> str:
     """Shell text that makes what is missing: a file where the name has a suffix, else a folder.
 
-    Once per installation: what the owner takes away afterwards stays away.
+    `weights` get the files of a checkpoint without weights in it. Once per installation: what the
+    owner takes away afterwards stays away.
     """
     made = [f"mkdir -p {marks}"]
-    for path in sorted(paths):
+    checkpoints = {path for path in weights if PurePosixPath(path).suffix != ".gguf"}
+    for path in sorted({*paths, *weights}):
         place, mark = PurePosixPath(path), f"{marks}/{path.replace('/', '_')}"
         make = f"install -D /dev/null {path}" if place.suffix else f"mkdir -p {path}"
+        if path in checkpoints:
+            make = f"mkdir -p {path} && echo '{_CONFIG}' >{path}/config.json"
+            make = f"{{ {make} && : >{path}/model-00001-of-00001.safetensors; }}"
         made.append(f"{{ [ -e {mark} ] || [ -e {path} ] || {make}; }} && touch {mark}")
     return " && ".join(made)

@@ -48,7 +48,7 @@ def virtual_rig(spec: Path, *, firmware: Firmware = "bios") -> VirtualRig:
 
 def weights(rig: Rig) -> dict[str, bytes]:
     """What lies on the weights disk from the start: a checkpoint for every model given by path."""
-    mounts = [PurePosixPath(storage.path) for storage in rig.storage.values() if storage.device]
+    mounts = _disks(rig)
     files: dict[str, bytes] = {}
     for model in rig.models.values():
         path = PurePosixPath(model.path or "/")
@@ -57,6 +57,18 @@ def weights(rig: Rig) -> dict[str, bytes]:
                 inside = path.relative_to(mount)
                 files |= {str(inside / name): data for name, data in _files(model).items()}
     return files
+
+
+def _disks(rig: Rig) -> list[PurePosixPath]:
+    return [PurePosixPath(storage.path) for storage in rig.storage.values() if storage.device]
+
+
+def owners_models(rig: Rig) -> tuple[str, ...]:
+    """Paths of models that lie on no declared disk: the owner put them there."""
+    disks = _disks(rig)
+    own = [model for model in rig.models.values() if model.path]
+    paths = [PurePosixPath(str(model.path)) / (model.file or "") for model in own]
+    return tuple(str(p) for p in paths if not any(p.is_relative_to(disk) for disk in disks))
 
 
 def hub_models(rig: Rig) -> tuple[HubModel, ...]:
@@ -75,7 +87,8 @@ def _files(model: Model) -> dict[str, bytes]:
     # numpy, which a run on a virtual rig that is there does not need
     from rigspec.lab.simulated.model import gguf_bytes, simulated_checkpoint
 
-    if model.file is None:
+    alone = PurePosixPath(model.path or "").suffix == ".gguf"  # the path is the file itself
+    if model.file is None and not alone:
         return simulated_checkpoint()
     with tempfile.TemporaryDirectory() as scratch:
-        return {model.file: gguf_bytes(Path(scratch))}
+        return {"" if alone else str(model.file): gguf_bytes(Path(scratch))}

@@ -21,6 +21,7 @@ from rigspec.lab.keeper import KeeperPlan, start_keeper
 from rigspec.lab.machine import Machine, MachineConfig
 from rigspec.lab.rig import VirtualRig
 from rigspec.lab.session import Rehearsal, open_rehearsal, provide_mounts, stand_ins
+from rigspec.lab.spec_rig import load_rig, owners_models, weights
 from rigspec.lab.topology import MachineTree
 from rigspec.reach import Login
 from rigspec.spec.rig import Rig
@@ -140,6 +141,24 @@ def test_what_services_mount_of_the_real_host_stands_in_on_the_virtual_one(tmp_p
     loras.rmdir()  # taken away to see what verify says
     subprocess.run(["sh", "-c", text], check=True)
     assert not loras.exists()
+
+
+def test_weights_by_path_get_what_an_engine_looks_for_first(tmp_path: Path) -> None:
+    folder, file = tmp_path / "models" / "Qwen3-8B", tmp_path / "gguf" / "Qwen3-8B-Q4.gguf"
+    marks = str(tmp_path / "marks")
+    subprocess.run(["sh", "-c", stand_ins([], [str(folder), str(file)], marks)], check=True)
+    assert json.loads((folder / "config.json").read_text())["architectures"]
+    assert list(folder.glob("*.safetensors"))
+    assert file.read_bytes() == b""
+
+
+def test_weights_on_a_declared_disk_are_no_stand_ins_beside_it() -> None:
+    home = load_rig(SPEC.with_name("home.yaml"))
+    assert owners_models(home) == ()
+    elsewhere = {name: m.model_copy(update={"path": "/opt/m"}) for name, m in home.models.items()}
+    assert set(owners_models(home.model_copy(update={"models": elsewhere}))) == {"/opt/m"}
+    alone = {"q": home.models["glm"].model_copy(update={"path": "/srv/models/q.gguf"})}
+    assert weights(home.model_copy(update={"models": alone})).keys() == {"q.gguf"}
 
 
 def test_a_rig_that_refuses_ssh_is_left_to_the_run_to_say(
