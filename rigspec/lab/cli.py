@@ -23,7 +23,7 @@ from rigspec.errors import LabError, RigspecError
 from rigspec.lab.hosttools import say
 from rigspec.lab.machine import Machine
 from rigspec.lab.rehearse import changes
-from rigspec.lab.session import open_rehearsal
+from rigspec.lab.session import Rehearsal, open_rehearsal
 from rigspec.lab.spec_rig import load_rig
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import ServicePlan
@@ -113,7 +113,7 @@ def accept(spec: Path) -> int:
     """Store a green verify of the running virtual rig as its proof, beside its disks."""
     from rigspec.verify.proof import NotAccepted
 
-    plan = plan_rig(open_rehearsal(spec).rehearsed())
+    plan = plan_rig(_running(spec).rehearsed())
     path = Machine(plan.rig).folder / PROOF
     try:
         accepted.keep_proof(accepted.proof_of(plan, _looked(spec), path), path)
@@ -129,7 +129,7 @@ def accept(spec: Path) -> int:
 @plainly
 def drift(spec: Path, as_json: bool) -> int:
     """Say what has changed on the running virtual rig since it was deployed and accepted."""
-    plan = plan_rig(open_rehearsal(spec).rehearsed())
+    plan = plan_rig(_running(spec).rehearsed())
     path = Machine(plan.rig).folder / PROOF
     code, said = accepted.told(plan, _looked(spec), path, as_json=as_json)
     click.echo(said)
@@ -142,16 +142,19 @@ def drift(spec: Path, as_json: bool) -> int:
 @plainly
 def doctor(spec: Path, as_json: bool) -> int:
     """Name likely causes of trouble on the running virtual rig."""
-    rehearsal = open_rehearsal(spec)
-    if not rehearsal.machine.machine.is_running:
-        raise _not_running(rehearsal.name, spec)
+    rehearsal = _running(spec)
     text = read_host(login_of(rehearsal.rehearsed().host, str(spec)))
     capture = capture_text(rehearsal.name, text)
     return tell_causes(capture, read_seen(capture), as_json=as_json)
 
 
-def _not_running(name: str, spec: Path) -> LabError:
-    return LabError(f"the virtual rig `{name}` does not run", hint=f"rigspec lab up {spec}")
+def _running(spec: Path) -> Rehearsal:
+    """The rehearsal of a spec whose virtual rig is up; LabError says how to start it."""
+    rehearsal = open_rehearsal(spec)
+    if not rehearsal.machine.machine.is_running:
+        why = f"the virtual rig `{rehearsal.name}` does not run"
+        raise LabError(why, hint=f"rigspec lab up {spec}")
+    return rehearsal
 
 
 def _looked(spec: Path) -> str:
@@ -170,7 +173,7 @@ def _looked(spec: Path) -> str:
 @plainly
 def ssh(spec: Path, command: tuple[str, ...]) -> int:
     """Open a shell on the virtual rig, or run a command there."""
-    argv = (*Machine(load_rig(spec).name).ssh_argv(), *command)
+    argv = (*_running(spec).machine.machine.ssh_argv(), *command)
     return subprocess.run(argv).returncode
 
 
@@ -217,7 +220,7 @@ def status(spec: Path) -> int:
 @plainly
 def ask(spec: Path, question: str) -> int:
     """Ask the first service that starts at boot; the answer is real, the model is tiny."""
-    rehearsal = open_rehearsal(spec)
+    rehearsal = _running(spec)
     at_boot = (s for s in plan_rig(rehearsal.rehearsed()).services if s.at_boot)
     service = next(at_boot, None)
     if service is None:
@@ -258,9 +261,7 @@ def question_command(service: ServicePlan, question: str) -> str:
 
 def _pyinfra(spec: Path, deploy: str, more: Mapping[str, str] | None = None) -> int:
     """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
-    name = load_rig(spec).name
-    if not Machine(name).is_running:
-        raise _not_running(name, spec)
+    _running(spec)
     files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
     argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
     environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve()), **(more or {})}

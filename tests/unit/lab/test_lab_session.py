@@ -201,3 +201,10 @@ def test_doctor_looks_at_the_virtual_rig_through_its_own_port_and_key(
     assert done.exit_code == 1, done.output
     assert "xid-79" in done.output
     assert (asked[0].address, asked[0].port) == ("127.0.0.1", 2222)
+
+
+@pytest.mark.parametrize("verb", ["ssh", "ask", "verify", "apply", "doctor", "drift", "accept"])
+def test_a_verb_that_needs_a_running_rig_says_how_to_start_it(verb: str) -> None:
+    done = CliRunner().invoke(lab, [verb, str(SPEC)])
+    assert done.exit_code == 1
+    assert f"rigspec lab up {SPEC}" in done.output
