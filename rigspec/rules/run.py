@@ -70,8 +70,19 @@ def rule_id(rule: Rule) -> str:
 def check(rig: Rig, facts: CheckContext | None = None) -> tuple[Finding, ...]:
     """Everything the rules have to say about a rig, in the order of the rules, each once."""
     context = facts or CheckContext()
-    found = (finding for rule in RULES for finding in rule(rig, context))
-    return tuple(dict.fromkeys(found))  # two services may share one faulty model
+    every = (finding for rule in RULES for finding in rule(rig, context))
+    found = tuple(dict.fromkeys(every))  # two services may share one faulty model
+    caused = {(f.path, rule) for f in found for rule in _FOLLOWS.get(f.rule, ())}
+    return tuple(f for f in found if (f.path, f.rule) not in caused)
+
+
+_SHAPES = frozenset({"parallel.heads-divide", "parallel.kv-heads-divide", "memory.shape-accepted"})
+_FOLLOWS = {
+    "parallel.world-size": _SHAPES,
+    "engine.context-beyond-model": frozenset({"memory.fits", "memory.fits-closely"}),
+}
+"""What a number that cannot stay would also be wrong for: the hint leads to one that is judged
+anew, so at the same place nobody needs to read both."""
 
 
 def check_file(file: str) -> Loaded:

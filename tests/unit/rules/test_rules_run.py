@@ -255,3 +255,32 @@ def test_shipped_rigs_have_no_errors_and_only_the_warnings_they_deserve() -> Non
         loaded = check_file(str(ROOT / "rigs" / f"{name}.yaml"))
         assert not has_errors(loaded.findings)
         assert {f.rule for f in loaded.findings if f.severity is not Severity.NOTE} == rules
+
+
+STARTER = ROOT / "rigs" / "starter.yaml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("tensor_parallel_size: 2", "tensor_parallel_size: 3", "parallel.world-size"),
+        ("context_length: 32768", "context_length: 1000000", "engine.context-beyond-model"),
+    ],
+)
+def test_a_number_that_cannot_stay_is_one_error(
+    old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "rigs" / "models")
+    spec = tmp_path / "starter.yaml"
+    spec.write_text(STARTER.read_text().replace(old, new, 1))
+    found = [f.rule for f in check_file(str(spec)).findings if f.severity is Severity.ERROR]
+    assert found == [said]
+
+
+def test_a_shape_that_is_refused_on_the_right_number_of_cards_is_said(tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "rigs" / "models")
+    spec = tmp_path / "starter.yaml"
+    text = STARTER.read_text().replace("tensor_parallel_size: 2", "tensor_parallel_size: 3", 1)
+    spec.write_text(text.replace("count: 2", "count: 3", 1))
+    rules = {f.rule for f in check_file(str(spec)).findings}
+    assert {"parallel.kv-heads-divide", "memory.shape-accepted"} <= rules
