@@ -6,8 +6,11 @@ The folder of a virtual rig remembers which spec it was built from (`spec.json`)
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import secrets
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -133,16 +136,28 @@ _CONFIG = '{"architectures": ["RigspecLabSimulated"], "simulated": true}'
 def stand_ins(paths: Iterable[str], weights: Iterable[str] = (), marks: str = STAND_INS) -> str:
     """Shell text that makes what is missing: a file where the name has a suffix, else a folder.
 
-    `weights` get the files of a checkpoint without weights in it. Once per installation: what the
-    owner takes away afterwards stays away.
+    Once per installation: what the owner takes away afterwards stays away.
     """
+    makers = {path: _empty(path) for path in paths} | {path: _tiny(path) for path in weights}
     made = [f"mkdir -p {marks}"]
-    checkpoints = {path for path in weights if PurePosixPath(path).suffix != ".gguf"}
-    for path in sorted({*paths, *weights}):
-        place, mark = PurePosixPath(path), f"{marks}/{path.replace('/', '_')}"
-        make = f"install -D /dev/null {path}" if place.suffix else f"mkdir -p {path}"
-        if path in checkpoints:
-            make = f"mkdir -p {path} && echo '{_CONFIG}' >{path}/config.json"
-            make = f"{{ {make} && : >{path}/model-00001-of-00001.safetensors; }}"
-        made.append(f"{{ [ -e {mark} ] || [ -e {path} ] || {make}; }} && touch {mark}")
+    for path, make in sorted(makers.items()):
+        mark = f"{marks}/{path.replace('/', '_')}"
+        made.append(f"{{ [ -e {mark} ] || [ -e {path} ] || {{ {make}; }}; }} && touch {mark}")
     return " && ".join(made)
+
+
+def _empty(path: str) -> str:
+    return f"install -D /dev/null {path}" if PurePosixPath(path).suffix else f"mkdir -p {path}"
+
+
+def _tiny(path: str) -> str:
+    """A checkpoint without weights in it, or the lab's GGUF, which llama.cpp really loads."""
+    place = PurePosixPath(path)
+    if place.suffix != ".gguf":
+        config = f"echo '{_CONFIG}' >{path}/config.json"
+        return f"mkdir -p {path} && {config} && : >{path}/model-00001-of-00001.safetensors"
+    from rigspec.lab.simulated.model import gguf_bytes  # numpy
+
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = base64.b64encode(gzip.compress(gguf_bytes(Path(scratch)))).decode()
+    return f"mkdir -p {place.parent} && echo {packed} | base64 -d | gzip -d >{path}"
