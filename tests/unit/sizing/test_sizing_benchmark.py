@@ -258,6 +258,8 @@ def test_power_caps_and_mixed_cards_are_read() -> None:
     ("text", "date", "version"),
     [
         ("0.20.2rc1.dev249+g01", None, (0, 20)),
+        ("0.20.2rc1.dev129+g1acd67a79", None, (0, 21)),  # deducts and prints as 0.21 does
+        ("0.20.1rc1.dev16+g7a1eb8ac2", None, (0, 20)),
         ("v0.20.2", None, (0, 20, 2)),
         ("fork image kimi-20260509", None, (0, 20)),
         ("Jan 2026", None, (0, 14)),
@@ -287,6 +289,7 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
         ("see compose", "dual-dflash.yml (n=7)", Speculative("dflash", 7)),
         ("see compose", "dual.yml", Speculative("unstated")),
         ("EAGLE/NEXTN steps 3 draft 4", None, Speculative("mtp", 3)),
+        ("mtp n=3, acceptance length 3.4", None, Speculative("mtp", 3, accepted=2.8)),
     ],
 )
 def test_speculation(text: str | None, compose: str | None, expected: Speculative | None) -> None:
