@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
+from rigspec.sizing.drafter import drafter_kinds, is_block_drafted, is_windowed
 from rigspec.sizing.settings import EngineSettings
 
 NEW_TOKEN_LINE = (0, 20, 2)
@@ -133,12 +134,14 @@ def pool_shape(facts: ModelFacts, settings: EngineSettings, *, in_flight: int) -
     if not kinds:
         return None
     version = settings.version
+    doubled = version is None or version >= ASYNC_WINDOW
+    doubled = doubled or (is_block_drafted(settings) and is_windowed(settings))
     shape = PoolShape(
         kinds=kinds,
         block_tokens=settings.block_size or (64 if facts.is_latent else 16),
         page_bytes=0.0,
         group_size=1,
-        in_flight=in_flight * (2 if version is None or version >= ASYNC_WINDOW else 1),
+        in_flight=in_flight * (2 if doubled else 1),
         state_pages=_state_pages(settings),
         context_parallel=max(1, settings.decode_context_parallel),
         new_token_line=version is None or version >= NEW_TOKEN_LINE,
@@ -200,6 +203,7 @@ def _kinds(
         LayerKind("state" if state else "window" if window else "full", count, token, state, window)
         for (token, state, window), count in counted.items()
     ]
+    kinds += drafter_kinds(kinds, settings)
     if len(kinds) > 1 and all(not kind.state_bytes and not kind.window for kind in kinds):
         summed = sum(kind.count * kind.token_bytes for kind in kinds)
         return (LayerKind("full", 1, summed),)

@@ -14,6 +14,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, total, within
+from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import GIB, MIB, text_gib
@@ -92,8 +93,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(parts) / GIB
     extra = _load_extra(facts, settings, kept)
-    draft = settings.speculative.draft_gib if settings.speculative else 0.0
-    amount = total((within(stored + draft / settings.tensor_parallel, error), extra))
+    amount = total((within(stored, error), drafter_gib(facts, settings), extra))
     return RankWeights(amount, replicated / GIB, basis)
 
 

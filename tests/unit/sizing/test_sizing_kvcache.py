@@ -164,3 +164,27 @@ def test_the_owner_may_halve_the_states() -> None:
     assert shape.block_tokens == 544
     found = tokens_of(facts, settings, shape, 65_536, 5.85)
     assert found == pytest.approx(242_534, rel=3e-3)  # --mamba-ssm-cache-dtype float16
+
+
+@pytest.mark.parametrize(
+    ("version", "kv_dtype", "tokens", "gib", "context", "printed"),
+    [
+        ((0, 27), "fp8", 7, 11.15, 147456, 451603),
+        ((0, 27), "auto", 7, 11.15, 65536, 214135),
+        ((0, 27), "auto", 7, 16.01, 204800, 374847),
+        ((0, 20, 1), "auto", 5, 9.74, None, 67728),
+    ],
+)
+def test_block_drafters_keep_their_own_layers_in_the_pool(
+    version: tuple[int, ...], kv_dtype: str, tokens: int, gib: float, context: int | None,
+    printed: int,
+) -> None:  # fmt: skip
+    # a window of 2,048 tokens from 0.26 on, all of them before: club-3090, 27B on two 3090s
+    shape = pool(
+        "Qwen/Qwen3.8-27B",
+        EngineSettings(
+            version=version, tensor_parallel=2, kv_dtype=kv_dtype,
+            speculative=Speculative("dflash", tokens),
+        ),
+    )  # fmt: skip
+    assert shape.tokens(gib * GIB, context) == pytest.approx(printed, rel=1e-3)
