@@ -86,6 +86,11 @@ EXPERT_GROUP_GIB = 1.3
 """More that the group of expert parallelism may hold: 0.9 on four L4 (0.29, Qwen3-30B-A3B)."""
 
 
+BRIDGED = (8, 6)
+"""Pairs joined by a bridge hold no more than over PCIe: two 3090s kept 10.55 GiB (0.20), where the
+buffers of switched cards would leave 8.1."""
+
+
 def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
     """GiB outside the allocator: NCCL and all-reduce buffers, library workspaces."""
     batch, version = batch_of(settings, card), settings.version
@@ -96,7 +101,7 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
             # V0 profiled other processes too: 0.01 to 0.35 in five boots, 1.79 in a sixth
             return Amount(alone + 0.17, 0.0, 1.9)
         if ranks > 1:
-            if card.nvlink and version >= (0, 18):
+            if card.nvlink and card.compute != BRIDGED and version >= (0, 18):
                 return about(2.10, 0.15)
             return about(alone + 0.42, 0.35)
         return about(0.07, 0.1) if settings.pipeline_parallel > 1 else about(alone, 0.08)

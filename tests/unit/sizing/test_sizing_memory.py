@@ -296,3 +296,14 @@ def test_a_dummy_image_may_take_more_than_the_text() -> None:
     ada = card("rtx-5090")
     assert peak_activation(facts, settings, ada).high > 3.5  # 4.2 GiB with the other terms
     assert peak_activation(facts, replace(settings, language_only=True), ada).high < 2.0
+
+
+def test_bridged_pairs_hold_no_buffers_of_switched_cards() -> None:
+    # two 3090s with a bridge, vLLM 0.20: 10.55 GiB for the cache, as much as over PCIe
+    asked = EngineSettings(version=(0, 20), tensor_parallel=2)
+    facts = model("Qwen/Qwen3-8B")
+    bridged, switched, bare = (
+        vllm.non_torch(facts, asked, replace(card(sku), nvlink=nvlink)).value
+        for sku, nvlink in (("rtx-3090", True), ("h100", True), ("rtx-3090", False))
+    )
+    assert bridged == bare < switched
