@@ -1,10 +1,11 @@
 """Speed with speculative decoding: accepted tokens against the cost of drafting and verifying.
 
-    gain = accepted length / (1 + (κ + share of link traffic) × drafted tokens)
+    gain = accepted length / max(1 + share of drafts + share of link traffic × drafted tokens, host)
 
 The accepted length is a property of the text: stated by the owner or, without that, a per-token
-chance of 0.72 (narrative prompts of published 27B and Kimi runs). κ is the extra time per drafted
-token as a share of a plain step; fitted to paired runs with and without drafts.
+chance of 0.72 (narrative prompts of published 27B and Kimi runs). A pass of a drafter reads its
+layers and the output matrix and is launched by the host; llama.cpp and models with experts take κ
+of a plain step per drafted token instead, fitted to paired runs with and without drafts.
 """
 
 from __future__ import annotations
@@ -13,18 +14,41 @@ import math
 from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
+from rigspec.sizing.drafter import drafter_gib
+from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
-from rigspec.sizing.throughput import Speed
+from rigspec.sizing.throughput import Speed, Step, bytes_per_ms, fit_of
+from rigspec.units import GIB
 
 ACCEPT_CHANCE = 0.72
 
-ACCEPT_RANGE = (0.55, 0.88)
+ACCEPT_RANGE = (0.60, 0.84)
 """Chance per token of prose and of code, the ends of what published runs print."""
-UNSTATED_GAIN = (0.65, 1.15, 2.3)
+UNSTATED_GAIN = (0.75, 1.15, 2.1)
 """When a run says only that it may speculate: from drafts that cost more than they bring to the
 best of the published pairs."""
+
+PASS_MS = 1.2
+"""One pass of a drafter beside what it reads: launches and sampling. EAGLE for 8B on an H100, 2 to
+7 drafts: 1.7 to 1.8 ms each, 0.5 of it reading; MTP of 27B FP8 on two 3090s 3.4 to 3.9, 2.2 of it
+reading (vLLM 0.8 to 0.24, eight runs)."""
+EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
+"""Block drafters of early vLLM took so much longer: 30 to 40 ms per step of a 27B model on two
+3090s, 25 from 0.27 on (nine runs and one)."""
+EXPERTS_COST = 0.27
+"""κ where more tokens wake more experts: 0.21 to 0.34, median 0.25 (Kimi-K2.6, GLM-5.1 and 5.2 on
+4 and 8 RTX PRO 6000, DeepSeek-V4-Flash on two GB10, seventeen runs)."""
+PIECE_LAYER_MS = 0.57
+"""Launching a layer in pieces: steps of 34 to 44 ms for 64 layers, with 4-bit and with 8-bit
+weights, on two and on four 3090s, 23 to 28 for 40 (fourteen runs of vLLM 0.20 to 0.27)."""
+WHOLE_ON_BLACKWELL = (0, 26)
+"""From here on steps with drafts run from whole graphs on GeForce and PRO Blackwell (40 ms for 64
+layers on a 5070 Ti with 0.20, 16 on a 5090 with 0.26; a boot of 0.24 says that it falls back)."""
+HOSTS = 1.35
+"""Slower and faster hosts: 27 to 53 ms for the same step on two machines with a 3090."""
 
 
 def accepted_length(spec: Speculative) -> float:
@@ -41,13 +65,52 @@ def _mean_length(chance: float, depth: int) -> float:
 def cost_per_draft(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """κ: high where arithmetic is scarce (Ampere) and where more tokens wake more experts."""
     if facts.has_experts:
-        return 0.33
-    if settings.speculative is not None and settings.speculative.method == "dflash":
-        return 0.22  # drafts a whole block in one pass
+        return EXPERTS_COST
     plenty = card.compute is not None and card.compute >= (8, 9)
-    if settings.engine is Engine.LLAMA_CPP:
-        return 0.12 if plenty else 0.30
-    return 0.17 if plenty else 0.42
+    return 0.12 if plenty else 0.30
+
+
+def draft_ms(plain: Step, facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """Milliseconds that drafting and verifying add to a plain step."""
+    spec = settings.speculative
+    if spec is None:
+        return 0.0
+    if facts.has_experts or settings.engine is Engine.LLAMA_CPP:
+        return cost_per_draft(facts, card, settings) * spec.depth * plain.total_ms
+    passes = {"ngram": 0, "dflash": 1}.get(spec.method, spec.depth)
+    early = spec.method == "dflash" and (settings.version or EARLY_DFLASH) < EARLY_DFLASH
+    per_ms = bytes_per_ms(facts, card, settings, fit_of(facts, settings))
+    read = passes * draft_bytes(facts, settings) / per_ms
+    return passes * PASS_MS + read + (EARLY_DFLASH_MS if early else 0.0)
+
+
+def draft_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Bytes one rank reads in one pass of a drafter: its layers and the output matrix."""
+    spec = settings.speculative
+    head = (Part.EMBEDDING if facts.tied else Part.HEAD,)
+    parts = (*head, Part.DRAFT) if spec and spec.method == "mtp" else head
+    kept = (m.stored_bytes for m in matrices(facts) if m.part in parts and m.name != "mtp.vocab")
+    own = drafter_gib(facts, settings).value * GIB
+    return own + sum(kept) / max(1, settings.tensor_parallel)
+
+
+def host_floor_ms(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """Milliseconds the host needs for a step that verifies drafts; 0 where graphs hold it whole.
+
+    FlashInfer, which vLLM takes for an 8-bit float cache on all cards but Hopper's, has graphs for
+    single tokens only (before 0.26 on Blackwell, too): with drafts a layer is launched in pieces.
+    """
+    floats = settings.kv_dtype.lower().startswith("fp8")
+    attends = any(isinstance(layer.mixer, Attention) for layer in facts.layers)
+    if not (settings.engine is Engine.VLLM and floats and attends and _in_pieces(card, settings)):
+        return 0.0
+    return PIECE_LAYER_MS * len(facts.layers)
+
+
+def _in_pieces(card: Card, settings: EngineSettings) -> bool:
+    if card.compute is None or card.compute[0] in (9, 10, 11):
+        return False
+    return card.compute[0] < 9 or (settings.version or WHOLE_ON_BLACKWELL) < WHOLE_ON_BLACKWELL
 
 
 def with_speculation(
@@ -63,13 +126,15 @@ def with_speculation(
         doubt = 1.0
     else:
         accepted = accepted_length(spec)
-        cost = cost_per_draft(facts, card, settings)
+        added = draft_ms(plain.step, facts, card, settings) / plain.step.total_ms
         sent = plain.step.traffic_ms / plain.step.total_ms  # each drafted row is sent around, too
-        step = 1 + (cost + sent) * spec.depth
-        gain = max(0.8, accepted / step)
+        step = 1 + added + sent * spec.depth
+        floor = host_floor_ms(facts, card, settings) / plain.step.total_ms
+        gain = max(0.8, accepted / max(step, floor))
         text = f"accepted length {accepted:.2g} of {spec.depth} drafted"
-        dearer = (1.0 if facts.has_experts else 0.5) * cost * spec.depth  # experts woken: a guess
-        low, high, doubt = gain, gain, gain_doubt(spec, (step + dearer) / step)
+        dearer = (1.0 if facts.has_experts else 0.5) * added  # experts woken: a guess
+        low, high = gain, gain
+        doubt = gain_doubt(spec, HOSTS if floor > step else (step + dearer) / step)
     value = plain.tok_s.value * gain
     below = _joined(plain.tok_s.value / plain.tok_s.low, doubt)
     above = _joined(plain.tok_s.high / plain.tok_s.value, doubt)

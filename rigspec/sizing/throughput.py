@@ -154,7 +154,7 @@ def step_of(
     link: Link,
 ) -> Step:
     """Milliseconds of one step by cause."""
-    per_ms = efficiency_of(facts, card, settings, fit) * (card.bandwidth_gb_s or 1.0) * 1e6
+    per_ms = bytes_per_ms(facts, card, settings, fit)
     ranks = max(1, settings.tensor_parallel)
     shards = 1 if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor" else ranks
     read = weight_bytes(facts, settings, streams, shards)
@@ -219,6 +219,11 @@ def gathered_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
         elif isinstance(mixer, Attention):
             found += mixer.heads * (mixer.head_dim + mixer.v_dim) * 2
     return found * min(ranks, tp) / tp if ranks > 1 else 0.0
+
+
+def bytes_per_ms(facts: ModelFacts, card: Card, settings: EngineSettings, fit: Fit) -> float:
+    """Bytes of weights or cache that a rank reads in a millisecond."""
+    return efficiency_of(facts, card, settings, fit) * (card.bandwidth_gb_s or 1.0) * 1e6
 
 
 def efficiency_of(facts: ModelFacts, card: Card, settings: EngineSettings, fit: Fit) -> float:

@@ -103,9 +103,9 @@ def test_bandwidth_unknown_gives_no_speed() -> None:
     assert decode(model("Qwen/Qwen3-8B"), card("rtx-pro-2000"), EngineSettings()) is None
 
 
-def test_speculation_gains_more_where_arithmetic_is_plenty() -> None:
-    facts = model("Qwen/Qwen3.8-27B")
-    settings = EngineSettings(speculative=Speculative("mtp", 3))
+def test_llama_cpp_gains_more_where_arithmetic_is_plenty() -> None:
+    facts = gguf("Qwen/Qwen3.8-27B", 4.9)
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, speculative=Speculative("mtp", 3))
     gains = []
     for sku in ("rtx-3090", "rtx-5090"):
         plain = speed(facts, card(sku), settings)
