@@ -15,7 +15,7 @@ from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.throughput import Speed
+from rigspec.sizing.throughput import Speed, decode
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 LLAMA = EngineSettings(engine=Engine.LLAMA_CPP)
@@ -96,3 +96,23 @@ def test_before_ampere_a_prompt_may_be_far_slower() -> None:
     # Qwen3.6-35B-A3B Q2_K_XL on a T4: 715 tok/s
     found = prompt_speed(gguf("Qwen/Qwen3.5-35B-A3B", 3.1), card("t4"), LLAMA, 512)
     assert found.tok_s.low < 715
+
+
+@pytest.mark.parametrize(("prompt", "rise"), [(512, 1.0), (4096, 1.45)])
+def test_cards_that_take_turns_share_the_micro_batches_of_a_long_prompt(
+    prompt: int, rise: float
+) -> None:
+    # Qwen3.8-27B on two 3060s: 870 tok/s of a long prompt, 556 of 512 tokens
+    facts, on = gguf("Qwen/Qwen3.8-27B"), card("rtx-3060-12gb")
+    split = replace(LLAMA, tensor_parallel=2)
+    speeds = [prompt_speed(facts, on, each, prompt).tok_s.value for each in (LLAMA, split)]
+    assert speeds[1] == pytest.approx(rise * speeds[0], rel=0.02)
+
+
+def test_small_boards_have_peaks_and_bandwidth_of_their_own() -> None:
+    # 70 W beside 140 W: gpt-oss-20b, llama.cpp, 110 tok/s and prompts of 2,704
+    facts, on = gguf("openai/gpt-oss-20b", 4.6), card("rtx-pro-4000-sff")
+    found = decode(facts, on, LLAMA)
+    assert found is not None
+    assert found.tok_s.low <= 109.7 <= found.tok_s.high
+    assert prompt_speed(facts, on, LLAMA).tok_s.low <= 2704
