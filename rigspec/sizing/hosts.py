@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
+from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.vllm_activation import FIRST_V1
 
@@ -20,6 +21,9 @@ ROW_FALL = 1.7
 SPARSE_ROWS, SPARSE_FALL = 32, 2.6
 """Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
 published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
+TURING_FALL = 6.5
+"""vLLM and SGLang before Ampere, with kernels that nobody tunes: 27B in 4 bits on two T4, 4.8 tok/s
+where the memory would give 30 and llama.cpp reaches 23."""
 
 
 def host_ms(facts: ModelFacts, settings: EngineSettings) -> float:
@@ -28,14 +32,16 @@ def host_ms(facts: ModelFacts, settings: EngineSettings) -> float:
 
 
 def unexplained(
-    facts: ModelFacts, settings: EngineSettings, streams: int, step_ms: float
+    facts: ModelFacts, card: Card, settings: EngineSettings, streams: int, step_ms: float
 ) -> tuple[float, ...]:
     """How many times slower a step may be than computed, by each cause that has no formula."""
     old = settings.engine is Engine.VLLM and (settings.version or FIRST_V1) < FIRST_V1
+    untuned = settings.engine is not Engine.LLAMA_CPP and (card.compute or (8, 0)) < (8, 0)
     return (
         sparse_fall(facts, settings, streams),
         ROW_FALL if settings.split == "row" else 1.0,
         1 + OLD_HOST_MS / step_ms if old else 1.0,
+        TURING_FALL if untuned else 1.0,
         EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
     )
 

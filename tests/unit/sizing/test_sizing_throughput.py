@@ -326,3 +326,26 @@ def test_experts_on_slow_memory_are_bound_by_bytes() -> None:
     assert found is not None
     assert found.tok_s.value == pytest.approx(89.3, rel=0.22)  # llama-bench; 27 % off at 0.56
     assert found.tok_s.high > 89.3
+
+
+def test_kernels_before_ampere_may_be_untuned() -> None:
+    # Qwen3.8-27B in 4 bits on two T4: 4.78 tok/s from vLLM, 23 from llama.cpp
+    facts = replace(model("Qwen/Qwen3.8-27B"), quantization=Quantization(Scheme.INT4))
+    found = speed(facts, card("t4"), EngineSettings(tensor_parallel=2))
+    assert found.tok_s.low <= 4.78
+    assert (
+        speed(
+            gguf("Qwen/Qwen3.8-27B", 4.6), card("t4"), EngineSettings(engine=Engine.LLAMA_CPP)
+        ).tok_s.low
+        > 8
+    )
+
+
+def test_streams_together_fall_behind_their_steps() -> None:
+    # rtx6kpro, eight RTX PRO 6000 with 8 streams: 340.7 tok/s of Kimi-K2.6, 260.9 of GLM-5.1
+    asked = EngineSettings(tensor_parallel=8, kv_dtype="fp8")
+    for name, measured in ((KIMI, 340.7), ("zai-org/GLM-5.1", 260.9)):
+        facts = replace(model(name), quantization=model(KIMI).quantization)
+        found = decode(facts, PRO_6000, asked, streams=8, link=PEER_PCIE.at_gen5())
+        assert found is not None
+        assert found.tok_s.value == pytest.approx(measured, rel=0.11)
