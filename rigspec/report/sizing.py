@@ -11,8 +11,8 @@ from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
-from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
+from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
@@ -59,18 +59,18 @@ def as_text(rig: Rig, facts: CheckContext) -> str:
 
 
 def _service(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
-    service = rig.services[name]
-    if service.model not in facts.models:
-        model = rig.models.get(service.model)
-        wanted = (model.hub or model.path if model else None) or service.model
-        yield f"{name}: unknown whether it fits, nothing is saved of `{wanted}`"
-        yield f"  `rigspec model add {wanted}` saves it beside the rig"
-        return
     sized = sized_once(rig, name, facts)
     if sized is None:
-        yield f"{name}: unknown whether it fits, a card is not in the catalog"
+        yield f"{name}: unknown whether it fits, {why_unsized(rig, name, facts)}"
+        yield from _to_save(rig, name, facts)
         return
     yield from service_lines(sized)
+
+
+def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
+    model = rig.models.get(rig.services[name].model)
+    if rig.services[name].model not in facts.models and model is not None:
+        yield f"  `rigspec model add {model.hub or model.path}` saves it beside the rig"
 
 
 def service_lines(sized: Sized) -> Iterator[str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.rules.context import CheckContext
-from rigspec.rules.memory import sized_once
 from rigspec.rules.power_states import PowerStates, power_states
+from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.from_spec import catalog_of, paths_of
 from rigspec.sizing.links import LinkPath
@@ -28,10 +28,10 @@ def rig_record(rig: Rig, facts: CheckContext) -> Record:
     rig = as_served(rig, facts.faults)
     services: Record = {}
     for name in rig.services:
-        known = rig.services[name].model in facts.models
-        sized = sized_once(rig, name, facts) if known else None
+        sized = sized_once(rig, name, facts)
         links = [link_record(path) for path in paths_of(rig, name, catalog)]
         services[name] = (service_record(sized) if sized else {"verdict": None}) | {
+            "unsized": why_unsized(rig, name, facts) or None,
             "links": links,
             "peers_off": list(why_peers_off(rig, name, facts.faults)),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.memory import sized_once
+from rigspec.rules.sizable import sized_once
 from rigspec.sizing.amount import Amount, total
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.vllm import context_overhead

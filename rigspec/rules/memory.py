@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rigspec.finding import WAYS_OUT, Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.sizable import sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 
@@ -203,24 +204,10 @@ def _tensor_formats(rig: Rig, name: str, facts: CheckContext) -> set[str]:
 
 def _sized(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
     """Services that can be sized: model and cards known, all of it on the cards."""
-    for name, service in rig.services.items() if facts.models else ():
-        if service.gpu_layers is not None:
-            continue  # the rest of the model lies in host memory
+    for name in rig.services if facts.models else ():
         sized = sized_once(rig, name, facts)
-        if sized is not None and not sized.settings.experts_on_cpu:
+        if sized is not None:
             yield name, sized
-
-
-def sized_once(rig: Rig, name: str, facts: CheckContext) -> Sized | None:
-    """One service sized, computed the first time; None when its model or a card is unknown."""
-    from rigspec.sizing.from_spec import catalog_of
-    from rigspec.sizing.service import size_service
-
-    kept = facts.sized.get(name)
-    if kept is None or kept[0] is not rig:
-        kept = rig, size_service(rig, name, facts.models, catalog_of(facts.catalog))
-        facts.sized[name] = kept
-    return kept[1]
 
 
 def _shortage(name: str, sized: Sized) -> str:

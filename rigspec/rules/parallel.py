@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
-from rigspec.rules.memory import sized_once
 from rigspec.rules.places import joined_by_nvlink, ticked
+from rigspec.rules.sizable import sized_once
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 

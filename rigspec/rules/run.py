@@ -34,6 +34,7 @@ from rigspec.rules import (
     storage,
 )
 from rigspec.rules.context import CheckContext, saved_context
+from rigspec.rules.sizable import on_host
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
 from rigspec.spec.slips import unusable_catalog, unusable_faults
@@ -98,12 +99,12 @@ def check_file(file: str) -> Loaded:
     except SpecFileError as problem:
         found = (unusable_faults(problem.message, problem.hint),)
     else:
-        loaded = replace(loaded, unchecked=tuple(_unchecked(loaded.rig, context)))
+        loaded = replace(loaded, unchecked=tuple(unchecked(loaded.rig, context)))
     return replace(loaded, findings=(*loaded.findings, *found))
 
 
-def _unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
-    """What is no fault, and yet not proven: nothing to serve, models nobody has read."""
+def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
+    """What is no fault, and yet not proven: nothing to serve, models unread or in host memory."""
     if not rig.services:
         yield "nothing is served: the spec has no `services`"
     known = context.models.keys() | context.unusable.keys()
@@ -114,4 +115,11 @@ def _unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
             yield (
                 f"whether `{name}` fits was not checked: nothing is saved of it; "
                 f"`rigspec model add {model.hub}{at}` reads its config and sizes once (no weights)"
+            )
+    for name in rig.services:
+        held = on_host(rig, name, context)
+        if held:
+            yield (
+                f"whether `{name}` fits was not checked: {held} leaves a part of the model in host "
+                "memory, which is not sized"
             )

@@ -74,7 +74,6 @@ def settings_of(
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
         ubatch=flags.whole("-ub", "--ubatch-size") or 512,
-        experts_on_cpu=flags.given("--cpu-moe", "-cmoe", "--n-cpu-moe", "-ncmoe", "-ot"),
     )
 
 

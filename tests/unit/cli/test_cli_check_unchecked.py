@@ -8,6 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from rigspec.cli import main
+from rigspec.rules.context import saved_context
+from rigspec.rules.run import unchecked
+from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).resolve().parents[3]
 STARTER = (ROOT / "rigs" / "starter.yaml").read_text()
@@ -52,3 +55,13 @@ def test_a_folder_is_refused_with_its_files(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert f"`{tmp_path}/*.yaml`" in result.output
     assert "once the above is repaired" not in result.output
+
+
+def test_a_part_of_a_model_in_host_memory_was_not_checked() -> None:
+    text = STARTER.replace("engine: vllm", "engine: llama_cpp").replace(
+        "    tensor_parallel_size: 2\n", "    gpu_layers: 40\n"
+    )
+    loaded = load_text("mine.yaml", text)
+    assert loaded.rig is not None
+    (end,) = unchecked(loaded.rig, saved_context(loaded.rig, ROOT / "rigs/mine.yaml"))
+    assert "`qwen` fits was not checked: `gpu_layers: 40` of 64 and the output leaves" in end

@@ -13,6 +13,7 @@ from rigspec.report.sizing_json import rig_record
 from rigspec.report.words import above_zero, band, count, spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
+from rigspec.rules.run import check
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.links import Hop, Place, paths
 from rigspec.spec.faults import FabricFaults, Fault
@@ -31,6 +32,12 @@ def rig(file: Path, *changes: tuple[str, str]) -> Rig:
     loaded = load_text("rig.yaml", text)
     assert loaded.rig is not None, loaded.findings
     return loaded.rig
+
+
+LLAMA = (
+    ("    engine: vllm\n", "    engine: llama_cpp\n"),
+    ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
+)
 
 
 def known() -> CheckContext:
@@ -78,6 +85,35 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
     assert "`rigspec model add /srv/models/GLM-5.2-Int8Mix-NVFP4-REAP-594B`" in shown
     assert "main.0  PIX 27   PIX 27   PIX 27" in shown
     assert "(4 × 350 W + 280 W host) / 0.92 = 1826 W" in shown
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("gpu_layers: 40", "`gpu_layers: 40` of 64 and the output"),
+        ("gpu_layers: 64", "`gpu_layers: 64` of 64 and the output"),
+        ("gpu_layers: 0", "`gpu_layers: 0` of 64 and the output"),
+        ("extra_args: [--cpu-moe]", "`--cpu-moe`"),
+        ("extra_args: [--n-cpu-moe, 12]", "`--n-cpu-moe`"),
+        ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
+    ],
+)
+def test_a_part_in_host_memory_is_said_and_not_sized(setting: str, why: str) -> None:
+    spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {setting}\n"))
+    said = f"{why} leaves a part of the model in host memory, which is not sized"
+    shown = as_text(spec, known())
+    assert f"qwen: unknown whether it fits, {said}" in shown
+    assert "tok/s" not in shown
+    record = rig_record(spec, known())["services"]["qwen"]
+    assert (record["verdict"], record["unsized"]) == (None, said)
+    assert not [f for f in check(spec, known()) if f.rule.startswith("memory.")]
+
+
+@pytest.mark.parametrize("setting", ["gpu_layers: 65", "extra_args: [--n-cpu-moe, 0]"])
+def test_settings_that_leave_all_on_the_cards_are_sized(setting: str) -> None:
+    spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {setting}\n"))
+    assert "tok/s" in as_text(spec, known())
+    assert rig_record(spec, known())["services"]["qwen"]["unsized"] is None
 
 
 def test_a_measured_fault_takes_the_direct_copies_out_of_the_estimate() -> None:

@@ -1,0 +1,34 @@
+"""What keeps a part of a model off the cards, in host memory: such a service is not sized.
+
+How fast the rest runs depends on the host's memory and cores, of which a spec says nothing.
+"""
+
+from __future__ import annotations
+
+from rigspec.sizing.from_spec import Flags
+from rigspec.spec.services import Service
+
+_LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
+_COUNTS = ("-ncmoe", "--n-cpu-moe", "--cpu-offload-gb")
+"""Flags that move as much as they say; 0 moves nothing."""
+_SWITCHES = ("-cmoe", "--cpu-moe", "-ot", "--override-tensor", "-nkvo", "--no-kv-offload")
+_ENVIRONMENT = (
+    "LLAMA_ARG_CPU_MOE", "LLAMA_ARG_N_CPU_MOE", "LLAMA_ARG_OVERRIDE_TENSOR",
+    "LLAMA_ARG_NO_KV_OFFLOAD",
+)  # fmt: skip
+
+
+def kept_on_host(service: Service, layers: int) -> str:
+    """Setting by which a part of the model's `layers` lies in host memory; empty where all fit.
+
+    llama.cpp counts the output matrix as one layer more.
+    """
+    flags = Flags(service.extra_args)
+    asked = service.gpu_layers if service.gpu_layers is not None else flags.whole(*_LAYERS)
+    if asked is not None and asked <= layers:
+        field = "gpu_layers" if service.gpu_layers is not None else "--n-gpu-layers"
+        return f"`{field}: {asked}` of {layers} and the output"
+    moved = (name for name in _COUNTS if flags.text(name) not in (None, "0"))
+    given = (name for name in _SWITCHES if flags.given(name))
+    said = (name for name in _ENVIRONMENT if service.environment.get(name, "0") not in ("0", ""))
+    return next((f"`{name}`" for names in (given, moved, said) for name in names), "")
