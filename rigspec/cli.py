@@ -158,7 +158,11 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
 @click.option("--context", type=click.IntRange(1), help="Tokens; without it a table of lengths.")
 @click.option("--table", is_flag=True, help="A table of contexts and TP sizes in any case.")
 @click.option("--tp", type=click.IntRange(1, 16), help="Tensor parallel size (default: --count).")
-@click.option("--engine", type=click.Choice(["vllm", "sglang", "llama_cpp"]), default="vllm")
+@click.option(
+    "--engine",
+    type=click.Choice(["vllm", "sglang", "llama_cpp"]),
+    help="Default: llama_cpp for a GGUF file, else vllm.",
+)
 @click.option("--engine-version", help="For example 0.30.0; without it bands are wider.")
 @click.option("--fraction", type=click.FloatRange(0.05, 0.99), help="Share of the card's memory.")
 @click.option("--kv-dtype", default="auto", help="Type of the KV cache, for example fp8.")

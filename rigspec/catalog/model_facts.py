@@ -17,7 +17,7 @@ from rigspec.catalog.model_parts import (
     Naming,
     Vision,
 )
-from rigspec.catalog.model_quant import Quantization
+from rigspec.catalog.model_quant import Quantization, Scheme
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ class ModelFacts:
     def known(self) -> bool:
         """Whether every part of the architecture is understood; if not, figures are bounds."""
         return not self.doubts
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether its weights are a GGUF file, which llama.cpp loads and other engines do not."""
+        return self.quantization.scheme is Scheme.GGUF
 
     @property
     def has_experts(self) -> bool:

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rigspec.catalog.model_facts import ModelFacts
 from rigspec.report.fit_question import Question
 from rigspec.report.sizing import VERDICTS, service_lines, state_lines
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import band
 from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
-from rigspec.sizing.memory import Verdict
+from rigspec.sizing.memory import Verdict, doubts_of
 from rigspec.sizing.remedies import Remedy, remedies
 from rigspec.sizing.service import Sized, sized, usual_link
+from rigspec.sizing.settings import Engine
 
 
 def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
@@ -34,15 +36,36 @@ def table_answer(question: Question, context: int | None, *, as_json: bool) -> s
         question.facts, card, question.settings, count=len(question.cards), contexts=contexts,
         link=usual_link(question.cards),
     )  # fmt: skip
+    engine = question.settings.engine
+    said, doubted = list(unfit(question.facts, engine)), doubts_of(question.facts)
     if as_json:
-        return json.dumps(table_records(rows), indent=2, ensure_ascii=False)
-    title = f"{question.facts.name} on up to {len(question.cards)} × {card.name}"
-    return table_text(f"{title}; figures in parentheses are the expected band", rows)
+        common = {"engine": engine.value, "warnings": said, "doubts": list(doubted)}
+        records = [common | record for record in table_records(rows)]
+        return json.dumps(records, indent=2, ensure_ascii=False)
+    title = f"{question.facts.name} on up to {len(question.cards)} × {card.name}, {engine.label}"
+    head = (title, "figures in parentheses are the expected band", *_warned(said))
+    unclear = (f"not understood: {doubt}: the figures are bounds" for doubt in doubted)
+    aside = engine is Engine.LLAMA_CPP
+    return table_text("\n".join((*head, *unclear)), rows, set_aside=aside)
+
+
+def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:
+    """The warning that `rigspec check` gives for the same model in a spec."""
+    if facts.is_gguf and engine is not Engine.LLAMA_CPP:
+        yield (
+            f"a GGUF file; {engine.label} reads it only with a plugin or not at all: take "
+            "`--engine llama_cpp`, or the safetensors checkpoint of the model"
+        )
+
+
+def _warned(said: Iterable[str]) -> Iterator[str]:
+    yield from (f"warning: {sentence}" for sentence in said)
 
 
 def answer_text(found: Sized) -> str:
     """One service, and what would make it fit when it does not surely."""
-    return "\n".join([*service_lines(found), *_assumed(found), *_ways_out(found)])
+    warned = _warned(unfit(found.facts, found.settings.engine))
+    return "\n".join([*warned, *service_lines(found), *_assumed(found), *_ways_out(found)])
 
 
 def fits(sized: Sized) -> bool:
@@ -73,13 +96,16 @@ def _said(remedy: Remedy) -> str:
 def answer_record(sized: Sized) -> dict[str, Any]:
     """The same as data."""
     found = remedies(sized.facts, sized.card, sized.settings)
-    return service_record(sized) | {"remedies": [asdict(remedy) for remedy in found]}
+    return service_record(sized) | {
+        "warnings": list(unfit(sized.facts, sized.settings.engine)),
+        "remedies": [asdict(remedy) for remedy in found],
+    }
 
 
-def table_text(title: str, rows: Sequence[FitRow]) -> str:
+def table_text(title: str, rows: Sequence[FitRow], *, set_aside: bool = False) -> str:
     """A line per tensor-parallel size and context."""
     refused = {row.tensor_parallel: row.refused for row in rows if row.refused}
-    lines = [title, as_table([_line(row) for row in rows if not row.refused])]
+    lines = [title, as_table([_line(row, set_aside=set_aside) for row in rows if not row.refused])]
     lines += [f"TP {size}: refused, {reason}" for size, reason in refused.items()]
     lines += _states(row for row in rows if not row.refused)
     return "\n".join(line for line in lines if line)
@@ -92,17 +118,34 @@ def _states(rows: Iterable[FitRow]) -> Iterator[str]:
         yield from ((f"TP {size}:", *said) if said else ())
 
 
-def _line(row: FitRow) -> dict[str, object]:
+def _line(row: FitRow, *, set_aside: bool) -> dict[str, object]:
     runs_not = row.verdict is Verdict.NO
     return {
-        "TP": row.tensor_parallel,
+        "cards" if set_aside else "TP": row.tensor_parallel,
         "context": f"{row.context:,}",
         "": VERDICTS[row.verdict],
         "weights GiB": band(row.weights_gib, 1),
-        "cache GiB": band(row.available_gib, 1),
-        "at once": round(row.concurrency, 1) if row.concurrency and row.concurrency > 0 else 0.0,
+        **(_set_aside(row) if set_aside else _pool(row)),
         "tok/s": "" if runs_not else band(row.decode_tok_s, 0) if row.decode_tok_s else None,
         "bound by": "" if runs_not else row.bottleneck,
+    }
+
+
+def _pool(row: FitRow) -> dict[str, object]:
+    """All that is left is cache."""
+    found = row.concurrency or 0.0
+    return {
+        "cache GiB": band(row.available_gib, 1),
+        "at once": round(found, 1) if found > 0 else 0.0,
+    }
+
+
+def _set_aside(row: FitRow) -> dict[str, object]:
+    """llama.cpp takes the cache it is asked for."""
+    needed = row.needed_gib
+    return {
+        "cache GiB": f"{needed.value:.1f}" if needed else None,
+        "stays free GiB": band(row.available_gib - needed, 1) if needed else None,
     }
 
 
@@ -121,6 +164,7 @@ def _record(row: FitRow) -> dict[str, Any]:
         "states": states_record(row.states),
         "weights_gib": amount(row.weights_gib),
         "available_gib": amount(row.available_gib),
+        "request_gib": amount(row.needed_gib) if row.needed_gib else None,
         "kv_tokens": amount(tokens) if tokens else None,
         "concurrency": row.concurrency,
         "largest_context": row.largest_context,

@@ -42,7 +42,7 @@ def ask(
     count: int,
     context: int | None,
     tp: int | None,
-    engine: str,
+    engine: str | None,
     engine_version: str | None,
     fraction: float | None,
     kv_dtype: str,
@@ -52,15 +52,17 @@ def ask(
     extra: Path | None,
 ) -> Question:
     """The question of the command line, complete."""
-    sku = known_gpu(gpu, extra)
+    sku, facts = known_gpu(gpu, extra), known_model(model, folders)
     _possible_cap(sku, power_limit_w)
-    _known_words(engine, engine_version, kv_dtype)
+    chosen = engine or ("llama_cpp" if facts.is_gguf else "vllm")
+    _loadable(facts, chosen)
+    _known_words(chosen, engine_version, kv_dtype, fraction)
     card = card_of(sku, power_limit_w=power_limit_w)
     ranks = tp or count
     if ranks > count:
         raise RigspecError(f"--tp {ranks} is more than --count {count}", hint="raise --count")
     settings = EngineSettings(
-        engine=ENGINES[engine],
+        engine=ENGINES[chosen],
         version=version_of(engine_version),
         tensor_parallel=ranks,
         context=context,
@@ -69,9 +71,19 @@ def ask(
         max_seqs=sequences,
         parallel=sequences or 1,
         # llama.cpp's server sets the whole context aside for each
-        slots=(sequences or 1) if engine == "llama_cpp" else 1,
+        slots=(sequences or 1) if chosen == "llama_cpp" else 1,
     )
-    return Question(known_model(model, folders), (card,) * count, settings)
+    return Question(facts, (card,) * count, settings)
+
+
+def _loadable(facts: ModelFacts, engine: str) -> None:
+    """What `rigspec check` calls an error in a spec is no answer here either."""
+    if engine == "llama_cpp" and not facts.is_gguf:
+        raise RigspecError(
+            f"llama.cpp loads GGUF files only, and what is saved of `{facts.name}` is none",
+            hint="`rigspec model add ORG/NAME-GGUF --file NAME-Q4_K_M.gguf` saves a GGUF of it; "
+            "ask for that, or take `--engine vllm`",
+        )
 
 
 def _possible_cap(gpu: Gpu, cap_w: int | None) -> None:
@@ -83,7 +95,11 @@ def _possible_cap(gpu: Gpu, cap_w: int | None) -> None:
         )
 
 
-def _known_words(engine: str, version: str | None, kv_dtype: str) -> None:
+def _known_words(engine: str, version: str | None, kv_dtype: str, fraction: float | None) -> None:
+    if fraction is not None and engine == "llama_cpp":
+        raise RigspecError(
+            "llama.cpp has no --fraction", hint="it takes what the context needs: --context"
+        )
     # llama.cpp's builds have numbers of their own, such as b6700
     if version is not None and engine != "llama_cpp" and version_of(version) is None:
         raise RigspecError(f"--engine-version {version} is no version", hint="for example 0.30.0")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
+from rigspec.report.set_aside import cache_lines, sets_aside
 from rigspec.report.words import above_zero, band, count
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
@@ -17,6 +18,7 @@ from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
 from rigspec.sizing.service import Sized, slowest
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
@@ -76,11 +78,9 @@ def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
 def service_lines(sized: Sized) -> Iterator[str]:
     """One service: memory of a card, then speed."""
     settings, memory = sized.settings, sized.memory
-    sizes = (("TP", settings.tensor_parallel), ("PP", settings.pipeline_parallel),
-             ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel))  # fmt: skip
-    spread = "".join(f", {word} {size}" for word, size in sizes if size > 1)
+    spread = _spread(settings, len(sized.cards))
     verdict = "refused" if memory.refusals else VERDICTS[memory.boots]
-    cards = f"{len(sized.cards)} × {_names(sized)}"
+    cards = f"{len(sized.cards)} × {_names(sized)}, {settings.engine.label}"
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
     # a long model's name must not push the verdict off the screen
@@ -90,6 +90,17 @@ def service_lines(sized: Sized) -> Iterator[str]:
     yield from state_lines(memory.states)
     yield from memory_lines(sized)
     yield from _speed_lines(sized, speeds_of(sized))
+
+
+def _spread(settings: EngineSettings, cards: int) -> str:
+    """`, TP 2, DP 2`; in llama.cpp `, split by layer over 2`."""
+    if settings.engine is Engine.LLAMA_CPP:
+        if settings.tensor_parallel > 1:
+            return f", split by {settings.split} over {settings.tensor_parallel}"
+        return ", on one of them" if cards > 1 else ""
+    sizes = (("TP", settings.tensor_parallel), ("PP", settings.pipeline_parallel),
+             ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel))  # fmt: skip
+    return "".join(f", {word} {size}" for word, size in sizes if size > 1)
 
 
 def state_lines(room: StateRoom | None) -> Iterator[str]:
@@ -111,10 +122,15 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     *terms, free = memory.terms
     sizes = [max(0.0, term.amount.value) for term in terms]
     cache = max(0.0, free.amount.value)
+    if sets_aside(sized) and memory.needed is not None:
+        cache = min(cache, memory.needed.value)
     outside = max(0.0, total - sum(sizes) - cache)
     yield f"  each card, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
     for fill, term in zip(FILLS, terms, strict=False):
         yield f"    {fill} {term.name:<30} {band(above_zero(term.amount), 1)} GiB, {term.basis}"
+    if sets_aside(sized):
+        yield from cache_lines(sized)
+        return
     yield f"    = {'cache':<30} {band(free.amount, 1)} GiB{_tokens(memory)}"
     said = _requests(sized, memory)
     yield from ([f"      {said}"] if said else [])
@@ -143,11 +159,7 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
     said = []
     asked = asked_context(sized.facts, sized.settings)
     if memory.needed is not None and asked:
-        slots, needed = sized.settings.slots, f"{memory.needed.value:.1f} GiB"
-        if slots == 1:
-            said.append(f"one request of {asked:,} takes {needed}")
-        else:
-            said.append(f"{slots} of {asked:,} each take {needed}, set aside at start")
+        said.append(f"one request of {asked:,} takes {memory.needed.value:.1f} GiB")
     if memory.concurrency is not None and memory.concurrency >= 1:
         said.append(f"{memory.concurrency:.1f} at once")
     if memory.largest_context:

@@ -51,6 +51,7 @@ def service_record(sized: Sized) -> Record:
         "revision": sized.facts.revision,
         "card": sized.card.name,
         "cards": len(sized.cards),
+        "engine": sized.settings.engine.value,
         "tensor_parallel": sized.settings.tensor_parallel,
         "card_gib": amount(sized.card.total),
         "terms_gib": [

@@ -31,6 +31,8 @@ class FitRow:
     """Room for recurrent states where the engine insists on it and one request has room."""
     weights_gib: Amount
     available_gib: Amount
+    needed_gib: Amount | None
+    """Cache of what is asked: in llama.cpp what is set aside at start."""
     kv_tokens: Amount | None
     concurrency: float | None
     largest_context: int | None
@@ -95,6 +97,7 @@ def _row(
         states=None if found.verdict is Verdict.NO else found.states,
         weights_gib=found.weights,
         available_gib=found.available,
+        needed_gib=found.needed,
         kv_tokens=found.kv_tokens,
         concurrency=found.concurrency,
         largest_context=found.largest_context,

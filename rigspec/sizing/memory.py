@@ -93,16 +93,19 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, context),
         largest_context=_largest(facts, settings, shape, left),
-        concurrency=settings.slots * left.value / needed.value
-        if needed and needed.value > 0
-        else None,
+        concurrency=_at_once(settings, left, needed),
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),
         states=state_room(facts, settings, card, shape, left),
         refusals=refusals(facts, settings, card),
         shape=shape,
-        doubts=tuple(filter(None, (*facts.doubts, size_doubt(facts)))),
+        doubts=doubts_of(facts),
     )
+
+
+def doubts_of(facts: ModelFacts) -> tuple[str, ...]:
+    """What is not understood of a model: its figures are bounds then."""
+    return tuple(filter(None, (*facts.doubts, size_doubt(facts))))
 
 
 def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Term, ...]:
@@ -165,6 +168,14 @@ def _needed(
     least = sizes[0] if stated else sizes[1]
     doubt = 1.0 if facts.known else UNKNOWN_CACHE
     return Amount(sizes[0], least / doubt, sizes[0] * doubt)
+
+
+def _at_once(settings: EngineSettings, left: Amount, needed: Amount | None) -> float | None:
+    """Requests of the asked length; llama.cpp runs no more than its slots, whatever is free."""
+    if needed is None or needed.value <= 0:
+        return None
+    found = settings.slots * left.value / needed.value
+    return min(found, settings.slots) if settings.engine is Engine.LLAMA_CPP else found
 
 
 def _tokens(

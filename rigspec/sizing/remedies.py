@@ -97,7 +97,7 @@ def _cache_type(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iter
 def _batches(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
     """Fewer sequences, smaller prefill chunks: less activation, fewer graphs."""
     batch = vllm.batch_of(settings, card)
-    for seqs in (8, 4, 1):
+    for seqs in (8, 4, 3, 2, 1):
         if seqs < batch.seqs:
             write = f"max_sequences: {seqs}"
             found = list(
@@ -112,15 +112,18 @@ def _batches(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterato
 
 
 def _slots(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
-    """llama.cpp sets a full cache aside for each sequence."""
-    for slots in (8, 4, 2, 1):
-        if slots < settings.slots:
-            changed = replace(settings, slots=slots, parallel=slots)
-            write = f"max_sequences: {slots}"
-            found = list(_remedy("fewer sequences", write, facts, card, changed))
-            if found:
-                yield found[0]
-                return
+    """llama.cpp sets a full cache aside for each sequence: as many as find room."""
+    found = estimate(facts, card, settings)
+    if settings.slots < 2 or found.needed is None or not found.needed.value:
+        return
+    most = int(settings.slots * found.available.value / found.needed.value)
+    for slots in range(min(most, settings.slots - 1), 0, -1):
+        changed = replace(settings, slots=slots, parallel=slots)
+        write = f"max_sequences: {slots}"
+        fitting = list(_remedy("fewer sequences", write, facts, card, changed))
+        if fitting:
+            yield fitting[0]
+            return
 
 
 def _fraction(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:

@@ -14,6 +14,11 @@ class Engine(StrEnum):
     SGLANG = "sglang"
     LLAMA_CPP = "llama.cpp"
 
+    @property
+    def label(self) -> str:
+        """Its name as its makers write it."""
+        return {"vllm": "vLLM", "sglang": "SGLang"}.get(self.value, self.value)
+
 
 Speculation = Literal["mtp", "eagle", "dflash", "draft", "ngram", "unstated"]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.service import Sized, slowest
+from rigspec.sizing.settings import Engine
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
 
@@ -32,7 +33,9 @@ def speeds_of(sized: Sized) -> Speeds:
     """Speeds of one group: the slowest card for all, the slowest link between them."""
     facts, settings, link = sized.facts, sized.settings, sized.link
     card = slowest(sized.cards)
-    streams = settings.max_seqs or USUAL_STREAMS
+    # llama.cpp has one slot where it is told nothing
+    usual = settings.slots if settings.engine is Engine.LLAMA_CPP else USUAL_STREAMS
+    streams = settings.max_seqs or usual
     depth = min(DEPTH, settings.context or DEPTH)
     single = decode(facts, card, settings, context=depth, link=link)
     drafted = None

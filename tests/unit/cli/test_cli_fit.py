@@ -34,7 +34,7 @@ def test_model_that_fits_ends_with_0_and_shows_its_card() -> None:
     done = rigspec("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
                    "--context", "32768", "--sequences", "16")  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "2 × GeForce RTX 3090, TP 2: fits" in done.output
+    assert "2 × GeForce RTX 3090, vLLM, TP 2: fits" in done.output
     assert "copies through host memory" in done.output
 
 
@@ -90,11 +90,57 @@ def test_card_that_is_not_known_ends_with_2_and_near_names() -> None:
     assert "did you mean `rtx-3090`" in done.output
 
 
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    """A folder with one saved GGUF: 4.9 GB of an 8B model."""
+    config = json.loads((SAVED / "Qwen__Qwen3-8B.json").read_text())
+    pin = {"name": "Tiny-Q4_K_M.gguf", "format": "gguf", "total_bytes": 4_900_000_000}
+    saved = tmp_path / "Tiny-Q4_K_M.gguf.json"
+    saved.write_text(json.dumps(config | {"_rigspec": pin}))
+    return tmp_path
+
+
+def of_gguf(folder: Path, *words: str, count: str = "1") -> Result:
+    return rigspec("fit", "Tiny-Q4_K_M.gguf", "--gpu", "rtx-3090", "--count", count,
+                   "--models", str(folder), *words)  # fmt: skip
+
+
+def test_a_gguf_is_sized_for_llama_cpp_and_every_answer_names_the_engine(gguf: Path) -> None:
+    assert "1 × GeForce RTX 3090, llama.cpp: fits" in of_gguf(gguf, "--context", "8192").output
+    table = of_gguf(gguf)
+    assert "on up to 1 × NVIDIA GeForce RTX 3090, llama.cpp\n" in table.output
+    assert json.loads(of_gguf(gguf, "--json").output)[0]["engine"] == "llama.cpp"
+    assert "vLLM" in fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090").output.partition("\n")[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--context", "8192")])
+def test_a_gguf_in_another_engine_is_warned_about(gguf: Path, more: tuple[str, ...]) -> None:
+    said = "a GGUF file; vLLM reads it only with a plugin or not at all"
+    assert f"warning: {said}" in of_gguf(gguf, "--engine", "vllm", *more).output
+    told = json.loads(of_gguf(gguf, "--engine", "vllm", "--json", *more).output)
+    assert said in (told[0] if isinstance(told, list) else told)["warnings"][0]
+    assert "warning" not in of_gguf(gguf, *more).output
+
+
+@pytest.mark.parametrize("more", [(), ("--context", "8192")])
+def test_a_safetensors_checkpoint_is_refused_for_llama_cpp(more: tuple[str, ...]) -> None:
+    done = fit("Qwen/Qwen3-8B-AWQ", "--gpu", "rtx-3090", "--engine", "llama_cpp", *more)
+    assert done.exit_code == 2
+    assert "llama.cpp loads GGUF files only" in done.output
+    assert "`rigspec model add ORG/NAME-GGUF" in done.output
+
+
+def test_words_that_llama_cpp_does_not_take_are_refused(gguf: Path) -> None:
+    assert "`fp9` is none of f32, f16, bf16, q8_0" in of_gguf(gguf, "--kv-dtype", "fp9").output
+    assert "no --fraction" in of_gguf(gguf, "--fraction", "0.9").output
+    kept = ("--kv-dtype", "q8_0", "--engine-version", "b6700", "--context", "8192")
+    assert of_gguf(gguf, *kept).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--kv-dtype", "fp9"), "did you mean `fp8`?"),
-        (("--kv-dtype", "fp9", "--engine", "llama_cpp"), "`fp9` is none of f32, f16, bf16, q8_0"),
         (("--kv-dtype", "fp9", "--engine", "sglang"), "`fp9` is none of"),
         (("--engine-version", "banana"), "--engine-version banana is no version"),
         (("--power-limit-w", "5000"), "its caps go from 100 to 450 W"),
@@ -113,7 +159,6 @@ def test_a_word_nobody_knows_is_refused_and_not_passed_over(
     "words",
     [
         ("--kv-dtype", "fp8"),
-        ("--kv-dtype", "q8_0", "--engine", "llama_cpp", "--engine-version", "b6700"),
         ("--power-limit-w", "450"),
     ],
 )
@@ -262,11 +307,42 @@ def test_more_states_asked_for_than_the_pool_ever_holds_end_with_2() -> None:
     assert "does not fit" in done.output
 
 
-def test_llama_cpp_sets_the_context_aside_for_every_sequence() -> None:
-    def needed(sequences: str) -> str:
-        done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "4096",
-                   "--engine", "llama_cpp", "--sequences", sequences)  # fmt: skip
-        return done.output
+def test_llama_cpp_sets_the_context_aside_for_every_sequence(gguf: Path) -> None:
+    def shown(*words: str, count: str = "1") -> str:
+        return of_gguf(gguf, "--context", "4096", *words, count=count).output
 
-    assert "one request of 4,096 takes" in needed("1")
-    assert "4 of 4,096 each take" in needed("4")
+    one, four = shown(), shown("--sequences", "4")
+    # 36 layers × 8 heads × 128 × 2 × 2 bytes = 144 KiB per token
+    assert "cache                          0.6 GiB, set aside at start for 1 slot of 4,096" in one
+    assert "cache                          2.2 GiB, set aside at start for 4 slots of 4,096" in four
+    assert "at once" not in one + four
+    assert "stays free" in one
+    assert "streams" not in one
+    assert "4 streams" in four
+    assert "llama.cpp, split by layer over 2: fits" in shown(count="2")
+    assert json.loads(shown("--json"))["concurrency"] == 1
+
+
+def test_llama_cpp_s_table_shows_the_cache_it_sets_aside(gguf: Path) -> None:
+    table = of_gguf(gguf, count="2").output
+    assert "cards  context" in table
+    assert "TP" not in table
+    assert "at once" not in table
+    rows = [line.split() for line in table.splitlines() if " 32,768 " in line]
+    assert [row[5] for row in rows] == ["4.5", "2.2"]
+
+
+def test_llama_cpp_without_room_says_how_much_is_missing(gguf: Path) -> None:
+    done = of_gguf(gguf, "--context", "40960", "--sequences", "6")
+    assert done.exit_code == 2
+    assert "missing" in done.output
+    assert "max_sequences: 3" in done.output
+
+
+def test_an_architecture_nobody_knows_is_said_in_every_answer(gguf: Path) -> None:
+    saved = gguf / "Tiny-Q4_K_M.gguf.json"
+    saved.write_text(saved.read_text().replace('"qwen3"', '"newarch"'))
+    for more in ((), ("--context", "8192")):
+        assert "not understood: " in of_gguf(gguf, *more).output
+        told = json.loads(of_gguf(gguf, "--json", *more).output)
+        assert (told[0] if isinstance(told, list) else told)["doubts"]

@@ -65,7 +65,7 @@ def test_bar_shows_shares_of_the_card(
 
 def test_screen_of_a_known_model_says_all_terms_with_their_bands() -> None:
     shown = as_text(rig(STARTER), known())
-    assert "qwen: Qwen/Qwen3.6-27B-FP8 on 2 × GeForce RTX 3090, TP 2: fits" in shown
+    assert "qwen: Qwen/Qwen3.6-27B-FP8 on 2 × GeForce RTX 3090, vLLM, TP 2: fits" in shown
     for term in ("weights", "activation peak", "communication", "CUDA graphs", "cache"):
         assert term in shown
     assert "one request of 32,768 takes" in shown

@@ -1,0 +1,36 @@
+"""llama.cpp's cache as an owner reads it: exactly what its slots need, whatever else is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.report.words import band, count
+from rigspec.sizing.memory import asked_context
+from rigspec.sizing.service import Sized
+from rigspec.sizing.settings import Engine
+
+
+def sets_aside(sized: Sized) -> bool:
+    """Whether the engine takes a cache of a known size, and leaves the rest of the card alone."""
+    return sized.settings.engine is Engine.LLAMA_CPP and sized.memory.needed is not None
+
+
+def cache_lines(sized: Sized) -> Iterator[str]:
+    """The cache, and what stays free beside it or is missing."""
+    memory, needed = sized.memory, sized.memory.needed
+    if needed is None:
+        return
+    yield f"    = {'cache':<30} {needed.value:.1f} GiB, set aside at start {_slots(sized)}"
+    if memory.largest_context:
+        yield f"      the longest that fits is {memory.largest_context:,}"
+    rest = memory.available - needed
+    word, left = ("stays free", rest) if rest.value >= 0 else ("missing", -rest)
+    yield f"    · {word:<30} {band(left, 1)} GiB"
+
+
+def _slots(sized: Sized) -> str:
+    settings = sized.settings
+    context = asked_context(sized.facts, settings) or 0
+    if settings.slots < settings.parallel:
+        return f"and shared: {count(settings.parallel, 'slot')}, {context:,} tokens in all"
+    return f"for {count(settings.slots, 'slot')} of {context:,} tokens"
