@@ -10,6 +10,9 @@ from rigspec.sizing.links import Label, LinkPath
 MOST_COLUMNS = 8
 """Groups up to this size show GB/s card by card; larger ones the label, cards alike in one row."""
 
+NVLINK = "NV"
+"""A pair that an NVLink bridge joins, as `nvidia-smi topo -m` begins it."""
+
 WORDS = {
     Label.PIX: "one switch",
     Label.PXB: "several switches",
@@ -26,6 +29,7 @@ def link_lines(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
     rates = ", GB/s one way" if len(gpus) <= MOST_COLUMNS else ""
     yield f"  links{rates} ({way})"
     yield from (f"    {line}" for line in _matrix(paths, gpus))
+    yield from _bridges([path for path in paths if path.bridged])
     for label in dict.fromkeys(path.label for path in paths):
         yield from _kind(label, [path for path in paths if path.label is label])
     yield from _bottlenecks(paths)
@@ -62,9 +66,13 @@ def _alike(found: Mapping[frozenset[str], LinkPath], gpus: Sequence[str]) -> lis
     return blocks
 
 
-def _label(found: Mapping[frozenset[str], LinkPath], one: str, other: str) -> Label | None:
+def _label(found: Mapping[frozenset[str], LinkPath], one: str, other: str) -> str | None:
     path = found.get(frozenset((one, other)))
-    return path.label if path else None
+    return _word(path) if path else None
+
+
+def _word(path: LinkPath) -> str:
+    return NVLINK if path.bridged else path.label.value
 
 
 def _between(
@@ -78,8 +86,16 @@ def _between(
 def _cell(path: LinkPath | None, size: int) -> str:
     if path is None:
         return "?" if size <= MOST_COLUMNS else "-"
-    label = path.label.value
-    return f"{label} {path.one_way_gb_s.value:.0f}" if size <= MOST_COLUMNS else label
+    if path.bridged or size > MOST_COLUMNS:  # the rates are those of PCIe
+        return _word(path)
+    return f"{path.label.value} {path.one_way_gb_s.value:.0f}"
+
+
+def _bridges(paths: Sequence[LinkPath]) -> Iterator[str]:
+    """What `NV` stands for, and which way lies below the bridge."""
+    if paths:
+        below = ", ".join(dict.fromkeys(path.label.value for path in paths))
+        yield f"    {NVLINK} an NVLink bridge joins the two; the PCIe way below it is {below}"
 
 
 def _kind(label: Label, paths: Sequence[LinkPath]) -> Iterator[str]:

@@ -65,7 +65,8 @@ def _module_options(plan: Plan) -> Iterator[str]:
 def _cards(plan: Plan) -> Iterator[str]:
     for card in plan.preflight.gpus:
         cap = card.power_limit_w or card.power_default_w
-        named = "".join(f", {known}" for known in (card.uuid, card.slot) if known)
+        bridge = f"NVLink bridge to {card.nvlink_peer}" if card.nvlink_peer else None
+        named = "".join(f", {known}" for known in (bridge, card.uuid, card.slot) if known)
         yield (
             f"{card.member:<10} {card.product_name}, PCIe gen {card.link_generation} "
             f"x{card.link_width}, {cap} W{'' if card.power_limit_w else ' (its default)'}{named}"

@@ -86,6 +86,7 @@ def link_record(path: LinkPath) -> Record:
     return {
         "gpus": [path.first, path.second],
         "label": path.label.value,
+        "nvlink": path.bridged,
         "peer": path.peer,
         "one_way_gb_s": amount(path.one_way_gb_s),
         "two_way_gb_s": amount(path.two_way_gb_s),

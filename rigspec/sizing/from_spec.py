@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -223,4 +224,8 @@ def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
     used = members(rig.gpus, rig.services[name].gpus)
     places = {place.gpu: place for place in places_of(rig, catalog)}
     own = [places[member] for member in used if member in places]
-    return paths(own, peer=peers(rig, name, catalog), redirect=rig.pcie.acs == "keep")
+    found = paths(own, peer=peers(rig, name, catalog), redirect=rig.pcie.acs == "keep")
+    return tuple(
+        replace(path, bridged=is_bridged_pair(rig.gpus, (path.first, path.second)))
+        for path in found
+    )

@@ -85,6 +85,8 @@ class LinkPath:
     shared_with: tuple[str, ...]
     """Other GPUs below an uplink of this path: their traffic to the CPU takes from it."""
     best_gb_s: float | None
+    bridged: bool = False
+    """Whether an NVLink bridge joins the two: this is the way below it then."""
 
     @property
     def bottleneck(self) -> Hop:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.models import load_model_facts
+from rigspec.plan.rig import plan_rig
 from rigspec.report.links import link_lines
+from rigspec.report.plan import as_text as plan_text
 from rigspec.report.sizing import BAR, as_text, bar
 from rigspec.report.sizing_json import rig_record
 from rigspec.report.words import above_zero, band, count, spans
@@ -153,6 +155,35 @@ def switched(cards: int, each: int) -> list[str]:
     leaf = [Place(g, Hop(g, 5, 16), (f"s{i // each}",), (Hop(f"uplink of s{i // each}", 5, 16),))
             for i, g in enumerate(gpus)]  # fmt: skip
     return list(link_lines(paths(leaf, peer=True), gpus))
+
+
+BRIDGED = ("    count: 2\n", "    count: 2\n    nvlink_bridge: true\n")
+
+
+def test_a_bridged_pair_is_nvlink_in_the_matrix_with_the_way_below_it() -> None:
+    lines = as_text(rig(STARTER, BRIDGED), known()).splitlines()
+    assert "    pair.0  NV" in lines
+    assert "    NV an NVLink bridge joins the two; the PCIe way below it is PHB" in lines
+    assert [line for line in lines if line.startswith("    PHB 11.2")]
+    (link,) = rig_record(rig(STARTER, BRIDGED), known())["services"]["qwen"]["links"]
+    assert (link["nvlink"], link["label"]) == (True, "PHB")
+    plain = as_text(rig(STARTER), known())
+    assert "    pair.0  PHB 11" in plain
+    assert "NV an" not in plain
+
+
+def test_only_the_pairs_of_a_bridge_are_nvlink_among_four() -> None:
+    four = rig(STARTER, ("    count: 2\n", "    count: 4\n    nvlink_bridge: true\n"))
+    lines = as_text(four, known()).splitlines()
+    assert "    pair.0  NV       PHB 11   PHB 11" in lines
+    assert "    pair.2                    NV" in lines
+
+
+def test_the_plan_s_list_of_cards_names_the_bridge() -> None:
+    spec = rig(STARTER, BRIDGED)
+    shown = plan_text(plan_rig(spec))
+    assert "290 W, NVLink bridge to pair.1" in shown
+    assert "NVLink" not in plan_text(plan_rig(rig(STARTER)))
 
 
 def test_many_cards_that_reach_the_others_alike_are_one_row() -> None:
