@@ -10,6 +10,7 @@ from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.exposure import overlap
 from rigspec.rules.places import concurrent, span, ticked
+from rigspec.rules.sizable import sized_once
 from rigspec.spec.misnamed import nearest
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
@@ -110,12 +111,12 @@ def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Services that share a card at the same time share its memory."""
     told: set[tuple[str, ...]] = set()
     for member, names in _sharers(rig).items():
-        worst = max(_groups_at_once(rig, names), key=lambda g: _share(rig, g), default=())
-        total = _share(rig, worst)
+        worst = max(_groups_at_once(rig, names), key=lambda g: _share(rig, g, facts), default=())
+        total = _share(rig, worst, facts)
         if total <= 1 or worst in told:
             continue
         told.add(worst)
-        parts = " + ".join(f"{_fraction(rig.services[n]):g}" for n in worst)
+        parts = " + ".join(f"{_fraction(rig, n, facts):g}" for n in worst)
         found = error(
             "services.gpus-oversubscribed",
             _fraction_path(rig, worst[-1]),
@@ -128,34 +129,62 @@ def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 
 def gpus_shared_unbounded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """An engine without a memory share takes what is free."""
+    """Of engines that share a card, each is told how much of it to take."""
     for one, other in concurrent(rig):
-        both = [n for n in (one, other) if _is_unbounded(rig.services[n])]
+        both = tuple(
+            name
+            for name, partner in ((one, other), (other, one))
+            if _is_unbounded(rig.services[name], rig.services[partner])
+        )
         shared = set(members(rig.gpus, rig.services[one].gpus)) & set(
             members(rig.gpus, rig.services[other].gpus)
         )
         if shared and both:
+            bounds = "; ".join(f"`{_BOUNDS[rig.services[n].engine]}` bounds `{n}`" for n in both)
             yield warning(
                 "services.gpus-shared-unbounded",
                 ("services", both[-1], "gpus"),
                 f"`{one}` and `{other}` share {span(sorted(shared))}, and nothing bounds the "
-                f"memory of {ticked(tuple(both))}",
+                f"memory of {ticked(both)}",
                 why="which one gets the memory depends on which one starts first",
-                hint="bound it: `context_length` for llama.cpp, `gpu_memory_fraction` for SGLang",
+                hint=f"{bounds}; or `instead_of: [{one}]` in `{other}`, then one runs at a time",
             )
 
 
-def _is_unbounded(service: Service) -> bool:
+_BOUNDS = {
+    "llama_cpp": "context_length", "sglang": "gpu_memory_fraction", "vllm": "gpu_memory_fraction",
+}  # fmt: skip
+
+
+def _is_unbounded(service: Service, partner: Service) -> bool:
+    """llama.cpp takes what its context needs, vLLM a share by default that leaves it no room."""
     if service.engine == "llama_cpp":
-        return True
-    return service.engine == "sglang" and service.gpu_memory_fraction is None
+        return service.context_length is None
+    if service.gpu_memory_fraction is not None:
+        return False
+    return service.engine == "sglang" or partner.engine == "llama_cpp"
 
 
-def _fraction(service: Service) -> float:
+def _fraction(rig: Rig, name: str, facts: CheckContext) -> float:
     """The share an engine takes; 0 where it is not known."""
+    service = rig.services[name]
     if service.gpu_memory_fraction is not None:
         return service.gpu_memory_fraction
+    if service.engine == "llama_cpp":
+        return _least_share(rig, name, facts)
     return VLLM_FRACTION if service.engine == "vllm" else 0.0
+
+
+def _least_share(rig: Rig, name: str, facts: CheckContext) -> float:
+    """What llama.cpp's weights and the cache of a set context take at least of a card."""
+    if rig.services[name].context_length is None or not facts.models:
+        return 0.0
+    sized = sized_once(rig, name, facts)
+    if sized is None or sized.memory.needed is None:
+        return 0.0
+    *terms, _ = sized.memory.terms
+    taken = sum(term.amount.low for term in terms) + sized.memory.needed.low
+    return round(taken / sized.card.total.high, 2)
 
 
 def _fraction_path(rig: Rig, name: str) -> tuple[str, str, str]:
@@ -163,8 +192,8 @@ def _fraction_path(rig: Rig, name: str) -> tuple[str, str, str]:
     return ("services", name, "gpu_memory_fraction" if given else "gpus")
 
 
-def _share(rig: Rig, names: tuple[str, ...]) -> float:
-    return round(sum(_fraction(rig.services[n]) for n in names), 4)
+def _share(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> float:
+    return round(sum(_fraction(rig, n, facts) for n in names), 4)
 
 
 def _sharers(rig: Rig) -> dict[str, list[str]]:

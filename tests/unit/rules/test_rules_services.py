@@ -1,0 +1,67 @@
+"""Services that share a card: what bounds an engine, and what two of them take together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rigspec.catalog.models import load_model_facts
+from rigspec.rules.context import CheckContext
+from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+LLAMA = {"engine": "llama_cpp", "split_mode": "layer"}
+
+
+def sharing(one: dict[str, Any], other: dict[str, Any]) -> Rig:
+    """Two services on the cards of the starter."""
+    head = (ROOT / "rigs/starter.yaml").read_text().partition("\nservices:")[0]
+    common = {"model": "qwen", "gpus": ["pair"], "image": "example/engine:v1"}
+    services = {
+        name: common | {"listen": {"port": port}} | service
+        for name, port, service in (("one", 8000, one), ("other", 8001, other))
+    }
+    loaded = load_text("rig.yaml", f"{head}\n{yaml.safe_dump({'services': services})}")
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def unbounded(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, str]]:
+    found = gpus_shared_unbounded(sharing(one, other), CheckContext())
+    return [(finding.message, finding.hint) for finding in found]
+
+
+def test_a_set_context_bounds_llama_cpp() -> None:
+    bounded = LLAMA | {"context_length": 32768}
+    assert unbounded(bounded, bounded) == []
+    assert unbounded(bounded, {"engine": "vllm", "gpu_memory_fraction": 0.4}) == []
+
+
+def test_the_hint_names_what_each_engine_is_bounded_by_and_the_other_way_out() -> None:
+    ((message, hint),) = unbounded(LLAMA, {"engine": "sglang"})
+    assert message.endswith("nothing bounds the memory of `one`, `other`")
+    assert "`context_length` bounds `one`; `gpu_memory_fraction` bounds `other`" in hint
+    assert "`instead_of: [one]` in `other`" in hint
+
+
+def test_vllm_s_default_share_leaves_llama_cpp_no_room() -> None:
+    ((message, hint),) = unbounded(LLAMA | {"context_length": 32768}, {"engine": "vllm"})
+    assert message.endswith("nothing bounds the memory of `other`")
+    assert hint.startswith("`gpu_memory_fraction` bounds `other`; or ")
+
+
+def test_what_llama_cpp_takes_at_least_counts_beside_a_share() -> None:
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    known = CheckContext(models={"qwen": facts})
+    llama = LLAMA | {"context_length": 32768}
+    (found,) = gpus_oversubscribed(
+        sharing(llama, {"engine": "vllm", "gpu_memory_fraction": 0.5}), known
+    )
+    assert found.message.startswith("`one`, `other` take 0.6")
+    small = {"engine": "vllm", "gpu_memory_fraction": 0.1}
+    assert not list(gpus_oversubscribed(sharing(llama, small), known))
