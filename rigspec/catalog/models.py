@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
+from rigspec.catalog.model_keys import language_keys
 
 __all__ = [
     "ExactSizes",
@@ -25,6 +27,7 @@ __all__ = [
     "UnusableModel",
     "facts_of_config",
     "load_model_facts",
+    "nearest_saved",
     "saved_file",
     "saved_models",
 ]
@@ -55,13 +58,23 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
 
 
 def saved_models(folders: Iterable[Path]) -> tuple[tuple[str, Path], ...]:
-    """Names and files of every model saved in the folders, the first folder's first."""
+    """Names and files of every model saved in the folders, the first folder's first.
+
+    `ORG__NAME.json` is `ORG/NAME`; what was read from a disk goes by its folder or GGUF file.
+    """
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in sorted(folder.glob("*__*.json")):
+        for path in sorted(folder.glob("*.json")):
             if not path.name.endswith(".hf_quant_config.json"):
                 found.setdefault(path.stem.replace("__", "/"), path)
     return tuple(found.items())
+
+
+def nearest_saved(name: str, folders: Iterable[Path]) -> tuple[str, ...]:
+    """Did-you-mean: names of saved models close to `name`, the closest first."""
+    wanted = name.partition("@")[0].lower()
+    known = {saved.lower(): saved for saved, _ in saved_models(folders)}
+    return tuple(known[close] for close in get_close_matches(wanted, known, 3, 0.72))
 
 
 def file_stem(name: str) -> str:
@@ -102,9 +115,14 @@ def _of_folder(folder: Path) -> ModelFacts | None:
 
 
 @lru_cache(maxsize=64)
-def _saved(path: Path, written: _Stamp, record: _Stamp, name: str) -> ModelFacts | None:
+def _saved(path: Path, written: _Stamp, record: _Stamp, name: str) -> ModelFacts:
     """Read once for many specs, again when one of the two files has changed."""
-    return _of_file(path, name=name)
+    try:
+        return _of_file(path, name=name)
+    except UnusableModel as problem:
+        told = str(problem)
+        rest = told.removeprefix(path.name) if told.startswith(path.name) else f": {told}"
+        raise UnusableModel(f"{path}{rest}") from problem
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -115,7 +133,7 @@ def _stamp(path: Path) -> _Stamp:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
+def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     config = json_object(path)
     pin = config.get(PIN)
     pinned = pin if isinstance(pin, Mapping) else {}
@@ -124,12 +142,22 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts | None:
     known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
-        return None
+        raise UnusableModel(f"{path.name} states no {_lacking(config)}")
     sizes, revision = _pinned_sizes(pinned), pinned.get("revision")
     facts = replace(facts, sizes=sizes, revision=str(revision) if revision else None)
     if pinned.get("format") == "gguf" and sizes is not None:
         return with_gguf_sizes(facts, sizes.total_bytes, sizes.source)
     return facts
+
+
+_LEAST = ("hidden_size", "vocab_size", "num_hidden_layers")
+
+
+def _lacking(config: Mapping[str, object]) -> str:
+    """What a config must state and does not, by its usual names."""
+    keys = language_keys(config)
+    missing = [f"`{key}`" for key in _LEAST if not keys.whole(key)]
+    return ", ".join(missing or ["kind for any of its layers"])
 
 
 def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:

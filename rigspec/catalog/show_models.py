@@ -51,7 +51,7 @@ def _line(name: str, path: Path) -> Line:
     except (UnusableModel, OSError) as problem:
         return {"model": name, "architecture": f"cannot be used: {problem}"}
     if facts is None:
-        return {"model": name, "architecture": "cannot be used: no widths and layers"}
+        return {"model": name, "architecture": "cannot be used"}
     return {
         "model": name,
         "architecture": facts.model_type,

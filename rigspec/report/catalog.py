@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rigspec.catalog.models import UnusableModel
+from rigspec.catalog.models import UnusableModel, nearest_saved
 from rigspec.catalog.show import Line, list_entry, list_table, nearest_names
 from rigspec.catalog.show_models import FOLDERS, list_model, list_models
 from rigspec.errors import RigspecError
@@ -36,9 +36,10 @@ def _models(name: str | None) -> list[Line]:
         raise RigspecError(f"what is saved of `{name}` cannot be used: {problem}") from problem
     if not rows:
         where = ", ".join(f"{folder}/" for folder in FOLDERS)
+        near = " or ".join(f"`{saved}`" for saved in nearest_saved(name or "", FOLDERS))
+        add = f"`rigspec model add {name or 'ORG/NAME'}` reads config and sizes once (no weights)"
         raise RigspecError(
             f"nothing is saved of `{name}`" if name else f"no model is saved in {where}",
-            hint=f"`rigspec model add {name or 'ORG/NAME'}` reads config and sizes once "
-            "(no weights)",
+            hint=(f"did you mean {near}? " if near else "") + add,
         )
     return rows

@@ -12,12 +12,11 @@ from pathlib import Path
 from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts, saved_models
+from rigspec.catalog.models import load_model_facts, nearest_saved
 from rigspec.errors import RigspecError
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import ENGINES, version_of
 from rigspec.sizing.settings import EngineSettings
-from rigspec.spec.misnamed import nearest
 
 _CACHE_TYPE = {
     "vllm": "--kv-cache-dtype",
@@ -136,10 +135,9 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         ) from problem
     if facts is not None:
         return facts
-    saved = [known for known, _ in saved_models(folders)]
-    meant = nearest(name.partition("@")[0], saved)
+    near = " or ".join(f"`{meant}`" for meant in nearest_saved(name, folders))
     raise RigspecError(
         f"nothing is saved of `{name}`",
-        hint=(f"did you mean `{meant}`? " if meant else "")
+        hint=(f"did you mean {near}? " if near else "")
         + f"`rigspec model add {name}` reads its config and sizes once (no weights)",
     )

@@ -148,7 +148,8 @@ def facts_usable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "models.facts-usable",
             _origin(rig, name),
             f"what is saved of `{name}` cannot be used: {why}",
-            why="whether it fits and how fast it is stays unknown; no engine could load it either",
+            why="whether it fits and how fast it is stays unknown; the file is rigspec's own "
+            "record, the weights may be fine",
             hint="`rigspec model add` reads its config and sizes again",
         )
 

@@ -176,7 +176,7 @@ def test_model_that_is_not_known_ends_with_2_and_how_to_add_it() -> None:
     done = fit("Qwen/Qwen3-32", "--gpu", "rtx-3090")
     assert done.exit_code == 2
     assert "nothing is saved of `Qwen/Qwen3-32`" in done.output
-    assert "did you mean `Qwen/Qwen3-32B`?" in done.output
+    assert "did you mean `Qwen/Qwen3-32B` or" in done.output
     assert "rigspec model add Qwen/Qwen3-32" in done.output
 
 
@@ -184,7 +184,51 @@ def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "org__x.json").write_text("{")
     done = rigspec("fit", "org/x", "--gpu", "rtx-3090", "--models", str(tmp_path))
     assert done.exit_code == 2
-    assert "cannot be used: org__x.json is not JSON" in done.output
+    assert f"cannot be used: {tmp_path}/org__x.json is not JSON" in done.output
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "vocab_size"])
+def test_saved_file_that_lacks_a_size_is_named_with_it(
+    gguf: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = gguf / "Tiny-Q4_K_M.gguf.json"
+    config = json.loads(saved.read_text())
+    del config[key]
+    saved.write_text(json.dumps(config))
+    said = f"Tiny-Q4_K_M.gguf.json states no `{key}`"
+    assert f"{gguf}/{said}" in of_gguf(gguf).output
+    (gguf / "models").mkdir()
+    monkeypatch.chdir(gguf)
+    saved.rename("models/Tiny-Q4_K_M.gguf.json")
+    listed = " ".join(rigspec("catalog", "models").output.split())
+    assert f"cannot be used: {said}" in listed
+    assert said in rigspec("catalog", "models", "Tiny-Q4_K_M.gguf").output
+
+
+def test_plan_ends_with_2_for_a_saved_file_that_lacks_a_size(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    saved = json.loads((ROOT / "rigs/models/Qwen__Qwen3.6-27B-FP8.json").read_text())
+    del saved["text_config"]["num_hidden_layers"]
+    del saved["text_config"]["layer_types"]
+    (tmp_path / "models/Qwen__Qwen3.6-27B-FP8.json").write_text(json.dumps(saved))
+    (tmp_path / "mine.yaml").write_text((ROOT / "rigs/starter.yaml").read_text())
+    done = rigspec("plan", str(tmp_path / "mine.yaml"), "--sizing")
+    assert done.exit_code == 2
+    assert "models/Qwen__Qwen3.6-27B-FP8.json states no `num_hidden_layers`" in done.output
+    assert "no engine could load" not in done.output
+
+
+def test_a_model_saved_from_a_disk_is_listed_found_and_suggested(
+    gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gguf / "models").mkdir()
+    monkeypatch.chdir(gguf)
+    Path("Tiny-Q4_K_M.gguf.json").rename("models/Tiny-Q4_K_M.gguf.json")
+    assert "Tiny-Q4_K_M.gguf" in rigspec("catalog", "models").output
+    assert rigspec("catalog", "models", "Tiny-Q4_K_M.gguf").exit_code == 0
+    meant = "did you mean `Tiny-Q4_K_M.gguf`?"
+    assert meant in rigspec("catalog", "models", "Tiny-Q4_K_M").output
+    assert meant in rigspec("fit", "Tiny-Q4_K_M", "--gpu", "rtx-3090").output
 
 
 def test_more_ranks_than_cards_ends_with_2() -> None:
