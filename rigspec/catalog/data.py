@@ -7,6 +7,7 @@ may put `catalog/NAME.yaml` beside `rigs/`, whose rows are added, or replace our
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ from typing_extensions import override
 
 from rigspec.errors import RigspecError
 
+ROW_FORMAT = "docs/fit.md"
+"""Where the rows that an owner may write are explained."""
 DATA = Path(__file__).with_name("data")
 _T = TypeVar("_T")
 
@@ -148,8 +151,17 @@ class Row:
 
     def _there(self, key: str, value: _T | None) -> _T:
         if value is None:
-            raise self.fail(f"`{key}` is missing")
+            raise self.fail(f"`{key}` is missing", self.example(key))
         return value
+
+    def example(self, key: str) -> str:
+        """How one of our own rows writes a key, as a hint."""
+        ours = _rows(DATA / self.file.name)
+        row = next((row for row in ours if row.values.get(key) is not None), None)
+        if row is None:
+            return f"{ROW_FORMAT} shows a whole row"
+        written = f"{key}: {json.dumps(row.values[key], ensure_ascii=False)}"
+        return f"for example `{written}`, as `{row.id}` has it; {ROW_FORMAT} shows a whole row"
 
 
 def load_table(name: str, extra: Path | None = None) -> Mapping[str, Row]:
@@ -167,13 +179,21 @@ def _load_table(name: str, extra: Path | None) -> Mapping[str, Row]:
 
 def _rows(file: Path) -> tuple[Row, ...]:
     content = _read(file)
+    if content is None:  # nothing but blanks and comments
+        return ()
     if not isinstance(content, dict):
-        raise CatalogError(f"{file}: a table is a mapping of row id to row")
+        raise CatalogError(
+            f"{file}: a table is a mapping of row id to row",
+            hint="begin with the row's id and a colon, as in `rtx-3090:`, and indent its keys "
+            f"below it, without dashes; {ROW_FORMAT} shows a whole file",
+        )
     for key, values in content.items():
         if not isinstance(key, str) or not isinstance(values, dict):
             raise CatalogError(
                 f"{file}: row `{key}` must be a mapping under a text id",
-                hint="put an id that looks like a number in quotes",
+                hint="put an id that looks like a number in quotes"
+                if not isinstance(key, str)
+                else f"indent its keys below `{key}:`; {ROW_FORMAT} shows a whole file",
             )
     return tuple(Row(file, key, MappingProxyType(values)) for key, values in content.items())
 

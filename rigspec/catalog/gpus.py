@@ -219,7 +219,12 @@ def _pair(row: Row, key: str) -> tuple[int, int]:
     value = row.values.get(key)
     if isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value):
         return value[0], value[1]
-    raise row.fail(f"`{key}` must be two whole numbers, not {value!r}", f"write `{key}: [8, 6]`")
+    raise row.fail(
+        f"`{key}` must be two whole numbers, {_PAIRS[key]}, not {value!r}", row.example(key)
+    )
+
+
+_PAIRS = {"pcie": "generation and lanes", "compute_capability": "major and minor"}
 
 
 def _watts(row: Row) -> tuple[int | None, int, int | None]:

@@ -201,6 +201,32 @@ def test_an_owners_bad_row_is_refused_with_file_and_row(
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ('  pci_class: "0300"\n', "", 'for example `pci_class: "0300"`, as `rtx-2080-ti` has it'),
+        ("pcie: [4, 16]", "pcie: 4", "for example `pcie: [3, 16]`, as `rtx-2080-ti`"),
+        ("[8, 6]", "8.6", "for example `compute_capability: [7, 5]`"),
+        ("rtx-9999:\n", "- sku: rtx-9999\n", "begin with the row's id and a colon"),
+    ],
+)
+def test_a_bad_row_s_hint_leads_to_a_right_one(
+    tmp_path: Path, old: str, new: str, hint: str
+) -> None:
+    assert old in OWN_CARD
+    (tmp_path / "gpus.yaml").write_text(OWN_CARD.replace(old, new))
+    with pytest.raises(CatalogError) as refused:
+        all_gpus(tmp_path)
+    assert refused.value.hint is not None
+    assert hint in refused.value.hint
+    assert "docs/fit.md shows a whole " in refused.value.hint
+
+
+def test_an_owners_file_of_comments_only_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "gpus.yaml").write_text("# later\n")
+    assert all_gpus(tmp_path) == all_gpus()
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [
         ("GeForce RTX 3090 Founders Edition", "rtx-3090"),
