@@ -9,15 +9,31 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from rigspec.errors import RigspecError
     from rigspec.look import Look
     from rigspec.plan.sections import Plan
     from rigspec.spec.rig import Rig
+
+
+class Whole(click.IntRange):
+    """A whole number in an option; what is none gets the hint that a spec's numbers get."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            int(value)
+        except ValueError:
+            from rigspec.spec.numbers import number_hint
+
+            hint = number_hint((), str(value)) if "%" not in str(value) else ""
+            self.fail(f"`{value}` is no whole number{hint and f': {hint}'}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def checked(file: str, *, notes: bool = False) -> Rig:

@@ -16,7 +16,7 @@ import click
 from typing_extensions import override
 
 from rigspec import accepted, captured
-from rigspec.asked import checked, planned, stop, want_colour
+from rigspec.asked import Whole, checked, planned, stop, want_colour
 from rigspec.loads import burn
 from rigspec.proved import verify
 
@@ -154,10 +154,10 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @click.argument("model")
 @click.option("--gpu", required=True, help="SKU of the cards, see `rigspec catalog gpus`.")
-@click.option("--count", type=click.IntRange(1, 16), default=1, help="How many cards.")
-@click.option("--context", type=click.IntRange(1), help="Tokens; without it a table of lengths.")
+@click.option("--count", type=Whole(1, 16), default=1, help="How many cards.")
+@click.option("--context", type=Whole(1), help="Tokens; without it a table of lengths.")
 @click.option("--table", is_flag=True, help="A table of contexts and TP sizes in any case.")
-@click.option("--tp", type=click.IntRange(1, 16), help="Tensor parallel size (default: --count).")
+@click.option("--tp", type=Whole(1, 16), help="Tensor parallel size (default: --count).")
 @click.option(
     "--engine",
     type=click.Choice(["vllm", "sglang", "llama_cpp"]),
@@ -166,8 +166,8 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
 @click.option("--engine-version", help="For example 0.30.0; without it bands are wider.")
 @click.option("--fraction", type=click.FloatRange(0.05, 0.99), help="Share of the card's memory.")
 @click.option("--kv-dtype", default="auto", help="Type of the KV cache, for example fp8.")
-@click.option("--sequences", type=click.IntRange(1), help="Sequences decoded at the same time.")
-@click.option("--power-limit-w", type=click.IntRange(1), help="Power cap per card.")
+@click.option("--sequences", type=Whole(1), help="Sequences decoded at the same time.")
+@click.option("--power-limit-w", type=Whole(1), help="Power cap per card.")
 @click.option("--models", "folder", type=click.Path(path_type=Path), help="Folder of saved models.")
 @click.option("--json", "as_json", is_flag=True, help="The answer as data.")
 def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:

@@ -166,6 +166,25 @@ def test_what_the_engine_and_the_card_take_is_answered(words: tuple[str, ...]) -
     assert fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", *words).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--context", "8k"), "write the number out: `8000` (or `8192`)"),
+        (("--context", "32,768"), "write it without separators: `32768`"),
+        (("--power-limit-w", "290W"), "write the number alone"),
+        (("--count", "two"), "write `2`"),
+        (("--sequences", "50%"), "`50%` is no whole number"),
+        (("--count", "17"), "17 is not in the range 1<=x<=16"),
+    ],
+)
+def test_a_number_written_another_way_gets_the_hint_of_a_spec(
+    words: tuple[str, ...], said: str
+) -> None:
+    done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", *words)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
 def test_card_of_another_vendor_is_called_so() -> None:
     done = fit("Qwen/Qwen3-32B", "--gpu", "mi300x")
     assert done.exit_code == 2
