@@ -89,7 +89,6 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         complain = error if room.never else warning
         given = _given(rig.services[name], "max_sequences")
-        fitting = 1 << max(1, int(room.blocks.low)).bit_length() - 1
         yield complain(
             "memory.states-have-room",
             ("services", name, "max_sequences" if given else "model"),
@@ -97,7 +96,7 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"cache holds {room.blocks.low:.0f} to {room.blocks.high:.0f} states, one per sequence",
             why="this model keeps a recurrent state per running sequence, and vLLM refuses to "
             "start with fewer blocks than sequences",
-            hint=f"`max_sequences: {fitting}` fits",
+            hint=f"`max_sequences: {room.fitting}` fits",
         )
 
 

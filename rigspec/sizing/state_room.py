@@ -27,6 +27,10 @@ FEWER = 0.8
 an RTX PRO 6000 (939 and 556, 0.27); what takes the rest is not printed there."""
 
 
+EXACTLY = 16
+"""Below this many sequences each one counts."""
+
+
 @dataclass(frozen=True)
 class StateRoom:
     """Sequences the engine may run, and the blocks that could hold their states."""
@@ -40,6 +44,12 @@ class StateRoom:
     def surely(self) -> bool:
         """Whether even the low end of the pool holds them all."""
         return self.sequences <= self.blocks.low
+
+    @property
+    def fitting(self) -> int:
+        """Sequences that the low end holds: exactly where they are few, else a power of two."""
+        most = max(1, int(self.blocks.low))
+        return most if most < EXACTLY else 1 << most.bit_length() - 1
 
     @property
     def never(self) -> bool:

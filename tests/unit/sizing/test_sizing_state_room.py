@@ -11,6 +11,7 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
 from rigspec.sizing.remedies import remedies
@@ -86,3 +87,10 @@ def test_a_change_that_leaves_sequences_without_a_state_is_no_remedy(
     assert estimate(facts, h100, tight).verdict is Verdict.NO
     names = [remedy.name for remedy in remedies(facts, h100, tight)]
     assert ("smaller context" in names) is offered
+
+
+@pytest.mark.parametrize(
+    ("low", "fitting"), [(0.4, 1), (2.0, 2), (3.9, 3), (15.0, 15), (17.0, 16), (140.0, 128)]
+)
+def test_few_sequences_are_counted_exactly(low: float, fitting: int) -> None:
+    assert StateRoom(256, stated=True, blocks=Amount(low + 1, low, low + 2)).fitting == fitting
