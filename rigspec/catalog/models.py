@@ -150,13 +150,18 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     return facts
 
 
-_LEAST = ("hidden_size", "vocab_size", "num_hidden_layers")
+_LEAST = (
+    ("hidden_size", "n_embd", "d_model"),
+    ("vocab_size",),
+    ("num_hidden_layers", "n_layer", "num_layers"),
+)
+"""What every config states, with the names that older classes have for it."""
 
 
 def _lacking(config: Mapping[str, object]) -> str:
     """What a config must state and does not, by its usual names."""
     keys = language_keys(config)
-    missing = [f"`{key}`" for key in _LEAST if not keys.whole(key)]
+    missing = [f"`{names[0]}`" for names in _LEAST if not keys.whole(*names)]
     return ", ".join(missing or ["kind for any of its layers"])
 
 

@@ -53,8 +53,8 @@ def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:
     """The warning that `rigspec check` gives for the same model in a spec."""
     if facts.is_gguf and engine is not Engine.LLAMA_CPP:
         yield (
-            f"a GGUF file; {engine.label} reads it only with a plugin or not at all: take "
-            "`--engine llama_cpp`, or the safetensors checkpoint of the model"
+            f"a GGUF file; {engine.label} reads it only with a plugin or not at all: "
+            "take `--engine llama_cpp`"
         )
 
 

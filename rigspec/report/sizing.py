@@ -52,18 +52,24 @@ def as_text(rig: Rig, facts: CheckContext) -> str:
         if len(used) > 1 and used not in seen:
             joined = cards_of(rig, name, catalog_of(facts.catalog))
             if joined and all(card.nvlink for card in joined):
-                lines += [
-                    "  NVLink joins these cards: all-reduces go there, not over the links below"
-                ]
+                lines += [f"  NVLink joins these cards{_reduces(rig, name)}"]
             lines += link_lines(paths_of(rig, name, catalog_of(facts.catalog)), used)
         seen.add(used)
     return "\n".join([*lines, "", *_power(power_states(rig, facts))])
 
 
+def _reduces(rig: Rig, name: str) -> str:
+    """llama.cpp's split by layer has no all-reduces."""
+    service = rig.services[name]
+    by_layer = service.engine == "llama_cpp" and service.split_mode in (None, "layer", "none")
+    return "" if by_layer else ": all-reduces go there, not over the links below"
+
+
 def _service(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
     sized = sized_once(rig, name, facts)
     if sized is None:
-        yield f"{name}: unknown whether it fits, {why_unsized(rig, name, facts)}"
+        title, why = f"{name}: unknown whether it fits,", why_unsized(rig, name, facts)
+        yield from (f"{title} {why}",) if len(title + why) < SCREEN else (title, f"  {why}")
         yield from _to_save(rig, name, facts)
         return
     yield from service_lines(sized)

@@ -27,7 +27,7 @@ def kept_on_host(service: Service, layers: int) -> str:
     asked = service.gpu_layers if service.gpu_layers is not None else flags.whole(*_LAYERS)
     if asked is not None and asked <= layers:
         field = "gpu_layers" if service.gpu_layers is not None else "--n-gpu-layers"
-        return f"`{field}: {asked}` of {layers} and the output"
+        return f"`{field}: {asked}` of {layers + 1} (the output is one)"
     moved = (name for name in _COUNTS if flags.text(name) not in (None, "0"))
     given = (name for name in _SWITCHES if flags.given(name))
     said = (name for name in _ENVIRONMENT if service.environment.get(name, "0") not in ("0", ""))

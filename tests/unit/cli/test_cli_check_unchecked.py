@@ -64,4 +64,4 @@ def test_a_part_of_a_model_in_host_memory_was_not_checked() -> None:
     loaded = load_text("mine.yaml", text)
     assert loaded.rig is not None
     (end,) = unchecked(loaded.rig, saved_context(loaded.rig, ROOT / "rigs/mine.yaml"))
-    assert "`qwen` fits was not checked: `gpu_layers: 40` of 64 and the output leaves" in end
+    assert "`qwen` fits was not checked: `gpu_layers: 40` of 65 (the output is one) leaves" in end

@@ -224,6 +224,13 @@ def test_saved_file_that_lacks_a_size_is_named_with_it(
     assert said in rigspec("catalog", "models", "Tiny-Q4_K_M.gguf").output
 
 
+def test_a_size_under_an_older_name_is_not_called_missing(gguf: Path) -> None:
+    saved = gguf / "Tiny-Q4_K_M.gguf.json"
+    text = saved.read_text().replace('"hidden_size"', '"n_embd"')
+    saved.write_text(text.replace('"num_hidden_layers"', '"layers"'))
+    assert "gguf.json states no `num_hidden_layers`\n" in of_gguf(gguf).output
+
+
 def test_plan_ends_with_2_for_a_saved_file_that_lacks_a_size(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     saved = json.loads((ROOT / "rigs/models/Qwen__Qwen3.6-27B-FP8.json").read_text())

@@ -92,9 +92,9 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
 @pytest.mark.parametrize(
     ("setting", "why"),
     [
-        ("gpu_layers: 40", "`gpu_layers: 40` of 64 and the output"),
-        ("gpu_layers: 64", "`gpu_layers: 64` of 64 and the output"),
-        ("gpu_layers: 0", "`gpu_layers: 0` of 64 and the output"),
+        ("gpu_layers: 40", "`gpu_layers: 40` of 65 (the output is one)"),
+        ("gpu_layers: 64", "`gpu_layers: 64` of 65 (the output is one)"),
+        ("gpu_layers: 0", "`gpu_layers: 0` of 65 (the output is one)"),
         ("extra_args: [--cpu-moe]", "`--cpu-moe`"),
         ("extra_args: [--n-cpu-moe, 12]", "`--n-cpu-moe`"),
         ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
@@ -104,7 +104,9 @@ def test_a_part_in_host_memory_is_said_and_not_sized(setting: str, why: str) -> 
     spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {setting}\n"))
     said = f"{why} leaves a part of the model in host memory, which is not sized"
     shown = as_text(spec, known())
-    assert f"qwen: unknown whether it fits, {said}" in shown
+    assert said in shown
+    assert "qwen: unknown whether it fits" in shown
+    assert max(map(len, shown.splitlines())) <= 110
     assert "tok/s" not in shown
     record = rig_record(spec, known())["services"]["qwen"]
     assert (record["verdict"], record["unsized"]) == (None, said)
@@ -167,6 +169,10 @@ def test_a_bridged_pair_is_nvlink_in_the_matrix_with_the_way_below_it() -> None:
     assert [line for line in lines if line.startswith("    PHB 11.2")]
     (link,) = rig_record(rig(STARTER, BRIDGED), known())["services"]["qwen"]["links"]
     assert (link["nvlink"], link["label"]) == (True, "PHB")
+    assert "  NVLink joins these cards: all-reduces go there, not over the links below" in lines
+    assert (
+        "  NVLink joins these cards" in as_text(rig(STARTER, BRIDGED, *LLAMA), known()).splitlines()
+    )
     plain = as_text(rig(STARTER), known())
     assert "    pair.0  PHB 11" in plain
     assert "NV an" not in plain
