@@ -25,7 +25,7 @@ from rigspec.observed.record import Reading, Unknown, known
 from rigspec.observed.sections import section
 from rigspec.observed.storage import parse_storage_probe
 from rigspec.observed.topology import parse_topo_matrix, parse_topo_p2p
-from rigspec.observed.units import parse_units_probe
+from rigspec.observed.units import Unit, parse_units_probe
 
 T = TypeVar("T")
 Sections = Mapping[str, Sequence[str]]
@@ -50,7 +50,7 @@ def values_of_probe(at: Sections) -> dict[str, Any]:
         "p2p": _parsed(at, "smi-p2p", parse_topo_p2p),
         "aer": parse_aer_probe(at),
         "packages": parse_packages_probe(at),
-        "units": parse_units_probe(at),
+        "units": _units(at),
         "planned": parse_planned_probe(at),
         "storage": storage.mounts if isinstance(storage.mounts, Unknown) else storage,
         "cdi": cdi.devices if isinstance(cdi.devices, Unknown) else cdi,
@@ -64,6 +64,15 @@ def driver_values(modules: Modules) -> dict[str, Any]:
     """`driver` and `is_open` as far as the loaded module says them."""
     said = {"driver": modules.nvidia_version, "is_open": modules.nvidia_is_open}
     return {n: v for n, v in said.items() if v is not None and not isinstance(v, Unknown)}
+
+
+def _units(at: Sections) -> Reading[Mapping[str, Unit]]:
+    """Units that any host may have, and those that rigspec has written."""
+    usual = parse_units_probe(at)
+    ours = parse_units_probe({"units": at["rigspec-units"]}) if "rigspec-units" in at else usual
+    if isinstance(usual, Unknown) or isinstance(ours, Unknown):
+        return usual if isinstance(ours, Unknown) else ours
+    return {**usual, **ours}
 
 
 def _cards(at: Sections) -> Reading[tuple[GpuReading, ...]]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import section
@@ -25,7 +26,7 @@ class Planned(Record):
     spec: Mapping[str, object]
     """Nested mappings, lists and scalars, values that are the default left out."""
 
-    @property
+    @cached_property
     def rig(self) -> Rig | None:
         """The spec as our format has it; None where this version does not understand it."""
         return load_text(PLAN_FILE, json.dumps(self.spec)).rig

@@ -17,6 +17,7 @@ from rigspec.observed.probes import (
     Probe,
     script,
 )
+from rigspec.observed.units import UNIT_PROPERTIES
 
 OUT_VARIABLE = "RIGSPEC_PROBE_OUT"
 """Environment variable: the probe deploy saves what the host printed in the file of this name."""
@@ -34,6 +35,7 @@ UNITS = (
 PACKAGES = ("nvidia-*", "libnvidia-*", "cuda-drivers*", "docker*", "podman", "linux-headers-*")
 LAST_WORDS = "aer_uncor_status|Surprise|pciehp|soft lockup|blocked for more|PCIe Bus Error|Xid"
 """What the boot before this one may have said last: why a machine has reset."""
+_UNIT_PROPERTIES = ",".join(name for name in UNIT_PROPERTIES if name != "Environment")
 _SIMULATED = "/usr/share/rigspec-lab/SIMULATED"
 
 OWN: tuple[Probe, ...] = (
@@ -84,6 +86,16 @@ exit 0
         "planned",
         "[ ! -e /etc/rigspec/plan.json ] ||\n"
         """grep -E '^  "(rig|digest|spec)": "' /etc/rigspec/plan.json\n""",
+    ),
+    Probe(
+        "rigspec-units",
+        f"""\
+rig_has systemctl || exit 0
+cd /etc/systemd/system 2>/dev/null || exit 0
+set -- rigspec-*.service
+[ -e "$1" ] || exit 0
+rig_run systemctl show --no-pager -p {_UNIT_PROPERTIES} -- "$@"
+""",
     ),
     Probe(
         "limit-writers",

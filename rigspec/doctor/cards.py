@@ -8,7 +8,9 @@ from statistics import median
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.discover.capture import Capture, CaptureFile, Place
+from rigspec.discover.cards import cards_of
 from rigspec.discover.seen import Seen
+from rigspec.doctor.planned import peers_unwanted
 from rigspec.observed.nccl_tests import parse_nccl_tests
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.p2p import parse_matrices
@@ -118,9 +120,9 @@ def idle_clocks(capture: Capture, seen: Seen) -> Iterator[Place]:
 
 
 def hmm_on(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """Addressing mode HMM with more than one card."""
+    """Addressing mode HMM with more than one card, of which copies to each other are wanted."""
     cards = _cards(seen)
-    for card in cards if len(cards) > 1 else ():
+    for card in cards if len(cards) > 1 and not peers_unwanted(seen) else ():
         if known(card.addressing_mode) == "HMM":
             yield from _place(capture, card)
 
@@ -180,6 +182,16 @@ def _asks_for_copies(file: CaptureFile) -> bool:
     return not asked or any(set(word) & {"r", "w"} for word in asked)
 
 
+_NO_PEERS = frozenset({"GNS", "CNS", "TNS", "NS", "DR"})
+
+
+def _are_geforce(seen: Seen) -> bool:
+    """Whether every card that a text names is a GeForce: its driver refuses peer copies."""
+    names = [card.model.name if card.model else "" for card in cards_of(seen)]
+    names = names or [gpu.name for _, gpus in seen.listed for gpu in gpus]
+    return bool(names) and all("GeForce" in name for name in names)
+
+
 def _refused(capture: Capture, seen: Seen, words: frozenset[str]) -> Iterator[Place]:
     matrix = known(seen.p2p)
     file = next((f for f in capture.files if f.name == seen.where("p2p")), None)
@@ -196,17 +208,32 @@ def _refused(capture: Capture, seen: Seen, words: frozenset[str]) -> Iterator[Pl
 
 def p2p_gns(capture: Capture, seen: Seen) -> Iterator[Place]:
     """The driver does not grant peer access on this card."""
-    yield from _refused(capture, seen, frozenset({"GNS"}))
+    if not peers_unwanted(seen):
+        yield from _refused(capture, seen, frozenset({"GNS"}))
 
 
 def p2p_refused(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Chipset, topology or registry stand against peer access."""
-    yield from _refused(capture, seen, frozenset({"CNS", "TNS", "NS", "DR"}))
+    if not peers_unwanted(seen):
+        by_design = {"CNS"} if _are_geforce(seen) else set()
+        yield from _refused(capture, seen, _NO_PEERS - {"GNS"} - by_design)
+
+
+def p2p_geforce(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """CNS on GeForce cards alone."""
+    if _are_geforce(seen) and not peers_unwanted(seen):
+        yield from _refused(capture, seen, frozenset({"CNS"}))
+
+
+def p2p_unwanted(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Any refusal, where the plan does without peer access."""
+    if peers_unwanted(seen):
+        yield from _refused(capture, seen, _NO_PEERS)
 
 
 def p2p_slower(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Median of pairs with peer access below 0.8 of the one without."""
-    for file in capture.files:
+    for file in () if peers_unwanted(seen) else capture.files:
         values: dict[tuple[bool, bool], float] = {}
         for matrix in parse_matrices(file.lines):
             enabled = matrix.p2p_enabled

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 from rigspec.discover.capture import Capture, Place
 from rigspec.discover.draft_host import board_name, known_board
 from rigspec.discover.seen import Seen, read_seen
-from rigspec.doctor import cards, host, pci
+from rigspec.doctor import boot, by_plan, cards, host, pci
 from rigspec.doctor.table import Likelihood, Symptom, all_symptoms
 
 Check = Callable[[Capture, Seen], Iterator[Place]]
@@ -23,8 +24,12 @@ CHECKS: Mapping[str, Check] = {
         cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
         cards.slow_card, cards.idle_clocks, cards.hmm_on, cards.memory_errors,
         cards.recovery_wanted, cards.p2p_narrow, cards.needs_open_module, cards.gpu_count,
-        cards.container_order, cards.p2p_gns, cards.p2p_refused, cards.p2p_slower,
-        cards.alltoall_collapse, host.cpus_lost, host.fallen_without_xid, host.xid79_many,
+        cards.container_order, cards.p2p_gns, cards.p2p_refused, cards.p2p_geforce,
+        cards.p2p_unwanted, cards.p2p_slower, cards.alltoall_collapse,
+        boot.cpus_lost, boot.x2apic_off, boot.noacs_running, boot.noacs_written,
+        by_plan.unit_down, by_plan.unit_loops, by_plan.cap_differs, by_plan.cards_missing,
+        by_plan.kernel_line_differs, host.generation_limited,
+        host.fallen_without_xid, host.xid79_many,
         host.bar_no_room, host.aer_corrected, host.aer_uncorrected, host.bandwidth_limited,
         host.version_mismatch, host.iommu_translated, host.acs_late,
         host.started_early, host.cap_unit_failed, host.two_writers, host.cdi_twice,
@@ -43,6 +48,8 @@ class Diagnosis:
     setting: str = ""
     """The BIOS setting in the board's own words; empty where none helps."""
     simulated: bool = False
+    xids: tuple[int, ...] = ()
+    """The Xid numbers that were seen; a row stands for several."""
 
 
 def is_cause(diagnosis: Diagnosis) -> bool:
@@ -59,8 +66,20 @@ def diagnose(capture: Capture, seen: Seen | None = None) -> tuple[Diagnosis, ...
         if lines:
             evidence = tuple(lines)[:MAX_EVIDENCE]
             setting = bios_setting(symptom, seen)
-            found.append(Diagnosis(symptom, evidence, setting, seen.simulated))
-    return tuple(sorted(found, key=lambda d: _RANK[d.symptom.likelihood]))
+            numbers = _xids_in(evidence, symptom)
+            found.append(Diagnosis(symptom, evidence, setting, seen.simulated, numbers))
+    names = {diagnosis.symptom.id for diagnosis in found}
+    kept = [diagnosis for diagnosis in found if names.isdisjoint(diagnosis.symptom.unless)]
+    return tuple(sorted(kept, key=lambda d: _RANK[d.symptom.likelihood]))
+
+
+_XID = re.compile(r"Xid(?: \([^)]*\))?: (\d+)")
+
+
+def _xids_in(evidence: Iterable[Place], symptom: Symptom) -> tuple[int, ...]:
+    """Numbers of the row that the lines shown name, each once."""
+    said = (int(match[1]) for place in evidence for match in _XID.finditer(place.text))
+    return tuple(dict.fromkeys(number for number in said if number in symptom.xids))
 
 
 def _evidence(symptom: Symptom, capture: Capture, seen: Seen) -> Iterator[Place]:

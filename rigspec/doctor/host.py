@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from rigspec.discover.capture import Capture, Place
 from rigspec.discover.seen import Seen
-from rigspec.observed.kernel_log import Event, KernelEvent, KernelLog
-from rigspec.observed.record import known
+from rigspec.doctor.planned import is_declared, rig_of
+from rigspec.observed.kernel_log import BandwidthLimit, Event, KernelEvent, KernelLog
+from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 
 _AER_MANY = 1000
@@ -41,14 +42,6 @@ def xids(capture: Capture, seen: Seen, numbers: frozenset[int]) -> Iterator[Plac
         if event.xid in numbers and event.xid not in done and not _recovered(event, seen):
             done.add(event.xid)
             yield from place_of(capture, event)
-
-
-def cpus_lost(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """Fewer CPUs than sockets × cores × threads, with x2APIC off."""
-    cpu = known(seen.cpu)
-    have, silicon = (known(cpu.online), known(cpu.expected)) if cpu else (None, None)
-    if have and silicon and have < silicon and _log(seen).of(Event.X2APIC_OFF):
-        yield from _found(capture, "CPU(s) list")
 
 
 def fallen_without_xid(capture: Capture, seen: Seen) -> Iterator[Place]:
@@ -91,20 +84,43 @@ def aer_uncorrected(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield from place_of(capture, event)
 
 
-def bandwidth_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """`limited by` for a GPU; without a PCI listing, for a device of 16 lanes."""
+def _limits(capture: Capture, seen: Seen) -> Iterator[tuple[BandwidthLimit, Place]]:
+    """`limited by` for a GPU; without a PCI listing, for a device of 16 lanes.
+
+    Not where the plan expects no more of the card's link, or of a switch above it.
+    """
     tree = known(seen.tree)
-    gpus = {gpu.address for gpu in tree.gpus} if tree else None
+    gpus = {gpu.address: gpu for gpu in tree.gpus} if tree else {}
     for limit in _log(seen).limits:
-        is_gpu = limit.device in gpus if gpus else limit.capable_width >= _GPU_LANES
+        gpu = gpus.get(limit.device)
+        is_gpu = gpu is not None if gpus else limit.capable_width >= _GPU_LANES
         found = capture.find(f"{limit.device.removeprefix('0000:')}: {limit.available_gbit_s:.3f}")
-        if is_gpu and found:
+        steps = tree.path(limit.device) if tree and gpu else ()
+        way = () if isinstance(steps, Unknown) else steps
+        planned = any(is_declared(seen, s, known(limit.gen), limit.width) for s in way)
+        if is_gpu and found and not planned:
+            yield limit, found
+
+
+def bandwidth_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Fewer lanes than the card has."""
+    for limit, found in _limits(capture, seen):
+        if limit.width < limit.capable_width:
+            yield found
+
+
+def generation_limited(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """All lanes, of a lower generation than the card's: an older slot does so by design."""
+    for limit, found in _limits(capture, seen):
+        if limit.width >= limit.capable_width:
             yield found
 
 
 def iommu_translated(capture: Capture, seen: Seen) -> Iterator[Place]:
     """An IOMMU group of a GPU that is translated, with more than one GPU."""
-    tree, iommu = known(seen.tree), known(seen.iommu)
+    tree, iommu, rig = known(seen.tree), known(seen.iommu), rig_of(seen)
+    if rig and rig.kernel.iommu == "on" and not rig.pcie.peer_to_peer:
+        return
     gpus = tree.gpus if tree else ()
     for gpu in gpus if iommu and len(gpus) > 1 else ():
         group = iommu.group_of(gpu.address) if iommu else None
@@ -149,22 +165,32 @@ def _unit_place(capture: Capture, name: str) -> Iterator[Place]:
         yield found
 
 
+_GATES = frozenset({"rigspec-acs.service", "rigspec-power.service", "rigspec-ready.service"})
+
+
+def _servers(seen: Seen) -> Iterator[tuple[str, Unit]]:
+    """Services of ours, without the units that they wait for."""
+    for name, unit in (known(seen.units) or {}).items():
+        if name.startswith("rigspec-") and name not in _GATES:
+            yield name, unit
+
+
 def acs_late(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """The ACS unit became active after docker."""
+    """The ACS unit became active after docker, or after a server of ours where one is shown."""
     acs = _started(_unit(seen, "rigspec-acs.service"))
-    docker = _started(_unit(seen, "docker.service"))
-    if acs and docker and acs > docker:
+    servers = [start for _, unit in _servers(seen) if (start := _started(unit))]
+    first = min(servers, default=_started(_unit(seen, "docker.service")))
+    if acs and first and acs > first:
         yield from _unit_place(capture, "rigspec-acs.service")
 
 
 def started_early(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """A service of ours that started before persistenced or the power unit."""
-    units = known(seen.units) or {}
+    """A server of ours that started before persistenced or the gate, unless it runs since."""
     gates = ("nvidia-persistenced.service", "rigspec-ready.service")
-    ready = max((_started(units.get(name)) for name in gates), default=0)
-    own = {"rigspec-acs.service", "rigspec-power.service", "rigspec-ready.service"}
-    for name, unit in units.items():
-        if name.startswith("rigspec-") and name not in own and 0 < _started(unit) < ready:
+    ready = max((_started(_unit(seen, name)) for name in gates), default=0)
+    for name, unit in _servers(seen):
+        runs_since = unit.active and known(unit.n_restarts) == 0
+        if 0 < _started(unit) < ready and not runs_since:
             yield from _unit_place(capture, name)
 
 

@@ -10,6 +10,7 @@ from rigspec.discover.capture import Kind as Text
 from rigspec.discover.cards import cards_of
 from rigspec.discover.fabric import able_gen, link_of
 from rigspec.discover.seen import Seen
+from rigspec.doctor.planned import acs_kept, is_declared, peers_unwanted, rig_of
 from rigspec.doctor.shown import at_function, short
 from rigspec.observed.kernel import cmdline_values
 from rigspec.observed.pci import Acs, Connection, Kind, Link, PciFunction, PciTree
@@ -35,7 +36,7 @@ def _acs(function: PciFunction) -> Acs | None:
 
 def acs_redirect(capture: Capture, seen: Seen) -> Iterator[Place]:
     """ReqRedir, CmpltRedir or EgressCtrl set on a bridge between two GPUs."""
-    for bridge in _bridges(seen):
+    for bridge in () if acs_kept(seen) else _bridges(seen):
         acs = _acs(bridge)
         if acs and acs.ctl.redirects:
             yield from at_function(capture, bridge, "ACSCtl:")
@@ -46,7 +47,7 @@ _REDIRECTS = re.compile(r"ACSCtl:.*\b(?:ReqRedir|CmpltRedir|EgressCtrl)\+")
 
 def acs_lines(capture: Capture, seen: Seen) -> Iterator[Place]:
     """`lspci -vvv | grep ACSCtl`: a redirect is set, of which device the text does not say."""
-    for file in capture.files:
+    for file in () if acs_kept(seen) else capture.files:
         if file.kind in {Text.LSPCI, Text.PROBE, Text.SAVED_LOOK}:
             continue
         for number, line in enumerate(file.lines, 1):
@@ -92,7 +93,8 @@ def narrow_link(capture: Capture, seen: Seen) -> Iterator[Place]:
         link, caps = link_of(step), [_cap(step), _cap(above)]
         able = [w for cap in caps if cap and (w := known(cap.width))]
         width = known(link.width) if link else None
-        if width and able and width < min(able):
+        is_narrow = width and able and width < min(able)
+        if is_narrow and not is_declared(seen, step, width=width):
             yield from at_function(capture, step, "LnkSta:")
 
 
@@ -112,7 +114,8 @@ def _slow(seen: Seen, *, busy: bool) -> Iterator[PciFunction]:
         link, able = link_of(step), able_gen(step, above)
         gen = known(link.gen) if link else None
         works = load.get(step.address, 0) >= _BUSY_PERCENT
-        if step.is_gpu and gen and able and gen < able and works is busy:
+        is_slow = step.is_gpu and gen and able and gen < able
+        if is_slow and works is busy and not is_declared(seen, step, gen=gen):
             yield step
 
 
@@ -141,8 +144,15 @@ def slow_uplink(capture: Capture, seen: Seen) -> Iterator[Place]:
     for step, above in _steps(seen):
         link, able = link_of(step), able_gen(step, above)
         gen = known(link.gen) if link else None
-        if step.kind is Kind.UPSTREAM and gen and able and gen < able:
+        is_slow = step.kind is Kind.UPSTREAM and gen and able and gen < able
+        if is_slow and not is_declared(seen, step, gen=gen):
             yield from at_function(capture, step, "LnkSta:")
+
+
+def known_width(function: PciFunction) -> int | None:
+    """Lanes of its link now."""
+    link = link_of(function)
+    return known(link.width) if link else None
 
 
 def mixed_links(capture: Capture, seen: Seen) -> Iterator[Place]:
@@ -151,7 +161,7 @@ def mixed_links(capture: Capture, seen: Seen) -> Iterator[Place]:
     widths = [(gpu, width) for gpu, link in links if (width := known(link.width))]
     widest = max((width for _, width in widths), default=0)
     for gpu, width in widths:
-        if width * 4 <= widest:
+        if width * 4 <= widest and not is_declared(seen, gpu, width=width):
             yield from at_function(capture, gpu, "LnkSta:")
 
 
@@ -186,6 +196,9 @@ def bar_disagrees(capture: Capture, seen: Seen) -> Iterator[Place]:
 
 def small_bar(capture: Capture, seen: Seen) -> Iterator[Place]:
     """BAR1 of 256 MiB on a card that can give more (Ampere and newer)."""
+    rig = rig_of(seen)
+    if rig and not rig.pcie.resizable_bar:
+        return
     for card in cards_of(seen):
         bar = known(card.function.largest_bar_bytes) if card.function else None
         shown = known(card.reading.bar1_total_mib) if card.reading else None
@@ -206,9 +219,11 @@ def nouveau(capture: Capture, seen: Seen) -> Iterator[Place]:
 
 
 def behind_chipset(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """A GPU below a bridge of the chipset."""
+    """A GPU below a bridge of the chipset, unless its link is planned so and no peer needs it."""
     tree = _tree(seen)
     for gpu in tree.gpus:
+        if peers_unwanted(seen) and is_declared(seen, gpu, width=known_width(gpu)):
+            continue
         path = tree.path(gpu.address)
         for step in () if isinstance(path, Unknown) else path[:-1]:
             is_amd = known(step.vendor_id) == 0x1022 and known(step.device_id) in _CHIPSET_IDS
@@ -221,7 +236,7 @@ def topology_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
     """The tree has a common switch, the driver says PHB, NODE or SYS."""
     tree, topo = _tree(seen), known(seen.topo)
     gpus = tree.gpus
-    if topo is None or len(gpus) != len(topo.gpus):
+    if topo is None or len(gpus) != len(topo.gpus) or peers_unwanted(seen):
         return
     for a, one in enumerate(gpus):
         for b, other in list(enumerate(gpus))[a + 1 :]:

@@ -16,7 +16,8 @@ from rigspec.errors import RigspecError
 
 FILE = Path(__file__).with_name("symptoms.yaml")
 _KEYS = (
-    "row", "likelihood", "title", "text", "all", "xid", "check", "bios", "do", "proof", "source",
+    "row", "likelihood", "title", "text", "all", "xid", "check", "unless", "bios", "do", "proof",
+    "source",
 )  # fmt: skip
 
 
@@ -43,6 +44,8 @@ class Symptom:
     xids: frozenset[int]
     check: str | None
     """Name of a function in the `CHECKS` of rigspec.doctor.diagnose."""
+    unless: frozenset[str]
+    """Rows that say the same with more certainty: where one is found, this one is not said."""
     bios: str | None
     """Topic of the board catalog's BIOS words."""
     do: str
@@ -77,6 +80,7 @@ def _symptom(row: Row) -> Symptom:
         all_of=tuple(re.compile(text) for text in row.texts("all")),
         xids=frozenset(xids),
         check=row.optional_text("check"),
+        unless=frozenset(row.texts("unless")),
         bios=row.optional_text("bios"),
         do=row.text("do"),
         proof=row.text("proof"),

@@ -31,7 +31,7 @@ def as_text(found: Sequence[Diagnosis]) -> str:
 
 def _block(number: int, diagnosis: Diagnosis) -> Iterator[str]:
     symptom = diagnosis.symptom
-    yield f"{number}. {symptom.likelihood}: {symptom.title}  [{symptom.id}, {symptom.row}]"
+    yield f"{number}. {symptom.likelihood}: {symptom.title}  [{symptom.id}, {_row(diagnosis)}]"
     yield from (f"   seen:   {place}" for place in diagnosis.evidence)
     yield f"   do:     {symptom.do}"
     if diagnosis.setting:
@@ -40,9 +40,16 @@ def _block(number: int, diagnosis: Diagnosis) -> Iterator[str]:
     yield f"   source: {symptom.source}"
 
 
+def _row(diagnosis: Diagnosis) -> str:
+    """The row of docs/doctor.md, behind the Xid that was seen where that is another number."""
+    row = diagnosis.symptom.row
+    seen = " and ".join(str(number) for number in diagnosis.xids)
+    return row if not seen or row == f"Xid {seen}" else f"Xid {seen}, row {row}"
+
+
 def _harmless(diagnosis: Diagnosis) -> Iterator[str]:
     symptom = diagnosis.symptom
-    yield f"-  harmless: {symptom.title}  [{symptom.id}, {symptom.row}]"
+    yield f"-  harmless: {symptom.title}  [{symptom.id}, {_row(diagnosis)}]"
     yield f"   seen:   {diagnosis.evidence[0]}"
 
 
@@ -52,6 +59,7 @@ def as_json(found: Sequence[Diagnosis]) -> str:
         {
             "id": d.symptom.id,
             "row": d.symptom.row,
+            "xids": list(d.xids),
             "title": d.symptom.title,
             "likelihood": d.symptom.likelihood.value,
             "evidence": [{"file": p.file, "line": p.line, "text": p.text} for p in d.evidence],

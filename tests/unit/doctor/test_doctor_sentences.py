@@ -148,7 +148,7 @@ REPORTS: dict[str, tuple[str, str]] = {
     ),
     "no nvidia runtime": ("no-toolkit", "docker: unknown or invalid runtime name: nvidia\n"),
     "llama.cpp has no room": (
-        "oom",
+        "llama-oom",
         "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 20480.00 MiB on device 0: "
         "cudaMalloc failed: out of memory\n",
     ),
@@ -195,7 +195,7 @@ REPORTS: dict[str, tuple[str, str]] = {
         "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.\n",
     ),
     "llama.cpp has no room to compute": (
-        "oom",
+        "llama-oom",
         "llama_init_from_model: failed to initialize the context: failed to allocate compute pp "
         "buffers\n",
     ),

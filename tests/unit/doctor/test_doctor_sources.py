@@ -108,16 +108,19 @@ def test_one_file_is_a_capture_and_a_missing_one_is_said(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("cpus", "row"),
-    [("On-line CPU(s) list: 0-6\n", "certain"), ("On-line CPU(s) list: 0-7\n", "possible")],
+    ("online", "cores", "said"),
+    [("0-254", 64, ["certain"]), ("0-255", 64, ["possible"]), ("0-7", 2, [])],
+    ids=["one is missing", "all are there", "too few to be lost"],
 )
-def test_lost_cpu_is_certain_only_where_it_is_missing(cpus: str, row: str) -> None:
-    lscpu = f"Architecture: x86_64\nCPU(s): 8\n{cpus}Thread(s) per core: 2\n"
-    lscpu += "Core(s) per socket: 4\nSocket(s): 1\n"
+def test_lost_cpu_is_said_once_and_certain_only_where_it_is_missing(
+    online: str, cores: int, said: list[str]
+) -> None:
+    lscpu = f"Architecture: x86_64\nOn-line CPU(s) list: {online}\nThread(s) per core: 2\n"
+    lscpu += f"Core(s) per socket: {cores}\nSocket(s): 2\n"
     log = "[    1.982750] x2apic disabled\n[    0.000000] Linux version 6.12\n"
     text = f"##RIG cpu\n{lscpu}##RIG-END\n##RIG kernel-log\n{log}##RIG-END\n"
     found = [d.symptom for d in diagnose(capture_text("rig", text)) if d.symptom.row == "C10"]
-    assert found[0].likelihood == row
+    assert [symptom.likelihood for symptom in found] == said
 
 
 def test_words_of_the_last_boot_are_evidence() -> None:

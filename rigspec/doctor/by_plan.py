@@ -1,0 +1,116 @@
+"""Where a host is not as the plan that it carries: units, caps, words of the kernel line, cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rigspec.discover.capture import Capture, Place, masked
+from rigspec.discover.cards import Card, cards_of
+from rigspec.discover.seen import Seen
+from rigspec.doctor.planned import Member, members_of, planned_members, rig_of
+from rigspec.observed.record import known
+from rigspec.observed.units import Unit
+from rigspec.plan.kernel import plan_kernel
+from rigspec.plan.pcie import ACS_UNIT
+from rigspec.plan.ready import READY_UNIT
+from rigspec.plan.service import Naming
+from rigspec.spec.rig import Rig
+
+_RESTARTS = 3
+"""So often since boot: no owner restarts a server by hand and no upgrade does."""
+
+
+def _said(capture: Capture, text: str, *needles: str) -> Iterator[Place]:
+    """What a reading says, at the line it was read from."""
+    found = capture.find(*needles)
+    if found:
+        yield replace(found, text=masked(text))
+
+
+def _wanted_units(rig: Rig) -> dict[str, bool]:
+    """Units of the plan, and whether each is to run; a rival of another service may stand still.
+
+    `rigspec-power.service` has a row of its own (D1).
+    """
+    acs = {ACS_UNIT: True} if rig.pcie.acs == "off_on_gpu_paths" else {}
+    engine = {"docker.service": True} if rig.containers.engine == "docker" else {}
+    rivals = {name for service in rig.services.values() for name in service.instead_of}
+    servers = {
+        Naming(name).unit: not service.instead_of and name not in rivals
+        for name, service in rig.services.items()
+    }
+    return {**acs, **engine, READY_UNIT: True, **servers}
+
+
+def _units(seen: Seen) -> Iterator[tuple[Unit, bool]]:
+    rig, units = rig_of(seen), known(seen.units) or {}
+    for name, runs in _wanted_units(rig).items() if rig else ():
+        if name in units:
+            yield units[name], runs
+
+
+def _loops(unit: Unit) -> bool:
+    return known(unit.sub_state) == "auto-restart" or (known(unit.n_restarts) or 0) >= _RESTARTS
+
+
+def unit_down(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A planned unit that failed, was stopped, or is not there."""
+    for unit, runs in _units(seen):
+        state = known(unit.active_state)
+        if state == "failed" or (runs and state == "inactive"):
+            why = known(unit.result) or "?"
+            is_there = "" if unit.exists else ", systemd has no such unit"
+            said = f"{unit.id} is {state} (result: {why}){is_there}"
+            yield from _said(capture, said, f"Id={unit.id}")
+
+
+def unit_loops(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A planned unit that systemd starts again and again."""
+    for unit, _ in _units(seen):
+        if _loops(unit) and known(unit.active_state) != "failed":
+            count = known(unit.n_restarts) or 0
+            said = f"{unit.id} was restarted {count} times since boot, now {unit.sub_state}"
+            yield from _said(capture, said, f"Id={unit.id}")
+
+
+def cap_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A cap in force that no member which the card may be has in the plan."""
+    for card in cards_of(seen):
+        now = known(card.reading.power_limit_w) if card.reading else None
+        wanted = {_cap(member, card) for member in members_of(seen, card)}
+        if now is None or not wanted or any(w is None or abs(now - w) <= 1 for w in wanted):
+            continue
+        shown = " or ".join(f"{watts:g}" for watts in sorted(w for w in wanted if w))
+        said = f"{card.address}: the cap is {now:g} W, the plan has {shown} W"
+        uuid = known(card.reading.uuid) if card.reading else None
+        yield from _said(capture, said, uuid or card.address.removeprefix("0000:"))
+
+
+def _cap(member: Member, card: Card) -> float | None:
+    """Watts of the plan; without a cap the card's own default, None where that was not read."""
+    default = known(card.reading.power_default_w) if card.reading else None
+    return member.group.power_limit_w or default
+
+
+def kernel_line_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A planned word that the running line lacks, or one that undoes the plan."""
+    rig, line = rig_of(seen), known(seen.cmdline)
+    if rig is None or line is None:
+        return
+    plan = plan_kernel(rig)
+    for word in (word for word in plan.should_not_exist if word in line):
+        said = f"`{word}` is on the running line, and undoes what is planned"
+        yield from _said(capture, said, "rig_cmdline=")
+    for word in (word for word in plan.arguments if word not in line):
+        said = f"`{word}` is planned, but not on the running line"
+        yield from _said(capture, said, "rig_cmdline=")
+
+
+def cards_missing(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Fewer GPUs on the bus than the plan has."""
+    rig, tree = rig_of(seen), known(seen.tree)
+    wanted = len(planned_members(rig)) if rig else 0
+    if tree is not None and len(tree.gpus) < wanted:
+        said = f"the plan has {wanted} GPUs, PCI shows {len(tree.gpus)}"
+        yield from _said(capture, said, '"spec": "')

@@ -1,0 +1,186 @@
+"""A host that carries its plan is judged by it: as declared is healthy, anything else is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rigspec.cli import main
+from rigspec.discover.capture import capture_text, read_capture
+from rigspec.doctor.diagnose import diagnose, is_cause
+from rigspec.observed.nvidia_smi import EXTRA_FIELDS, QUERY_FIELDS
+from rigspec.plan.rig import plan_rig, to_json
+from rigspec.rules.run import check_file
+
+STARTER = Path(__file__).parents[3] / "rigs" / "starter.yaml"
+LINE = "rig_cmdline=root=UUID=1 ro quiet intel_iommu=on iommu=pt pcie_aspm.policy=performance"
+LIMIT = (
+    "63.008 Gb/s available PCIe bandwidth, limited by 16.0 GT/s PCIe x8 link at 0000:00:01.0 "
+    "(capable of 252.048 Gb/s with 16.0 GT/s PCIe x16 link)"
+)
+UNITS = ("docker", "rigspec-power", "rigspec-ready", "rigspec-qwen")
+
+
+def card(n: int, watts: int = 290, fields: tuple[str, ...] = QUERY_FIELDS) -> str:
+    own = {
+        "index": str(n), "uuid": f"GPU-{n}", "pci.bus_id": f"00000000:0{n}:00.0",
+        "name": "NVIDIA GeForce RTX 3090", "driver_version": "580.95.05", "power.limit": str(watts),
+        "power.default_limit": "350", "power.min_limit": "100", "power.max_limit": "350",
+        "enforced.power.limit": str(watts), "addressing_mode": "HMM",
+    }  # fmt: skip
+    return ", ".join(own.get(name, "[N/A]") for name in fields)
+
+
+def slot(n: int, width: int = 8) -> str:
+    link = "max_link_speed=16.0 max_link_width=16 current_link_speed=16.0"
+    root = f"/sys/devices/pci0000:00/0000:00:0{n}.0"
+    return (
+        f"0000:00:0{n}.0 path={root} vendor=0x8086 device=0x1901 class=0x060400 {link} "
+        f"current_link_width={width}\n"
+        f"0000:0{n}:00.0 path={root}/0000:0{n}:00.0 vendor=0x10de device=0x2204 class=0x030000 "
+        f"{link} current_link_width={width} bar1=0x600000000,0xdffffffff,0x14220c"
+    )
+
+
+def unit(name: str, active: str = "active", sub: str = "running", restarts: int = 0) -> str:
+    result = "exit-code" if active == "failed" else "success"
+    return (
+        f"Id={name}.service\nLoadState=loaded\nActiveState={active}\nSubState={sub}\n"
+        f"Result={result}\nNRestarts={restarts}\n"
+    )
+
+
+def plan_of(spec: Path) -> str:
+    """The line of plan.json that the probe prints."""
+    rig = check_file(str(spec)).rig
+    assert rig is not None
+    return next(x for x in to_json(plan_rig(rig)).splitlines() if x.startswith('  "spec"'))
+
+
+def probe(**changed: str) -> str:
+    """What the probe says of the starter rig in order, with some sections otherwise."""
+    sections = {
+        "host": LINE,
+        "cpu": "Architecture: x86_64\nCPU(s): 16\nOn-line CPU(s) list: 0-15",
+        "pci": f"{slot(1)}\n{slot(2)}",
+        "smi": f"{card(1)}\n{card(2)}",
+        "smi-extra": "\n".join(card(n, fields=EXTRA_FIELDS) for n in (1, 2)),
+        "smi-p2p": "\tGPU0\tGPU1\n GPU0\tX\tCNS\n GPU1\tCNS\tX\n",
+        "kernel-log": f"[ 0.0] Linux version 6.12\n[ 1.0] pci 0000:01:00.0: {LIMIT}",
+        "units": "\n".join(unit(name) for name in UNITS[:2]),
+        "rigspec-units": "\n".join(unit(name) for name in UNITS[1:]),
+        "planned": plan_of(STARTER),
+    } | {name.replace("_", "-"): text for name, text in changed.items()}
+    return "".join(f"##RIG {name}\n{text}\n##RIG-END\n" for name, text in sections.items())
+
+
+def causes(text: str) -> dict[str, str]:
+    """Cause to its first line."""
+    found = diagnose(capture_text("rig", text))
+    return {d.symptom.id: d.evidence[0].text for d in found if is_cause(d)}
+
+
+def test_rig_that_is_as_planned_has_no_cause_and_ends_with_nought(tmp_path: Path) -> None:
+    assert causes(probe()) == {}
+    (tmp_path / "probe.txt").write_text(probe())
+    assert CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)]).exit_code == 0
+
+
+def test_the_same_texts_without_a_plan_are_a_cause() -> None:
+    found = causes(probe(planned=""))
+    assert set(found) == {"narrow-link", "limited-by", "p2p-geforce", "hmm"}
+
+
+def test_refused_copies_that_nobody_wants_are_a_note_at_most() -> None:
+    found = diagnose(capture_text("rig", probe()))
+    assert "p2p-unwanted" in {d.symptom.id for d in found if not is_cause(d)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause", "shown"),
+    [
+        ({"pci": f"{slot(1, 4)}\n{slot(2)}"}, "narrow-link", "0000:01:00.0"),
+        ({"pci": slot(1)}, "unplugged-gpus", "the plan has 2 GPUs, PCI shows 1"),
+        ({"smi": f"{card(1)}\n{card(2, 350)}"}, "cap-differs", "350 W, the plan has 290 W"),
+        ({"host": f"{LINE} iommu=off"}, "kernel-line", "`iommu=off` is on the running line"),
+        ({"host": LINE.replace(" iommu=pt", "")}, "kernel-line", "`iommu=pt` is planned, but not"),
+        ({"units": unit("docker", "failed", "failed")}, "unit-down", "docker.service is failed"),
+        (
+            {"rigspec_units": unit("rigspec-qwen", "inactive", "dead")},
+            "unit-down",
+            "rigspec-qwen.service is inactive (result: success)",
+        ),
+        (
+            {"rigspec_units": unit("rigspec-qwen", "activating", "auto-restart", 17)},
+            "unit-loops",
+            "restarted 17 times",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_otherwise_than_planned_is_named(
+    changed: dict[str, str], cause: str, shown: str
+) -> None:
+    found = causes(probe(**changed))
+    assert set(found) == {cause}
+    assert shown in found[cause]
+
+
+def changed_spec(tmp_path: Path, old: str, new: str) -> Path:
+    text = STARTER.read_text()
+    assert old in text
+    (tmp_path / "starter.yaml").write_text(text.replace(old, new))
+    return tmp_path / "starter.yaml"
+
+
+def test_plan_that_wants_peers_makes_their_refusal_a_cause(tmp_path: Path) -> None:
+    spec = changed_spec(tmp_path, "aspm: off", "aspm: off\n  peer_to_peer: true")
+    assert "p2p-geforce" in causes(probe(planned=plan_of(spec)))
+
+
+ASUS = Path(__file__).parents[2] / "captures" / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("acs: keep", "acs: keep", False),
+        ("acs: keep", "acs: off_on_gpu_paths", True),
+        ("acs: keep", "acs: keep\n  peer_to_peer: true", True),
+    ],
+)
+def test_redirect_that_the_plan_keeps_is_no_cause(
+    old: str, new: str, named: bool, tmp_path: Path
+) -> None:
+    lspci = (ASUS / "lspci-gpus-and-bridges.txt").read_text()
+    (tmp_path / "lspci.txt").write_text(lspci.replace("ReqRedir-", "ReqRedir+"))
+    spec = plan_of(changed_spec(tmp_path, old, new))
+    (tmp_path / "starter.yaml").unlink()
+    (tmp_path / "probe.txt").write_text(f"##RIG planned\n{spec}\n##RIG-END\n")
+    found = {d.symptom.id for d in diagnose(read_capture(tmp_path))}
+    assert ("acs-redirect" in found) is named
+
+
+def test_server_that_started_before_its_gate_and_runs_is_no_cause() -> None:
+    early = unit("rigspec-qwen") + "ActiveEnterTimestampMonotonic=1000\n"
+    gate = unit("nvidia-persistenced") + "ActiveEnterTimestampMonotonic=9000\n"
+    units = f"{unit('docker')}\n{gate}"
+    assert causes(probe(units=units, rigspec_units=early)) == {}
+    again = early.replace("NRestarts=0", "NRestarts=1")
+    assert set(causes(probe(units=units, rigspec_units=again))) == {"started-early"}
+
+
+def test_link_of_a_lower_generation_is_possible_and_of_fewer_lanes_likely() -> None:
+    line = "[    1.000000] pci 0000:01:00.0: {} Gb/s available PCIe bandwidth, limited by "
+    line += "8.0 GT/s PCIe x{} link at 0000:00:01.0 "
+    line += "(capable of 252.048 Gb/s with 16.0 GT/s PCIe x16 link)\n"
+    found = {
+        width: diagnose(capture_text("log", line.format("126.016", width))) for width in (16, 8)
+    }
+    assert [(d.symptom.id, d.symptom.likelihood) for d in found[16]] == [
+        ("limited-generation", "possible")
+    ]
+    assert "bifurcation" not in found[16][0].setting
+    assert [d.symptom.id for d in found[8]] == ["limited-by"]
+    assert "bifurcation" in found[8][0].setting

@@ -1,0 +1,51 @@
+"""What one row says: the Xid that was seen, and whether a word runs or only waits in a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from rigspec.discover.capture import capture_text
+from rigspec.doctor.diagnose import diagnose
+from rigspec.report.doctor import as_text
+
+
+@pytest.mark.parametrize(
+    ("number", "head"),
+    [(119, "[xid-reset, Xid 119, row Xid 62]"), (62, "[xid-reset, Xid 62]")],
+)
+def test_the_number_that_was_seen_stands_before_the_row(number: int, head: str) -> None:
+    log = f"NVRM: Xid (PCI:0000:01:00): {number}, pid=1, name=python3, Timeout after 6s of waiting"
+    (found,) = diagnose(capture_text("dmesg", log))
+    assert found.xids == (number,)
+    assert head in as_text((found,))
+
+
+WRITTEN = '/etc/default/grub:GRUB_CMDLINE_LINUX_DEFAULT="quiet pci=noacs"'
+
+
+@pytest.mark.parametrize(
+    ("running", "found"),
+    [
+        ("rig_cmdline=root=/dev/sda1 quiet", ("acs-no-option-next", "possible")),
+        ("rig_cmdline=root=/dev/sda1 pci=realloc,noacs", ("acs-no-option", "certain")),
+        ("", ("acs-no-option-next", "possible")),
+    ],
+    ids=["only written", "running", "the line was not read"],
+)
+def test_noacs_is_certain_only_on_the_running_line(running: str, found: tuple[str, str]) -> None:
+    text = f"##RIG host\n{running}\n##RIG-END\n##RIG grub\n{WRITTEN}\n##RIG-END\n"
+    symptoms = [d.symptom for d in diagnose(capture_text("rig", text))]
+    assert [(s.id, s.likelihood) for s in symptoms] == [found]
+
+
+def test_llama_cpp_that_finds_no_room_is_one_cause_with_its_own_advice() -> None:
+    log = (
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 20480.00 MiB on device 0: "
+        "cudaMalloc failed: out of memory\n"
+        "llama_model_load: error loading model: unable to allocate CUDA0 buffer\n"
+    )
+    (found,) = diagnose(capture_text("server.log", log))
+    assert found.symptom.id == "llama-oom"
+    assert "gpu_layers" in found.symptom.do
+    unknown = "llama_model_load: error loading model: unknown model architecture: 'x'\n"
+    assert [d.symptom.id for d in diagnose(capture_text("server.log", unknown))] == ["llama-load"]
