@@ -94,14 +94,14 @@ def doctor(host: str | None, folder: str | None, as_json: bool, **how: Any) -> N
 
 def tell_causes(capture: Capture, seen: Seen, *, as_json: bool) -> int:
     """Print the likely causes; the exit code of `doctor`."""
-    from rigspec.discover.cards import shows_no_gpu
+    from rigspec.discover.cards import names_a_gpu, shows_no_gpu
     from rigspec.doctor.diagnose import diagnose, is_cause
     from rigspec.observed.record import known
     from rigspec.report import doctor as report
 
     found = diagnose(capture, seen)
     causes = any(is_cause(finding) for finding in found)
-    blind = shows_no_gpu(seen)
+    blind = shows_no_gpu(seen) and not (known(seen.tree) is None and names_a_gpu(capture))
     if blind and not (causes and known(seen.tree) is None):  # a log alone can prove a cause
         click.echo(report.NO_GPU, err=as_json)
     click.echo(report.as_json(found) if as_json else report.as_text(found))
@@ -113,6 +113,7 @@ def _look(
 ) -> tuple[Capture, Seen, dict[str, str | int | bool]]:
     """The texts, what they say together, and how the host was reached (nothing if captured)."""
     from rigspec.discover.capture import capture_text, read_capture
+    from rigspec.discover.hosts import notes_of
     from rigspec.discover.seen import read_seen
     from rigspec.reach import way_of
 
@@ -123,6 +124,8 @@ def _look(
         if given:
             raise click.UsageError(f"`--{given[0].replace('_', '-')}` needs a HOST")
         capture = read_capture(folder)
+        for note in notes_of(capture):
+            click.echo(f"note: {note}", err=True)
         return capture, _with_saved_looks(read_seen(capture), capture), {}
     login = _login(str(host), **how)
     capture = capture_text(login.address, _read(login, save))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from rigspec.discover.encoding import decoded, is_packed, is_text
 from rigspec.errors import RigspecError
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.sections import split_sections
@@ -147,6 +148,8 @@ class Capture:
 
     name: str
     files: tuple[CaptureFile, ...]
+    packed: tuple[str, ...] = ()
+    """Files that were not read, since they are compressed."""
 
     def of(self, *kinds: Kind) -> tuple[CaptureFile, ...]:
         """The texts of some kinds, and those that hold one among others."""
@@ -226,29 +229,37 @@ def read_capture(folder: str | Path) -> Capture:
 def _read(folder: str | Path, path: Path) -> Capture:
     if path.is_file() and _is_text(path):
         return Capture(path.stem, (_file(path),))
+    if path.is_file() and is_packed(_head(path)):
+        raise RigspecError(f"`{folder}` is packed", hint="unpack it first (`gunzip -k`, `tar xf`)")
     if not path.is_dir():
         raise RigspecError(
             f"`{folder}` is no text" if path.exists() else f"the folder `{folder}` does not exist",
             hint="save `rigspec discover --print-probe` as probe.sh, then "
             "`ssh root@host 'sh -s' < probe.sh > capture/probe.txt`",
         )
-    files = tuple(_file(entry) for entry in sorted(path.iterdir()) if _is_text(entry))
+    entries = sorted(entry for entry in path.iterdir() if entry.is_file())
+    packed = tuple(entry.name for entry in entries if is_packed(_head(entry)))
+    files = tuple(_file(entry) for entry in entries if _is_text(entry))
     if not files:
         raise RigspecError(
-            f"the folder `{folder}` holds no text", hint="`rigspec discover --print-probe`"
+            f"the folder `{folder}` holds no text",
+            hint=f"unpack {packed[0]} first" if packed else "`rigspec discover --print-probe`",
         )
-    return Capture(path.resolve().name, files)
+    return Capture(path.resolve().name, files, packed)
+
+
+def _head(entry: Path) -> bytes:
+    with entry.open("rb") as stream:
+        return stream.read(4096)
 
 
 def _is_text(entry: Path) -> bool:
     if not entry.is_file() or entry.suffix == ".md" or entry.name.startswith("."):
         return False
-    with entry.open("rb") as stream:
-        head = stream.read(4096)
-    return bool(head.strip()) and b"\x00\x00" not in head
+    head = _head(entry)
+    return is_text(head) and not is_packed(head)
 
 
 def _file(entry: Path) -> CaptureFile:
     with entry.open("rb") as stream:
-        data = stream.read(MAX_BYTES)
-    return _captured(entry.name, data.decode("utf-8-sig", "replace"))
+        return _captured(entry.name, decoded(stream.read(MAX_BYTES)))

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from rigspec.catalog.gpus import Gpu, find_gpu, gpus_with_pci_id, slug
+from rigspec.discover.capture import Capture
 from rigspec.discover.seen import Seen
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.pci import PciFunction
@@ -58,6 +59,18 @@ def shows_no_gpu(seen: Seen) -> bool:
     """Whether neither PCI nor the driver shows an NVIDIA GPU in the texts of a host."""
     listed = any(cards for _, cards in seen.listed)
     return not listed and not known(seen.attached) and not cards_of(seen)
+
+
+_NAMED = re.compile(
+    r"\b(?:NVIDIA|Tesla|Quadro) (?:GeForce|TITAN|RTX|GTX|Quadro|Tesla|GH200|DGX|"
+    r"[ABHLTVP]\d{1,4}[A-Z]*|G?B\d{3})\b|\bGeForce (?:RTX|GTX) \d"
+)
+"""A card's name as CUDA and engines write it; `NVIDIA Corporation` and `NVIDIA-SMI` name none."""
+
+
+def names_a_gpu(capture: Capture) -> bool:
+    """Whether a text names a card in use: bandwidth tests and the logs of engines do."""
+    return any(_NAMED.search(line) for _, _, line in capture.places())
 
 
 def _card(
