@@ -17,6 +17,7 @@ from rigspec.discover.yaml_lines import Path, yaml_lines
 from rigspec.observed.record import known
 from rigspec.plan.kernel import plan_kernel
 from rigspec.spec.gpus import GpuGroup
+from rigspec.spec.kernel import Kernel
 from rigspec.spec.rig import Rig
 
 Way = Mapping[str, str | int | bool]
@@ -31,14 +32,17 @@ class _Draft:
     comments: dict[Path, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
-    def put(self, path: Path, value: object, said: str) -> None:
-        """What is so now, where it is not as planned, or where the plan agrees."""
+    def put(self, path: Path, value: object, said: str, default: object = None) -> None:
+        """What is so now, where it is not as planned, or where the plan agrees.
+
+        The plan leaves values out that are the `default`: it says them all the same.
+        """
         at = self.data
         for key in path[:-1]:
             at = at.setdefault(key, {})
-        before = at.get(path[-1])
+        before = at.get(path[-1], default)
+        at[path[-1]] = value
         if before != value:
-            at[path[-1]] = value
             was = "nothing" if before is None else f"`{before}`"
             said = f"owner: {said}; {PLAN_FILE} says {was}"
         self.comments[path] = said
@@ -102,7 +106,7 @@ def _see_kernel(draft: _Draft, seen: Seen, rig: Rig) -> None:
         return
     iommu, said = iommu_now(seen, words)
     if not said.startswith("owner:") and (iommu != rig.kernel.iommu or "kernel" in draft.data):
-        draft.put(("kernel", "iommu"), iommu, said)
+        draft.put(("kernel", "iommu"), iommu, said, default=Kernel().iommu)
     wanted = plan_kernel(rig).arguments
     for word in (word for word in wanted if word not in words):
         draft.remarks.append(owner(0, f"`{word}` is planned, but not on the command line"))

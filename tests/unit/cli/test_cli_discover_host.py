@@ -204,6 +204,20 @@ def test_draft_says_what_is_otherwise_than_planned() -> None:
     assert "`console=ttyS0` is on the command line without rigspec" in draft
 
 
+def test_value_that_is_the_default_is_planned_though_the_plan_leaves_it_out() -> None:
+    rig = check_file(str(ROOT / "rigs" / "home.yaml")).rig
+    assert rig is not None
+    text = left_by_rigspec(rig, host="rig_cmdline=root=/dev/sda1 iommu=pt")
+    draft = draft_spec(read_seen(capture_text("rig", text)), "home")
+    (line,) = (line for line in draft.splitlines() if line.startswith("  iommu: pt"))
+    assert "owner:" not in line
+    off = text.replace("iommu=pt", "iommu=off amd_iommu=off")
+    draft = draft_spec(read_seen(capture_text("rig", off)), "home")
+    (line,) = (line for line in draft.splitlines() if line.startswith('  iommu: "off"'))
+    assert "owner:" in line
+    assert "says `pt`" in line
+
+
 def test_plan_that_is_broken_or_foreign_is_no_reason_to_stop() -> None:
     for spec in ('"spec": "{"', '"spec": "[1]"', '"spec": "{\\"rigspec\\": \\"9\\"}"', "junk"):
         seen = read_seen(capture_text("rig", f"##RIG planned\n  {spec},\n##RIG-END\n"))
