@@ -32,7 +32,7 @@ CHECKS: Mapping[str, Check] = {
         host.fallen_without_xid, host.xid79_many,
         host.bar_no_room, host.aer_corrected, host.aer_uncorrected, host.bandwidth_limited,
         host.version_mismatch, host.iommu_translated, host.acs_late,
-        host.started_early, host.cap_unit_failed, host.two_writers, host.cdi_twice,
+        host.started_early, host.small_shm, host.cap_unit_failed, host.two_writers, host.cdi_twice,
     )
 }  # fmt: skip
 MAX_EVIDENCE = 3

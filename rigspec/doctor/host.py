@@ -201,6 +201,24 @@ def cap_unit_failed(capture: Capture, seen: Seen) -> Iterator[Place]:
         yield from _unit_place(capture, "rigspec-power.service")
 
 
+_SMALL_SHM = re.compile(
+    r"^container /?(?P<name>\S+) image=(?P<image>\S+) .*ipc=private shm=67108864\b"
+)
+_USES_NCCL = re.compile(r"vllm|sglang|tensorrt|trtllm|text-generation|torch|lmdeploy|nccl", re.I)
+
+
+def small_shm(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Docker's 64 MiB for an engine that runs NCCL; under a plan only its own containers count."""
+    planned = rig_of(seen) is not None
+    for file, number, line in capture.places():
+        found = _SMALL_SHM.search(line)
+        if found is None:
+            continue
+        is_ours = found["name"].startswith("rigspec-")
+        if is_ours if planned else _USES_NCCL.search(found["image"]):
+            yield file.place(number)
+
+
 def two_writers(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Two files or units that set power limits."""
     writers = [line for line in seen.sections.get("limit-writers", ()) if line.startswith("/")]

@@ -71,6 +71,7 @@ def probe(**changed: str) -> str:
         "kernel-log": f"[ 0.0] Linux version 6.12\n[ 1.0] pci 0000:01:00.0: {LIMIT}",
         "units": "\n".join(unit(name) for name in UNITS[:2]),
         "rigspec-units": "\n".join(unit(name) for name in UNITS[1:]),
+        "container-list": "container /x image=vllm/x state=running ipc=private shm=67108864",
         "planned": plan_of(STARTER),
     } | {name.replace("_", "-"): text for name, text in changed.items()}
     return "".join(f"##RIG {name}\n{text}\n##RIG-END\n" for name, text in sections.items())
@@ -90,7 +91,7 @@ def test_rig_that_is_as_planned_has_no_cause_and_ends_with_nought(tmp_path: Path
 
 def test_the_same_texts_without_a_plan_are_a_cause() -> None:
     found = causes(probe(planned=""))
-    assert set(found) == {"narrow-link", "limited-by", "p2p-geforce", "hmm"}
+    assert set(found) == {"narrow-link", "limited-by", "p2p-geforce", "hmm", "shm-small"}
 
 
 def test_refused_copies_that_nobody_wants_are_a_note_at_most() -> None:
@@ -117,6 +118,11 @@ def test_refused_copies_that_nobody_wants_are_a_note_at_most() -> None:
             "unit-loops",
             "restarted 17 times",
         ),
+        (
+            {"container_list": "container /rigspec-qwen image=x ipc=private shm=67108864"},
+            "shm-small",
+            "/rigspec-qwen",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_otherwise_than_planned_is_named(
@@ -139,7 +145,16 @@ def test_plan_that_wants_peers_makes_their_refusal_a_cause(tmp_path: Path) -> No
     assert "p2p-geforce" in causes(probe(planned=plan_of(spec)))
 
 
-ASUS = Path(__file__).parents[2] / "captures" / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+CAPTURES = Path(__file__).parents[2] / "captures"
+ASUS = CAPTURES / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
+
+
+def test_whole_rig_behind_a_switch_is_healthy_by_its_plan_only() -> None:
+    folder = CAPTURES / "virtual-rig-home"
+    home = plan_of(STARTER.with_name("home.yaml"))
+    said = [f"##RIG {f.stem}\n{f.read_text()}\n##RIG-END\n" for f in folder.glob("*.txt")]
+    assert causes("".join(said) + f"##RIG planned\n{home}\n##RIG-END\n") == {}
+    assert set(causes("".join(said))) == {"limited-generation"}  # Gen5 cards, Gen4 switch
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def unit(name: str, state: str = "active", entered: int = 1000) -> str:
     )
 
 
+CONTAINER = "container /{} image={} state=running ipc=private shm=67108864"
 SPINNING = {"utilization.gpu": "100", "power.draw": "100"}
 PROBES = {
     "A1": cards_probe(SPINNING, SPINNING, smi_apps="GPU-5eed0000, 4711, 1 MiB"),
@@ -117,7 +118,7 @@ PROBES = {
     "A5": cards_probe(
         {}, units=unit("rigspec-acs.service", entered=9000) + "\n" + unit("docker.service")
     ),
-    "A19": cards_probe({}, container_list="container /vllm image=x ipc=private shm=67108864"),
+    "A19": cards_probe({}, container_list=CONTAINER.format("vllm", "vllm/vllm-openai")),
     "B2": cards_probe({"pcie.link.gen.current": "1"}),
     "B3": cards_probe({"pcie.link.width.current": "4"}),
     "B10": cards_probe(
@@ -188,9 +189,9 @@ def test_the_kernel_log_tells_whether_the_iommu_translates(
 
 def test_healthy_probe_names_nothing(tmp_path: Path) -> None:
     units = unit("rigspec-acs.service") + "\n" + unit("docker.service", entered=9000)
-    (tmp_path / "probe.txt").write_text(
-        cards_probe({}, {}, units=units, limit_writers="/etc/rc.local", smi_apps="GPU-1, 1, 2 MiB")
-    )
+    said = {"limit_writers": "/etc/rc.local", "smi_apps": "GPU-1, 1, 2 MiB"}
+    said["container_list"] = CONTAINER.format("grafana", "grafana/grafana:12")
+    (tmp_path / "probe.txt").write_text(cards_probe({}, {}, units=units, **said))
     assert rows_of(tmp_path) == set()
 
 
