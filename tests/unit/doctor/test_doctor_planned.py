@@ -23,12 +23,14 @@ LIMIT = (
 UNITS = ("docker", "rigspec-power", "rigspec-ready", "rigspec-qwen")
 
 
-def card(n: int, watts: int = 290, fields: tuple[str, ...] = QUERY_FIELDS) -> str:
+def card(
+    n: int, watts: int = 290, fields: tuple[str, ...] = QUERY_FIELDS, busy: str = "[N/A]"
+) -> str:
     own = {
         "index": str(n), "uuid": f"GPU-{n}", "pci.bus_id": f"00000000:0{n}:00.0",
         "name": "NVIDIA GeForce RTX 3090", "driver_version": "580.95.05", "power.limit": str(watts),
         "power.default_limit": "350", "power.min_limit": "100", "power.max_limit": "350",
-        "enforced.power.limit": str(watts), "addressing_mode": "HMM",
+        "enforced.power.limit": str(watts), "addressing_mode": "HMM", "utilization.gpu": busy,
     }  # fmt: skip
     return ", ".join(own.get(name, "[N/A]") for name in fields)
 
@@ -175,6 +177,67 @@ def test_redirect_that_the_plan_keeps_is_no_cause(
     (tmp_path / "probe.txt").write_text(f"##RIG planned\n{spec}\n##RIG-END\n")
     found = {d.symptom.id for d in diagnose(read_capture(tmp_path))}
     assert ("acs-redirect" in found) is named
+
+
+CHIPSET = slot(1).replace("vendor=0x8086 device=0x1901", "vendor=0x1022 device=0x43e9")
+BUSY = "\n".join(card(n, busy="99") for n in (1, 2))
+SLOW = f"{slot(1)}\n{slot(2)}".replace("current_link_speed=16.0", "current_link_speed=8.0")
+BAR = "GPU 00000000:01:00.0\n    BAR1 Memory Usage\n        Total                     : 256 MiB"
+DMA = "group 1 DMA-FQ 0000:01:00.0\ngroup 2 DMA-FQ 0000:02:00.0"
+OTHERWISE = LINE.replace("iommu=pt", "iommu.passthrough=0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed", "cause"),
+    [
+        ("width: 8", "width: 2", {"pci": f"{slot(1, 2)}\n{slot(2)}"}, "mixed-links"),
+        ("generation: 4", "generation: 3", {"smi": BUSY, "pci": SLOW}, "slow-under-load"),
+        ("acs: keep", "acs: keep\n  resizable_bar: false", {"smi_memory": BAR}, "small-bar"),
+        (
+            "driver:\n",
+            'kernel:\n  iommu: "on"\ndriver:\n',
+            {"iommu": DMA, "host": OTHERWISE},
+            "iommu-translated",
+        ),
+        ("acs: keep", "acs: keep", {"pci": f"{CHIPSET}\n{slot(2)}"}, "chipset-slot"),
+    ],
+)
+def test_what_the_spec_declares_is_a_cause_without_its_plan_alone(
+    old: str, new: str, changed: dict[str, str], cause: str, tmp_path: Path
+) -> None:
+    planned = plan_of(changed_spec(tmp_path, old, new))
+    assert causes(probe(**changed, planned=planned)) == {}
+    assert cause in causes(probe(**changed, planned=""))
+
+
+SLOWER = "".join(
+    f"Unidirectional P2P={state} Bandwidth Matrix (GB/s)\n   D\\D     0      1\n"
+    f"     0 900.00  {speed}\n     1  {speed} 900.00\n"
+    for state, speed in (("Disabled", "22.10"), ("Enabled", "12.90"))
+)
+
+
+def test_what_tells_of_peer_copies_is_no_cause_where_none_are_wanted(tmp_path: Path) -> None:
+    lspci, topo = (ASUS / name for name in ("lspci-gpus-and-bridges.txt", "nvidia-smi-topo.txt"))
+    (tmp_path / "lspci.txt").write_text(lspci.read_text())
+    (tmp_path / "topo.txt").write_text(topo.read_text().replace("PIX", "PHB"))
+    (tmp_path / "bandwidth.txt").write_text(SLOWER)
+    about_peers = {"topology-differs", "p2p-slower"}
+    without = {d.symptom.id for d in diagnose(read_capture(tmp_path))}
+    (tmp_path / "probe.txt").write_text(f"##RIG planned\n{plan_of(STARTER)}\n##RIG-END\n")
+    planned = {d.symptom.id for d in diagnose(read_capture(tmp_path))}
+    assert (without & about_peers, planned & about_peers) == (about_peers, set())
+
+
+def test_acs_that_was_cleared_after_docker_but_before_the_server_is_no_cause() -> None:
+    def units(server: int) -> str:
+        return "\n".join(
+            unit(name) + f"ActiveEnterTimestampMonotonic={start}\n"
+            for name, start in (("docker", 10), ("rigspec-acs", 90), ("rigspec-qwen", server))
+        )
+
+    assert "acs-late" not in causes(probe(units=units(95), rigspec_units=""))
+    assert "acs-late" in causes(probe(units=units(50), rigspec_units=""))
 
 
 def test_server_that_started_before_its_gate_and_runs_is_no_cause() -> None:
