@@ -9,8 +9,11 @@ from click.testing import CliRunner
 
 from rigspec.cli import main
 from rigspec.discover.capture import capture_text, read_capture
+from rigspec.discover.seen import read_seen
 from rigspec.doctor.diagnose import diagnose, is_cause
+from rigspec.doctor.planned import is_declared
 from rigspec.observed.nvidia_smi import EXTRA_FIELDS, QUERY_FIELDS
+from rigspec.observed.pci import Kind, PciFunction
 from rigspec.plan.rig import plan_rig, to_json
 from rigspec.rules.run import check_file
 
@@ -208,6 +211,31 @@ def test_what_the_spec_declares_is_a_cause_without_its_plan_alone(
     planned = plan_of(changed_spec(tmp_path, old, new))
     assert causes(probe(**changed, planned=planned)) == {}
     assert cause in causes(probe(**changed, planned=""))
+
+
+@pytest.mark.parametrize(
+    ("gen", "width", "declared"), [(4, 16, True), (3, 16, False), (4, 8, False)]
+)
+def test_uplink_of_a_switch_is_judged_by_the_switch_of_the_plan(
+    gen: int, width: int, declared: bool
+) -> None:
+    home = plan_of(STARTER.with_name("home.yaml"))
+    seen = read_seen(capture_text("rig", f"##RIG planned\n{home}\n##RIG-END\n"))
+    port = PciFunction("0000:01:00.0", kind=Kind.UPSTREAM)
+    assert is_declared(seen, port, gen, width) is declared
+
+
+def test_card_in_a_named_slot_has_the_cap_of_that_member_only(tmp_path: Path) -> None:
+    one = "count: 1\n    slots: ['0000:01:00.0']"
+    two = "  two: {sku: rtx-3090, count: 1, slots: ['0000:02:00.0'], power_limit_w: 200}\n"
+    spec = changed_spec(tmp_path, "count: 2", one)
+    text = spec.read_text().replace("\npcie:", f"{two}\npcie:")
+    spec.write_text(text.replace("[pair]", "[pair, two]"))
+    planned = plan_of(spec)
+    right = f"{card(1)}\n{card(2, 200)}"
+    assert "cap-differs" not in causes(probe(planned=planned, smi=right))
+    swapped = f"{card(1, 200)}\n{card(2)}"
+    assert "cap-differs" in causes(probe(planned=planned, smi=swapped))
 
 
 SLOWER = "".join(
