@@ -89,8 +89,8 @@ def _meant(file: FilePath) -> str:
     if there is None:
         from difflib import get_close_matches  # a spec that is there does not need it
 
-        near = get_close_matches(named, [place.name for place in file.parent.glob("*.yaml")], n=1)
-        there = file.with_name(near[0]) if near else None
+        near = get_close_matches(file.stem, [place.stem for place in file.parent.glob("*.yaml")])
+        there = file.with_name(f"{near[0]}.yaml") if near else None
     return f"did you mean {there}?" if there else "give the path of a rig spec"
 
 
