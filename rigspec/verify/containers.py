@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
+from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -37,7 +38,7 @@ def packages(plan: Plan, seen: Observation) -> Verdict:
             wrong.append(f"{package.name} {found or 'is not installed'}")
     if not wrong:
         return check.passed(f"{len(wanted)} installed")
-    return check.failed(listed(wrong), "changed by hand", "run the containers stage")
+    return check.failed(listed(wrong), "changed by hand", run_stage("containers"))
 
 
 def cdi(plan: Plan, seen: Observation) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import DriverPlan, Plan
+from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -39,7 +40,7 @@ def version(plan: DriverPlan, seen: Observation) -> Verdict:
     if fnmatch.fnmatchcase(said, wanted):
         return check.passed(said)
     return check.failed(
-        said, "another driver runs", "run the driver and reboot stages; apt-cache policy"
+        said, "another driver runs", f"{run_stage('driver', 'reboot')}; apt-cache policy"
     )
 
 
@@ -57,7 +58,7 @@ def _without_answer(check: Check, why: Unknown, seen: Observation) -> Verdict:
     if not isinstance(seen.modules, Unknown) and seen.modules.nvidia_version is None:
         for_it = f" of kernel {kernel}" if kernel else ""
         reason = f"no NVIDIA module{for_it} is loaded: not built for it, or refused"
-        return check.failed("no answer", reason, f"{_LOOK_AT_BUILD}; then run the driver stage")
+        return check.failed("no answer", reason, f"{_LOOK_AT_BUILD}; then {run_stage('driver')}")
     return check.failed("no answer", "the module is there, but reaches no card", _LOOK_AT_BUILD)
 
 
@@ -81,7 +82,7 @@ def packages(plan: DriverPlan, seen: Observation) -> Verdict:
         return check.failed(
             listed([*wrong, *(audit or ())]),
             "apt was interrupted or changed by hand",
-            "run the driver stage",
+            run_stage("driver"),
         )
     return check.passed(f"{len(names)} installed as pinned")
 
@@ -107,7 +108,7 @@ def flavour(plan: DriverPlan, seen: Observation) -> Verdict:
     found = "open" if is_open else "proprietary"
     if found == plan.flavour:
         return check.passed(found)
-    return check.failed(found, "another module was built or loaded", "run the driver stage")
+    return check.failed(found, "another module was built or loaded", run_stage("driver"))
 
 
 def held(plan: DriverPlan, seen: Observation) -> Verdict:
@@ -124,7 +125,7 @@ def held(plan: DriverPlan, seen: Observation) -> Verdict:
     if not missing:
         return check.passed(f"{len(plan.hold)} packages")
     return check.failed(
-        f"not held: {listed(missing)}", "unattended upgrades may take it", "run the driver stage"
+        f"not held: {listed(missing)}", "unattended upgrades may take it", run_stage("driver")
     )
 
 

@@ -8,6 +8,7 @@ from rigspec.catalog.routes import RouteKind, routes_of
 from rigspec.observed.exposure import RouteAnswer, listening_on, same_address
 from rigspec.observed.record import Unknown
 from rigspec.plan.sections import ServicePlan
+from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -115,7 +116,7 @@ def image(plan: ServicePlan, said: Answers) -> Verdict:
     if isinstance(running, Unknown):
         return check.unknown(running)
     if isinstance(planned, Unknown):
-        return check.unknown(planned, "run the service stage: it pulls what is missing")
+        return check.unknown(planned, f"{run_stage('service')}, which pulls what is missing")
     if running == planned:
         return check.passed(f"sha256:{running[:12]}")
     return check.failed(

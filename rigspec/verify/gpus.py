@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
+from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -110,7 +111,7 @@ def answering(member: GpuMember, seen: Observation) -> Verdict:
         f"gpus.{group_of(member)}",
     )
     if bound is None:
-        return check.failed("not bound", "no card is bound to it", "run the power stage")
+        return check.failed("not bound", "no card is bound to it", run_stage("power"))
     if member.uuid not in {None, bound.uuid} or member.slot not in {None, bound.slot}:
         return check.failed(
             f"bound to {bound.uuid} at {bound.slot}",

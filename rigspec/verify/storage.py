@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rigspec.observed.record import Unknown
 from rigspec.plan.sections import ModelPlan, MountPlan, Plan
+from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
@@ -62,5 +63,5 @@ def weights(plan: ModelPlan, seen: Observation) -> Verdict:
     return check.failed(
         "missing or damaged",
         "a file is missing, has another size, or had another hash when it was read again",
-        "run the model stage, which fetches what is not right, and restart its service",
+        f"{run_stage('model')}, which fetches what is not right; then restart its service",
     )

@@ -8,6 +8,7 @@ from functools import partial
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.sections import Plan, ServicePlan
+from rigspec.verify.advice import DEPLOY
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
@@ -66,7 +67,7 @@ def up(name: str, seen: Observation) -> Verdict:
     if unit is None:
         return check.unknown("systemd does not show it")
     if not unit.exists:
-        return check.failed("no such unit", "its file is missing", "run the stage that owns it")
+        return check.failed("no such unit", "its file is missing", DEPLOY)
     states = [known(unit.unit_file_state) or "?", known(unit.active_state) or "?"]
     found = ", ".join(states)
     look = f"look at: systemctl status {name}; journalctl -b -u {name}"

@@ -1,0 +1,27 @@
+"""What several rows advise: the command that runs a stage again, and where a kernel word stands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+DEPLOY = "run the deploy: pyinfra inventory/home.py deploys/rig.py"
+
+
+def run_stage(*names: str) -> str:
+    """`run the driver stage: pyinfra inventory/home.py deploys/driver.py`; several in order."""
+    word = "stage" if len(names) == 1 else "stages"
+    deploys = " ".join(f"deploys/{name}.py" for name in names)
+    return f"run the {' and '.join(names)} {word}: pyinfra inventory/home.py {deploys}"
+
+
+def find_words(words: Iterable[str]) -> str:
+    """The command that shows which of GRUB's files set these words: rigspec edits only its own."""
+    quoted = [shlex.quote(word) for word in words]
+    asked = quoted[0] if len(quoted) == 1 else " ".join(f"-e {word}" for word in quoted)
+    return f"grep -rn {asked} /etc/default/grub /etc/default/grub.d"
+
+
+def take_out(words: Iterable[str]) -> str:
+    """What removes words that the owner, or another tool, has put on the kernel line."""
+    return f"{find_words(words)}; take it out there, then: update-grub"
