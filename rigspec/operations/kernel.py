@@ -20,6 +20,7 @@ from rigspec.operations.files import differing, write
 from rigspec.operations.shell import UNREADABLE, refuse, shell
 from rigspec.plan.kernel import ACS_FILE, GRUB_FILE, MODPROBE_FILE, acs_grub_file, acs_path
 from rigspec.plan.sections import KernelPlan, PciePlan, RenderedFile
+from rigspec.verify.advice import take_out
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 
@@ -94,8 +95,7 @@ def next_boot_problems(plan: KernelPlan, boot: BootState) -> tuple[str, ...]:
     lacking = [f"`{arg}` is missing in /boot/grub/grub.cfg" for arg in plan.arguments]
     found = [text for text, arg in zip(lacking, plan.arguments, strict=True) if arg not in have]
     found += [
-        f"`{arg}` is set on this host and contradicts the spec: take it out of /etc/default/grub "
-        "(or the file below /etc/default/grub.d that has it)"
+        f"`{arg}` is set on this host and contradicts the spec: {take_out([arg])}"
         for arg in plan.should_not_exist
         if arg in have
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ACCEPT = "if that was wanted: `rigspec verify`, then `rigspec accept`"
+
 
 @dataclass(frozen=True)
 class Change:

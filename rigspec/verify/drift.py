@@ -10,7 +10,8 @@ from rigspec.plan.sections import Plan
 from rigspec.verify.change import Change
 from rigspec.verify.drift_fabric import slower_links
 from rigspec.verify.drift_host import edited_files, other_bits, packages, power, units
-from rigspec.verify.drift_machine import cards, driver, firmware, kernel
+from rigspec.verify.drift_kernel import arguments, kernel
+from rigspec.verify.drift_machine import cards, driver, firmware
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof
 
@@ -32,11 +33,12 @@ class Drift:
 
 
 def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
-    """Live host against plan and, where there is one, proof; the hardware comes first."""
+    """Live host against plan and, where there is one, proof; causes come before effects."""
     changes = (
+        *arguments(plan, seen),
         *(firmware(plan, seen, proof) if proof else ()),
         *cards(seen, proof),
-        *kernel(plan, seen, proof),
+        *kernel(seen, proof),
         *driver(seen, proof),
         *other_bits(plan, seen),
         *(slower_links(seen, proof) if proof else ()),
@@ -45,10 +47,10 @@ def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
         *units(plan, seen),
         *packages(plan, seen, proof),
     )
-    return Drift(changes, tuple(_unmeasured(seen, proof)))
+    return Drift(changes, tuple(_unmeasured(plan, seen, proof)))
 
 
-def _unmeasured(seen: Observation, proof: Proof | None) -> Iterable[str]:
+def _unmeasured(plan: Plan, seen: Observation, proof: Proof | None) -> Iterable[str]:
     if proof is None:
         yield (
             "no run was accepted yet, so firmware, kernel, driver and links have nothing to be "
@@ -56,6 +58,7 @@ def _unmeasured(seen: Observation, proof: Proof | None) -> Iterable[str]:
         )
     parts = {
         "the system": seen.host,
+        "the kernel line of the next boot": seen.next_boot if plan.kernel.arguments else (),
         "the cards": seen.cards,
         "the PCI tree": seen.tree,
         "driver modules": seen.modules,

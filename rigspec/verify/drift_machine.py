@@ -1,4 +1,4 @@
-"""Drift of the machine itself: firmware settings, cards, kernel, driver."""
+"""Drift of the machine itself: firmware settings, cards, driver."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
-from rigspec.verify.change import Change
+from rigspec.verify.change import ACCEPT, Change
+from rigspec.verify.kernel import running_fault
+from rigspec.verify.kernel_line import ASPM, IOMMU
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import (
     CardProof,
@@ -18,8 +20,6 @@ from rigspec.verify.proof import (
     library_of,
     secure_boot,
 )
-
-_ACCEPT = "if that was wanted: `rigspec verify`, then `rigspec accept`"
 
 
 def firmware(plan: Plan, seen: Observation, proof: Proof) -> Iterator[Change]:
@@ -56,12 +56,12 @@ def firmware(plan: Plan, seen: Observation, proof: Proof) -> Iterator[Change]:
             "BIOS",
             "the BIOS was updated, and the settings this rig needs are as accepted",
             evidence,
-            _ACCEPT,
+            ACCEPT,
         )
     was, is_now = proof.firmware.get("microcode"), now.get("microcode")
     if was and is_now and was != is_now:
         said = (f"microcode: {was} → {is_now}",)
-        yield Change("microcode", "CPU", "the CPU runs another microcode", said, _ACCEPT)
+        yield Change("microcode", "CPU", "the CPU runs another microcode", said, ACCEPT)
 
 
 def firmware_settings(plan: Plan, seen: Observation, proof: Proof) -> dict[str, tuple[str, ...]]:
@@ -69,13 +69,11 @@ def firmware_settings(plan: Plan, seen: Observation, proof: Proof) -> dict[str, 
     if seen.is_guest:
         return {}
     cards = _that_stayed(seen, proof)
-    host = known(seen.host)
-    line = (known(host.cmdline) if host else None) or ()
-    asked = set(plan.kernel.arguments) <= set(line)  # else the kernel line explains the IOMMU
+    line = running_fault(plan.kernel, seen)  # what it explains, the firmware did not do
     found = {
         "resizable BAR": tuple(_smaller(cards)),
-        "ASPM": tuple(_sleeping(cards)),
-        "IOMMU": tuple(_iommu(cards, seen, proof)) if asked else (),
+        "ASPM": () if line.about(ASPM) else tuple(_sleeping(cards)),
+        "IOMMU": () if line.about(IOMMU) else tuple(_iommu(cards, seen, proof)),
         "link speed": tuple(_slower(cards)),
         "Secure Boot": tuple(_signatures(seen, proof)),
     }
@@ -191,60 +189,13 @@ def _links(seen: Observation, proof: Proof, by_uuid: dict[str, GpuReading]) -> I
         now = card_proof(member, seen)
         if was.vbios and now.vbios and was.vbios != now.vbios:
             said = (f"{was.vbios} → {now.vbios}",)
-            yield Change("vbios", member, f"{member} runs another VBIOS", said, _ACCEPT)
+            yield Change("vbios", member, f"{member} runs another VBIOS", said, ACCEPT)
         if was.link_width and now.link_width and now.link_width != was.link_width:
             yield Change(
                 "link-width", member, f"the link of {member} has other lanes than accepted",
                 (f"x{was.link_width} → x{now.link_width}",),
                 "look at: seating of card and riser, its cables, bifurcation in the BIOS",
             )  # fmt: skip
-
-
-def kernel(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:
-    """Another kernel runs, will run, or was started with other arguments."""
-    host = known(seen.host)
-    if host is None:
-        return
-    release, line = known(host.release), known(host.cmdline)
-    if proof is not None and proof.kernel and release and release != proof.kernel:
-        yield Change(
-            "kernel-update", "kernel", "another kernel runs than was accepted: an update came in "
-            "and the machine was booted since, or an older boot entry was chosen",
-            (f"accepted {proof.kernel}, running {release}",), _ACCEPT,
-        )  # fmt: skip
-    yield from _next_kernel(seen, release, reboot=known(host.reboot_required) is True)
-    lost = [arg for arg in plan.kernel.arguments if line is not None and arg not in line]
-    if lost:
-        yield Change(
-            "kernel-arguments", "kernel", "the running kernel was started without planned "
-            "arguments: another boot entry, or the boot loader's files were edited",
-            tuple(f"missing: {arg}" for arg in lost),
-            "run the deploy: it writes the boot entry again and reboots once",
-        )  # fmt: skip
-
-
-def _next_kernel(seen: Observation, release: str | None, *, reboot: bool) -> Iterator[Change]:
-    installed = known(seen.upkeep.kernels) or ()
-    newest = installed[-1] if installed else None
-    if newest is not None and not newest.has_initrd:
-        yield Change(
-            "initramfs", "kernel", f"the kernel {newest.release} has no initramfs: the next boot "
-            "may not find its disk",
-            (f"/boot/initrd.img-{newest.release} is absent or empty",),
-            f"look at: df -h /boot; update-initramfs -c -k {newest.release}",
-        )  # fmt: skip
-    if newest is not None and release and newest.release != release:
-        yield Change(
-            "kernel-pending", "kernel", "another kernel waits for the next boot; the driver must "
-            "be built for it before that",
-            (f"running {release}, newest installed {newest.release}",),
-            f"look at: dkms status -k {newest.release}; then reboot when it suits",
-        )  # fmt: skip
-    elif reboot:
-        yield Change(
-            "reboot-pending", "kernel", "packages were upgraded that take effect at the next boot",
-            ("/run/reboot-required is there",), "reboot when it suits, then `rigspec verify`",
-        )  # fmt: skip
 
 
 def driver(seen: Observation, proof: Proof | None) -> Iterator[Change]:
@@ -261,7 +212,7 @@ def driver(seen: Observation, proof: Proof | None) -> Iterator[Change]:
     if proof is not None and proof.driver and module and module != proof.driver:
         yield Change(
             "driver-upgrade", "driver", "another driver is loaded than was accepted",
-            (f"accepted {proof.driver}, loaded {module}",), _ACCEPT,
+            (f"accepted {proof.driver}, loaded {module}",), ACCEPT,
         )  # fmt: skip
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rigspec.observed.kernel import Iommu
-from rigspec.observed.record import Unknown
+from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import KernelPlan, Plan
+from rigspec.verify.advice import run_stage, take_out
+from rigspec.verify.kernel_line import IOMMU, NO_FAULT, LineFault, fault_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -36,13 +38,13 @@ def should_exist(plan: KernelPlan, seen: Observation) -> Verdict:
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
         return check.unknown(line)
-    missing = [arg for arg in plan.arguments if arg not in line]
+    missing = fault_of(plan, line).lacking
     if not missing:
         return check.passed("all of them")
     return check.failed(
         f"missing: {' '.join(missing)}",
         "the running kernel was booted without them",
-        "run the kernel and reboot stages; if it stays, another GRUB entry or another loader boots",
+        f"{run_stage('kernel', 'reboot')}; if it stays, another GRUB entry or another loader boots",
     )
 
 
@@ -57,13 +59,11 @@ def should_not_exist(plan: KernelPlan, seen: Observation) -> Verdict:
     line = Unknown("not read") if isinstance(seen.host, Unknown) else seen.host.cmdline
     if isinstance(line, Unknown):
         return check.unknown(line)
-    found = [arg for arg in plan.should_not_exist if arg in line]
+    found = fault_of(plan, line).against
     if not found:
         return check.passed("nothing")
     return check.failed(
-        " ".join(found),
-        "these undo what the spec asks for",
-        "take them out of /etc/default/grub (and /etc/default/grub.d), update-grub, reboot",
+        " ".join(found), "these undo what the spec asks for", f"{take_out(found)}; reboot"
     )
 
 
@@ -80,16 +80,19 @@ def next_boot(plan: KernelPlan, seen: Observation) -> Verdict:
         return check.not_applicable("no argument is planned")
     if isinstance(seen.next_boot, Unknown):
         return check.unknown(seen.next_boot)
-    missing = [arg for arg in plan.arguments if arg not in seen.next_boot]
-    against = [arg for arg in plan.should_not_exist if arg in seen.next_boot]
-    if not missing and not against:
+    fault = fault_of(plan, seen.next_boot)
+    if fault == NO_FAULT:
         return check.passed("all of them")
-    wrong = [*(f"without {arg}" for arg in missing), *(f"with {arg}" for arg in against)]
+    wrong = [f"without {arg}" for arg in fault.lacking] + [f"with {arg}" for arg in fault.against]
     return check.failed(
-        listed(wrong),
-        "the next reboot would lose what is in effect now",
-        "run the kernel stage; who rewrote it: ls -l /boot/grub /etc/default/grub*",
+        listed(wrong), "the next reboot would lose what is in effect now", mend_next_boot(fault)
     )
+
+
+def mend_next_boot(fault: LineFault) -> str:
+    """The stage writes what is lacking; words in files that are not ours, only the owner takes."""
+    ours = run_stage("kernel") if fault.lacking or not fault.against else ""
+    return "; then ".join(filter(None, (take_out(fault.against) if fault.against else "", ours)))
 
 
 def understood(plan: KernelPlan, seen: Observation) -> Verdict:
@@ -142,13 +145,30 @@ def iommu_effect(plan: Plan, seen: Observation) -> Verdict:
         if not groups:
             return check.passed("no groups")
         return check.failed(f"{len(groups)} groups", "it is on", "look at: /proc/cmdline, dmesg")
-    if not groups:
-        return check.failed(
-            "no groups",
-            _why_no_groups(seen.iommu),
-            "switch it on in the BIOS (AMD: IOMMU, Intel: VT-d), or set `kernel.iommu: off`",
-        )
-    return _domains(check, mode, plan, seen)
+    if groups:
+        return _domains(check, mode, plan, seen)
+    if said := running_fault(plan.kernel, seen).without_iommu():
+        return check.failed("no groups", because_of(said), LINE_FIRST)
+    return check.failed(
+        "no groups",
+        _why_no_groups(seen.iommu),
+        "switch it on in the BIOS (AMD: IOMMU, Intel: VT-d), or set `kernel.iommu: off`",
+    )
+
+
+LINE_FIRST = "correct the kernel line first: rows kernel.arguments and kernel.contradictions"
+
+
+def because_of(said: Iterable[str]) -> str:
+    """The reason of a row that words of the kernel line have turned red."""
+    return f"the kernel line explains it: {listed(said)}"
+
+
+def running_fault(plan: KernelPlan, seen: Observation) -> LineFault:
+    """What is wrong with the running line; nothing where it was not read."""
+    host = known(seen.host)
+    line = known(host.cmdline) if host else None
+    return NO_FAULT if line is None else fault_of(plan, line)
 
 
 def _why_no_groups(iommu: Iommu) -> str:
@@ -174,6 +194,8 @@ def _domains(check: Check, mode: str, plan: Plan, seen: Observation) -> Verdict:
             wrong.append(f"{gpu.address} is {group.type}")
     if not wrong:
         return check.passed(f"{len(seen.tree.gpus)} GPUs: {' or '.join(wanted)}")
+    if said := running_fault(plan.kernel, seen).about(IOMMU):
+        return check.failed(listed(wrong), because_of(said), LINE_FIRST)
     return check.failed(
         listed(wrong), f"the spec says `iommu: {mode}`", "look at: /proc/cmdline; was it rebooted?"
     )
@@ -189,7 +211,7 @@ def nouveau_absent(plan: KernelPlan, seen: Observation) -> Verdict:
         return check.unknown(loaded)
     if "nouveau" not in loaded:
         return check.passed("not loaded")
-    return check.failed("loaded", "the blacklist came too late", "run the kernel and reboot stages")
+    return check.failed("loaded", "the blacklist came too late", run_stage("kernel", "reboot"))
 
 
 def module_options(plan: KernelPlan, seen: Observation) -> Iterator[Verdict]:

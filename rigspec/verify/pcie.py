@@ -9,6 +9,8 @@ from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
 from rigspec.verify import pcie_health, pcie_links
 from rigspec.verify.gpus import functions_of
+from rigspec.verify.kernel import LINE_FIRST, because_of, running_fault
+from rigspec.verify.kernel_line import ASPM
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_links import GUEST, NO_GPU, gpu_paths
 from rigspec.verify.verdict import Check, Verdict, listed
@@ -179,6 +181,8 @@ def aspm(plan: Plan, seen: Observation) -> Verdict:
     ]
     if not on:
         return check.passed(f"disabled at {len(steps)} link ends")
+    if said := running_fault(plan.kernel, seen).about(ASPM):
+        return check.failed(listed(on), because_of(said), LINE_FIRST)
     return check.failed(
         listed(on),
         "links may sleep between transfers; `pcie_aspm=off` alone leaves what the firmware set",

@@ -115,7 +115,8 @@ def test_a_run_killed_before_update_initramfs_does_it_the_next_time() -> None:
 def test_an_argument_the_owner_set_against_the_spec_is_refused_with_its_place() -> None:
     (refusal,) = commands(state(GRUB, MODPROBE, grub=("iommu=pt", "iommu=off")))
     assert refusal.startswith("REFUSED: `iommu=off` is set on this host")
-    assert "/etc/default/grub" in refusal
+    assert "grep -rn iommu=off /etc/default/grub /etc/default/grub.d" in refusal
+    assert "update-grub" in refusal
 
 
 def test_grub_that_did_not_take_the_argument_is_said() -> None:
