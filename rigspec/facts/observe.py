@@ -197,6 +197,7 @@ class Everything(RigFact[Observation]):
                 and (models[m.name].complete if m.hub else models[m.name].exists)
                 for m in self.plan.models
             },
+            weights_lack={name: state.lacks for name, state in models.items() if state.lacks},
             answers={name: said for name, said in answers.items() if said is not None},
             listeners=parse_listeners(sections),
             upkeep=parse_upkeep(sections, managed_paths(self.plan), secret_paths(self.plan)),

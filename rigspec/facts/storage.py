@@ -46,6 +46,8 @@ class ModelState(Record):
     exists: bool
     complete: bool
     """Whether `fetch-model --check` found every file in its size; always so without a hub."""
+    lacks: tuple[str, ...] = ()
+    """What it said of files that are missing or damaged, one sentence each, the first few."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,37 @@ class StorageState(Record):
     models: Mapping[str, ModelState]
 
 
+_NAMED = 6
+"""Files that a look names; a model whose disk is not mounted would name hundreds."""
+
+
 def models_probe(questions: tuple[ModelQuestion, ...]) -> Probe:
     """Each model: is its path there, and what the fetch script says about its files."""
     text = []
     for name, path, argv in questions:
         text.append(f"[ ! -e {words([path])} ] || echo there {name}")
         if argv:
-            text.append(f"{words(argv)} --check >/dev/null 2>&1 && echo complete {name}")
+            text.append(
+                f"if rig_said=$({words(argv)} --check 2>/dev/null)\n"
+                f"then echo complete {name}; else\n"
+                f"  printf '%s\\n' \"$rig_said\" | head -n {_NAMED} |\n"
+                f"  sed -n 's/^fetch-model: /lacks {name} /p'; fi"
+            )
     return Probe("models", "\n".join([*text, "true"]))
 
 
 def parse_models(sections: Sections, names: tuple[str, ...] = ()) -> dict[str, ModelState]:
-    """States by name; a model with neither line is missing."""
-    said = {tuple(line.split(maxsplit=1)) for line in lines_of(sections, "models") if " " in line}
-    found = {word[1] for word in said} | set(names)
-    return {name: ModelState(("there", name) in said, ("complete", name) in said) for name in found}
+    """States by name; a model with no line is missing."""
+    said = [line.split(maxsplit=2) for line in lines_of(sections, "models")]
+    found = {word[1] for word in said if len(word) > 1} | set(names)
+    return {
+        name: ModelState(
+            ["there", name] in said,
+            ["complete", name] in said,
+            tuple(word[2] for word in said if word[:2] == ["lacks", name] and len(word) == 3),
+        )
+        for name in found
+    }
 
 
 class StorageStage(RigFact[StorageState]):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from rigspec.plan.asking import header_program, url_of
+from rigspec.plan.model import DAMAGED, MANIFEST
 from rigspec.plan.render import SCRIPTS, UNITS, render
 from rigspec.plan.sections import DailyPlan, Plan, RenderedFile, ServicePlan
 from rigspec.spec.rig import Rig
@@ -55,8 +56,24 @@ def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
     mounts = [mount.unit for mount in plan.storage if mount.unit]
     for unit in (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts, DAILY_TIMER):
         yield "unit", unit
+    yield from _data(plan)
     for service in plan.services:
         yield _service(plan, service)
+
+
+def _data(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Weights (a manifest, or the owner's path; what a rehash found), mounted files, secrets."""
+    for model in plan.models:
+        folder = model.directory.rstrip("/")
+        if model.hub:
+            yield "weights", model.name, f"{folder}/{MANIFEST}", f"{folder}/{DAMAGED}"
+        else:
+            yield "weights", model.name, "/".join(filter(None, (folder, model.file))), "-"
+    for path in dict.fromkeys(path for service in plan.services for path in service.mounts):
+        yield "mounted", path
+    secrets = [*(s.secret_path for s in plan.services), *(m.secret_path for m in plan.models)]
+    for path in dict.fromkeys(filter(None, secrets)):
+        yield "secret", path
 
 
 def _service(plan: Plan, service: ServicePlan) -> tuple[str, ...]:

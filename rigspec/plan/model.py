@@ -11,6 +11,8 @@ from rigspec.spec.rig import Rig
 FETCH_SCRIPT = f"{SCRIPTS}/fetch-model"
 MANIFEST = ".rigspec-manifest"
 """Written last, below a model's folder: what was fetched, each file's size and hash."""
+DAMAGED = ".rigspec-damaged"
+"""Beside it: files that had another hash when they were read again; empty or absent: none."""
 
 
 def plan_models(rig: Rig) -> tuple[ModelPlan, ...]:

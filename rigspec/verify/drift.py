@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from rigspec.observed.record import Unknown
 from rigspec.plan.sections import Plan
 from rigspec.verify.change import Change
+from rigspec.verify.drift_data import data
 from rigspec.verify.drift_fabric import slower_links
 from rigspec.verify.drift_host import edited_files, other_bits, packages, power, units
 from rigspec.verify.drift_kernel import arguments, kernel
 from rigspec.verify.drift_machine import cards, driver, firmware
+from rigspec.verify.files import mounted_paths, secret_paths
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof
 
@@ -44,6 +46,7 @@ def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
         *(slower_links(seen, proof) if proof else ()),
         *power(plan, seen),
         *edited_files(plan, seen, proof),
+        *data(plan, seen),
         *units(plan, seen),
         *packages(plan, seen, proof),
     )
@@ -66,6 +69,9 @@ def _unmeasured(plan: Plan, seen: Observation, proof: Proof | None) -> Iterable[
         "packages": seen.packages,
         "managed files": seen.upkeep.files,
         "firmware": seen.upkeep.firmware,
+        "weights": seen.models if plan.models else (),
+        "mounted files": seen.upkeep.mounted if mounted_paths(plan) else (),
+        "secrets": seen.upkeep.secrets if secret_paths(plan) else (),
     }
     for name, part in parts.items():
         if isinstance(part, Unknown):

@@ -56,7 +56,7 @@ def mounted(plan: ServicePlan, seen: Observation) -> Verdict:
     if gone := [path for path in plan.mounts if not there[path]]:
         return check.failed(
             f"absent: {listed(gone)}",
-            "rigspec does not copy it, and the engine would find an empty folder in its place",
+            "rigspec does not copy it, and the service refuses to start without it",
             "put it there again, or take it out of the spec",
         )
     return check.passed("there")

@@ -8,7 +8,7 @@ from rigspec.observed.record import Unknown
 from rigspec.plan.sections import ModelPlan, MountPlan, Plan
 from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
-from rigspec.verify.verdict import Check, Verdict
+from rigspec.verify.verdict import Check, Verdict, listed
 
 
 def verify_storage(plan: Plan, seen: Observation) -> Iterator[Verdict]:
@@ -60,8 +60,12 @@ def weights(plan: ModelPlan, seen: Observation) -> Verdict:
         return check.unknown(seen.models)
     if seen.models.get(plan.name):
         return check.passed("complete" if plan.hub else "there")
+    if not plan.hub:
+        return check.failed(
+            "absent", "nobody but you can bring it", "put it there again: is its disk mounted?"
+        )
     return check.failed(
-        "missing or damaged",
+        listed(seen.weights_lack.get(plan.name, ())) or "missing or damaged",
         "a file is missing, has another size, or had another hash when it was read again",
         f"{run_stage('model')}, which fetches what is not right; then restart its service",
     )

@@ -24,4 +24,10 @@ FAULTS = (
         "a file is missing",
         rig="metal",
     ),
+    Fault(
+        "model.weights",
+        "weights that no hub has are gone",
+        lambda raw: raw.drop("models", "^there glm$"),
+        "nobody but you can bring it",
+    ),
 )

@@ -16,6 +16,7 @@ from rigspec.spec.rig import Rig
 
 UUIDS = tuple(f"GPU-{n * 8}-0000-4000-8000-{n * 12}" for n in "12")
 ANSWER = '{"choices": [{"message": {"content": "Yes"}}], "usage": {"completion_tokens": 3}}'
+FETCHED = f"/srv/models/x--y@{'b' * 12}"
 NVRM = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.71.05  Release Build  (x)\n"
 SYSTEMCTL = """\
 shift
@@ -38,7 +39,10 @@ def plan(make_rig: Callable[..., Rig]) -> Plan:
             verify={"daily": "true"},
             gpus={"main": {"power_limit_w": "290"}},
             pcie={"acs": "off_on_gpu_paths", "width": "16"},
-            services={"chat": {"api_key_env": "KEY"}},
+            services={
+                "chat": {"api_key_env": "KEY", "mounts": {"/srv/templates": "/templates"}},
+            },
+            models={"fetched": {"hub": "x/y", "revision": "b" * 40, "storage": "weights"}},
         )
     )
 
@@ -60,6 +64,9 @@ def converged(host: Host, plan: Plan) -> Host:
     cards = tuple(BoundCard(f"main.{n}", u, f"0000:0{n + 1}:00.0") for n, u in enumerate(UUIDS))
     host.file("/etc/rigspec/gpus.tsv", gpus_table("bench", cards))
     host.file("/etc/rigspec/secrets/chat.env", "VLLM_API_KEY=sk-4711-0815\n", 0o600)
+    host.file("/srv/models/tiny/config.json", "{}")
+    host.file(f"{FETCHED}/.rigspec-manifest", "rigspec-manifest\t1\n")
+    host.file("/srv/templates/chat.jinja", "")
     host.file("/proc/cmdline", f"BOOT_IMAGE=/vmlinuz ro {' '.join(plan.kernel.arguments)} quiet\n")
     host.file("/proc/driver/nvidia/version", NVRM)
     host.file("/answer", ANSWER)
@@ -147,6 +154,14 @@ def set_acs(host: Host) -> None:
     host.stub("acs-said", "echo 'rigspec-acs: the bridge 0000:41:00.0 redirects traffic'; exit 1")
 
 
+def lose(path: str) -> Callable[[Host], None]:
+    def spoil(host: Host) -> None:
+        place = host.root / path.lstrip("/")
+        place.rename(place.with_name(f"{place.name}.away"))
+
+    return spoil
+
+
 DRIFT: dict[str, tuple[Callable[[Host], object], str]] = {
     "edited file": (edit, "/usr/local/lib/rigspec/power was edited"),
     "removed file": (remove, "/etc/rigspec/power.tsv is gone"),
@@ -175,6 +190,17 @@ DRIFT: dict[str, tuple[Callable[[Host], object], str]] = {
     "timer stopped": (
         lambda host: host.file("/stopped", f"{DAILY_TIMER}\n"),
         "timer is not active",
+    ),
+    "weights gone": (lose("/srv/models/tiny"), "tiny are not there: /srv/models/tiny is gone"),
+    "manifest gone": (lose(f"{FETCHED}/.rigspec-manifest"), "fetched are not there: "),
+    "weights damaged": (
+        lambda host: host.file(f"{FETCHED}/.rigspec-damaged", "sha256:0\tmodel.safetensors\n"),
+        "the weights of fetched are damaged",
+    ),
+    "mounted folder gone": (lose("/srv/templates"), "/srv/templates, which a service mounts"),
+    "key for everybody": (
+        lambda host: (host.root / "etc/rigspec/secrets/chat.env").chmod(0o644),
+        "chat.env has mode and owner 644",
     ),
     "frozen server": (freeze, "chat gives no token: curl: (28)"),
     "empty answer": (answer_nothing, "chat gives no token"),

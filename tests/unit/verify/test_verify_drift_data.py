@@ -1,0 +1,77 @@
+"""Drift of what rigspec does not write: weights, mounted files, secrets, as verify reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from home_in_order import GOOD, KEY_FILE, PLAN, UPKEEP
+
+from rigspec.facts.storage import models_probe, parse_models
+from rigspec.observed.record import Unknown
+from rigspec.verify.drift import find_drift
+from rigspec.verify.drift_data import data
+from rigspec.verify.storage import weights
+
+GLM = PLAN.services[0]
+MOUNTING = replace(PLAN, services=(replace(GLM, mounts=("/srv/templates",)),))
+KEPT = {"mounted": {"/srv/templates": True}}
+GONE = {"glm": False, "transcribe": True}
+
+
+def kept(**changes: Any) -> dict[str, Any]:
+    return {"upkeep": replace(UPKEEP, **(KEPT | changes))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({**kept(), "models": GONE}, "weights", "/srv/models/GLM-5.2"),
+        (kept(mounted={"/srv/templates": False}), "mounted-file", "absent: /srv/templates"),
+        (kept(secrets=(replace(KEY_FILE, mode="644"),)), "secret-file", "mode 644"),
+        (kept(secrets=(replace(KEY_FILE, owner="rig:rig"),)), "secret-file", "rig:rig"),
+        (kept(secrets=(replace(KEY_FILE, mode=None, owner=None),)), "secret-file", "absent"),
+    ],
+    ids=["weights", "mounted file", "secret's mode", "secret's owner", "secret gone"],
+)
+def test_what_verify_calls_red_is_drift(changes: dict[str, Any], kind: str, words: str) -> None:
+    (change,) = data(MOUNTING, replace(GOOD, **changes))
+    assert (change.kind, bool(change.next_action)) == (kind, True)
+    assert words in " ".join(change.evidence)
+    assert change in find_drift(MOUNTING, replace(GOOD, **changes), None).changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"models": Unknown("cut")}, "weights"),
+        (kept(mounted=Unknown("cut")), "mounted files"),
+    ],
+    ids=["weights", "mounted files"],
+)
+def test_what_could_not_be_read_is_said(changes: dict[str, Any], name: str) -> None:
+    said = find_drift(MOUNTING, replace(GOOD, **(kept() | changes)), None).unmeasured
+    assert f"{name} could not be read: cut" in said
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "fetch"
+    script.write_text(
+        "#!/bin/sh\n[ $2 = --check ] || exit 9\n[ $1 = whole ] && exit 0\n"
+        "for n in 1 2 3 4 5 6 7 8; do echo fetch-model: $n.gguf is missing; done\nexit 3\n"
+    )
+    script.chmod(0o755)
+    asked = tuple((n, "/none", (str(script), n)) for n in ("whole", "broken"))
+    done = subprocess.run(
+        ["sh", "-c", models_probe(asked).text], capture_output=True, text=True, check=True
+    )
+    states = parse_models({"models": done.stdout.splitlines()})
+    assert states["whole"].complete
+    assert not states["broken"].complete
+    assert states["broken"].lacks == tuple(f"{n}.gguf is missing" for n in range(1, 7))
+    model = replace(PLAN.models[0], hub="x/y", revision="a" * 40)
+    lacking = replace(GOOD, models=GONE, weights_lack={"glm": states["broken"].lacks})
+    assert "1.gguf is missing" in weights(model, lacking).found
