@@ -14,6 +14,8 @@ import click
 from rigspec.asked import carried, checked, planned, stop, want_colour
 
 if TYPE_CHECKING:
+    from rigspec.observed.load import LoadReading
+    from rigspec.observed.record import Reading
     from rigspec.spec.rig import Rig
     from rigspec.verify.observation import Observation
 
@@ -27,6 +29,16 @@ def loaded(rig: Rig, file: str, wish: str, *, stop_services: bool) -> str:
 
     words = f"{wish} --stop-services" if stop_services else wish
     return carried(rig, file, "load.py", OUT_VARIABLE, {LOAD_VARIABLE: words}, talk=True)
+
+
+def failed_load(run: Reading[LoadReading]) -> int:
+    """3 where the load that was just wished for is unread, or has worked on no card; else 0.
+
+    For later looks the same run is a warning: a rig is not worse for it.
+    """
+    from rigspec.observed.record import Unknown
+
+    return 3 if isinstance(run, Unknown) or run.failed else 0
 
 
 def remember_faults(rig: Rig, file: str, seen: Observation) -> str:
@@ -85,4 +97,4 @@ def burn(file: str, minutes: int, stop_services: bool, every_row: bool) -> None:
         stop(problem)
     shown = report.as_table if every_row else report.folded
     click.echo(shown(rows, colour=want_colour()))
-    sys.exit(exit_code(rows))
+    sys.exit(exit_code(rows) or failed_load(seen.burn))

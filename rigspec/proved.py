@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from rigspec import accepted
 from rigspec.asked import checked, looked, planned, stop, want_colour
-from rigspec.loads import loaded, remember_faults
+from rigspec.loads import failed_load, loaded, remember_faults
 
 if TYPE_CHECKING:
     from rigspec.report.judged import Judged
@@ -111,7 +111,7 @@ def verify(
     click.echo(said, err=True, nl=bool(said))
     if judged.exit_code and not observed:
         click.echo(f"likely causes, from its logs, too: rigspec doctor {file}", err=True)
-    sys.exit(judged.exit_code)
+    sys.exit(judged.exit_code or (failed_load(saved.observation.load) if load else 0))
 
 
 def reported(

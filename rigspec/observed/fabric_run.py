@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rigspec.observed.load import (
+    ENDED_BADLY,
     NO_BEGINNING,
     Event,
     member_names,
@@ -31,6 +32,8 @@ from rigspec.observed.pairs import (
 from rigspec.observed.record import Reading, Unknown
 
 NEVER = Unknown("the links were never measured on this host")
+FAILED = "the benchmark failed before it had measured anything"
+"""Reason of a run that ended by itself, and says with what error."""
 
 ONE_WAY = "device_to_device_memcpy_write_ce"
 TWO_WAY = "device_to_device_bidirectional_memcpy_write_ce"
@@ -62,10 +65,12 @@ def parse_fabric(
 
 
 def _nothing(events: tuple[Event, ...]) -> Unknown:
-    errors = [text(event, "error") for event in of_kind(events, "error")]
-    words = [text(event, "words") for event in of_kind(events, "ended")]
-    said = next((word for word in (*errors, *words) if word), "it was cut off")
-    return Unknown("the benchmark measured nothing", said)
+    """A failure in its own words; a time limit or a file without an end proves no such thing."""
+    said = [text(event, "error") for event in of_kind(events, "error")]
+    ended = next(iter(of_kind(events, "ended")), {})
+    words = next(filter(None, [*said, text(ended, "words")]), "it was cut off")
+    failed = said or text(ended, "how") == ENDED_BADLY
+    return Unknown(FAILED if failed else "the benchmark measured nothing", words)
 
 
 def _cards(events: tuple[Event, ...], begin: Event) -> tuple[FabricCard, ...]:

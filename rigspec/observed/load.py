@@ -14,7 +14,7 @@ from typing import Any
 
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 
-DONE, TOO_HOT = "done", "temperature"
+DONE, TOO_HOT, ENDED_BADLY = "done", "temperature", "error"
 
 EVENT_REASONS: Mapping[int, str] = {
     0x8: "hardware slowdown",
@@ -83,6 +83,16 @@ class LoadReading(Record):
     cards: tuple[CardLoad, ...] = ()
     link_errors: Reading[tuple[LinkErrors, ...]] = NOT_ASKED
     """Functions whose counters rose; unknown where the kernel shows no counters."""
+
+    @property
+    def worked(self) -> bool:
+        """Whether any card did a piece of work that was timed."""
+        return any(not isinstance(card.tflops, Unknown) for card in self.cards)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error of its own before any card had worked."""
+        return self.ended == ENDED_BADLY and not self.worked
 
 
 NEVER = Unknown("there was no such run on this host")

@@ -7,6 +7,13 @@ from collections.abc import Iterable
 
 DEPLOY = "run the deploy: pyinfra inventory/home.py deploys/rig.py"
 
+FABRIC_AGAIN = (
+    "measure again: rigspec verify SPEC --load; or void that run: rm /var/lib/rigspec/fabric.jsonl"
+)
+BURN_AGAIN = (
+    "burn again: rigspec burn SPEC --minutes N; or void that run: rm /var/lib/rigspec/burn.jsonl"
+)
+
 
 def run_stage(*names: str) -> str:
     """`run the driver stage: pyinfra inventory/home.py deploys/driver.py`; several in order."""

@@ -10,6 +10,7 @@ from rigspec.observed.record import Unknown
 from rigspec.plan.expected import AllReducePlan
 from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
+from rigspec.verify.advice import FABRIC_AGAIN
 from rigspec.verify.measured import METHOD, Fault, gb_s, is_below, limit, missing, weigh
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
@@ -34,7 +35,7 @@ def verify_all_reduce(
             continue
         found = reading_of(reading, group, peer)
         if found is None:
-            yield check.unknown("its all-reduce was not measured", "rigspec verify --load")
+            yield check.unknown("its all-reduce was not measured", FABRIC_AGAIN)
             continue
         before = reading_of(baseline, group, peer) if baseline else None
         yield verify_group(check, plan, group, reading, found, before)
@@ -75,9 +76,11 @@ def verify_group(
         reason = f"{fault.verdict}, also through the host: {fault.reason}"
         return check.failed(fault.found, reason, "look at: memory, IOMMU mode, driver; dmesg")
     if found.ended != MEASURED:
-        return check.unknown(Unknown("the measurement ended in an error", found.error))
+        return check.unknown(
+            Unknown("the measurement ended in an error", found.error), FABRIC_AGAIN
+        )
     if isinstance(found.values_ok, Unknown) or isinstance(found.busbw_gb_s, Unknown):
-        return check.unknown("it was not measured to the end", "rigspec verify --load")
+        return check.unknown("it was not measured to the end", FABRIC_AGAIN)
     return _speed(check, plan, group, reading, found, before)
 
 

@@ -9,9 +9,11 @@ from rigspec.observed import load as seen_load
 from rigspec.observed.load import DONE, TOO_HOT, CardLoad, LoadReading, Spread
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.plan.sections import GpuMember, Plan
+from rigspec.verify.advice import BURN_AGAIN, FABRIC_AGAIN
 from rigspec.verify.verdict import Check, Verdict, listed
 
 HOW = {"load": "rigspec verify --load", "burn": "rigspec burn"}
+AGAIN = {"load": FABRIC_AGAIN, "burn": BURN_AGAIN}
 
 ALIKE = 0.9
 """Equal cards differ by 2–5 %; gpu-fryer and DCGM draw the line at 10 % too."""
@@ -24,12 +26,11 @@ def verify_load(plan: Plan, reading: Reading[LoadReading], name: str) -> Iterato
         if reading in (NOT_ASKED, seen_load.NEVER):
             yield ended.not_applicable(f"load is opt-in: {HOW[name]}")
         else:
-            yield ended.unknown(reading)
+            yield ended.unknown(reading, AGAIN[name])
         return
-    yield _ended(ended, reading)
+    yield _ended(ended, reading, name)
     cards = {card.member: card for card in reading.cards}
-    worked = any(not isinstance(card.tflops, Unknown) for card in reading.cards)
-    if not worked and reading.ended not in {DONE, TOO_HOT}:
+    if not reading.worked and reading.ended not in {DONE, TOO_HOT}:
         return
     for member in plan.preflight.gpus:
         if member.member in cards:
@@ -38,7 +39,7 @@ def verify_load(plan: Plan, reading: Reading[LoadReading], name: str) -> Iterato
     yield link_errors(reading, name)
 
 
-def _ended(check: Check, reading: LoadReading) -> Verdict:
+def _ended(check: Check, reading: LoadReading, name: str) -> Verdict:
     minutes = f"{reading.minutes} minutes, " if reading.minutes else ""
     if reading.ended == DONE:
         return check.passed(f"{minutes}{reading.taken_at}")
@@ -49,9 +50,13 @@ def _ended(check: Check, reading: LoadReading) -> Verdict:
             "look at: fans, dust, airflow between the cards, room temperature; a lower "
             "`power_limit_w`",
         )
+    if reading.failed:
+        return check.warned(
+            f"{reading.words}, {reading.taken_at}", "no card has worked in that run", AGAIN[name]
+        )
     return check.unknown(
         Unknown("it did not end by itself", reading.words or "it was cut off"),
-        "look at: journalctl -b -u 'rigspec-job-load*'",
+        f"look at: journalctl -b -u 'rigspec-job-load*'; {AGAIN[name]}",
     )
 
 

@@ -10,6 +10,7 @@ from rigspec.observed.pairs import FabricReading
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.sizing.fabric import SHARE
+from rigspec.verify.advice import FABRIC_AGAIN
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
 
@@ -39,7 +40,9 @@ def missing(check: Check, seen: Observation) -> Verdict | FabricReading:
     if isinstance(reading, Unknown):
         if reading in NOT_MEASURED:
             return check.not_applicable(OPT_IN)
-        return check.unknown(reading, "look at: /var/lib/rigspec/fabric.jsonl; journalctl -b")
+        if reading.reason == fabric_run.FAILED:
+            return check.warned(reading.line, reading.reason, FABRIC_AGAIN)
+        return check.unknown(reading, f"look at: journalctl -b; {FABRIC_AGAIN}")
     strangers = [
         card.member
         for card in reading.cards

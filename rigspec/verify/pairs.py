@@ -13,6 +13,7 @@ from rigspec.observed.record import Reading, Unknown
 from rigspec.plan.expected import PairPlan
 from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
+from rigspec.verify.advice import FABRIC_AGAIN
 from rigspec.verify.measured import (
     METHOD,
     NOT_MEASURED,
@@ -51,7 +52,7 @@ def verify_pairs(
         yield reading
         return
     if not reading.pairs:
-        yield general.unknown("no pair was measured", "rigspec verify --load")
+        yield general.unknown("no pair was measured", FABRIC_AGAIN)
         return
     planned = {frozenset((pair.first, pair.second)): pair for pair in plan.fabric.pairs}
     for n, first in enumerate(members):
@@ -77,16 +78,18 @@ def verify_pair(
     )
     ways = ways_of(reading, members)
     if not ways:
-        return check.unknown("this pair was not measured", "rigspec verify --load")
+        return check.unknown("this pair was not measured", FABRIC_AGAIN)
     for way in ways:
         fault = fault_of(plan, wanted, way, accepted(baseline, reading, way))
         if fault is not None:
             return weigh(check, plan, members, fault)
     broken = next((way for way in ways if way.ended != MEASURED), None)
     if broken is not None:
-        return check.unknown(Unknown("the measurement ended in an error", broken.error))
+        return check.unknown(
+            Unknown("the measurement ended in an error", broken.error), FABRIC_AGAIN
+        )
     if any(isinstance(way.values_ok, Unknown) for way in ways):
-        return check.unknown("values were not checked to the end")
+        return check.unknown("values were not checked to the end", FABRIC_AGAIN)
     return check.passed(_said(ways))
 
 

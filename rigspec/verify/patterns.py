@@ -9,6 +9,7 @@ from rigspec.observed.record import Unknown
 from rigspec.plan.expected import PatternPlan
 from rigspec.plan.sections import Plan
 from rigspec.sizing.fabric import SHARE
+from rigspec.verify.advice import FABRIC_AGAIN
 from rigspec.verify.measured import METHOD, Fault, limit, missing, weigh
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict, listed
@@ -30,7 +31,7 @@ def verify_patterns(
         found = _named(reading, pattern.name)
         before = _named(baseline, pattern.name) if baseline else None
         if found is None:
-            yield check.unknown("this pattern was not measured", "rigspec verify --load")
+            yield check.unknown("this pattern was not measured", FABRIC_AGAIN)
         else:
             yield verify_pattern(check, plan, pattern, reading, found, before)
 
@@ -58,9 +59,11 @@ def verify_pattern(
     if fault is not None:
         return weigh(check, plan, members, fault)
     if found.ended != MEASURED:
-        return check.unknown(Unknown("the measurement ended in an error", found.error))
+        return check.unknown(
+            Unknown("the measurement ended in an error", found.error), FABRIC_AGAIN
+        )
     if isinstance(found.each_gb_s, Unknown) or isinstance(found.values_ok, Unknown):
-        return check.unknown("it was not measured to the end", "rigspec verify --load")
+        return check.unknown("it was not measured to the end", FABRIC_AGAIN)
     said = f"{sum(found.each_gb_s):.1f} GB/s together, {reading.taken_at}"
     floor = limit(pattern.gb_s if plan.fabric.peer else None, before.gb_s if before else None)
     if floor is None or sum(found.each_gb_s) >= floor:

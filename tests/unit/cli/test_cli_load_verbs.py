@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from rigspec.cli import main
-from rigspec.loads import LOAD_VARIABLE
+from rigspec.loads import LOAD_VARIABLE, failed_load
 from rigspec.observed.load import CardLoad, LoadReading, Spread
 from rigspec.observed.pairs import AllReduceReading, FabricCard, FabricReading, PairReading
 from rigspec.observed.record import Unknown
@@ -39,6 +39,14 @@ def burnt(**first: Any) -> LoadReading:
     ]  # fmt: skip
     cards[0] = replace(cards[0], **first)
     return LoadReading("now", "burn", 5, "done", "", 88, tuple(cards), ())
+
+
+FAILED = LoadReading("now", "burn", 5, "error", "no such image", 88)
+
+
+@pytest.mark.parametrize(("run", "code"), [(burnt(), 0), (FAILED, 3), (Unknown("gone"), 3)])
+def test_a_load_that_was_wished_for_and_failed_does_not_end_with_0(run: Any, code: int) -> None:
+    assert failed_load(run) == code
 
 
 def measured(**first: Any) -> FabricReading:
@@ -83,7 +91,11 @@ def test_a_good_burn_ends_well(spec: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("seen", "code", "words"),
-    [(Observation(burn=burnt(wrong=3)), 1, "3 wrong"), (Observation(burn=Unknown("gone")), 3, "")],
+    [
+        (Observation(burn=burnt(wrong=3)), 1, "3 wrong"),
+        (Observation(burn=Unknown("gone")), 3, ""),
+        (Observation(burn=FAILED), 3, "no such image"),
+    ],
 )
 def test_a_bad_burn_and_an_unread_one_say_so(
     spec: Path, monkeypatch: pytest.MonkeyPatch, seen: Observation, code: int, words: str

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from plan_bench import Host
 
-from rigspec.observed.fabric_run import parse_fabric
+from rigspec.observed.fabric_run import FAILED, parse_fabric
 from rigspec.observed.load import LinkErrors, LoadReading, parse_load
 from rigspec.observed.pairs import FabricReading
 from rigspec.observed.record import Unknown
@@ -192,9 +192,7 @@ def test_an_image_without_torch_is_a_reason_not_a_crash(rig_host: Host) -> None:
         "/benchmark", 'echo \'{"event":"error","error":"this image has no torch: x"}\'; exit 3'
     )
     assert load(rig_host, "fabric").returncode == 0
-    assert parse_fabric(written(rig_host)) == Unknown(
-        "the benchmark measured nothing", "this image has no torch: x"
-    )
+    assert parse_fabric(written(rig_host)) == Unknown(FAILED, "this image has no torch: x")
     assert reading(rig_host).ended == "error"
 
 

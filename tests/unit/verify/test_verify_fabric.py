@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rigspec.observed.fabric_run import NEVER
+from rigspec.observed.fabric_run import NEVER, parse_fabric
 from rigspec.observed.p2p import parse_matrices
 from rigspec.observed.pairs import (
     AllReduceReading,
@@ -109,9 +109,24 @@ def test_what_was_never_measured_does_not_apply_and_says_how_to() -> None:
             assert "opt-in" in row.reason
 
 
-def test_a_benchmark_that_measured_nothing_is_unknown() -> None:
-    row = rows(Unknown("the benchmark measured nothing", "this image has no torch"))["fabric.pairs"]
-    assert (row.outcome, row.found) == (Outcome.UNKNOWN, "this image has no torch")
+RUN = '{"event": "run", "kind": "fabric", "at": "now"}'
+NO_PYTHON = '{"event": "ended", "how": "error", "words": "qwen ended with status 127"}'
+HUNG = '{"event": "ended", "how": "limit", "words": "it had not ended after 900 s"}'
+
+
+def test_a_benchmark_that_failed_at_once_is_told_and_makes_no_rig_unprovable() -> None:
+    found = [row for i, row in rows(parse_fabric([RUN, NO_PYTHON])).items() if "fabric." in i]
+    assert len(found) == 3
+    for row in found:
+        assert (row.outcome, row.found) == (Outcome.WARN, "qwen ended with status 127")
+        assert "rm /var/lib/rigspec/fabric.jsonl" in row.next_action
+
+
+@pytest.mark.parametrize("lines", [[RUN, HUNG], [RUN], ["{}"]], ids=["hung", "cut", "no beginning"])
+def test_a_benchmark_that_hung_or_was_cut_off_stays_unknown(lines: list[str]) -> None:
+    row = rows(parse_fabric(lines))["fabric.pairs"]
+    assert row.outcome is Outcome.UNKNOWN
+    assert "rm /var/lib/rigspec/fabric.jsonl" in row.next_action
 
 
 def test_other_cards_than_were_measured_are_not_judged() -> None:

@@ -94,18 +94,37 @@ def test_errors_on_the_way_are_a_warning_lost_packets_are_red() -> None:
     assert rows(link_errors=no_aer, cards=blind)["burn.errors"].outcome is Outcome.UNKNOWN
 
 
-def test_a_heat_stop_is_red_and_a_broken_run_unknown() -> None:
+def test_a_heat_stop_is_red() -> None:
     hot = rows(ended="temperature", words="a card reached 91 degrees, the limit is 90")[
         "burn.ended"
     ]
     assert hot.outcome is Outcome.FAIL and "91 degrees" in hot.found
-    idle = tuple(card(n, tflops=Unknown("x"), wrong=Unknown("x")) for n in range(4))
-    broken = rows(ended="error", words="no such image", cards=idle)
+
+
+IDLE = tuple(card(n, tflops=Unknown("x"), wrong=Unknown("x")) for n in range(4))
+
+
+def test_a_run_that_failed_at_once_is_told_and_makes_no_rig_unprovable() -> None:
+    broken = rows(ended="error", words="no such image", cards=IDLE)
     assert list(broken) == ["burn.ended"]
-    assert (broken["burn.ended"].outcome, broken["burn.ended"].found) == (
-        Outcome.UNKNOWN,
-        "no such image",
-    )
+    row = broken["burn.ended"]
+    assert (row.outcome, row.found) == (Outcome.WARN, "no such image, 2026-11-20T08:00:00Z")
+    assert "rm /var/lib/rigspec/burn.jsonl" in row.next_action
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"ended": "limit", "words": "it had not ended after 900 s", "cards": IDLE},
+        {"ended": "", "cards": IDLE},
+        {"ended": "error", "words": "no such image"},
+    ],
+    ids=["hung", "cut off", "after work"],
+)
+def test_any_other_end_stays_unknown_and_says_how_to_void_it(run: dict[str, Any]) -> None:
+    row = rows(**run)["burn.ended"]
+    assert row.outcome is Outcome.UNKNOWN
+    assert "rm /var/lib/rigspec/burn.jsonl" in row.next_action
 
 
 @pytest.mark.parametrize(
