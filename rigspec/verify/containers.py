@@ -9,12 +9,13 @@ from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
 from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
-from rigspec.verify.verdict import Check, Verdict, listed
+from rigspec.verify.verdict import Check, Verdict, counted, listed
 
 
 def verify_containers(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about containers as such."""
     yield packages(plan, seen)
+    yield held(plan, seen)
     yield cdi(plan, seen)
     yield stale_cdi(seen)
 
@@ -39,6 +40,25 @@ def packages(plan: Plan, seen: Observation) -> Verdict:
     if not wrong:
         return check.passed(f"{len(wanted)} installed")
     return check.failed(listed(wrong), "changed by hand", run_stage("containers"))
+
+
+def held(plan: Plan, seen: Observation) -> Verdict:
+    """apt leaves the toolkit alone: another version may describe the cards in another way."""
+    wanted = plan.containers.hold
+    check = Check(
+        "containers.hold", "toolkit is held", "dpkg-query -W", listed(wanted), "containers"
+    )
+    if not wanted:
+        return check.not_applicable("no package of it is to be held")
+    holds = seen.packages if isinstance(seen.packages, Unknown) else seen.packages.held
+    if isinstance(holds, Unknown):
+        return check.unknown(holds)
+    missing = [name for name in wanted if name not in holds]
+    if not missing:
+        return check.passed(counted(len(wanted), "package"))
+    return check.failed(
+        f"not held: {listed(missing)}", "an upgrade may change it unasked", run_stage("containers")
+    )
 
 
 def cdi(plan: Plan, seen: Observation) -> Verdict:

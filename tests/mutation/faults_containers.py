@@ -12,6 +12,12 @@ FAULTS = (
         "nvidia-container-toolkit-base is not installed",
     ),
     Fault(
+        "containers.hold",
+        "somebody lifted the toolkit's hold",
+        lambda raw: raw.drop("holds", "^nvidia-container-toolkit-base$"),
+        "an upgrade may change it unasked",
+    ),
+    Fault(
         "containers.cdi",
         "CDI does not offer one card",
         lambda raw: raw.drop("cdi", rf"={raw.uuids[2]}$"),

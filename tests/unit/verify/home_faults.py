@@ -137,6 +137,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "another limiter": ("power.limit.main.0", cards(power_enforced_w=270.0)),
     "toolkit gone": ("containers.packages", {"packages": packages(packages={})}),
+    "toolkit not held": ("containers.hold", {"packages": packages(held=PLAN.driver.hold)}),
     "cdi misses a card": ("containers.cdi", {"cdi": Cdi(("nvidia.com/gpu=all",), ())}),
     "disk not mounted": (
         "storage.mount.weights",

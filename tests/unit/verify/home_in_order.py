@@ -147,7 +147,7 @@ def packages(**changes: Any) -> Packages:
         name: Package(name, "amd64", (pattern or "1.0").replace("*", "71.05-1"), "ii")
         for name, pattern in versions.items()
     }
-    return replace(Packages(found, tuple(PLAN.driver.hold), ()), **changes)
+    return replace(Packages(found, (*PLAN.driver.hold, *PLAN.containers.hold), ()), **changes)
 
 
 def host(**changes: Any) -> Host:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from home_in_order import GOOD, LINE, PLAN, UPKEEP, host, packages, tree
+from home_in_order import GOOD, LINE, PLAN, UPKEEP, host, tree
 
 from rigspec.observed.kernel import Iommu
 from rigspec.observed.record import Unknown
@@ -15,8 +15,7 @@ from rigspec.verify.proof import prove
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict
 
-HELD = packages(held=(*PLAN.driver.hold, *PLAN.containers.hold))
-ACCEPTED = replace(GOOD, upkeep=replace(UPKEEP, kernels=(), cap_writers=()), packages=HELD)
+ACCEPTED = replace(GOOD, upkeep=replace(UPKEEP, kernels=(), cap_writers=()))
 PROOF = prove(PLAN, ACCEPTED, verify_rig(PLAN, ACCEPTED), observed_at="2026-11-24", version="1")
 SLEEPING = tree(**{slot: {"aspm_enabled": ("L1",)} for slot in ("0000:03:00.0", "0000:04:00.0")})
 OFF = {"iommu": Iommu((), (), ()), "tree": SLEEPING}

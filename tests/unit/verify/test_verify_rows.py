@@ -94,6 +94,7 @@ UNREAD: dict[str, tuple[str, dict[str, Any]]] = {
     "limit": ("power.limit.main.0", cards(power_enforced_w=LOST)),
     "packages": ("driver.packages", {"packages": LOST}),
     "holds": ("driver.hold", {"packages": packages(held=LOST)}),
+    "holds of the toolkit": ("containers.hold", {"packages": packages(held=LOST)}),
     "units": ("units.rigspec-acs.service", {"units": LOST}),
     "cdi": ("containers.cdi", {"cdi": Cdi(LOST, ())}),
     "mounts": ("storage.mount.weights", {"storage": replace(STORAGE, mounts=LOST)}),
