@@ -262,7 +262,10 @@ def _redirect(tree: PciTree | None) -> tuple[bool | None, str]:
         return None, f"owner: ACSCtl of {lost[0]} was not read (needs root)"
     if on:
         return True, f"owner: redirect is on at {', '.join(on)}; `off_on_gpu_paths` clears it"
-    return False, f"redirect is off on all {len(bridges)} bridges between GPUs"
+    if not bridges:
+        return False, "redirect is off: no bridge lies between GPUs"
+    many = f"all {len(bridges)} bridges" if len(bridges) > 1 else "the one bridge"
+    return False, f"redirect is off on {many} between GPUs"
 
 
 def _power_lines(groups: tuple[Group, ...]) -> Iterator[str]:

@@ -28,8 +28,8 @@ from rigspec.observed.record import Reading, Unknown, known
 from rigspec.observed.sections import section, trouble
 from rigspec.plan.asking import header_program, url_of
 from rigspec.plan.sections import ServicePlan, SmokePlan
+from rigspec.verify.completions import STOPPED_TOKENS
 from rigspec.verify.observation import Answers
-from rigspec.verify.service import STOPPED_TOKENS
 
 STREAM_TOKENS = STOPPED_TOKENS
 """Enough to see pieces arrive; the completion before it measures a whole answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from rigspec.observed.record import plain
+from rigspec.report.words import count
 from rigspec.verify.drift import Drift
 
 FORMAT, VERSION = "rigspec-drift", 1
@@ -20,7 +21,7 @@ def as_text(found: Drift, since: str) -> str:
         lines.append("")
     lines += [f"UNKNOWN: {sentence}" for sentence in found.unmeasured]
     if found.changes:
-        lines.append(f"{len(found.changes)} changes since {since}")
+        lines.append(f"{count(len(found.changes), 'change')} since {since}")
     return "\n".join(lines)
 
 

@@ -14,7 +14,8 @@ from rigspec.verify.change import Change
 from rigspec.verify.files import difference, sha256, state_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof, acs_of
-from rigspec.verify.units import planned_units
+from rigspec.verify.rivals import ending, swapped
+from rigspec.verify.units import bring_up, keeps_ending, planned_units
 from rigspec.verify.verdict import listed
 
 _DEPLOY = "run the deploy: it writes planned files again"
@@ -75,9 +76,7 @@ def units(plan: Plan, seen: Observation) -> Iterator[Change]:
         return
     at_boot = (*planned_units(plan), *(s.unit for s in plan.services if s.at_boot))
     by_hand = [s.unit for s in plan.services if not s.at_boot]
-    swapped = {rival for s in plan.services if s.unit in by_hand and _runs(s.unit, seen)
-               for rival in s.instead_of}  # fmt: skip
-    away = {s.unit for s in plan.services if s.name in swapped}
+    away = swapped(plan.services, seen)
     for name in dict.fromkeys((*at_boot, *by_hand)):
         unit = seen.units.get(name)
         if unit is None:
@@ -85,6 +84,11 @@ def units(plan: Plan, seen: Observation) -> Iterator[Change]:
         yield from _overridden(name, unit)
         if name in at_boot and name not in away:
             yield from _stopped(name, unit)
+    for service in plan.services:
+        if service.unit in ending(away):
+            row = keeps_ending(service, seen)
+            said = f"{service.unit}: {row.reason}"
+            yield Change("unit", service.unit, said, (row.found,), row.next_action)
 
 
 def _runs(name: str, seen: Observation) -> bool:
@@ -111,9 +115,7 @@ def _stopped(name: str, unit: Unit) -> Iterator[Change]:
     else:
         return
     state = f"{known(unit.unit_file_state) or '?'}, {known(unit.active_state) or '?'}"
-    yield Change(
-        "unit", name, said, (state,), f"look at: systemctl status {name}; journalctl -b -u {name}"
-    )
+    yield Change("unit", name, said, (state,), bring_up(name, unit))
 
 
 def packages(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:

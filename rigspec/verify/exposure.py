@@ -54,6 +54,18 @@ def bound_address(plan: ServicePlan, seen: Observation) -> Verdict:
     )
 
 
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def listens_elsewhere(plan: ServicePlan, seen: Observation) -> bool:
+    """Whether its port is known to be open, and nowhere that the planned address reaches."""
+    if isinstance(seen.listeners, Unknown):
+        return False
+    found = listening_on(seen.listeners, plan.listen_port)
+    reached = (plan.listen_address, *_EVERYWHERE)
+    return bool(found) and not any(same_address(a, b) for a in found for b in reached)
+
+
 def routes(plan: ServicePlan, said: Answers) -> Verdict:
     """No route that runs the model or changes the server answers without the key."""
     check = Check(

@@ -10,7 +10,7 @@ from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_health import whole
-from rigspec.verify.verdict import Check, Verdict, listed
+from rigspec.verify.verdict import Check, Verdict, counted, listed
 
 NO_COUNTER = frozenset({"n/a", "not supported"})
 """What nvidia-smi prints for a counter that a card does not have (GeForce: all of them)."""
@@ -51,9 +51,9 @@ def counters(member: GpuMember, seen: Observation) -> Verdict:
             "drain the rig and reboot; if it comes back: nvidia-smi -q -d ECC,ROW_REMAPPER and the "
             "vendor",
         )
-    counted = [name for name, reading in readings.items() if not isinstance(reading, Unknown)]
-    if counted:
-        return check.passed(f"none in {len(counted)} counters")
+    there = [name for name, reading in readings.items() if not isinstance(reading, Unknown)]
+    if there:
+        return check.passed(f"none in {counted(len(there), 'counter')}")
     return check.not_applicable("this card has no such counters")
 
 

@@ -13,7 +13,7 @@ from rigspec.verify.kernel import LINE_FIRST, because_of, running_fault
 from rigspec.verify.kernel_line import ASPM
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_links import GUEST, NO_GPU, gpu_paths
-from rigspec.verify.verdict import Check, Verdict, listed
+from rigspec.verify.verdict import Check, Verdict, counted, listed
 
 MIB = 1 << 20
 
@@ -70,7 +70,7 @@ def acs(plan: Plan, seen: Observation) -> Verdict:
         )
     without = len(bridges) - len(able)
     more = f", {without} without the capability" if without else ""
-    return check.passed(f"clear on {len(able)} bridges{more}")
+    return check.passed(f"clear on {counted(len(able), 'bridge')}{more}")
 
 
 def _bits(bridge: PciFunction) -> str:

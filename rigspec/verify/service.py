@@ -1,34 +1,29 @@
-"""Services: a real completion, streamed too, under the served name, behind its key."""
+"""Services: they serve their names with their context, behind their key, on their cards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from rigspec.observed.endpoint import Completion
-from rigspec.observed.record import Reading, Unknown, known
+from rigspec.observed.record import Reading, Unknown
 from rigspec.plan.sections import Plan, ServicePlan
-from rigspec.verify.exposure import verify_exposure
+from rigspec.verify.completions import completion, look_at, silence, stop, stream
+from rigspec.verify.exposure import bound_address, listens_elsewhere, verify_exposure
 from rigspec.verify.observation import Answers, Observation
-from rigspec.verify.units import displaced, is_active
+from rigspec.verify.rivals import ending, swapped
 from rigspec.verify.verdict import Check, Verdict, listed
-
-STOPPED_TOKENS = 16
-"""What the question with a stop sequence may cost at most."""
-NO_ANSWER, NO_TOKEN = "no answer in time", "`token` is absent"
-"""Reasons in an unknown answer: curl's time ran out; not asked, for it ran out before."""
-_NO_CHAT = ("does not support chat", "chat completions api", "not found", "not support")
 
 
 def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about services."""
-    away = displaced(plan.services, partial(is_active, seen))
+    swaps = swapped(plan.services, seen)
     for service in plan.services:
         if service.mounts:
             yield mounted(service, seen)
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
-        if service.unit in away:
-            yield check.not_applicable(f"{away[service.unit]} runs in its place")
+        if service.unit in swaps:
+            yield check.not_applicable(swaps[service.unit].said)
+        elif service.unit in ending(swaps):
+            yield check.not_applicable(f"{service.unit} keeps ending: see its own row")
         elif _is_down(service, seen):
             yield check.not_applicable(f"{service.unit} does not run: see its own row")
         elif service.name in seen.answers:
@@ -71,7 +66,12 @@ def _is_down(plan: ServicePlan, seen: Observation) -> bool:
 
 
 def verify_service(plan: ServicePlan, said: Answers, seen: Observation) -> Iterator[Verdict]:
-    """The rows of one running service."""
+    """The rows of one running service; one that listens elsewhere has no answers to be judged."""
+    if isinstance(said.models, Unknown) and listens_elsewhere(plan, seen):
+        yield bound_address(plan, seen)
+        check = Check(f"service.answers.{plan.name}", f"{plan.name} answers", "curl")
+        yield check.not_applicable("it listens on another address: see service.bind")
+        return
     yield served_name(plan, said)
     yield completion(plan, said)
     yield stream(plan, said)
@@ -91,7 +91,7 @@ def served_name(plan: ServicePlan, said: Answers) -> Verdict:
         listed(plan.served_names),
     )
     if isinstance(said.models, Unknown):
-        return check.failed(said.models.line, _silence(said.models), _look(plan))
+        return check.failed(said.models.line, silence(said.models), look_at(plan))
     found = [model.id for model in said.models]
     missing = [name for name in plan.served_names if name not in found]
     if not missing:
@@ -99,120 +99,6 @@ def served_name(plan: ServicePlan, said: Answers) -> Verdict:
     return check.failed(
         listed(found), f"it does not serve {listed(missing)}", f"restart {plan.unit}"
     )
-
-
-def _silence(why: Unknown) -> str:
-    return f"no usable answer: {why.reason}"
-
-
-def _frozen(said: Answers) -> str:
-    if isinstance(said.models, Unknown):
-        return "no token came within the time limit, and the list of models does not answer either"
-    return (
-        "the port is open and lists its models, but no token came within the time limit: the "
-        "engine is frozen"
-    )
-
-
-def _look(plan: ServicePlan) -> str:
-    return f"look at: systemctl status {plan.unit}; journalctl -b -u {plan.unit}"
-
-
-def _no_chat(answer: Reading[Completion]) -> bool:
-    """Whether the engine says that this model does not chat (speech, embeddings)."""
-    if not isinstance(answer, Unknown):
-        return False
-    return any(word in answer.reason.lower() for word in _NO_CHAT)
-
-
-def completion(plan: ServicePlan, said: Answers) -> Verdict:
-    """A completion with tokens: a listed model can still be dead."""
-    check = Check(
-        f"service.completion.{plan.name}",
-        f"{plan.name}: completion",
-        "POST /v1/chat/completions",
-        "tokens and a finish reason",
-    )
-    answer = said.completion
-    if isinstance(answer, Unknown):
-        if _no_chat(answer):
-            return check.not_applicable(f"the model does not chat: {answer.reason}")
-        if answer.reason == NO_ANSWER:
-            return check.failed("no token", _frozen(said), _look(plan))
-        return check.failed(answer.line[:120], _silence(answer), _look(plan))
-    text = (answer.text or answer.reasoning).strip()
-    if not text:
-        return check.failed("an empty answer", "no token came", _look(plan))
-    tokens, seconds = known(answer.completion_tokens), known(said.seconds)
-    found = f"{tokens or '?'} tokens in {seconds:.1f} s" if seconds else f"{tokens or '?'} tokens"
-    if _is_noise(text):
-        return check.failed(
-            f"{found}: {text[:40]!r}",
-            "one token over and over: wrong peer-to-peer data, or a broken KV cache type",
-            "try NCCL_P2P_DISABLE=1 in `environment`, or another `kv_cache_dtype`",
-        )
-    if isinstance(answer.finish_reason, Unknown):
-        return check.failed(found, "it has no finish reason", _look(plan))
-    return check.passed(f"{found}, ended by {answer.finish_reason}")
-
-
-def _is_noise(text: str) -> bool:
-    """A long answer of one character or one word says that the numbers are wrong."""
-    words = text.split()
-    return len(text) >= 16 and (len(set(text)) == 1 or (len(words) >= 12 and len(set(words)) == 1))
-
-
-def _unanswered(check: Check, plan: ServicePlan, answer: Unknown) -> Verdict:
-    """A question after the first: not asked of an engine that is frozen already."""
-    if _no_chat(answer):
-        return check.not_applicable(f"the model does not chat: {answer.reason}")
-    if answer.reason == NO_TOKEN:
-        return check.not_applicable("not asked: the completion before it got no token in time")
-    return check.failed(answer.line[:120], _silence(answer), _look(plan))
-
-
-def stream(plan: ServicePlan, said: Answers) -> Verdict:
-    """Streaming: at least one piece, a finish reason, and the closing mark."""
-    check = Check(
-        f"service.stream.{plan.name}",
-        f"{plan.name}: streaming",
-        "POST /v1/chat/completions, stream",
-        "pieces and [DONE]",
-    )
-    answer = said.stream
-    if isinstance(answer, Unknown):
-        return _unanswered(check, plan, answer)
-    found = f"{answer.pieces} pieces"
-    if not answer.pieces:
-        return check.failed(found, "no piece with text came", _look(plan))
-    if isinstance(answer.finish_reason, Unknown) or not answer.complete:
-        return check.failed(found, "the stream broke off", _look(plan))
-    return check.passed(f"{found}, ended by {answer.finish_reason}")
-
-
-def stop(plan: ServicePlan, said: Answers) -> Verdict:
-    """A stop sequence ends the answer before it, and a token limit holds: agents rely on both."""
-    check = Check(
-        f"service.stop.{plan.name}",
-        f"{plan.name}: stop",
-        "POST /v1/chat/completions, stop at a blank, few tokens",
-        f"ends before a blank or after {STOPPED_TOKENS} tokens",
-    )
-    answer = said.stopped
-    if isinstance(answer, Unknown):
-        return _unanswered(check, plan, answer)
-    tokens, why = known(answer.completion_tokens), known(answer.finish_reason)
-    found = f"{tokens if tokens is not None else '?'} tokens, ended by {why or '?'}"
-    if " " in answer.text.strip() or " " in answer.reasoning.strip():
-        text = (answer.reasoning or answer.text).strip()[:40]
-        return check.failed(
-            f"{found}: {text!r}", "the stop sequence is ignored", f"look at: image of {plan.name}"
-        )
-    if tokens is not None and tokens > STOPPED_TOKENS:
-        return check.failed(found, "`max_tokens` is ignored", f"look at: image of {plan.name}")
-    if why not in {"stop", "length"}:
-        return check.failed(found, "it does not say why it ended", _look(plan))
-    return check.passed(found)
 
 
 def context(plan: ServicePlan, said: Answers, *, simulated: bool) -> Verdict:
@@ -293,4 +179,4 @@ def container_cards(plan: ServicePlan, said: Answers, seen: Observation) -> Verd
             "the container has lost its devices, or was given others",
             f"systemctl restart {plan.unit}",
         )
-    return check.failed(f"also {listed(more)}", "it sees cards that are not its own", _look(plan))
+    return check.failed(f"also {listed(more)}", "it sees cards that are not its own", look_at(plan))

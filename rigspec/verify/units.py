@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.advice import DEPLOY
 from rigspec.verify.observation import Observation
-from rigspec.verify.verdict import Check, Verdict
+from rigspec.verify.rivals import ending, swapped
+from rigspec.verify.verdict import Check, Verdict, counted, listed
 
 OURS = "rigspec-"
 """Units of this name are written by us alone; nobody else may change them unnoticed."""
@@ -41,15 +41,32 @@ def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about units; services that do not run by plan are not applicable."""
     for unit in planned_units(plan):
         yield up(unit, seen)
-    away = displaced(plan.services, partial(is_active, seen))
+    swaps = swapped(plan.services, seen)
     for service in plan.services:
         check = Check(f"units.{service.unit}", service.unit, "systemctl show", "enabled, active")
-        if service.unit in away:
-            yield check.not_applicable(f"{away[service.unit]} runs in its place")
+        if service.unit in swaps:
+            yield check.not_applicable(swaps[service.unit].said)
+        elif service.unit in ending(swaps):
+            yield keeps_ending(service, seen)
         elif not service.at_boot and not is_active(seen, service.unit):
             yield check.not_applicable("started by hand: `systemctl start` swaps it in")
         elif service.at_boot:
             yield up(service.unit, seen)
+
+
+def keeps_ending(plan: ServicePlan, seen: Observation) -> Verdict:
+    """A server that was swapped in by hand and does not stay up: nothing serves in its place."""
+    check = Check(f"units.{plan.unit}", plan.unit, "systemctl show", "active, as it was swapped in")
+    unit = None if isinstance(seen.units, Unknown) else seen.units.get(plan.unit)
+    if unit is None:
+        return check.unknown("systemd does not show it")
+    restarts = counted(known(unit.n_restarts) or 0, "restart")
+    return check.failed(
+        f"{known(unit.active_state) or '?'}, {restarts}",
+        f"it was started in place of {listed(plan.instead_of)} and keeps ending",
+        f"journalctl -u {plan.unit.removesuffix('.service')}; what it replaced does not come back "
+        f"by itself: systemctl start {OURS}{plan.instead_of[0]}",
+    )
 
 
 def is_active(seen: Observation, unit: str) -> bool:
@@ -67,16 +84,14 @@ def up(name: str, seen: Observation) -> Verdict:
     if unit is None:
         return check.unknown("systemd does not show it")
     if not unit.exists:
-        return check.failed("no such unit", "its file is missing", DEPLOY)
+        return check.failed("no such unit", "its file is missing or masked", bring_up(name, unit))
     states = [known(unit.unit_file_state) or "?", known(unit.active_state) or "?"]
     found = ", ".join(states)
-    look = f"look at: systemctl status {name}; journalctl -b -u {name}"
+    look = look_at(name)
     if not unit.active:
-        return check.failed(found, _why_down(unit), look)
+        return check.failed(found, _why_down(unit), bring_up(name, unit))
     if not unit.enabled:
-        return check.failed(
-            found, "it would not come back after a boot", f"systemctl enable {name}"
-        )
+        return check.failed(found, "it would not come back after a boot", bring_up(name, unit))
     drop_ins = unit.properties.get("DropInPaths", "")
     if drop_ins and name.startswith(OURS):
         return check.failed(
@@ -89,9 +104,30 @@ def up(name: str, seen: Observation) -> Verdict:
     restarts = known(unit.n_restarts) or 0
     if not restarts:
         return check.passed(found)
+    times = counted(restarts, "restart")
     if _up_s(unit, seen) > CALM_S:
-        return check.passed(f"{found}; {restarts} restarts, the last more than a day ago")
-    return check.warned(f"{found}, {restarts} restarts", "it has ended before", look)
+        return check.passed(f"{found}; {times}, the last more than a day ago")
+    return check.warned(f"{found}, {times}", "it has ended before", look)
+
+
+def look_at(name: str) -> str:
+    """Where a unit's own words are."""
+    return f"look at: systemctl status {name}; journalctl -b -u {name}"
+
+
+def bring_up(name: str, unit: Unit) -> str:
+    """What makes a unit run and stay: a command where nothing is wrong with it but that."""
+    if unit.load_state == "masked":
+        return f"systemctl unmask {name}; systemctl start {name}"
+    if not unit.exists:
+        return DEPLOY
+    if unit.active:
+        return f"systemctl enable {name}"
+    was_stopped = unit.active_state == "inactive" and unit.result in {"", "success"}
+    if not was_stopped:
+        return look_at(name)
+    start = f"systemctl start {name}" if unit.enabled else f"systemctl enable --now {name}"
+    return f"{start}; {look_at(name)}"
 
 
 def _why_down(unit: Unit) -> str:
@@ -101,7 +137,7 @@ def _why_down(unit: Unit) -> str:
     if unit.active_state != "activating":
         return ended or "stopped"
     restarts = known(unit.n_restarts) or 0
-    again = f"{ended or 'it ended'} and is started again, {restarts} times so far"
+    again = f"{ended or 'it ended'} and is started again, {counted(restarts, 'time')} so far"
     return again if restarts else "it is still starting"
 
 

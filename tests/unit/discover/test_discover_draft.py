@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from rigspec.cli import main
 from rigspec.discover.capture import Kind, masked, read_capture, recognise
-from rigspec.discover.draft import draft_spec, spec_name
+from rigspec.discover.draft import _redirect, draft_spec, spec_name
 from rigspec.discover.probe import probe_script
 from rigspec.discover.seen import read_seen
 from rigspec.errors import RigspecError
+from rigspec.observed.pci import PciTree
 from rigspec.observed.record import plain
 from rigspec.report.discover import owner_lines
 from rigspec.rules.run import check
@@ -78,6 +79,10 @@ def test_stelline_draft_takes_missing_bridges_from_the_drawing() -> None:
     ]
     # the drawing shows no ACS: nothing may be claimed about redirect
     assert "redirect is off" not in text
+
+
+def test_no_bridge_is_not_all_of_them() -> None:
+    assert _redirect(PciTree(())) == (False, "redirect is off: no bridge lies between GPUs")
 
 
 def test_every_value_says_where_it_was_read_or_is_the_owners() -> None:

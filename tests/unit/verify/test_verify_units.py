@@ -1,0 +1,128 @@
+"""A unit that is down says what brings it up; a rival that keeps ending is named in its stead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from home_in_order import GLM, GOOD, PLAN, glm, gpu, tree, unit
+
+from rigspec.observed.exposure import Listener
+from rigspec.observed.record import Unknown
+from rigspec.report.drift import as_text
+from rigspec.verify.change import Change
+from rigspec.verify.drift import Drift
+from rigspec.verify.drift_host import units as units_of
+from rigspec.verify.observation import Answers, Observation
+from rigspec.verify.rig import verify_rig
+from rigspec.verify.units import bring_up
+from rigspec.verify.verdict import Outcome, Verdict
+
+DOWN = {"active_state": "inactive", "sub_state": "dead"}
+SILENT = Unknown("connection refused")
+
+
+def seen_with(*, main: dict[str, Any], rival: dict[str, Any], **more: Any) -> Observation:
+    assert isinstance(GOOD.units, dict)
+    changed = {
+        "rigspec-glm.service": unit("rigspec-glm.service", **main),
+        "rigspec-stt.service": unit("rigspec-stt.service", **rival),
+    }
+    return replace(GOOD, units={**GOOD.units, **changed}, **({"answers": {}} | more))
+
+
+def rows(seen: Observation) -> dict[str, Verdict]:
+    return {row.id: row for row in verify_rig(PLAN, seen)}
+
+
+ENDING: dict[str, dict[str, Any]] = {
+    "failed": {"active_state": "failed", "result": "exit-code", "n_restarts": 1},
+    "between two starts": {"active_state": "activating", "n_restarts": 7},
+    "up for a moment": {"n_restarts": 7},
+}
+
+
+@pytest.mark.parametrize("state", ENDING)
+def test_a_rival_that_keeps_ending_is_the_one_finding(state: str) -> None:
+    said = {"glm": replace(GLM, models=SILENT), "stt": Answers(models=SILENT, completion=SILENT)}
+    seen = seen_with(main=DOWN, rival=ENDING[state], answers=said)
+    red = [row for row in rows(seen).values() if row.outcome in {Outcome.FAIL, Outcome.UNKNOWN}]
+    assert [row.id for row in red] == ["units.rigspec-stt.service"]
+    assert "started in place of glm and keeps ending" in red[0].reason
+    assert "journalctl -u rigspec-stt" in red[0].next_action
+    assert "systemctl start rigspec-glm" in red[0].next_action
+    assert "keeps ending" in rows(seen)["units.rigspec-glm.service"].reason
+    (change,) = units_of(PLAN, seen)
+    assert (change.subject, change.next_action) == ("rigspec-stt.service", red[0].next_action)
+
+
+def test_a_rival_that_failed_long_ago_blames_nobody() -> None:
+    seen = seen_with(main={}, rival=ENDING["failed"], answers={"glm": GLM})
+    assert rows(seen)["units.rigspec-glm.service"].outcome is Outcome.PASS
+    assert rows(seen)["units.rigspec-stt.service"].outcome is Outcome.NOT_APPLICABLE
+    crashed = seen_with(main=ENDING["failed"], rival=ENDING["failed"])
+    assert rows(crashed)["units.rigspec-glm.service"].outcome is Outcome.FAIL
+    assert list(units_of(PLAN, seen)) == []
+
+
+def test_a_rival_that_has_recovered_or_is_starting_is_in_place() -> None:
+    answering = {"stt": GLM}
+    for rival, said in (({"n_restarts": 1}, answering), ({"active_state": "activating"}, {})):
+        seen = seen_with(main=DOWN, rival=rival, answers=said)
+        assert "runs in its place" in rows(seen)["units.rigspec-glm.service"].reason
+        assert list(units_of(PLAN, seen)) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        (DOWN, "systemctl start x; look at: "),
+        ({**DOWN, "unit_file_state": "disabled"}, "systemctl enable --now x; look at: "),
+        ({"unit_file_state": "disabled"}, "systemctl enable x"),
+        ({"active_state": "failed", "result": "exit-code"}, "look at: systemctl status x; "),
+        ({**DOWN, "result": "exit-code"}, "look at: systemctl status x; "),
+        ({"load_state": "masked"}, "systemctl unmask x; systemctl start x"),
+        ({"load_state": "not-found"}, "run the deploy: "),
+    ],
+)
+def test_a_unit_is_brought_up_by_a_command_that_can_do_it(
+    state: dict[str, Any], command: str
+) -> None:
+    assert bring_up("x", unit("x", **state)).startswith(command)
+
+
+@pytest.mark.parametrize("state", [DOWN, {"unit_file_state": "disabled"}])
+def test_verify_and_drift_advise_the_same_command(state: dict[str, Any]) -> None:
+    seen = seen_with(main=state, rival=DOWN)
+    row = rows(seen)["units.rigspec-glm.service"]
+    (change,) = units_of(PLAN, seen)
+    assert row.next_action == change.next_action
+    assert row.next_action.startswith("systemctl ")
+
+
+def test_a_server_that_listens_elsewhere_is_one_finding() -> None:
+    silent = glm(models=SILENT, completion=SILENT, stream=SILENT, stopped=SILENT)
+    elsewhere = replace(GOOD, listeners=(Listener("192.0.2.7", 5000),), **silent)
+    red = [r for r in rows(elsewhere).values() if r.outcome in {Outcome.FAIL, Outcome.UNKNOWN}]
+    assert [row.id for row in red] == ["service.bind.glm"]
+    assert "does not answer where the spec says" in red[0].reason
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1"])  # noqa: S104 - read, not bound
+def test_a_server_that_listens_where_it_should_is_judged_by_its_silence(address: str) -> None:
+    seen = replace(GOOD, listeners=(Listener(address, 5000),), **glm(models=SILENT))
+    assert rows(seen)["service.models.glm"].outcome is Outcome.FAIL
+
+
+def test_one_of_a_thing_is_said_in_the_singular() -> None:
+    seen = seen_with(main={"n_restarts": 1}, rival=DOWN, answers={"glm": GLM}, tree=ONE_BRIDGE)
+    assert rows(seen)["units.rigspec-glm.service"].found == "enabled, active, 1 restart"
+    assert rows(seen)["pcie.acs"].found.startswith("clear on 1 bridge,")
+    alone = gpu(0, remap_pending=NONE, remap_failed=NONE, recovery_action=NONE)
+    assert rows(replace(GOOD, cards=(alone,)))["gpus.errors.main.0"].found == "none in 1 counter"
+    assert "\n1 change since x" in as_text(Drift((Change("unit", "x", "down"),), ()), "x")
+
+
+NONE = Unknown("n/a", "[N/A]")
+ONE_BRIDGE = tree(**{f"0000:02:0{n}.0": {"acs": None} for n in (1, 2, 3)})
