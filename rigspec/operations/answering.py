@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from rigspec.operations.shell import run_on, say, shell
+from rigspec.verify.advice import run_stage
 
 POLL_S = 2.0
 SAY_EVERY_S = 60.0
@@ -69,7 +70,7 @@ CAUSES = (
     (
         r"weights .* are missing|No such file or directory: '/models|"
         r"does not appear to have a file",
-        "its weights are not there or not complete: findmnt; run the storage stage",
+        f"its weights are not there or not complete: findmnt; {run_stage('storage', 'model')}",
     ),
     (
         r"forward compatibility was attempted|CUDA driver version is insufficient|unsupported PTX",
@@ -77,7 +78,7 @@ CAUSES = (
     ),
     (
         r"No such image|pull access denied|manifest unknown",
-        "its image is not on the host: run the service stage",
+        f"its image is not on the host: {run_stage('service')}",
     ),
 )
 """What engines, Docker and our own scripts print, and what it means for the owner."""

@@ -91,8 +91,9 @@ def next_boot(plan: KernelPlan, seen: Observation) -> Verdict:
 
 def mend_next_boot(fault: LineFault) -> str:
     """The stage writes what is lacking; words in files that are not ours, only the owner takes."""
-    ours = run_stage("kernel") if fault.lacking or not fault.against else ""
-    return "; then ".join(filter(None, (take_out(fault.against) if fault.against else "", ours)))
+    theirs = [take_out(fault.against)] if fault.against else []
+    ours = [run_stage("kernel")] if fault.lacking else []
+    return "; then ".join([*theirs, *ours])
 
 
 def understood(plan: KernelPlan, seen: Observation) -> Verdict:

@@ -9,6 +9,10 @@ import pytest
 
 from rigspec.verify.advice import DEPLOY, find_words, run_stage
 
+MODULES = sorted(
+    path for room in ("verify", "operations") for path in Path("rigspec", room).glob("*.py")
+)
+
 
 def test_a_stage_is_named_with_the_command_that_runs_it() -> None:
     assert run_stage("driver") == (
@@ -20,7 +24,7 @@ def test_a_stage_is_named_with_the_command_that_runs_it() -> None:
     )
 
 
-@pytest.mark.parametrize("module", sorted(Path("rigspec/verify").glob("*.py")), ids=str)
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_no_row_names_a_stage_without_its_command(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     assert module.name == "advice.py" or not re.search(r"run the [\w ]+ stages?\b", text)
