@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from rigspec.report.findings import CONTROL
 from rigspec.report.judged import WORST_FIRST, grouped, sections
-from rigspec.report.words import wrapped
+from rigspec.report.words import count, wrapped
 from rigspec.verify.verdict import Outcome, Verdict
 
 MARKS = {
@@ -117,7 +117,7 @@ def summary(verdicts: Iterable[Verdict]) -> str:
     """`41 checks: 38 pass, 1 fail, 2 n/a`; says when the rig is a simulated one."""
     verdicts = tuple(verdicts)
     mark = " on a simulated rig" if any(verdict.simulated for verdict in verdicts) else ""
-    return f"{len(verdicts)} checks{mark}: {counted(verdicts)}"
+    return f"{count(len(verdicts), 'check')}{mark}: {counted(verdicts)}"
 
 
 def counted(verdicts: Iterable[Verdict]) -> str:

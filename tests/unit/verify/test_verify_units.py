@@ -11,6 +11,7 @@ from home_in_order import GLM, GOOD, PLAN, glm, gpu, tree, unit
 from rigspec.observed.exposure import Listener
 from rigspec.observed.record import Unknown
 from rigspec.report.drift import as_text
+from rigspec.report.verdicts import folded
 from rigspec.verify.change import Change
 from rigspec.verify.drift import Drift
 from rigspec.verify.drift_host import units as units_of
@@ -121,6 +122,7 @@ def test_one_of_a_thing_is_said_in_the_singular() -> None:
     assert rows(seen)["pcie.acs"].found.startswith("clear on 1 bridge,")
     alone = gpu(0, remap_pending=NONE, remap_failed=NONE, recovery_action=NONE)
     assert rows(replace(GOOD, cards=(alone,)))["gpus.errors.main.0"].found == "none in 1 counter"
+    assert folded((rows(GOOD)["pcie.acs"],), colour=False).endswith("1 check: 1 pass")
     assert "\n1 change since x" in as_text(Drift((Change("unit", "x", "down"),), ()), "x")
 
 
