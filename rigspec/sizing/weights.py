@@ -7,6 +7,7 @@ table is in docs/sizing.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -89,10 +90,10 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
         error = max(error, 0.06)  # cut shards are padded further than the rule says (one boot)
     if settings.engine is Engine.SGLANG and facts.quantization.scheme is not Scheme.PLAIN:
         error = max(error, SGLANG_KERNEL_COPIES)
-    parts = [scale * _rank_bytes(facts, settings, m) for m in _stage(kept, facts, settings)]
+    held = [(m, _rank_bytes(facts, settings, m)) for m in _stage(kept, facts, settings)]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
-    stored = sum(parts) / GIB
-    extra = _load_extra(facts, settings, kept)
+    stored = sum(scale * size for _, size in held) / GIB
+    extra = _load_extra(facts, settings, kept, _allocator_waste(held) / GIB)
     amount = total((within(stored, error), drafter_gib(facts, settings), extra))
     return RankWeights(amount, replicated / GIB, basis)
 
@@ -224,22 +225,23 @@ _FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "up", 
 """Matrices that engines keep as one tensor."""
 
 
-def allocator_waste(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...]) -> float:
+def _allocator_waste(held: Iterable[tuple[Matrix, float]]) -> float:
     """Bytes lost to PyTorch's allocator: tensors above 10 MiB take whole 2 MiB steps, and a rest of
     up to 1 MiB is never given to another tensor (Qwen2.5-72B: 78 MiB at TP 2, 120 MiB at TP 4)."""
     fused: dict[tuple[int | None, str], float] = {}
-    for matrix in _stage(kept, facts, settings):
+    for matrix, size in held:
         head, _, name = matrix.name.rpartition(".")
         key = (matrix.layer, f"{head}.{_FUSED.get(name, name)}")
-        fused[key] = fused.get(key, 0.0) + _rank_bytes(facts, settings, matrix)
+        fused[key] = fused.get(key, 0.0) + size
     rests = (-size % (2 * MIB) for size in fused.values() if size > 10 * MIB)
     return sum(rest for rest in rests if rest <= MIB)
 
 
-def _load_extra(facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
-    """What loading adds to the stored bytes, GiB."""
+def _load_extra(
+    facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...], waste: float
+) -> Amount:
+    """What loading adds to the stored bytes, GiB; `waste` is the allocator's."""
     ranks = max(1, settings.tensor_parallel)
-    waste = allocator_waste(facts, settings, kept) / GIB
     own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
     rotary = facts.rotary_bytes / GIB
     most = own + waste + rotary
