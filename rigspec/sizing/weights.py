@@ -1,6 +1,6 @@
 """Weight bytes per GPU: what is cut, what every rank repeats, what loading changes.
 
-Cutting rules are those of vLLM 0.33 (SGLang alike). Checked against 144 printed loads; the error
+Cutting rules are those of vLLM 0.33 (SGLang alike). Checked against 160 printed loads; the error
 table is in docs/sizing.md.
 """
 
