@@ -87,6 +87,8 @@ def plan(file: str, as_json: bool, out: str | None, sizing: bool) -> None:
     """Show everything a host will be given; 2 if the spec has an error."""
     from rigspec.errors import RigspecError
 
+    if sizing and out is not None:
+        raise click.UsageError("--sizing has no files to write: leave out --out")
     rig = checked(file, notes=True)
     try:
         shown = _sizing(rig, file, as_json) if sizing else ""

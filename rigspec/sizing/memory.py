@@ -6,7 +6,7 @@ the caller estimates each card and the smallest pool rules.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -24,6 +24,9 @@ SHORT_CONTEXT = 4096
 """The least an owner would serve where the engine does not insist on a full request: SGLang without
 a context, vLLM that takes what fits."""
 
+
+STEP = 1024
+"""Tokens to which the longest context is found where other terms hang on it."""
 
 UNKNOWN_CACHE = 2.0
 """How far the cache of a layer we do not understand may be from that of full attention: twice is
@@ -92,7 +95,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         weights=weights,
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, context),
-        largest_context=_largest(facts, settings, shape, left),
+        largest_context=_longest(facts, card, settings, shape, left),
         concurrency=_at_once(settings, left, needed),
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),
@@ -217,6 +220,29 @@ def tokens_of(
     if settings.engine is Engine.SGLANG:
         return sglang.tokens(facts, settings, pool_gib)
     return shape.tokens(max(0.0, pool_gib) * GIB, context or 32768)
+
+
+def _longest(
+    facts: ModelFacts, card: Card, settings: EngineSettings, shape: PoolShape | None, left: Amount
+) -> int | None:
+    """The longest context that fits when it is the one asked for: longer ones take more beside the
+    cache, too, so the answer must not hang on what was asked."""
+    asked, found = asked_context(facts, settings), _largest(facts, settings, shape, left)
+    if found is None or asked is None or settings.auto_context:
+        return found
+
+    def fits(context: int) -> bool:
+        there = replace(settings, context=context)
+        room = _left(budget(facts, card, there), card, there)
+        return (_largest(facts, there, shape, room) or 0) >= context
+
+    least, beyond = sorted((asked, found))
+    if fits(beyond):
+        return beyond
+    while beyond - least > STEP:
+        middle = (least + beyond) // 2
+        least, beyond = (middle, beyond) if fits(middle) else (least, middle)
+    return least
 
 
 def _largest(

@@ -22,7 +22,7 @@ AUTO = -1
 
 
 def _or_auto(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    return AUTO if value in ("auto", str(AUTO)) else read(value)
+    return AUTO if value in ("auto", "Auto", "AUTO", str(AUTO)) else read(value)
 
 
 ContextLength = Annotated[

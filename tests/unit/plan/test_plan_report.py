@@ -115,3 +115,9 @@ def test_verb_shows_the_findings_of_a_bad_spec_and_writes_nothing(tmp_path: Path
     assert "bad.yaml:" in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_one_screen_of_estimates_has_no_files_to_write(tmp_path: Path) -> None:
+    done = rigspec("plan", "rigs/starter.yaml", "--sizing", "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "leave out --out" in done.stderr

@@ -22,7 +22,7 @@ from rigspec.sizing.from_spec import (
     version_of,
 )
 from rigspec.sizing.links import Label
-from rigspec.sizing.memory import Verdict, estimate
+from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
 from rigspec.sizing.service import size_service, tightest
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.spec.load import load_text
@@ -269,3 +269,19 @@ def test_states_follow_the_owners_flags(
     service = spec.services["qwen"].model_copy(update={"extra_args": flags})
     found = settings_of(spec.model_copy(update={"services": {"qwen": service}}), "qwen")
     assert (found.prefix_caching, found.state_bytes) == (cached, state_bytes)
+
+
+@pytest.mark.parametrize("asked", [242_688, 300_000, 400_000, 460_000])
+def test_the_longest_context_does_not_hang_on_the_one_that_is_asked_for(asked: int) -> None:
+    def glm(context: int) -> MemoryEstimate:
+        spec = rig(HOME, ("context_length: 460000", f"context_length: {context}"))
+        sized = size_service(spec, "glm", saved_context(spec, HOME).models, find_gpu)
+        assert sized is not None
+        return sized.memory
+
+    def has_room(found: MemoryEstimate) -> bool:
+        return found.needed is not None and found.available.value >= found.needed.value
+
+    longest = glm(asked).largest_context
+    assert longest is not None
+    assert has_room(glm(longest - 1024)) and not has_room(glm(longest + 2048))
