@@ -89,13 +89,14 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
     shape = pool_shape(facts, settings, in_flight=batch.tokens)
     context = asked_context(facts, settings)
     needed = _needed(facts, settings, shape, context)
+    longest, own = _longest(facts, card, settings, shape, left), settings.auto_context
     weights = next(term.amount for term in terms if term.name == "weights")
     return MemoryEstimate(
         terms=(*terms, Term("free for the cache", left, "what is left")),
         weights=weights,
         available=left,
-        kv_tokens=_tokens(facts, settings, shape, left, context),
-        largest_context=_longest(facts, card, settings, shape, left),
+        kv_tokens=_tokens(facts, settings, shape, left, longest if own else context),
+        largest_context=longest,
         concurrency=_at_once(settings, left, needed),
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),

@@ -81,6 +81,9 @@ def test_a_context_that_the_engine_finds_itself_asks_for_no_certain_room() -> No
     whole = replace(auto, auto_context=False)
     assert estimate(facts, card, auto).boots is Verdict.YES
     assert estimate(facts, card, whole).boots is not Verdict.YES  # all 262,144 tokens
+    found = estimate(facts, card, auto)
+    assert found.kv_tokens is not None
+    assert found.kv_tokens.value == found.largest_context  # what the engine will print
     for own in (auto, whole):  # the engine profiles with the model's own length in both
         assert estimate(facts, card, own).available == estimate(facts, card, auto).available
 
