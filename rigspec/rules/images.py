@@ -77,6 +77,25 @@ def cuda_unknown(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
+def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """`engine_version` is the version in the tag of the project's own image."""
+    from rigspec.sizing.from_spec import version_of  # its estimates are for later
+
+    for name, service in rig.services.items():
+        tag = service.image.partition("@")[0].removeprefix(repository(service.image) + ":")
+        told, said = version_of(tag), version_of(service.engine_version)
+        if not told or not said or not is_stock(service.engine, service.image):
+            continue
+        if any(one != other for one, other in zip(told, said, strict=False)):
+            yield warning(
+                "images.version-contradicts-tag",
+                ("services", name, "engine_version"),
+                f"`engine_version: {service.engine_version}`, but the image's tag is `{tag}`",
+                why="flags, defaults and memory are judged by the version",
+                hint=f"set `engine_version: {'.'.join(map(str, told))}`, or take that image",
+            )
+
+
 def cuda_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """`cuda` agrees with what the tag says."""
     for name, service in rig.services.items():
