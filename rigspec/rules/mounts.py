@@ -21,6 +21,9 @@ _TAKEN = ("/models", "/cache", "/run/secrets")
 _OF_HOSTS = ("/home", "/srv", "/mnt", "/media", "/data", "/etc", "/root", "/var")
 """Where owners keep files; images keep theirs elsewhere."""
 
+_OF_IMAGES = ("/usr", "/opt", "/app", "/workspace", "/vllm-workspace", "/sgl-workspace", "/tmp")
+"""Where images keep the templates they bring (vLLM's examples, SGLang's sources)."""
+
 
 def host_path_kept(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Nothing is mounted that would hand over the host."""
@@ -80,7 +83,10 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _of_host(path: str) -> bool:
-    return any(_within(path, folder) for folder in _OF_HOSTS)
+    """Whether owners keep such a file: by its folder, or a template outside those of images."""
+    of_images = any(_within(path, folder) for folder in _OF_IMAGES)
+    written = PurePosixPath(path).suffix in (".jinja", ".jinja2") and not of_images
+    return written or any(_within(path, folder) for folder in _OF_HOSTS)
 
 
 def _path_in(word: str) -> str:
