@@ -71,10 +71,12 @@ def saved_models(folders: Iterable[Path]) -> tuple[tuple[str, Path], ...]:
 
 
 def nearest_saved(name: str, folders: Iterable[Path]) -> tuple[str, ...]:
-    """Did-you-mean: names of saved models close to `name`, the closest first."""
+    """Did-you-mean: names of saved models close to `name`, else the shortest that hold it."""
     wanted = name.partition("@")[0].lower()
     known = {saved.lower(): saved for saved, _ in saved_models(folders)}
-    return tuple(known[close] for close in get_close_matches(wanted, known, 3, 0.72))
+    close = get_close_matches(wanted, known, 3, 0.72)
+    holding = sorted((each for each in known if wanted in each), key=len)
+    return tuple(known[each] for each in close or holding[:3])
 
 
 def file_stem(name: str) -> str:

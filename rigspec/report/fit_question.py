@@ -136,8 +136,9 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     if facts is not None:
         return facts
     near = " or ".join(f"`{meant}`" for meant in nearest_saved(name, folders))
+    hub = name if "/" in name else "ORG/NAME"
     raise RigspecError(
         f"nothing is saved of `{name}`",
         hint=(f"did you mean {near}? " if near else "")
-        + f"`rigspec model add {name}` reads its config and sizes once (no weights)",
+        + f"`rigspec model add {hub}` reads its config and sizes once (no weights)",
     )
