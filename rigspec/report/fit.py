@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rigspec.catalog.model_facts import ModelFacts
 from rigspec.report.fit_question import Question
-from rigspec.report.sizing import VERDICTS, service_lines, state_lines
+from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import band
@@ -43,29 +42,19 @@ def table_answer(question: Question, context: int | None, *, as_json: bool) -> s
         records = [common | record for record in table_records(rows)]
         return json.dumps(records, indent=2, ensure_ascii=False)
     title = f"{question.facts.name} on up to {len(question.cards)} × {card.name}, {engine.label}"
-    head = (title, "figures in parentheses are the expected band", *_warned(said))
+    head = (
+        title,
+        "figures in parentheses are the expected band",
+        *(f"warning: {sentence}" for sentence in said),
+    )
     unclear = (f"not understood: {doubt}: the figures are bounds" for doubt in doubted)
     aside = engine is Engine.LLAMA_CPP
     return table_text("\n".join((*head, *unclear)), rows, set_aside=aside)
 
 
-def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:
-    """The warning that `rigspec check` gives for the same model in a spec."""
-    if facts.is_gguf and engine is not Engine.LLAMA_CPP:
-        yield (
-            f"a GGUF file; {engine.label} reads it only with a plugin or not at all: "
-            "take `--engine llama_cpp`"
-        )
-
-
-def _warned(said: Iterable[str]) -> Iterator[str]:
-    yield from (f"warning: {sentence}" for sentence in said)
-
-
 def answer_text(found: Sized) -> str:
     """One service, and what would make it fit when it does not surely."""
-    warned = _warned(unfit(found.facts, found.settings.engine))
-    return "\n".join([*warned, *service_lines(found), *_assumed(found), *_ways_out(found)])
+    return "\n".join([*service_lines(found), *_assumed(found), *_ways_out(found)])
 
 
 def fits(sized: Sized) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
@@ -91,11 +92,22 @@ def service_lines(sized: Sized) -> Iterator[str]:
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
     # a long model's name must not push the verdict off the screen
     yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
+    yield from (f"  warning: {sentence}" for sentence in unfit(sized.facts, settings.engine))
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
     yield from state_lines(memory.states)
-    yield from memory_lines(sized)
-    yield from _speed_lines(sized, speeds_of(sized))
+    if not memory.refusals:  # nothing would run in this shape
+        yield from memory_lines(sized)
+        yield from _speed_lines(sized, speeds_of(sized))
+
+
+def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:
+    """The warning that `rigspec check` gives for the same model in a spec."""
+    if facts.is_gguf and not engine.reads_gguf:
+        yield (
+            f"a GGUF file; {engine.label} reads it only with a plugin or not at all: "
+            "take llama.cpp (`llama_cpp`)"
+        )
 
 
 def _spread(settings: EngineSettings, cards: int) -> str:

@@ -75,7 +75,8 @@ def _rows(
     for context in contexts:
         asked = replace(settings, context=context)
         found = estimate(facts, card, asked)
-        yield _row(found, asked, context, _speed(facts, card, asked, context, link))
+        speed = None if found.refusals else _speed(facts, card, asked, context, link)
+        yield _row(found, asked, context, speed)
 
 
 def _speed(

@@ -72,13 +72,17 @@ class MemoryEstimate:
     refusals: tuple[Refusal, ...]
     shape: PoolShape | None
     doubts: tuple[str, ...]
+    foreign: bool
+    """Whether the model is a file that the engine may not read at all: no room makes that sure."""
 
     @property
     def boots(self) -> Verdict:
-        """Whether the engine starts: a request of full length fits, and so do all states."""
+        """Whether the engine starts: it reads the file, a request of full length and all states
+        fit."""
         if self.verdict is Verdict.NO or (self.states is not None and self.states.never):
             return Verdict.NO
-        return self.verdict if self.states is None or self.states.surely else Verdict.CLOSE
+        surely = not self.foreign and (self.states is None or self.states.surely)
+        return self.verdict if surely else Verdict.CLOSE
 
 
 def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
@@ -104,6 +108,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         refusals=refusals(facts, settings, card),
         shape=shape,
         doubts=doubts_of(facts),
+        foreign=facts.is_gguf and not settings.engine.reads_gguf,
     )
 
 

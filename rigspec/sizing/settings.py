@@ -15,6 +15,11 @@ class Engine(StrEnum):
     LLAMA_CPP = "llama.cpp"
 
     @property
+    def reads_gguf(self) -> bool:
+        """Whether a GGUF file is its own format; others read one with a plugin at best."""
+        return self is Engine.LLAMA_CPP
+
+    @property
     def label(self) -> str:
         """Its name as its makers write it."""
         return {"vllm": "vLLM", "sglang": "SGLang"}.get(self.value, self.value)

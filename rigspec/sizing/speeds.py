@@ -30,7 +30,12 @@ class Speeds:
 
 
 def speeds_of(sized: Sized) -> Speeds:
-    """Speeds of one group: the slowest card for all, the slowest link between them."""
+    """Speeds of one group: the slowest card for all, the slowest link between them.
+
+    None of a shape that the engine refuses: nothing would run.
+    """
+    if sized.memory.refusals:
+        return Speeds(None, None, 0, None, None)
     facts, settings, link = sized.facts, sized.settings, sized.link
     card = slowest(sized.cards)
     # llama.cpp has one slot where it is told nothing

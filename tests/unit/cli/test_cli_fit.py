@@ -52,6 +52,13 @@ def test_refused_shape_ends_with_2_and_names_sizes_that_work() -> None:
     assert done.exit_code == 2
     assert "refused: 64 attention heads do not divide by TP 3" in done.output
     assert "tensor_parallel_size: 2" in done.output
+    assert "tok/s" not in done.output  # nothing runs in a shape that is refused
+    assert "each card" not in done.output
+    told = json.loads(fit("Qwen/Qwen3-32B", "--gpu", "rtx-pro-6000-workstation", "--count", "3",
+                          "--json").output)  # fmt: skip
+    speeds = {row["tensor_parallel"]: row["decode_tok_s"] for row in told}
+    assert speeds[2]
+    assert speeds[3] is None
 
 
 def test_long_context_names_the_longest_that_fits() -> None:
@@ -116,7 +123,10 @@ def test_a_gguf_is_sized_for_llama_cpp_and_every_answer_names_the_engine(gguf: P
 @pytest.mark.parametrize("more", [(), ("--context", "8192")])
 def test_a_gguf_in_another_engine_is_warned_about(gguf: Path, more: tuple[str, ...]) -> None:
     said = "a GGUF file; vLLM reads it only with a plugin or not at all"
-    assert f"warning: {said}" in of_gguf(gguf, "--engine", "vllm", *more).output
+    done = of_gguf(gguf, "--engine", "vllm", *more)
+    assert f"warning: {said}" in done.output
+    assert "too close to call" in done.output
+    assert "fits" not in done.output.replace("that fits", "")
     told = json.loads(of_gguf(gguf, "--engine", "vllm", "--json", *more).output)
     assert said in (told[0] if isinstance(told, list) else told)["warnings"][0]
     assert "warning" not in of_gguf(gguf, *more).output
@@ -197,6 +207,13 @@ def test_model_that_is_not_known_ends_with_2_and_how_to_add_it() -> None:
     assert "nothing is saved of `Qwen/Qwen3-32`" in done.output
     assert "did you mean `Qwen/Qwen3-32B` or" in done.output
     assert "rigspec model add Qwen/Qwen3-32" in done.output
+
+
+def test_a_family_s_name_is_answered_with_saved_models_of_it() -> None:
+    done = fit("qwen3.6", "--gpu", "rtx-3090")
+    assert done.exit_code == 2
+    assert "did you mean `nvidia/Qwen3.6-27B-NVFP4` or `nvidia/Qwen3.6-35B-A3B" in done.output
+    assert "`rigspec model add ORG/NAME`" in done.output
 
 
 def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
