@@ -21,7 +21,7 @@ _TAKEN = ("/models", "/cache", "/run/secrets")
 _OF_HOSTS = ("/home", "/srv", "/mnt", "/media", "/data", "/etc", "/root", "/var")
 """Where owners keep files; images keep theirs elsewhere."""
 
-_OF_IMAGES = ("/usr", "/opt", "/app", "/workspace", "/vllm-workspace", "/sgl-workspace", "/tmp")
+_OF_IMAGES = ("/usr", "/opt", "/app", "/workspace", "/vllm-workspace", "/sgl-workspace")
 """Where images keep the templates they bring (vLLM's examples, SGLang's sources)."""
 
 
