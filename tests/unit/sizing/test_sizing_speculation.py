@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.all_reduce import HOST_PCIE
+from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
-from rigspec.sizing.speculation import host_floor_ms, with_speculation
+from rigspec.sizing.speculation import draft_bytes, draft_ms, host_floor_ms, with_speculation
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.weights import weights_as_loaded
+from rigspec.units import GIB
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 TWO = EngineSettings(version=(0, 24), tensor_parallel=2)
@@ -114,6 +116,7 @@ def test_a_block_drafter_is_weights_beside_the_model() -> None:
     facts = model("Qwen/Qwen3.8-27B")
     asked = replace(TWO, speculative=Speculative("dflash", 7))
     found = drafter_gib(facts, asked)
+    assert found.value == pytest.approx(1.75 / 1.0737 / 2, rel=0.15)
     assert found.low <= 1.2 / 1.0737 / 2 <= 1.75 / 1.0737 / 2 <= found.high
     assert found.high >= 3.5 / 1.0737 / 2
     plain = weights_as_loaded(facts, TWO).amount.value
@@ -123,3 +126,104 @@ def test_a_block_drafter_is_weights_beside_the_model() -> None:
 def test_a_stated_drafter_is_taken_at_its_word() -> None:
     asked = replace(TWO, speculative=Speculative("dflash", 7, draft_gib=3.0))
     assert drafter_gib(model("Qwen/Qwen3.8-27B"), asked).value == 1.5
+
+
+def test_drafts_of_experts_meet_published_runs() -> None:
+    # Kimi-K2.6 with EAGLE on eight RTX PRO 6000, three builds: 110.1, 114.1 and 117.1 tok/s
+    facts = replace(model("nvidia/Kimi-K2.6-NVFP4"), quantization=Quantization(Scheme.INT4))
+    on = card("rtx-pro-6000-blackwell-workstation-edition")
+    asked = EngineSettings(
+        version=(0, 20), tensor_parallel=8, kv_dtype="fp8", speculative=Speculative("eagle", 3)
+    )
+    plain = decode(facts, on, asked, link=PEER_PCIE.at_gen5())
+    assert plain is not None
+    found = with_speculation(plain, facts, on, asked).tok_s
+    assert found.value == pytest.approx(114, rel=0.15)
+    # a plain step, 3 × 0.27 of it for drafts; as much again where they wake more experts
+    certain = with_speculation(plain, facts, on, replace(asked, speculative=stated(3))).tok_s
+    sent = 3 * plain.step.traffic_ms / plain.step.total_ms
+    dearer = (1.81 + sent + 0.81) / (1.81 + sent)
+    assert certain.high / certain.value > dearer
+
+
+def stated(drafts: int) -> Speculative:
+    return Speculative("mtp", drafts, accepted=2.6)
+
+
+@pytest.mark.parametrize(
+    ("sku", "bits", "measured"),
+    [("rtx-3090", 4.89, 50.3), ("rtx-5090", 6.56, 123.3)],  # MTP of three tokens, 27B
+)
+def test_drafts_in_llama_cpp_meet_published_runs(sku: str, bits: float, measured: float) -> None:
+    facts = replace(
+        model("Qwen/Qwen3.8-27B"), quantization=Quantization(Scheme.GGUF, bits_per_weight=bits)
+    )
+    asked = EngineSettings(engine=Engine.LLAMA_CPP, speculative=MTP)
+    assert drafted(facts, sku, asked).tok_s.value == pytest.approx(measured, rel=0.12)
+
+
+def test_a_pass_reads_the_drafter_and_the_output_matrix() -> None:
+    # 128,256 × 4,096 × 2 bytes; Gemma's head is its embedding, 262,144 × 5,376 × 2 on two ranks
+    llama, gemma = model("meta-llama/Meta-Llama-3.1-8B"), model("nvidia/Gemma-4-31B-IT-NVFP4")
+    eagle = Speculative("eagle", 3)
+    assert draft_bytes(llama, EngineSettings(speculative=eagle)) == 128256 * 4096 * 2
+    assert draft_bytes(gemma, replace(TWO, speculative=eagle)) == 262144 * 5376
+    whole = replace(TWO, speculative=Speculative("dflash", 7, draft_gib=3.0))
+    assert draft_bytes(gemma, whole) == 1.5 * GIB + 262144 * 5376
+
+
+def test_a_copy_of_the_vocabulary_beside_an_mtp_layer_is_not_read_twice() -> None:
+    facts = model("Qwen/Qwen3.8-27B")
+    assert facts.draft is not None
+    copied = replace(facts, draft=replace(facts.draft, vocab_copies=1))
+    asked = EngineSettings(speculative=MTP)
+    assert draft_bytes(copied, asked) == draft_bytes(facts, asked)
+
+
+def test_a_look_up_in_the_prompt_has_no_pass_of_its_own() -> None:
+    facts, asked = model("Qwen/Qwen3.8-27B"), EngineSettings(speculative=Speculative("ngram", 4))
+    plain = decode(facts, card("rtx-3090"), asked)
+    assert plain is not None
+    assert draft_ms(plain.step, facts, card("rtx-3090"), asked) == 0.0
+
+
+def test_hosts_differ_by_as_much_as_two_published_machines() -> None:
+    # the same step took 27 and 53 ms on two machines with a 3090; here it brings 2.6 tokens
+    asked = replace(TWO, kv_dtype="fp8_e5m2", speculative=stated(3))
+    found = drafted(stored(Scheme.INT4), "rtx-3090", asked).tok_s
+    assert 2.6 / found.high * 1e3 < 27
+    assert 2.6 / found.low * 1e3 > 53
+
+
+@pytest.mark.parametrize(("chance", "end"), [(0.60, "low"), (0.84, "high")])
+def test_the_band_covers_prose_and_code(chance: float, end: str) -> None:
+    # mean length of three drafts: 1 + p + p² + p³
+    asked = replace(TWO, version=(0, 27), kv_dtype="int8", speculative=MTP)
+    likely = drafted(stored(Scheme.FP8), "rtx-3090", asked).tok_s
+    certain = drafted(stored(Scheme.FP8), "rtx-3090", replace(asked, speculative=stated(3))).tok_s
+    share = sum(chance**k for k in range(4)) / sum(0.72**k for k in range(4))
+    width = getattr(likely, end) / likely.value
+    known = getattr(certain, end) / certain.value
+    assert (width < known) if end == "low" else (width > known)
+    assert (width < share) if end == "low" else (width > share)
+
+
+def test_drafting_may_be_half_as_dear_again() -> None:
+    # llama.cpp on a 3090: a plain step and 3 × 0.30 of it, perhaps 3 × 0.45
+    facts = replace(
+        model("Qwen/Qwen3.8-27B"), quantization=Quantization(Scheme.GGUF, bits_per_weight=4.89)
+    )
+    asked = EngineSettings(engine=Engine.LLAMA_CPP, speculative=stated(3))
+    plain = decode(facts, card("rtx-3090"), asked)
+    assert plain is not None
+    found = with_speculation(plain, facts, card("rtx-3090"), asked).tok_s
+    factors = (plain.tok_s.high / plain.tok_s.value, 1.15, 2.35 / 1.9)
+    joined = math.exp(math.hypot(*map(math.log, factors)))
+    assert found.high / found.value == pytest.approx(joined)
+
+
+def test_drafts_that_nobody_describes_gain_a_little() -> None:
+    # club-3090, 27B in 4 bits on one 3090: 50.0 tok/s twice
+    asked = EngineSettings(version=(0, 20), speculative=Speculative("unstated"))
+    found = drafted(stored(Scheme.INT4), "rtx-3090", asked).tok_s
+    assert found.value == pytest.approx(50.0, rel=0.15)
