@@ -37,6 +37,8 @@ MOST_GRAPH = 8192
 """A larger capture size is a slip."""
 
 GRAPHS_DEDUCTED = (0, 20)
+"""Boots of 0.20.0 and 0.20.2 print that graphs are profiled, one of 0.19.2rc1 that they are not."""
+
 CONTEXT_GIB = {1: 0.5, 2: 1.75}
 """CUDA context of the engine's processes: one GPU, several GPUs."""
 
@@ -127,7 +129,7 @@ def graph_sizes(settings: EngineSettings, seqs: int) -> tuple[int, ...]:
 
 
 def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
-    """GiB the engine sets aside for CUDA graphs before it sizes the pool; 0 before 0.21."""
+    """GiB the engine sets aside for CUDA graphs before it sizes the pool; 0 before 0.20."""
     if settings.eager:
         return exact(0.0)
     asked = settings.estimates_graphs
