@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-
-from rigspec.cli import main
-
-ROOT = Path(__file__).resolve().parents[3]
-SAVED = ROOT / "benchmarks/data/model-configs"
-CONFIGS = str(SAVED)
-ERRORS = ROOT / "tests/errors"
+from asked import ROOT, fit, rigspec
 
 
 @pytest.fixture(autouse=True)
 def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-
-
-def rigspec(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
-
-
-def fit(model: str, *arguments: str) -> Result:
-    return rigspec("fit", model, "--models", CONFIGS, *arguments)
 
 
 def test_model_that_fits_ends_with_0_and_shows_its_card() -> None:
@@ -97,56 +81,6 @@ def test_card_that_is_not_known_ends_with_2_and_near_names() -> None:
     assert "did you mean `rtx-3090`" in done.output
 
 
-@pytest.fixture
-def gguf(tmp_path: Path) -> Path:
-    """A folder with one saved GGUF: 4.9 GB of an 8B model."""
-    config = json.loads((SAVED / "Qwen__Qwen3-8B.json").read_text())
-    pin = {"name": "Tiny-Q4_K_M.gguf", "format": "gguf", "total_bytes": 4_900_000_000}
-    saved = tmp_path / "Tiny-Q4_K_M.gguf.json"
-    saved.write_text(json.dumps(config | {"_rigspec": pin}))
-    return tmp_path
-
-
-def of_gguf(folder: Path, *words: str, count: str = "1") -> Result:
-    return rigspec("fit", "Tiny-Q4_K_M.gguf", "--gpu", "rtx-3090", "--count", count,
-                   "--models", str(folder), *words)  # fmt: skip
-
-
-def test_a_gguf_is_sized_for_llama_cpp_and_every_answer_names_the_engine(gguf: Path) -> None:
-    assert "1 × GeForce RTX 3090, llama.cpp: fits" in of_gguf(gguf, "--context", "8192").output
-    table = of_gguf(gguf)
-    assert "on up to 1 × NVIDIA GeForce RTX 3090, llama.cpp\n" in table.output
-    assert json.loads(of_gguf(gguf, "--json").output)[0]["engine"] == "llama.cpp"
-    assert "vLLM" in fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090").output.partition("\n")[0]
-
-
-@pytest.mark.parametrize("more", [(), ("--context", "8192")])
-def test_a_gguf_in_another_engine_is_warned_about(gguf: Path, more: tuple[str, ...]) -> None:
-    said = "a GGUF file; vLLM reads it only with a plugin or not at all"
-    done = of_gguf(gguf, "--engine", "vllm", *more)
-    assert f"warning: {said}" in done.output
-    assert "too close to call" in done.output
-    assert "fits" not in done.output.replace("that fits", "")
-    told = json.loads(of_gguf(gguf, "--engine", "vllm", "--json", *more).output)
-    assert said in (told[0] if isinstance(told, list) else told)["warnings"][0]
-    assert "warning" not in of_gguf(gguf, *more).output
-
-
-@pytest.mark.parametrize("more", [(), ("--context", "8192")])
-def test_a_safetensors_checkpoint_is_refused_for_llama_cpp(more: tuple[str, ...]) -> None:
-    done = fit("Qwen/Qwen3-8B-AWQ", "--gpu", "rtx-3090", "--engine", "llama_cpp", *more)
-    assert done.exit_code == 2
-    assert "llama.cpp loads GGUF files only" in done.output
-    assert "`rigspec model add ORG/NAME-GGUF" in done.output
-
-
-def test_words_that_llama_cpp_does_not_take_are_refused(gguf: Path) -> None:
-    assert "`fp9` is none of f32, f16, bf16, q8_0" in of_gguf(gguf, "--kv-dtype", "fp9").output
-    assert "no --fraction" in of_gguf(gguf, "--fraction", "0.9").output
-    kept = ("--kv-dtype", "q8_0", "--engine-version", "b6700", "--context", "8192")
-    assert of_gguf(gguf, *kept).exit_code == 0
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -199,79 +133,6 @@ def test_card_of_another_vendor_is_called_so() -> None:
     done = fit("Qwen/Qwen3-32B", "--gpu", "mi300x")
     assert done.exit_code == 2
     assert "AMD Instinct MI300X" in done.output
-
-
-def test_model_that_is_not_known_ends_with_2_and_how_to_add_it() -> None:
-    done = fit("Qwen/Qwen3-32", "--gpu", "rtx-3090")
-    assert done.exit_code == 2
-    assert "nothing is saved of `Qwen/Qwen3-32`" in done.output
-    assert "did you mean `Qwen/Qwen3-32B` or" in done.output
-    assert "rigspec model add Qwen/Qwen3-32" in done.output
-
-
-def test_a_family_s_name_is_answered_with_saved_models_of_it() -> None:
-    done = fit("qwen3.6", "--gpu", "rtx-3090")
-    assert done.exit_code == 2
-    assert "did you mean `nvidia/Qwen3.6-27B-NVFP4` or `nvidia/Qwen3.6-35B-A3B" in done.output
-    assert "`rigspec model add ORG/NAME`" in done.output
-
-
-def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
-    (tmp_path / "org__x.json").write_text("{")
-    done = rigspec("fit", "org/x", "--gpu", "rtx-3090", "--models", str(tmp_path))
-    assert done.exit_code == 2
-    assert f"cannot be used: {tmp_path}/org__x.json is not JSON" in done.output
-
-
-@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "vocab_size"])
-def test_saved_file_that_lacks_a_size_is_named_with_it(
-    gguf: Path, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved = gguf / "Tiny-Q4_K_M.gguf.json"
-    config = json.loads(saved.read_text())
-    del config[key]
-    saved.write_text(json.dumps(config))
-    said = f"Tiny-Q4_K_M.gguf.json states no `{key}`"
-    assert f"{gguf}/{said}" in of_gguf(gguf).output
-    (gguf / "models").mkdir()
-    monkeypatch.chdir(gguf)
-    saved.rename("models/Tiny-Q4_K_M.gguf.json")
-    listed = " ".join(rigspec("catalog", "models").output.split())
-    assert f"cannot be used: {said}" in listed
-    assert said in rigspec("catalog", "models", "Tiny-Q4_K_M.gguf").output
-
-
-def test_a_size_under_an_older_name_is_not_called_missing(gguf: Path) -> None:
-    saved = gguf / "Tiny-Q4_K_M.gguf.json"
-    text = saved.read_text().replace('"hidden_size"', '"n_embd"')
-    saved.write_text(text.replace('"num_hidden_layers"', '"layers"'))
-    assert "gguf.json states no `num_hidden_layers`\n" in of_gguf(gguf).output
-
-
-def test_plan_ends_with_2_for_a_saved_file_that_lacks_a_size(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    saved = json.loads((ROOT / "rigs/models/Qwen__Qwen3.6-27B-FP8.json").read_text())
-    del saved["text_config"]["num_hidden_layers"]
-    del saved["text_config"]["layer_types"]
-    (tmp_path / "models/Qwen__Qwen3.6-27B-FP8.json").write_text(json.dumps(saved))
-    (tmp_path / "mine.yaml").write_text((ROOT / "rigs/starter.yaml").read_text())
-    done = rigspec("plan", str(tmp_path / "mine.yaml"), "--sizing")
-    assert done.exit_code == 2
-    assert "models/Qwen__Qwen3.6-27B-FP8.json states no `num_hidden_layers`" in done.output
-    assert "no engine could load" not in done.output
-
-
-def test_a_model_saved_from_a_disk_is_listed_found_and_suggested(
-    gguf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (gguf / "models").mkdir()
-    monkeypatch.chdir(gguf)
-    Path("Tiny-Q4_K_M.gguf.json").rename("models/Tiny-Q4_K_M.gguf.json")
-    assert "Tiny-Q4_K_M.gguf" in rigspec("catalog", "models").output
-    assert rigspec("catalog", "models", "Tiny-Q4_K_M.gguf").exit_code == 0
-    meant = "did you mean `Tiny-Q4_K_M.gguf`?"
-    assert meant in rigspec("catalog", "models", "Tiny-Q4_K_M").output
-    assert meant in rigspec("fit", "Tiny-Q4_K_M", "--gpu", "rtx-3090").output
 
 
 def test_more_ranks_than_cards_ends_with_2() -> None:
@@ -330,40 +191,6 @@ def test_docs_show_what_the_commands_print(arguments: tuple[str, ...]) -> None:
     assert shown == printed
 
 
-def test_catalog_lists_saved_models_and_their_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    nothing = rigspec("catalog", "models")
-    assert nothing.exit_code == 2
-    assert "no model is saved in rigs/models/" in nothing.output
-    mine = tmp_path / "catalog" / "models"
-    mine.mkdir(parents=True)
-    (mine / "me__mine.json").write_text((SAVED / "Qwen__Qwen3-8B.json").read_text())
-    (mine / "me__cut.json").write_text("{")
-    listed = rigspec("catalog", "models").output
-    assert "me/mine" in listed
-    assert "cannot be used: me__cut.json is not JSON" in listed
-    rows = json.loads(rigspec("catalog", "models", "me/mine", "--json").output)
-    assert {"field": "layers", "value": "36 Attention"}.items() <= rows[3].items()
-    assert all(row["source"] for row in rows if row["value"] is not None)
-    assert rigspec("catalog", "models", "me/other").exit_code == 2
-    assert rigspec("catalog", "models", "me/cut").exit_code == 2
-    assert rigspec("fit", "me/mine", "--gpu", "rtx-3090", "--context", "4096").exit_code == 0
-
-
-def test_check_finds_models_of_the_owner_s_catalog(tmp_path: Path) -> None:
-    rigs, mine = tmp_path / "rigs", tmp_path / "catalog" / "models"
-    rigs.mkdir()
-    mine.mkdir(parents=True)
-    spec = (ERRORS / "memory-too-large.yaml").read_text()
-    (rigs / "desk.yaml").write_text(spec)
-    assert "memory.fits" not in rigspec("check", str(rigs / "desk.yaml")).output
-    for saved in (ERRORS / "models").glob("*.json"):
-        (mine / saved.name).write_text(saved.read_text())
-    assert "memory.fits" in rigspec("check", str(rigs / "desk.yaml")).output
-
-
 STATES = ("Qwen/Qwen3.6-27B-FP8", "--gpu", "h100-80gb-hbm3")
 
 
@@ -392,44 +219,3 @@ def test_more_states_asked_for_than_the_pool_ever_holds_end_with_2() -> None:
     done = rigspec("fit", *STATES, "--sequences", "4000", "--context", "8192")
     assert done.exit_code == 2
     assert "does not fit" in done.output
-
-
-def test_llama_cpp_sets_the_context_aside_for_every_sequence(gguf: Path) -> None:
-    def shown(*words: str, count: str = "1") -> str:
-        return of_gguf(gguf, "--context", "4096", *words, count=count).output
-
-    one, four = shown(), shown("--sequences", "4")
-    # 36 layers × 8 heads × 128 × 2 × 2 bytes = 144 KiB per token
-    assert "cache                          0.6 GiB, set aside at start for 1 slot of 4,096" in one
-    assert "cache                          2.2 GiB, set aside at start for 4 slots of 4,096" in four
-    assert "at once" not in one + four
-    assert "stays free" in one
-    assert "streams" not in one
-    assert "4 streams" in four
-    assert "llama.cpp, split by layer over 2: fits" in shown(count="2")
-    assert json.loads(shown("--json"))["concurrency"] == 1
-
-
-def test_llama_cpp_s_table_shows_the_cache_it_sets_aside(gguf: Path) -> None:
-    table = of_gguf(gguf, count="2").output
-    assert "cards  context" in table
-    assert "TP" not in table
-    assert "at once" not in table
-    rows = [line.split() for line in table.splitlines() if " 32,768 " in line]
-    assert [row[5] for row in rows] == ["4.5", "2.2"]
-
-
-def test_llama_cpp_without_room_says_how_much_is_missing(gguf: Path) -> None:
-    done = of_gguf(gguf, "--context", "40960", "--sequences", "6")
-    assert done.exit_code == 2
-    assert "missing" in done.output
-    assert "max_sequences: 3" in done.output
-
-
-def test_an_architecture_nobody_knows_is_said_in_every_answer(gguf: Path) -> None:
-    saved = gguf / "Tiny-Q4_K_M.gguf.json"
-    saved.write_text(saved.read_text().replace('"qwen3"', '"newarch"'))
-    for more in ((), ("--context", "8192")):
-        assert "not understood: " in of_gguf(gguf, *more).output
-        told = json.loads(of_gguf(gguf, "--json", *more).output)
-        assert (told[0] if isinstance(told, list) else told)["doubts"]

@@ -1,0 +1,76 @@
+"""`rigspec fit` of GGUF files: llama.cpp sets its cache aside, other engines may not read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from asked import fit, of_gguf
+
+
+def test_a_gguf_is_sized_for_llama_cpp_and_every_answer_names_the_engine(gguf: Path) -> None:
+    assert "1 × GeForce RTX 3090, llama.cpp: fits" in of_gguf(gguf, "--context", "8192").output
+    table = of_gguf(gguf)
+    assert "on up to 1 × NVIDIA GeForce RTX 3090, llama.cpp\n" in table.output
+    assert json.loads(of_gguf(gguf, "--json").output)[0]["engine"] == "llama.cpp"
+    assert "vLLM" in fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090").output.partition("\n")[0]
+
+
+@pytest.mark.parametrize("more", [(), ("--context", "8192")])
+def test_a_gguf_in_another_engine_is_warned_about(gguf: Path, more: tuple[str, ...]) -> None:
+    said = "a GGUF file; vLLM reads it only with a plugin or not at all"
+    done = of_gguf(gguf, "--engine", "vllm", *more)
+    assert f"warning: {said}" in done.output
+    assert "too close to call" in done.output
+    assert "fits" not in done.output.replace("that fits", "")
+    told = json.loads(of_gguf(gguf, "--engine", "vllm", "--json", *more).output)
+    assert said in (told[0] if isinstance(told, list) else told)["warnings"][0]
+    assert "warning" not in of_gguf(gguf, *more).output
+
+
+@pytest.mark.parametrize("more", [(), ("--context", "8192")])
+def test_a_safetensors_checkpoint_is_refused_for_llama_cpp(more: tuple[str, ...]) -> None:
+    done = fit("Qwen/Qwen3-8B-AWQ", "--gpu", "rtx-3090", "--engine", "llama_cpp", *more)
+    assert done.exit_code == 2
+    assert "llama.cpp loads GGUF files only" in done.output
+    assert "`rigspec model add ORG/NAME-GGUF" in done.output
+
+
+def test_words_that_llama_cpp_does_not_take_are_refused(gguf: Path) -> None:
+    assert "`fp9` is none of f32, f16, bf16, q8_0" in of_gguf(gguf, "--kv-dtype", "fp9").output
+    assert "no --fraction" in of_gguf(gguf, "--fraction", "0.9").output
+    kept = ("--kv-dtype", "q8_0", "--engine-version", "b6700", "--context", "8192")
+    assert of_gguf(gguf, *kept).exit_code == 0
+
+
+def test_llama_cpp_sets_the_context_aside_for_every_sequence(gguf: Path) -> None:
+    def shown(*words: str, count: str = "1") -> str:
+        return of_gguf(gguf, "--context", "4096", *words, count=count).output
+
+    one, four = shown(), shown("--sequences", "4")
+    # 36 layers × 8 heads × 128 × 2 × 2 bytes = 144 KiB per token
+    assert "cache                          0.6 GiB, set aside at start for 1 slot of 4,096" in one
+    assert "cache                          2.2 GiB, set aside at start for 4 slots of 4,096" in four
+    assert "at once" not in one + four
+    assert "stays free" in one
+    assert "streams" not in one
+    assert "4 streams" in four
+    assert "llama.cpp, split by layer over 2: fits" in shown(count="2")
+    assert json.loads(shown("--json"))["concurrency"] == 1
+
+
+def test_llama_cpp_s_table_shows_the_cache_it_sets_aside(gguf: Path) -> None:
+    table = of_gguf(gguf, count="2").output
+    assert "cards  context" in table
+    assert "TP" not in table
+    assert "at once" not in table
+    rows = [line.split() for line in table.splitlines() if " 32,768 " in line]
+    assert [row[5] for row in rows] == ["4.5", "2.2"]
+
+
+def test_llama_cpp_without_room_says_how_much_is_missing(gguf: Path) -> None:
+    done = of_gguf(gguf, "--context", "40960", "--sequences", "6")
+    assert done.exit_code == 2
+    assert "missing" in done.output
+    assert "max_sequences: 3" in done.output
