@@ -16,6 +16,7 @@ from rigspec.sizing.remedies import fits, remedies
 from rigspec.sizing.settings import EngineSettings
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks/data/model-configs"
+SAVED = Path(__file__).parents[3] / "rigs/models"
 
 
 @pytest.mark.parametrize("too_many", [4, 3, 2])
@@ -36,3 +37,13 @@ def test_one_sequence_less_is_tried_before_many_less(too_many: int) -> None:
     found = remedies(facts, replace(card, total=exact(low)), settings)
     written = {remedy.name: remedy.write for remedy in found}
     assert written["fewer sequences"] == f"max_sequences: {too_many - 1}"
+
+
+def test_a_remedy_that_leaves_the_states_in_doubt_is_no_sure_one() -> None:
+    # vLLM's default of 256 sequences on two 3090s, where 146 to 247 states have room
+    facts, gpu = load_model_facts("Qwen/Qwen3.6-27B-FP8", [SAVED]), find_gpu("rtx-3090")
+    assert facts is not None
+    assert gpu is not None
+    settings = EngineSettings(tensor_parallel=2, context=262144)
+    sure = {remedy.name: remedy.surely for remedy in remedies(facts, card_of(gpu), settings)}
+    assert sure["smaller context"] is False

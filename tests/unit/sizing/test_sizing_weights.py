@@ -206,3 +206,17 @@ def test_what_a_load_prints_may_hold_tables_or_not(
     loaded = rank_weights(model(name), EngineSettings(version=version)).amount
     assert loaded.low <= printed_gib <= loaded.high
     assert loaded.high - loaded.low < 0.2
+
+
+@pytest.mark.parametrize(("ranks", "printed_gib"), [(2, 67.80), (4, 33.98)])
+def test_large_tensors_waste_the_rest_of_their_last_step(ranks: int, printed_gib: float) -> None:
+    # 78 and 120 MiB of Qwen2.5-72B
+    found = rank_weights(model("Qwen/Qwen2.5-72B-Instruct"), EngineSettings(tensor_parallel=ranks))
+    assert found.amount.value == pytest.approx(printed_gib, abs=0.02)
+
+
+def test_what_sglang_holds_at_its_start_may_be_inside_a_load_or_not() -> None:
+    # Qwen3-32B on an H100: 61.07 GB printed, 61.02 are stored
+    stored = 65524246528 / GIB
+    found = rank_weights(model("Qwen/Qwen3-32B"), EngineSettings(engine=Engine.SGLANG)).amount
+    assert found.low <= stored <= 61.07 <= stored + 0.15 <= found.high

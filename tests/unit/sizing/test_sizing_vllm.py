@@ -1,0 +1,68 @@
+"""Terms of vLLM's budget that one version or one kind of card has, against what boots printed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing import vllm
+from rigspec.sizing.amount import exact
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.memory import estimate
+from rigspec.sizing.settings import EngineSettings
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def card(sku: str, total_gib: float | None = None) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu, total_gib=total_gib)
+
+
+def test_the_host_may_hold_much_of_unified_memory() -> None:
+    # MiniMax-M2.7 AWQ on two GB10 at 0.85: 28.74 GiB for the cache, 13.2 less than is computed
+    found = estimate(model("Qwen/Qwen3-8B"), card("dgx-spark"), EngineSettings(context=8192))
+    assert found.available.value - found.available.low > 13.2 - 0.5
+    alone = estimate(model("Qwen/Qwen3-8B"), card("h100"), EngineSettings(context=8192))
+    assert alone.available.value - alone.available.low < 5
+
+
+def test_the_first_engine_counted_what_other_processes_held() -> None:
+    # five boots held 0.01 to 0.35 GiB outside the allocator, a sixth 1.79
+    asked = EngineSettings(version=(0, 7))
+    found = vllm.non_torch(model("Qwen/Qwen3-8B"), asked, card("rtx-3090"))
+    assert found.low <= 0.01 < 0.35 < 1.79 <= found.high
+
+
+def test_the_sampler_of_0_9_copies_its_logits_more_often() -> None:
+    # Qwen3-8B on an A100 40 GB, vLLM 0.9.2: 18.69 GiB for the cache
+    settings = EngineSettings(version=(0, 9, 2), context=40960, max_batched_tokens=2048)
+    found = estimate(model("Qwen/Qwen3-8B"), card("a100-sxm4-40gb", 39.42), settings)
+    assert found.available.value == pytest.approx(18.69, abs=0.4)
+
+
+def test_without_a_context_the_first_engine_takes_a_prompt_of_the_models_length() -> None:
+    turing = Card("T4", exact(31.74), 300.0, (7, 5))
+    unset = EngineSettings(version=(0, 8, 5), memory_fraction=0.90)
+    facts = model("Qwen/Qwen2.5-7B-Instruct")
+    whole = replace(unset, context=facts.max_positions)
+    found = [estimate(facts, turing, each).available for each in (unset, whole)]
+    assert found[0] == found[1]
+    assert found[0].low <= 9.88 <= found[0].high  # a V100 with 0.8.5
+
+
+def test_a_model_that_fits_at_its_own_length_is_said_to() -> None:
+    facts, settings = model("Qwen/Qwen3-1.7B"), EngineSettings(context=8192)
+    assert estimate(facts, card("h100"), settings).largest_context == facts.max_positions
