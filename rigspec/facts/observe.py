@@ -66,10 +66,9 @@ from rigspec.observed.topology import parse_topology_probe
 from rigspec.observed.units import parse_units_probe
 from rigspec.observed.upkeep import parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
+from rigspec.plan.relied import mounted_paths, planned_units, secret_paths
 from rigspec.plan.sections import Plan
-from rigspec.verify.files import mounted_paths, secret_paths
 from rigspec.verify.observation import Observation
-from rigspec.verify.units import planned_units
 
 SIMULATED_MARKER = "/usr/share/rigspec-lab/SIMULATED"
 """A virtual rig has this file: GPUs, driver and engine are stand-ins there."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from rigspec.observed import host_probes
 from rigspec.observed.probes import Probe
 from rigspec.plan.asking import value_program
+from rigspec.plan.relied import mounted_paths
 from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.plan.sections import Plan, RenderedFile
-from rigspec.verify.files import mounted_paths
 
 FIRMWARE = Probe(
     "firmware",

@@ -26,7 +26,7 @@ from rigspec.operations.units import daemon_reload, enabled, needs_reload, start
 from rigspec.plan.asking import url_of
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile, ServicePlan
-from rigspec.verify.units import displaced
+from rigspec.verify.rivals import displaced
 
 Commands = Generator[StringCommand | FunctionCommand, None, None]
 

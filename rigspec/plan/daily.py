@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from rigspec.plan.asking import header_program, url_of
 from rigspec.plan.model import DAMAGED, MANIFEST
+from rigspec.plan.relied import mounted_paths, planned_units, secret_paths
 from rigspec.plan.render import SCRIPTS, UNITS, render
 from rigspec.plan.sections import DailyPlan, Plan, RenderedFile, ServicePlan
 from rigspec.spec.rig import Rig
@@ -53,8 +54,7 @@ def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
     limits = dict(plan.power.limits_w)
     for gpu in plan.preflight.gpus:
         yield "card", gpu.member, str(limits.get(gpu.member, "-")), str(gpu.link_width)
-    mounts = [mount.unit for mount in plan.storage if mount.unit]
-    for unit in (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts, DAILY_TIMER):
+    for unit in (*planned_units(plan), DAILY_TIMER):
         yield "unit", unit
     yield from _data(plan)
     for service in plan.services:
@@ -69,10 +69,9 @@ def _data(plan: Plan) -> Iterator[tuple[str, ...]]:
             yield "weights", model.name, f"{folder}/{MANIFEST}", f"{folder}/{DAMAGED}"
         else:
             yield "weights", model.name, "/".join(filter(None, (folder, model.file))), "-"
-    for path in dict.fromkeys(path for service in plan.services for path in service.mounts):
+    for path in mounted_paths(plan):
         yield "mounted", path
-    secrets = [*(s.secret_path for s in plan.services), *(m.secret_path for m in plan.models)]
-    for path in dict.fromkeys(filter(None, secrets)):
+    for path in secret_paths(plan):
         yield "secret", path
 
 

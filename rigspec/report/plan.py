@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from rigspec.plan import shell
+from rigspec.plan.relied import planned_units
 from rigspec.plan.rig import PLAN_FILE, all_files, digest, to_json
 from rigspec.plan.sections import AptRepository, Package, Plan, ServicePlan
 from rigspec.plan.stages import Stage, plan_stages
-from rigspec.verify.units import planned_units
 
 
 def as_text(plan: Plan) -> str:

@@ -15,6 +15,11 @@ BURN_AGAIN = (
 )
 
 
+def look_at(unit: str) -> str:
+    """Where systemd and a unit itself say what became of it."""
+    return f"look at: systemctl status {unit}; journalctl -b -u {unit}"
+
+
 def run_stage(*names: str) -> str:
     """`run the driver stage: pyinfra inventory/home.py deploys/driver.py`; several in order."""
     word = "stage" if len(names) == 1 else "stages"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rigspec.observed.endpoint import Completion
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import ServicePlan
+from rigspec.verify.advice import look_at
 from rigspec.verify.observation import Answers
 from rigspec.verify.verdict import Check, Verdict
 
@@ -29,11 +30,6 @@ def _frozen(said: Answers) -> str:
     )
 
 
-def look_at(plan: ServicePlan) -> str:
-    """Where the server says what became of it."""
-    return f"look at: systemctl status {plan.unit}; journalctl -b -u {plan.unit}"
-
-
 def _no_chat(answer: Reading[Completion]) -> bool:
     """Whether the engine says that this model does not chat (speech, embeddings)."""
     if not isinstance(answer, Unknown):
@@ -54,11 +50,11 @@ def completion(plan: ServicePlan, said: Answers) -> Verdict:
         if _no_chat(answer):
             return check.not_applicable(f"the model does not chat: {answer.reason}")
         if answer.reason == NO_ANSWER:
-            return check.failed("no token", _frozen(said), look_at(plan))
-        return check.failed(answer.line[:120], silence(answer), look_at(plan))
+            return check.failed("no token", _frozen(said), look_at(plan.unit))
+        return check.failed(answer.line[:120], silence(answer), look_at(plan.unit))
     text = (answer.text or answer.reasoning).strip()
     if not text:
-        return check.failed("an empty answer", "no token came", look_at(plan))
+        return check.failed("an empty answer", "no token came", look_at(plan.unit))
     tokens, seconds = known(answer.completion_tokens), known(said.seconds)
     found = f"{tokens or '?'} tokens in {seconds:.1f} s" if seconds else f"{tokens or '?'} tokens"
     if _is_noise(text):
@@ -68,7 +64,7 @@ def completion(plan: ServicePlan, said: Answers) -> Verdict:
             "try NCCL_P2P_DISABLE=1 in `environment`, or another `kv_cache_dtype`",
         )
     if isinstance(answer.finish_reason, Unknown):
-        return check.failed(found, "it has no finish reason", look_at(plan))
+        return check.failed(found, "it has no finish reason", look_at(plan.unit))
     return check.passed(f"{found}, ended by {answer.finish_reason}")
 
 
@@ -84,7 +80,7 @@ def _unanswered(check: Check, plan: ServicePlan, answer: Unknown) -> Verdict:
         return check.not_applicable(f"the model does not chat: {answer.reason}")
     if answer.reason == NO_TOKEN:
         return check.not_applicable("not asked: the completion before it got no token in time")
-    return check.failed(answer.line[:120], silence(answer), look_at(plan))
+    return check.failed(answer.line[:120], silence(answer), look_at(plan.unit))
 
 
 def stream(plan: ServicePlan, said: Answers) -> Verdict:
@@ -100,9 +96,9 @@ def stream(plan: ServicePlan, said: Answers) -> Verdict:
         return _unanswered(check, plan, answer)
     found = f"{answer.pieces} pieces"
     if not answer.pieces:
-        return check.failed(found, "no piece with text came", look_at(plan))
+        return check.failed(found, "no piece with text came", look_at(plan.unit))
     if isinstance(answer.finish_reason, Unknown) or not answer.complete:
-        return check.failed(found, "the stream broke off", look_at(plan))
+        return check.failed(found, "the stream broke off", look_at(plan.unit))
     return check.passed(f"{found}, ended by {answer.finish_reason}")
 
 
@@ -127,5 +123,5 @@ def stop(plan: ServicePlan, said: Answers) -> Verdict:
     if tokens is not None and tokens > STOPPED_TOKENS:
         return check.failed(found, "`max_tokens` is ignored", f"look at: image of {plan.name}")
     if why not in {"stop", "length"}:
-        return check.failed(found, "it does not say why it ended", look_at(plan))
+        return check.failed(found, "it does not say why it ended", look_at(plan.unit))
     return check.passed(found)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rigspec.observed.record import Unknown
+from rigspec.plan.relied import mounted_paths, secret_paths
 from rigspec.plan.sections import Plan
 from rigspec.verify.change import Change
 from rigspec.verify.drift_data import data
@@ -13,7 +14,6 @@ from rigspec.verify.drift_fabric import slower_links
 from rigspec.verify.drift_host import edited_files, other_bits, packages, power, units
 from rigspec.verify.drift_kernel import arguments, kernel
 from rigspec.verify.drift_machine import cards, driver, firmware
-from rigspec.verify.files import mounted_paths, secret_paths
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof
 

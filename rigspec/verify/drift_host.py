@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.power import POWER_TABLE
+from rigspec.plan.relied import planned_units
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile
 from rigspec.verify.change import Change
@@ -15,7 +16,7 @@ from rigspec.verify.files import difference, sha256, state_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof, acs_of
 from rigspec.verify.rivals import ending, swapped
-from rigspec.verify.units import bring_up, keeps_ending, planned_units
+from rigspec.verify.units import bring_up, is_active, keeps_ending
 from rigspec.verify.verdict import listed
 
 _DEPLOY = "run the deploy: it writes planned files again"
@@ -91,11 +92,6 @@ def units(plan: Plan, seen: Observation) -> Iterator[Change]:
             yield Change("unit", service.unit, said, (row.found,), row.next_action)
 
 
-def _runs(name: str, seen: Observation) -> bool:
-    unit = (known(seen.units) or {}).get(name)
-    return unit is not None and unit.active
-
-
 def _overridden(name: str, unit: Unit) -> Iterator[Change]:
     extra = unit.properties.get("DropInPaths", "").split()
     if extra:
@@ -160,7 +156,7 @@ def power(plan: Plan, seen: Observation) -> Iterator[Change]:
             wrong.append(f"{gpu.member}: planned {watts:.0f} W, enforced {enforced:.0f} W")
     if not wrong:
         return
-    if not _runs(POWER_UNIT, seen):
+    if not is_active(seen, POWER_UNIT):
         yield Change(
             "power-unit", "power", f"caps are not in effect, and {POWER_UNIT} is not active",
             tuple(wrong), f"look at: systemctl status {POWER_UNIT}",

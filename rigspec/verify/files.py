@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rigspec.observed.files import FileState
 from rigspec.observed.record import Unknown
 from rigspec.observed.upkeep import SecretFile
+from rigspec.plan.relied import secret_paths
 from rigspec.plan.rig import PLAN_FILE, all_files, to_json
 from rigspec.plan.sections import Plan, RenderedFile
 from rigspec.verify.observation import Observation
@@ -103,17 +104,6 @@ def verify_secrets(plan: Plan, seen: Observation) -> Iterator[Verdict]:
         if path not in {secret.path for secret in found}:
             yield _mode_check(path).unknown(why)
             yield _leak_check(path).unknown(why)
-
-
-def secret_paths(plan: Plan) -> tuple[str, ...]:
-    """Root-only files with keys and tokens, each once."""
-    paths = [*(s.secret_path for s in plan.services), *(m.secret_path for m in plan.models)]
-    return tuple(dict.fromkeys(path for path in paths if path))
-
-
-def mounted_paths(plan: Plan) -> tuple[str, ...]:
-    """Files and folders of the host that services read, each once."""
-    return tuple(dict.fromkeys(path for service in plan.services for path in service.mounts))
 
 
 def _mode_check(path: str) -> Check:

@@ -6,7 +6,7 @@ rival that ends leaves nothing behind that serves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rigspec.observed.record import Unknown, known
@@ -28,6 +28,17 @@ class Swap:
         if self.keeps_ending:
             return f"{self.rival} was started in its place and keeps ending: see its row"
         return f"{self.rival} runs in its place"
+
+
+def displaced(services: Iterable[ServicePlan], is_active: Callable[[str], bool]) -> dict[str, str]:
+    """Units that stand back for one that runs in their place: unit → rival; for a deploy."""
+    services = tuple(services)
+    units = {service.name: service.unit for service in services}
+    found: dict[str, str] = {}
+    for service in services:
+        if service.instead_of and is_active(service.unit):
+            found |= {units[n]: service.unit for n in service.instead_of if n in units}
+    return found
 
 
 def swapped(services: Iterable[ServicePlan], seen: Observation) -> dict[str, Swap]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rigspec.observed.record import Reading, Unknown
 from rigspec.plan.sections import Plan, ServicePlan
-from rigspec.verify.completions import completion, look_at, silence, stop, stream
+from rigspec.verify.advice import look_at
+from rigspec.verify.completions import completion, silence, stop, stream
 from rigspec.verify.exposure import bound_address, listens_elsewhere, verify_exposure
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.rivals import ending, swapped
@@ -91,7 +92,7 @@ def served_name(plan: ServicePlan, said: Answers) -> Verdict:
         listed(plan.served_names),
     )
     if isinstance(said.models, Unknown):
-        return check.failed(said.models.line, silence(said.models), look_at(plan))
+        return check.failed(said.models.line, silence(said.models), look_at(plan.unit))
     found = [model.id for model in said.models]
     missing = [name for name in plan.served_names if name not in found]
     if not missing:
@@ -179,4 +180,6 @@ def container_cards(plan: ServicePlan, said: Answers, seen: Observation) -> Verd
             "the container has lost its devices, or was given others",
             f"systemctl restart {plan.unit}",
         )
-    return check.failed(f"also {listed(more)}", "it sees cards that are not its own", look_at(plan))
+    return check.failed(
+        f"also {listed(more)}", "it sees cards that are not its own", look_at(plan.unit)
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
+from rigspec.plan.relied import planned_units
 from rigspec.plan.sections import Plan, ServicePlan
-from rigspec.verify.advice import DEPLOY
+from rigspec.verify.advice import DEPLOY, look_at
 from rigspec.verify.observation import Observation
 from rigspec.verify.rivals import ending, swapped
 from rigspec.verify.verdict import Check, Verdict, counted, listed
@@ -16,25 +17,6 @@ OURS = "rigspec-"
 """Units of this name are written by us alone; nobody else may change them unnoticed."""
 CALM_S = 24 * 3600
 """systemd counts restarts until the next boot; after a day without one nobody needs to look."""
-
-
-def planned_units(plan: Plan) -> tuple[str, ...]:
-    """Units that must be enabled and active, whatever services run."""
-    mounts = tuple(mount.unit for mount in plan.storage if mount.unit)
-    daily = plan.daily.units if plan.daily else ()
-    units = (*plan.pcie.units, *plan.power.units, *plan.containers.units, *mounts, *daily)
-    return tuple(dict.fromkeys(units))
-
-
-def displaced(services: Iterable[ServicePlan], is_active: Callable[[str], bool]) -> dict[str, str]:
-    """Units that stand back for one the owner has started in their place: unit → rival."""
-    services = tuple(services)
-    units = {service.name: service.unit for service in services}
-    found: dict[str, str] = {}
-    for service in services:
-        if service.instead_of and is_active(service.unit):
-            found |= {units[n]: service.unit for n in service.instead_of if n in units}
-    return found
 
 
 def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
@@ -108,11 +90,6 @@ def up(name: str, seen: Observation) -> Verdict:
     if _up_s(unit, seen) > CALM_S:
         return check.passed(f"{found}; {times}, the last more than a day ago")
     return check.warned(f"{found}, {times}", "it has ended before", look)
-
-
-def look_at(name: str) -> str:
-    """Where a unit's own words are."""
-    return f"look at: systemctl status {name}; journalctl -b -u {name}"
 
 
 def bring_up(name: str, unit: Unit) -> str:

@@ -18,12 +18,13 @@ from rigspec.catalog.routes import routes_of
 from rigspec.facts.observe import all_probes
 from rigspec.lab.rehearse import Surroundings, rehearse
 from rigspec.lab.topology import MachineTree
+from rigspec.plan.relied import mounted_paths, secret_paths
 from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
-from rigspec.verify.files import mounted_paths, secret_paths, sha256
+from rigspec.verify.files import sha256
 
 from .loads import loaded
 from .raw import Raw

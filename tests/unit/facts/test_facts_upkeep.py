@@ -29,10 +29,10 @@ from rigspec.observed.upkeep import (
     parse_secrets,
     parse_upkeep,
 )
+from rigspec.plan.relied import secret_paths
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import Plan, RenderedFile
 from rigspec.rules.run import check_file
-from rigspec.verify.files import secret_paths
 
 KEY = "sk-planted-4711-0815"
 

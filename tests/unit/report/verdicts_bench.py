@@ -22,12 +22,12 @@ from rigspec.observed.storage import BlockDevice, Mount, Space, Storage
 from rigspec.observed.units import Unit
 from rigspec.observed.upkeep import Firmware, InstalledKernel, Upkeep
 from rigspec.plan.binding import BoundCard
+from rigspec.plan.relied import planned_units
 from rigspec.plan.rig import PLAN_FILE, all_files, plan_rig, to_json
 from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.verify.files import sha256
 from rigspec.verify.observation import Answers, Observation
-from rigspec.verify.units import planned_units
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = ROOT / "rigs" / "home.yaml"
