@@ -27,6 +27,11 @@ def text_gib(n_bytes: float) -> str:
     return f"{n_bytes / GIB:.1f} GiB"
 
 
+def count(amount: int, noun: str) -> str:
+    """`1 stream`, `8 streams`."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
 def text_w(watts: float) -> str:
     """Watts as `1400 W`."""
     return f"{watts:.0f} W"

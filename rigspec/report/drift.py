@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rigspec.observed.record import plain
-from rigspec.report.words import count
+from rigspec.units import count
 from rigspec.verify.drift import Drift
 
 FORMAT, VERSION = "rigspec-drift", 1

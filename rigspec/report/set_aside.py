@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rigspec.report.words import band, count
+from rigspec.report.words import band
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
+from rigspec.units import count
 
 
 def sets_aside(sized: Sized) -> bool:

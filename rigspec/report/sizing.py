@@ -11,7 +11,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
-from rigspec.report.words import above_zero, band, count
+from rigspec.report.words import above_zero, band
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
@@ -24,7 +24,7 @@ from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.spec.rig import Rig, members
-from rigspec.units import text_w
+from rigspec.units import count, text_w
 
 BAR = 64
 """Cells of the memory bar."""

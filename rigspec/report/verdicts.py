@@ -9,7 +9,8 @@ from rich.cells import cell_len
 
 from rigspec.report.findings import CONTROL
 from rigspec.report.judged import WORST_FIRST, grouped, sections
-from rigspec.report.words import count, wrapped
+from rigspec.report.words import wrapped
+from rigspec.units import count
 from rigspec.verify.verdict import Outcome, Verdict
 
 MARKS = {

@@ -21,11 +21,6 @@ def above_zero(amount: Amount) -> Amount:
     return Amount(amount.value, max(0.0, amount.low), amount.high)
 
 
-def count(amount: int, word: str) -> str:
-    """`1 stream`, `8 streams`."""
-    return f"{amount:,} {word}{'' if amount == 1 else 's'}"
-
-
 def spans(names: Iterable[str]) -> str:
     """`main.0–3, main.8, uplink of s0`: three or more numbers in a row are a span."""
     runs: list[list[tuple[str, int, str]]] = []

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
+from rigspec.units import count
 from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Observation
-from rigspec.verify.verdict import Check, Verdict, counted, listed
+from rigspec.verify.verdict import Check, Verdict, listed
 
 
 def verify_containers(plan: Plan, seen: Observation) -> Iterator[Verdict]:
@@ -55,7 +56,7 @@ def held(plan: Plan, seen: Observation) -> Verdict:
         return check.unknown(holds)
     missing = [name for name in wanted if name not in holds]
     if not missing:
-        return check.passed(counted(len(wanted), "package"))
+        return check.passed(count(len(wanted), "package"))
     return check.failed(
         f"not held: {listed(missing)}", "an upgrade may change it unasked", run_stage("containers")
     )

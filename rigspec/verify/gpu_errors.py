@@ -8,9 +8,10 @@ from rigspec.observed.kernel_log import Event, KernelEvent
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
+from rigspec.units import count
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_health import whole
-from rigspec.verify.verdict import Check, Verdict, counted, listed
+from rigspec.verify.verdict import Check, Verdict, listed
 
 NO_COUNTER = frozenset({"n/a", "not supported"})
 """What nvidia-smi prints for a counter that a card does not have (GeForce: all of them)."""
@@ -53,7 +54,7 @@ def counters(member: GpuMember, seen: Observation) -> Verdict:
         )
     there = [name for name, reading in readings.items() if not isinstance(reading, Unknown)]
     if there:
-        return check.passed(f"none in {counted(len(there), 'counter')}")
+        return check.passed(f"none in {count(len(there), 'counter')}")
     return check.not_applicable("this card has no such counters")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from rigspec.observed.pci import AcsBits, Kind, PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember, Plan
+from rigspec.units import count
 from rigspec.verify import pcie_health, pcie_links
 from rigspec.verify.gpus import functions_of
 from rigspec.verify.kernel import LINE_FIRST, because_of, running_fault
 from rigspec.verify.kernel_line import ASPM
 from rigspec.verify.observation import Observation
 from rigspec.verify.pcie_links import GUEST, NO_GPU, gpu_paths
-from rigspec.verify.verdict import Check, Verdict, counted, listed
+from rigspec.verify.verdict import Check, Verdict, listed
 
 MIB = 1 << 20
 
@@ -70,7 +71,7 @@ def acs(plan: Plan, seen: Observation) -> Verdict:
         )
     without = len(bridges) - len(able)
     more = f", {without} without the capability" if without else ""
-    return check.passed(f"clear on {counted(len(able), 'bridge')}{more}")
+    return check.passed(f"clear on {count(len(able), 'bridge')}{more}")
 
 
 def _bits(bridge: PciFunction) -> str:

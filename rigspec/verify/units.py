@@ -8,10 +8,11 @@ from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.relied import planned_units
 from rigspec.plan.sections import Plan, ServicePlan
+from rigspec.units import count
 from rigspec.verify.advice import DEPLOY, look_at
 from rigspec.verify.observation import Observation
 from rigspec.verify.rivals import ending, swapped
-from rigspec.verify.verdict import Check, Verdict, counted, listed
+from rigspec.verify.verdict import Check, Verdict, listed
 
 OURS = "rigspec-"
 """Units of this name are written by us alone; nobody else may change them unnoticed."""
@@ -42,7 +43,7 @@ def keeps_ending(plan: ServicePlan, seen: Observation) -> Verdict:
     unit = None if isinstance(seen.units, Unknown) else seen.units.get(plan.unit)
     if unit is None:
         return check.unknown("systemd does not show it")
-    restarts = counted(known(unit.n_restarts) or 0, "restart")
+    restarts = count(known(unit.n_restarts) or 0, "restart")
     return check.failed(
         f"{known(unit.active_state) or '?'}, {restarts}",
         f"it was started in place of {listed(plan.instead_of)} and keeps ending",
@@ -86,7 +87,7 @@ def up(name: str, seen: Observation) -> Verdict:
     restarts = known(unit.n_restarts) or 0
     if not restarts:
         return check.passed(found)
-    times = counted(restarts, "restart")
+    times = count(restarts, "restart")
     if _up_s(unit, seen) > CALM_S:
         return check.passed(f"{found}; {times}, the last more than a day ago")
     return check.warned(f"{found}, {times}", "it has ended before", look)
@@ -114,7 +115,7 @@ def _why_down(unit: Unit) -> str:
     if unit.active_state != "activating":
         return ended or "stopped"
     restarts = known(unit.n_restarts) or 0
-    again = f"{ended or 'it ended'} and is started again, {counted(restarts, 'time')} so far"
+    again = f"{ended or 'it ended'} and is started again, {count(restarts, 'time')} so far"
     return again if restarts else "it is still starting"
 
 

@@ -94,11 +94,6 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     return 3 if Outcome.UNKNOWN in outcomes or not outcomes else 0
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 card`, `2 cards`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def listed(items: Iterable[object], limit: int = 6) -> str:
     """Items as `a, b, c and 4 more`."""
     words = [str(item) for item in items]

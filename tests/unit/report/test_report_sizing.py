@@ -12,7 +12,7 @@ from rigspec.report.links import link_lines
 from rigspec.report.plan import as_text as plan_text
 from rigspec.report.sizing import BAR, as_text, bar
 from rigspec.report.sizing_json import rig_record
-from rigspec.report.words import above_zero, band, count, spans
+from rigspec.report.words import above_zero, band, spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.rules.run import check
@@ -21,6 +21,7 @@ from rigspec.sizing.links import Hop, Place, paths
 from rigspec.spec.faults import FabricFaults, Fault
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
+from rigspec.units import count
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME, STARTER = ROOT / "rigs/home.yaml", ROOT / "rigs/starter.yaml"
