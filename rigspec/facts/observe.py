@@ -24,7 +24,7 @@ from rigspec.facts.managed import (
 from rigspec.facts.smoke import parse_answers, smoke_probes
 from rigspec.facts.stage import parse_texts, texts_probe
 from rigspec.facts.storage import model_questions, models_probe, parse_models
-from rigspec.facts.upkeep import managed_paths, upkeep_probes
+from rigspec.facts.upkeep import managed_paths, mounted_probe, upkeep_probes
 from rigspec.observed import host_probes
 from rigspec.observed.containers import parse_cdi_probe
 from rigspec.observed.exposure import parse_listeners
@@ -64,7 +64,7 @@ from rigspec.observed.record import NOT_ASKED, Reading, Unknown
 from rigspec.observed.storage import parse_storage_probe
 from rigspec.observed.topology import parse_topology_probe
 from rigspec.observed.units import parse_units_probe
-from rigspec.observed.upkeep import parse_upkeep
+from rigspec.observed.upkeep import Upkeep, parse_mounted, parse_upkeep
 from rigspec.plan.binding import parse_gpus_table
 from rigspec.plan.relied import mounted_paths, planned_units, secret_paths
 from rigspec.plan.sections import Plan
@@ -114,6 +114,7 @@ class Preflight(RigFact[tuple[Observation, AptState, dict[str, FileState]]]):
         names = (*planned.preflight.packages, *planned.driver.packages)
         packages = [package.name for package in (*names, *planned.containers.packages)]
         space = next(probe for probe in host_probes.STORAGE if probe.name == "df")
+        paths = mounted_paths(planned)
         return one_script(
             [
                 HOST,
@@ -123,7 +124,8 @@ class Preflight(RigFact[tuple[Observation, AptState, dict[str, FileState]]]):
                 space,
                 apt_probe(packages),
                 texts_probe((BINDING,)),
-                files_probe((*secret_paths(planned), *mounted_paths(planned))),
+                files_probe(secret_paths(planned)),
+                *([mounted_probe(paths)] if paths else ()),
             ]
         )
 
@@ -140,6 +142,7 @@ class Preflight(RigFact[tuple[Observation, AptState, dict[str, FileState]]]):
             binding=parse_gpus_table(parse_texts(sections).get(BINDING, "")),
             packages=_as_packages(apt),
             storage=parse_storage_probe(sections),
+            upkeep=Upkeep(mounted=parse_mounted(sections)),
             simulated=simulated,
         )
         return seen, apt, parse_files(sections)

@@ -101,10 +101,19 @@ def edited_probe(files: Iterable[RenderedFile]) -> Probe:
     )
 
 
+_MOUNTED = """\
+for p; do
+  s=there
+  if [ ! -e "$p" ]; then s=absent
+  elif [ -d "$p" ] && [ -z "$(ls -A -- "$p" | head -n 1)" ]; then s=empty; fi
+  echo "$s $p"
+done
+"""
+
+
 def mounted_probe(paths: Iterable[str]) -> Probe:
     """Whether what servers read of the host is there; it may be large, so nobody hashes it."""
-    ask = 'for p; do if [ -e "$p" ]; then echo "there $p"; else echo "absent $p"; fi; done\n'
-    return Probe("mounted", f"set -- {shlex.join(paths)}\n{ask}")
+    return Probe("mounted", f"set -- {shlex.join(paths)}\n{_MOUNTED}")
 
 
 _SCAN = """\

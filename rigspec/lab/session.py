@@ -25,10 +25,11 @@ from rigspec.lab.signing import fingerprint
 from rigspec.lab.spec_rig import load_rig, owners_models, virtual_rig
 from rigspec.spec.driver import Repository
 from rigspec.spec.rig import Rig
+from rigspec.verify.mounts import names_a_file
 
 SPEC_FILE = "spec.json"
 STAND_INS = "/var/lib/rigspec-lab/mounts"
-"""On the virtual rig: one empty file for each mount that was provided."""
+"""On the virtual rig: one empty file for each path that was provided."""
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llama_cpp": "llama.cpp"}
 """Our engine names, and the lab's image of each."""
 
@@ -134,11 +135,11 @@ _CONFIG = '{"architectures": ["RigspecLabSimulated"], "simulated": true}'
 
 
 def stand_ins(paths: Iterable[str], weights: Iterable[str] = (), marks: str = STAND_INS) -> str:
-    """Shell text that makes what is missing: a file where the name has a suffix, else a folder.
+    """Shell text that makes what is missing: a file, or a folder with one, as the name has it.
 
     Once per installation: what the owner takes away afterwards stays away.
     """
-    makers = {path: _empty(path) for path in paths} | {path: _tiny(path) for path in weights}
+    makers = {path: _stand_in(path) for path in paths} | {path: _tiny(path) for path in weights}
     made = [f"mkdir -p {marks}"]
     for path, make in sorted(makers.items()):
         mark = f"{marks}/{path.replace('/', '_')}"
@@ -146,8 +147,9 @@ def stand_ins(paths: Iterable[str], weights: Iterable[str] = (), marks: str = ST
     return " && ".join(made)
 
 
-def _empty(path: str) -> str:
-    return f"install -D /dev/null {path}" if PurePosixPath(path).suffix else f"mkdir -p {path}"
+def _stand_in(path: str) -> str:
+    """An empty file, alone or in its folder: verify tells of folders with nothing in them."""
+    return f"install -D /dev/null {path}{'' if names_a_file(path) else '/stand-in'}"
 
 
 def _tiny(path: str) -> str:

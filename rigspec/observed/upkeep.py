@@ -11,6 +11,7 @@ from rigspec.observed.sections import section, trouble
 from rigspec.observed.text import hide_secrets
 
 Sections = Mapping[str, Sequence[str]]
+THERE, EMPTY, ABSENT = "there", "empty", "absent"
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Upkeep(Record):
     secrets: Reading[tuple[SecretFile, ...]] = NOT_ASKED
     cap_writers: Reading[tuple[str, ...]] = NOT_ASKED
     """Files and running units, not ours, that set power limits or clocks."""
-    mounted: Reading[Mapping[str, bool]] = NOT_ASKED
-    """Whether each file or folder that servers read of the host is there."""
+    mounted: Reading[Mapping[str, str]] = NOT_ASKED
+    """Each file or folder that servers read of the host: `there`, `empty` folder, or `absent`."""
 
 
 def parse_firmware(sections: Sections) -> Reading[Firmware]:
@@ -136,13 +137,13 @@ def _secret(lines: Sequence[str], path: str) -> SecretFile:
     )
 
 
-def parse_mounted(sections: Sections) -> Reading[Mapping[str, bool]]:
-    """The section `mounted`: `there PATH` or `absent PATH`."""
+def parse_mounted(sections: Sections) -> Reading[Mapping[str, str]]:
+    """The section `mounted`: `there PATH`, `empty PATH` of a folder, or `absent PATH`."""
     lines = section(sections, "mounted")
     if isinstance(lines, Unknown):
         return lines
     said = (line.partition(" ") for line in lines)
-    return {path: word == "there" for word, _, path in said if word in {"there", "absent"}}
+    return {path: word for word, _, path in said if word in {THERE, EMPTY, ABSENT}}
 
 
 def parse_upkeep(sections: Sections, paths: Sequence[str], secret_paths: Sequence[str]) -> Upkeep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator
+from collections.abc import Generator
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand, operation
@@ -13,6 +13,7 @@ from rigspec.operations.secrets import plan_secrets, unmet
 from rigspec.operations.shell import UNREADABLE, refuse
 from rigspec.plan.sections import Plan
 from rigspec.report.verdicts import block
+from rigspec.verify.mounts import mounts
 from rigspec.verify.rig import verify_preflight
 from rigspec.verify.verdict import Outcome
 
@@ -25,10 +26,10 @@ def host_as_declared(*, plan: Plan) -> Generator[StringCommand | FunctionCommand
         yield refuse(UNREADABLE)
         return
     seen, apt, files = answer
-    wrong = [block(v) for v in verify_preflight(plan, seen) if v.outcome is Outcome.FAIL]
-    # not minutes later, at the service that needs it
+    # mounts and secrets: not minutes later, at the service that needs them
+    rows = (*verify_preflight(plan, seen), *mounts(plan, seen))
+    wrong = [block(row) for row in rows if row.outcome is Outcome.FAIL]
     wrong += filter(None, (unmet(secret, files) for secret in plan_secrets(plan)))
-    wrong += missing_mounts(plan, files)
     if wrong:
         told = "\n".join(wrong)
         yield refuse(f"{told}\nnothing has been changed on this host")
@@ -37,14 +38,3 @@ def host_as_declared(*, plan: Plan) -> Generator[StringCommand | FunctionCommand
     if not steps:
         host.noop("the host is as declared")
     yield from steps
-
-
-def missing_mounts(plan: Plan, files: Container[str]) -> list[str]:
-    """What a service would look for in vain, after every other stage has run."""
-    return [
-        f"{path} is not on this host, and service `{service.name}` mounts it\n"
-        "put it there, or take it out of `mounts`"
-        for service in plan.services
-        for path in service.mounts
-        if path not in files
-    ]

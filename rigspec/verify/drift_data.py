@@ -8,8 +8,8 @@ from rigspec.observed.record import known
 from rigspec.plan.sections import Plan
 from rigspec.verify.change import Change
 from rigspec.verify.files import root_only
+from rigspec.verify.mounts import mounted
 from rigspec.verify.observation import Observation
-from rigspec.verify.service import mounted
 from rigspec.verify.storage import weights
 from rigspec.verify.verdict import Outcome, Verdict
 
@@ -21,7 +21,7 @@ def data(plan: Plan, seen: Observation) -> Iterator[Change]:
         yield from _changed("weights", model.name, said, weights(model, seen), model.directory)
     for service in plan.services:
         if service.mounts:
-            said = f"what {service.name} mounts is gone: it would not start again"
+            said = f"what {service.name} mounts is gone: it would not start well again"
             yield from _changed("mounted-file", service.name, said, mounted(service, seen))
     for secret in known(seen.upkeep.secrets) or ():
         said = f"the secret {secret.path} was removed, or is no longer root's alone"

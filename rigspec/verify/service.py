@@ -9,6 +9,7 @@ from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.advice import look_at
 from rigspec.verify.completions import completion, silence, stop, stream
 from rigspec.verify.exposure import bound_address, listens_elsewhere, verify_exposure
+from rigspec.verify.mounts import mounts
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.rivals import ending, swapped
 from rigspec.verify.verdict import Check, Verdict, listed
@@ -17,9 +18,8 @@ from rigspec.verify.verdict import Check, Verdict, listed
 def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about services."""
     swaps = swapped(plan.services, seen)
+    yield from mounts(plan, seen)
     for service in plan.services:
-        if service.mounts:
-            yield mounted(service, seen)
         check = Check(f"service.answers.{service.name}", f"{service.name} answers", "curl")
         if service.unit in swaps:
             yield check.not_applicable(swaps[service.unit].said)
@@ -33,29 +33,6 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
             yield check.not_applicable("not running by plan")
         else:
             yield check.unknown("it was not asked")
-
-
-def mounted(plan: ServicePlan, seen: Observation) -> Verdict:
-    """What the spec mounts into it is on the host: a server that runs only fails when restarted."""
-    check = Check(
-        f"service.mounts.{plan.name}",
-        f"{plan.name}: mounted files",
-        "test -e",
-        listed(plan.mounts),
-        f"services.{plan.name}.mounts",
-    )
-    there = seen.upkeep.mounted
-    if isinstance(there, Unknown):
-        return check.unknown(there)
-    if unread := [path for path in plan.mounts if path not in there]:
-        return check.unknown(f"not asked for: {listed(unread)}")
-    if gone := [path for path in plan.mounts if not there[path]]:
-        return check.failed(
-            f"absent: {listed(gone)}",
-            "rigspec does not copy it, and the service refuses to start without it",
-            "put it there again, or take it out of the spec",
-        )
-    return check.passed("there")
 
 
 def _is_down(plan: ServicePlan, seen: Observation) -> bool:

@@ -11,14 +11,19 @@ import pytest
 from home_in_order import GOOD, KEY_FILE, PLAN, UPKEEP
 
 from rigspec.facts.storage import models_probe, parse_models
+from rigspec.facts.upkeep import mounted_probe
 from rigspec.observed.record import Unknown
+from rigspec.observed.upkeep import parse_mounted
 from rigspec.verify.drift import find_drift
 from rigspec.verify.drift_data import data
+from rigspec.verify.mounts import mounted
 from rigspec.verify.storage import weights
+from rigspec.verify.verdict import Outcome
 
 GLM = PLAN.services[0]
-MOUNTING = replace(PLAN, services=(replace(GLM, mounts=("/srv/templates",)),))
-KEPT = {"mounted": {"/srv/templates": True}}
+MOUNTING = replace(PLAN, services=(replace(GLM, mounts=("/srv/templates", "/srv/c.jinja")),))
+THERE = {"/srv/templates": "there", "/srv/c.jinja": "there"}
+KEPT = {"mounted": THERE}
 GONE = {"glm": False, "transcribe": True}
 
 
@@ -30,12 +35,28 @@ def kept(**changes: Any) -> dict[str, Any]:
     ("changes", "kind", "words"),
     [
         ({**kept(), "models": GONE}, "weights", "/srv/models/GLM-5.2"),
-        (kept(mounted={"/srv/templates": False}), "mounted-file", "absent: /srv/templates"),
+        (
+            kept(mounted=THERE | {"/srv/templates": "absent"}),
+            "mounted-file",
+            "absent: /srv/templates",
+        ),
+        (
+            kept(mounted=THERE | {"/srv/c.jinja": "empty"}),
+            "mounted-file",
+            "an empty folder: /srv/c.jinja",
+        ),
         (kept(secrets=(replace(KEY_FILE, mode="644"),)), "secret-file", "mode 644"),
         (kept(secrets=(replace(KEY_FILE, owner="rig:rig"),)), "secret-file", "rig:rig"),
         (kept(secrets=(replace(KEY_FILE, mode=None, owner=None),)), "secret-file", "absent"),
     ],
-    ids=["weights", "mounted file", "secret's mode", "secret's owner", "secret gone"],
+    ids=[
+        "weights",
+        "mounted file",
+        "folder for a file",
+        "secret's mode",
+        "secret's owner",
+        "secret gone",
+    ],
 )
 def test_what_verify_calls_red_is_drift(changes: dict[str, Any], kind: str, words: str) -> None:
     (change,) = data(MOUNTING, replace(GOOD, **changes))
@@ -75,3 +96,39 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     model = replace(PLAN.models[0], hub="x/y", revision="a" * 40)
     lacking = replace(GOOD, models=GONE, weights_lack={"glm": states["broken"].lacks})
     assert "1.gguf is missing" in weights(model, lacking).found
+
+
+@pytest.mark.parametrize(
+    ("path", "is_file"),
+    [
+        ("/etc/chat.jinja", True),
+        ("/srv/loras", False),
+        ("/srv/loras/v1.5", False),
+        ("/srv/.cache", False),
+    ],
+)
+def test_an_empty_folder_is_a_fault_where_the_name_is_a_files(path: str, is_file: bool) -> None:
+    service = replace(GLM, mounts=(path,))
+    seen = replace(GOOD, **kept(mounted={path: "empty"}))
+    row = mounted(service, seen)
+    assert row.outcome is (Outcome.FAIL if is_file else Outcome.WARN)
+    changes = list(data(replace(PLAN, services=(service,)), seen))
+    assert [change.kind for change in changes] == (["mounted-file"] if is_file else [])
+
+
+def test_a_folder_is_there_once_it_has_anything_in_it(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / ".hidden").touch()
+    (tmp_path / "a.jinja").touch()
+    names = ("bare", "full", "a.jinja", "none")
+    text = mounted_probe(str(tmp_path / name) for name in names).text
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    states = parse_mounted({"mounted": done.stdout.splitlines()})
+    assert states == dict(
+        zip(
+            (str(tmp_path / name) for name in names),
+            ("empty", "there", "there", "absent"),
+            strict=True,
+        )
+    )

@@ -273,8 +273,9 @@ def test_the_virtual_rig_has_no_bridge_to_judge() -> None:
 @pytest.mark.parametrize(
     ("mounted", "outcome"),
     [
-        ({"/srv/t": True}, Outcome.PASS),
-        ({"/srv/t": False}, Outcome.FAIL),
+        ({"/srv/t": "there"}, Outcome.PASS),
+        ({"/srv/t": "absent"}, Outcome.FAIL),
+        ({"/srv/t": "empty"}, Outcome.WARN),
         ({}, Outcome.UNKNOWN),
         (LOST, Outcome.UNKNOWN),
     ],
