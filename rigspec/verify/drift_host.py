@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
@@ -22,6 +22,7 @@ from rigspec.verify.verdict import listed
 _DEPLOY = "run the deploy: it writes planned files again"
 _SHOWN_LINES = 12
 POWER_UNIT = "rigspec-power.service"
+_RELOAD = "systemctl reload rigspec-power"
 
 
 def edited_files(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:
@@ -141,7 +142,7 @@ def packages(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Cha
 
 
 def power(plan: Plan, seen: Observation) -> Iterator[Change]:
-    """Caps other than planned although our unit has set and read them: somebody else writes too."""
+    """Caps other than planned although our unit has set and read them."""
     limits, deployed = dict(plan.power.limits_w), _caps_on_host(seen)
     wrong = []
     for gpu in plan.preflight.gpus:
@@ -162,12 +163,23 @@ def power(plan: Plan, seen: Observation) -> Iterator[Change]:
             tuple(wrong), f"look at: systemctl status {POWER_UNIT}",
         )  # fmt: skip
         return
-    writers = known(seen.upkeep.cap_writers) or ()
-    who = f"likely {listed(writers)}" if writers else "none of the usual places names it"
-    yield Change(
-        "power-writer", "power", f"something else sets power limits after {POWER_UNIT}: {who}",
+    yield _set_again(wrong, known(seen.upkeep.cap_writers) or ())
+
+
+def _set_again(wrong: list[str], writers: Sequence[str]) -> Change:
+    """One that nobody is known to write was most likely set once, by hand."""
+    if not writers:
+        return Change(
+            "power-writer", "power", f"power limits were set again after {POWER_UNIT}, and none of "
+            "the usual places sets any: by hand, it seems", tuple(wrong),
+            f"{_RELOAD}; if it comes back, look at: grep -rIl nvidia-smi /etc /usr/local /opt | "
+            "grep -v rigspec",
+        )  # fmt: skip
+    return Change(
+        "power-writer", "power", f"something else sets power limits after {POWER_UNIT}: likely "
+        f"{listed(writers)}",
         (*wrong, *(f"sets limits or clocks too: {name}" for name in writers)),
-        "switch the other one off, then: systemctl reload rigspec-power",
+        f"switch the other one off, then: {_RELOAD}",
     )  # fmt: skip
 
 

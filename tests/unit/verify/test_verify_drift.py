@@ -34,6 +34,7 @@ from rigspec.observed.upkeep import Firmware, InstalledKernel
 from rigspec.plan.power import POWER_TABLE
 from rigspec.plan.rig import PLAN_FILE, all_files
 from rigspec.verify.drift import Drift, find_drift
+from rigspec.verify.drift_host import POWER_UNIT
 from rigspec.verify.files import sha256
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import NotAccepted, Proof, fabric_of, prove
@@ -288,6 +289,19 @@ def test_the_proof_names_cards_by_uuid_and_slot() -> None:
     )
     assert PROOF.firmware["version"] == "P3.80"
     assert len(PROOF.acs) == 4 or PROOF.acs
+
+
+def test_a_cap_that_nobody_is_known_to_set_is_set_back_before_a_writer_is_looked_for() -> None:
+    (change,) = drift(**WATTS).changes
+    assert (change.kind, "by hand" in change.what) == ("power-writer", True)
+    back, _, search = change.next_action.partition("; if it comes back, ")
+    assert back == "systemctl reload rigspec-power"
+    assert "grep" in search
+    assert "ExecReload=" in next(
+        file.content for file in all_files(PLAN) if file.dest.endswith(POWER_UNIT)
+    )
+    (change,) = drift(**WATTS, **kept(cap_writers=("/etc/cron.d/caps",))).changes
+    assert change.next_action.startswith("switch the other one off")
 
 
 def test_a_cap_that_the_hosts_own_table_asks_for_has_no_second_writer() -> None:
