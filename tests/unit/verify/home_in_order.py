@@ -34,6 +34,8 @@ from rigspec.plan.sections import Plan
 from rigspec.rules.run import check_file
 from rigspec.verify.files import sha256
 from rigspec.verify.observation import Answers, Observation
+from rigspec.verify.rig import verify_rig
+from rigspec.verify.verdict import Verdict
 
 GIB = 1 << 30
 LOST = Unknown("output was cut off")
@@ -264,3 +266,10 @@ def secret(**changes: Any) -> dict[str, Any]:
 
 POWER = "/usr/local/lib/rigspec/power"
 LINE = ("ro", *PLAN.kernel.arguments)
+
+
+def rows(seen: Observation, plan: Plan = PLAN) -> dict[str, Verdict]:
+    """Every verdict by its id; no id is there twice."""
+    found = verify_rig(plan, seen)
+    assert len({v.id for v in found}) == len(found)
+    return {verdict.id: verdict for verdict in found}

@@ -9,12 +9,10 @@ import pytest
 from home_faults import FAULTS
 from home_in_order import (
     ALONE,
-    CLEAR,
     GOOD,
     LOST,
     PLAN,
     POWER,
-    REDIRECT,
     SLOTS,
     STORAGE,
     UPKEEP,
@@ -25,31 +23,21 @@ from home_in_order import (
     log,
     modules,
     packages,
+    rows,
     secret,
     tree,
-    unit,
     units,
 )
 
 from rigspec.observed.containers import Cdi
-from rigspec.observed.endpoint import HttpAnswer, ServedModel
+from rigspec.observed.endpoint import ServedModel
 from rigspec.observed.exposure import ContainerImage
 from rigspec.observed.kernel import Iommu
 from rigspec.observed.last_boot import LastBoot
-from rigspec.observed.pci import Acs, Kind, Link, PciTree
-from rigspec.observed.pci_probe import AerCounter
+from rigspec.observed.pci import PciTree
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.topology import TopologyMatrix, TopologyRow
-from rigspec.plan.sections import Plan
-from rigspec.verify.observation import Observation
-from rigspec.verify.rig import verify_rig
-from rigspec.verify.verdict import Outcome, Verdict, exit_code
-
-
-def rows(seen: Observation, plan: Plan = PLAN) -> dict[str, Verdict]:
-    found = verify_rig(plan, seen)
-    assert len({v.id for v in found}) == len(found)
-    return {verdict.id: verdict for verdict in found}
+from rigspec.verify.verdict import Outcome, exit_code
 
 
 def test_a_rig_in_order_passes_or_says_why_a_row_does_not_apply() -> None:
@@ -153,46 +141,6 @@ WARNINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def test_a_restart_of_long_ago_is_told_and_needs_nobody() -> None:
-    name = "rigspec-glm.service"
-    seen = replace(GOOD, host=host(uptime_s=90_000.0), **units(name, n_restarts=3))
-    row = rows(seen)[f"units.{name}"]
-    assert (row.outcome, row.found) == (
-        Outcome.PASS,
-        "enabled, active; 3 restarts, the last more than a day ago",
-    )
-
-
-@pytest.mark.parametrize(
-    ("state", "why"),
-    [
-        ({}, "it is still starting"),
-        (
-            {"n_restarts": 4, "result": "exit-code"},
-            "it ended with `exit-code` and is started again, 4 times so far",
-        ),
-    ],
-)
-def test_a_unit_between_down_and_up_says_which_way(state: dict[str, Any], why: str) -> None:
-    name = "rigspec-glm.service"
-    row = rows(replace(GOOD, **units(name, active_state="activating", **state)))[f"units.{name}"]
-    assert (row.outcome, row.reason) == (Outcome.FAIL, why)
-
-
-def test_a_server_that_is_down_is_one_finding() -> None:
-    name = "rigspec-glm.service"
-    down = units(name, active_state="failed", result="exit-code")
-    silent = glm(models=Unknown("connection refused"), completion=Unknown("connection refused"))
-    seen = rows(replace(GOOD, **down, **silent))
-    assert [v.id for v in seen.values() if v.outcome is Outcome.FAIL] == [f"units.{name}"]
-    assert seen["service.answers.glm"].reason == f"{name} does not run: see its own row"
-
-
-def test_somebody_else_on_the_port_of_a_server_that_is_down_is_judged() -> None:
-    seen = rows(replace(GOOD, **units("rigspec-glm.service", active_state="failed")))
-    assert seen["service.models.glm"].outcome is Outcome.PASS
-
-
 NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
 
@@ -270,31 +218,6 @@ def test_the_virtual_rig_has_no_bridge_to_judge() -> None:
     assert row.outcome is Outcome.NOT_APPLICABLE
 
 
-@pytest.mark.parametrize(
-    ("mounted", "outcome"),
-    [
-        ({"/srv/t": "there"}, Outcome.PASS),
-        ({"/srv/t": "absent"}, Outcome.FAIL),
-        ({"/srv/t": "empty"}, Outcome.WARN),
-        ({}, Outcome.UNKNOWN),
-        (LOST, Outcome.UNKNOWN),
-    ],
-)
-def test_what_a_server_mounts_is_looked_for_whether_it_runs_or_not(
-    mounted: Any, outcome: Outcome
-) -> None:
-    plan = replace(PLAN, services=(replace(PLAN.services[0], mounts=("/srv/t",)),))
-    down = units("rigspec-glm.service", active_state="failed")
-    seen = replace(GOOD, upkeep=replace(UPKEEP, mounted=mounted), **down)
-    assert rows(seen, plan)["service.mounts.glm"].outcome is outcome
-
-
-def test_inside_a_guest_the_fabric_is_unknown() -> None:
-    seen = rows(replace(GOOD, host=host(virtualization="kvm")))
-    for row in ("pcie.acs", "pcie.aspm", "pcie.width.main.0", "pcie.bar.main.0"):
-        assert seen[row].outcome is Outcome.UNKNOWN
-
-
 def test_on_the_virtual_rig_rows_on_stand_ins_say_simulated() -> None:
     seen = rows(replace(GOOD, host=host(virtualization="qemu"), simulated=True))
     stand_ins = ("gpus", "driver", "power", "containers", "service", "pcie.width", "pcie.bar")
@@ -305,54 +228,6 @@ def test_on_the_virtual_rig_rows_on_stand_ins_say_simulated() -> None:
             assert not verdict.simulated, name  # a real kernel's own doing
     assert seen["pcie.acs"].outcome is Outcome.PASS
     assert not any(verdict.simulated for verdict in rows(GOOD).values())
-
-
-def test_source_validation_alone_is_no_redirect() -> None:
-    assert rows(GOOD)["pcie.acs"].outcome is Outcome.PASS
-    assert CLEAR.src_valid
-
-
-def test_a_slow_idle_link_is_not_judged() -> None:
-    verdict = rows(GOOD)["pcie.generation.main.0"]
-    assert verdict.outcome is Outcome.NOT_APPLICABLE
-    assert "idle" in verdict.reason
-
-
-def test_a_narrow_slot_and_a_lost_lane_have_different_causes() -> None:
-    lost = replace(GOOD, **FAULTS["link at x8"][1])
-    narrow = tree(**{"0000:02:01.0": {"link_cap": Link(4, 8), "link_status": Link(1, 8)}})
-    assert "bad contact" in rows(lost)["pcie.width.main.1"].reason
-    assert "narrower" in rows(replace(GOOD, tree=narrow))["pcie.width.main.1"].reason
-
-
-def test_a_service_swapped_in_by_hand_takes_the_others_place() -> None:
-    changed = units("rigspec-stt.service")["units"]
-    changed["rigspec-glm.service"] = unit("rigspec-glm.service", active_state="inactive")
-    seen = rows(replace(GOOD, units=changed, answers={}))
-    assert seen["units.rigspec-glm.service"].outcome is Outcome.NOT_APPLICABLE
-    assert seen["service.answers.glm"].outcome is Outcome.NOT_APPLICABLE
-
-
-@pytest.mark.parametrize(("status", "outcome"), [(401, Outcome.PASS), (200, Outcome.FAIL)])
-def test_a_service_with_a_key_refuses_whoever_has_none(status: int, outcome: Outcome) -> None:
-    services = (replace(PLAN.services[0], secret_path="/etc/rigspec/secrets/glm.env"),)
-    said = glm(without_key=HttpAnswer(status, 0.1, ()))
-    seen = rows(replace(GOOD, **said), replace(PLAN, services=services))
-    assert seen["service.key.glm"].outcome is outcome
-
-
-@pytest.mark.parametrize("secrets", [LOST, ()], ids=["cut off", "not asked"])
-def test_a_planned_key_that_was_not_looked_at_is_unknown(secrets: Any) -> None:
-    services = (replace(PLAN.services[0], secret_path="/etc/rigspec/secrets/glm.env"),)
-    seen = replace(GOOD, upkeep=replace(UPKEEP, secrets=secrets))
-    found = rows(seen, replace(PLAN, services=services))
-    for name in ("secrets.mode.glm.env", "secrets.leaked.glm.env"):
-        assert found[name].outcome is Outcome.UNKNOWN
-
-
-def test_a_model_that_does_not_chat_is_not_judged_by_chat() -> None:
-    said = glm(completion=Unknown("The model does not support Chat Completions API"))
-    assert rows(replace(GOOD, **said))["service.completion.glm"].outcome is Outcome.NOT_APPLICABLE
 
 
 def test_every_row_names_the_line_of_the_spec_that_asked_for_it() -> None:
@@ -366,66 +241,12 @@ def test_every_row_names_the_line_of_the_spec_that_asked_for_it() -> None:
     assert named["power.supply.twin"] == "power.psus[0]"
 
 
-def test_a_working_card_on_a_slow_link_fails_and_an_idle_one_is_not() -> None:
-    busy = rows(replace(GOOD, **cards(utilization_percent=97, link_gen=1)))
-    assert busy["pcie.generation.main.0"].outcome is Outcome.FAIL
-    assert "under load" in busy["pcie.generation.main.0"].found
-    fast = rows(replace(GOOD, **cards(utilization_percent=97, link_gen=4)))
-    assert fast["pcie.generation.main.0"].outcome is Outcome.NOT_APPLICABLE
-
-
-def test_cards_declared_behind_a_switch_that_sit_on_the_cpu_fail_its_uplink() -> None:
-    direct = tree(**{"0000:01:00.0": {"kind": Kind.PCI_BRIDGE}})
-    verdict = rows(replace(GOOD, tree=direct))["pcie.uplink.payne"]
-    assert verdict.outcome is Outcome.FAIL
-    assert "no switch" in verdict.found
-
-
-def test_a_redirect_set_after_boot_disagrees_with_the_groups() -> None:
-    ports = {f"0000:02:0{n}.0": {"acs": Acs(REDIRECT, REDIRECT)} for n in range(4)}
-    root = {"0000:00:01.0": {"acs": Acs(REDIRECT, REDIRECT)}}
-    verdict = rows(replace(GOOD, tree=tree(**ports, **root)))["pcie.groups"]
-    assert verdict.outcome is Outcome.FAIL
-    isolated = replace(GOOD, tree=tree(**ports, **root), iommu=Iommu(("i",), ("IVRS",), ALONE))
-    assert rows(isolated)["pcie.groups"].outcome is Outcome.PASS
-
-
-def test_ports_that_cannot_isolate_leave_the_groups_unjudged() -> None:
-    bare = tree(**{f"0000:02:0{n}.0": {"acs": None} for n in range(4)})
-    assert rows(replace(GOOD, tree=bare))["pcie.groups"].outcome is Outcome.NOT_APPLICABLE
-
-
-def test_zero_errors_prove_nothing_where_the_firmware_keeps_aer() -> None:
-    kept = log("acpi PNP0A08:00: _OSC: platform does not support [SHPCHotplug AER LTR]")
-    verdict = rows(replace(GOOD, log=kept))["pcie.errors"]
-    assert verdict.outcome is Outcome.NOT_APPLICABLE
-
-
-@pytest.mark.parametrize(
-    ("count", "outcome"), [(3, Outcome.PASS), (60, Outcome.PASS), (61, Outcome.FAIL)]
-)
-def test_a_few_corrected_errors_are_no_storm(count: int, outcome: Outcome) -> None:
-    aer = (AerCounter(SLOTS[1], "correctable", "BadTLP", count),)
-    verdict = rows(replace(GOOD, aer=aer, host=host(uptime_s=3600.0)))["pcie.errors"]
-    assert verdict.outcome is outcome
-
-
-def test_errors_of_devices_on_no_gpu_path_are_not_ours() -> None:
-    aer = (*GOOD.aer, AerCounter("0000:c1:00.0", "fatal", "DLP", 9))  # type: ignore[misc]
-    assert rows(replace(GOOD, aer=aer))["pcie.errors"].outcome is Outcome.PASS
-
-
 def test_a_card_without_error_counters_is_not_judged_by_them() -> None:
     none = Unknown("n/a", "[N/A]")
     old = Unknown('Field "gpu_recovery_action" is not a valid field to query.')
     absent = dict.fromkeys(("ecc_uncorrected", "remap_pending", "remap_failed"), none)
     geforce = cards(**absent, recovery_action=old)
     assert rows(replace(GOOD, **geforce))["gpus.errors.main.0"].outcome is Outcome.NOT_APPLICABLE
-
-
-def test_a_server_that_does_not_run_has_no_order() -> None:
-    seen = rows(replace(GOOD, **units("rigspec-glm.service", active_state="inactive")))
-    assert seen["boot.order.glm"].outcome is Outcome.NOT_APPLICABLE
 
 
 def test_a_first_boot_has_none_before_it() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from home_in_order import GLM, GOOD, PLAN, glm, gpu, tree, unit
+from home_in_order import GLM, GOOD, PLAN, glm, gpu, rows, tree, unit
 
 from rigspec.observed.exposure import Listener
 from rigspec.observed.record import Unknown
@@ -16,9 +16,8 @@ from rigspec.verify.change import Change
 from rigspec.verify.drift import Drift
 from rigspec.verify.drift_host import units as units_of
 from rigspec.verify.observation import Answers, Observation
-from rigspec.verify.rig import verify_rig
 from rigspec.verify.units import bring_up
-from rigspec.verify.verdict import Outcome, Verdict
+from rigspec.verify.verdict import Outcome
 
 DOWN = {"active_state": "inactive", "sub_state": "dead"}
 SILENT = Unknown("connection refused")
@@ -31,10 +30,6 @@ def seen_with(*, main: dict[str, Any], rival: dict[str, Any], **more: Any) -> Ob
         "rigspec-stt.service": unit("rigspec-stt.service", **rival),
     }
     return replace(GOOD, units={**GOOD.units, **changed}, **({"answers": {}} | more))
-
-
-def rows(seen: Observation) -> dict[str, Verdict]:
-    return {row.id: row for row in verify_rig(PLAN, seen)}
 
 
 ENDING: dict[str, dict[str, Any]] = {
