@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from rigspec.facts.managed import FileState
 from rigspec.observed.pci import Acs, AcsBits, Kind, PciFunction, PciTree
 from rigspec.observed.record import Unknown
 from rigspec.operations.files import digest
-from rigspec.operations.kernel import bridge_paths, next_boot
+from rigspec.operations.kernel import acting_lines, bridge_paths, next_boot
 from rigspec.plan.kernel import ACS_FILE, GRUB_FILE, MODPROBE_FILE, acs_grub_file
 from rigspec.plan.sections import KernelPlan, PciePlan, RenderedFile
 
@@ -160,3 +162,15 @@ def test_the_acs_drop_in_goes_when_the_spec_keeps_acs() -> None:
 def test_an_unreadable_tree_is_refused_where_acs_is_to_be_cleared() -> None:
     (refusal,) = commands(state(GRUB, MODPROBE, tree=Unknown("cut off")), OFF)
     assert "cut off" in refusal
+
+
+def test_lines_that_nothing_acts_on_are_left_out_on_the_host_as_here(tmp_path: Path) -> None:
+    text = "# x\n\n  # y\noptions nvidia a=1\nblacklist nouveau\n"
+    (tmp_path / "rigspec.conf").write_text(text)
+    (tmp_path / "empty.conf").write_text("# only this\n")
+    paths = tuple(str(tmp_path / name) for name in ("rigspec.conf", "empty.conf", "none.conf"))
+    line = next(
+        x for x in str(KernelStage().command(paths)).splitlines() if x.startswith("grep -H")
+    )
+    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert [x.partition(":")[2] for x in said.splitlines()] == acting_lines(text).splitlines()

@@ -162,6 +162,8 @@ def test_references_are_compared_as_the_store_lists_them(written: str, listed: s
     [
         ("torch.OutOfMemoryError: CUDA out of memory.", "does not fit the cards"),
         ("OSError: [Errno 98] Address already in use", "its port is taken"),
+        ("OSError: [Errno 99] Cannot assign requested address", "no such address"),
+        ("couldn't bind HTTP server socket, hostname: 10.0.0.7", "or this host has no such"),
         ("unresolvable CDI devices nvidia.com/gpu=GPU-1", "nvidia-ctk cdi list"),
         ("vllm: error: unrecognized arguments: --foo", "does not know a flag"),
         ("the weights /models/x are missing: is the disk mounted", "findmnt"),

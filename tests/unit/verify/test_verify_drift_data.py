@@ -132,3 +132,8 @@ def test_a_folder_is_there_once_it_has_anything_in_it(tmp_path: Path) -> None:
             strict=True,
         )
     )
+
+
+def test_weights_that_no_hub_lists_are_the_owners_to_bring() -> None:
+    own = weights(replace(PLAN.models[0], hub=None), replace(GOOD, models=GONE))
+    assert (own.found, "deploys/model.py" in own.next_action) == ("absent", False)

@@ -161,7 +161,17 @@ def test_each_fault_of_a_pair_has_its_own_words(change: dict[str, Any], verdict:
     [{"values_ok": Unknown("not measured")}, {"ended": "error", "error": "latency: out of memory"}],
 )
 def test_a_pair_that_was_not_measured_to_its_end_is_unknown(change: dict[str, Any]) -> None:
-    assert rows(reading(pairs=pairs(**change)))[PAIR].outcome is Outcome.UNKNOWN
+    row = rows(reading(pairs=pairs(**change)))[PAIR]
+    assert row.outcome is Outcome.UNKNOWN
+    assert "rm /var/lib/rigspec/fabric.jsonl" in row.next_action
+
+
+def test_a_pattern_or_a_group_that_broke_off_says_how_to_void_it() -> None:
+    for broken in ({"ended": "error", "error": "x"}, {"values_ok": Unknown("x")}):
+        found = rows(reading(patterns=(pattern(**broken),), all_reduce=(group(**broken),)))
+        for row in (found[PATTERN], found[GROUP]):
+            assert row.outcome is Outcome.UNKNOWN
+            assert "rm /var/lib/rigspec/fabric.jsonl" in row.next_action
 
 
 def test_the_limit_follows_the_declared_link() -> None:

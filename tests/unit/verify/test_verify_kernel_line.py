@@ -11,6 +11,7 @@ from home_in_order import GOOD, LINE, PLAN, UPKEEP, host, tree
 from rigspec.observed.kernel import Iommu
 from rigspec.observed.record import Unknown
 from rigspec.verify.drift import Drift, find_drift
+from rigspec.verify.kernel_line import ASPM, LineFault
 from rigspec.verify.proof import prove
 from rigspec.verify.rig import verify_rig
 from rigspec.verify.verdict import Outcome, Verdict
@@ -84,3 +85,29 @@ def test_a_row_does_not_send_the_owner_to_the_bios_for_the_kernel_line(check: st
 
 def test_a_lost_word_that_starts_no_iommu_leaves_the_blame_with_the_firmware() -> None:
     assert "BIOS" in row("kernel.iommu", host=host(cmdline=("ro",)), **OFF).next_action
+
+
+def test_groups_of_another_kind_are_explained_by_a_lost_word() -> None:
+    assert isinstance(GOOD.iommu, Iommu)
+    groups = tuple(replace(group, type="DMA-FQ") for group in GOOD.iommu.groups)
+    other = {"iommu": replace(GOOD.iommu, groups=groups)}
+    said = row("kernel.iommu", host=host(cmdline=("ro",)), **other).reason
+    assert "the kernel line explains it" in said
+    assert "the kernel line" not in row("kernel.iommu", **other).reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "explains"),
+    [
+        (LineFault(("intel_iommu=on",), ()), True),
+        (LineFault(("iommu=pt",), ()), False),
+        (LineFault((), ("amd_iommu=off",)), True),
+        (LineFault((), ("iommu=nopt",)), False),
+    ],
+)
+def test_what_leaves_a_machine_without_any_iommu(fault: LineFault, *, explains: bool) -> None:
+    assert bool(fault.without_iommu()) is explains
+
+
+def test_a_parameter_with_a_dot_is_about_its_module() -> None:
+    assert LineFault(("pcie_aspm.policy=performance",), ()).about(ASPM)

@@ -127,6 +127,16 @@ def test_any_other_end_stays_unknown_and_says_how_to_void_it(run: dict[str, Any]
     assert "rm /var/lib/rigspec/burn.jsonl" in row.next_action
 
 
+def test_a_run_of_which_nothing_was_read_says_how_to_void_it() -> None:
+    (row,) = verify_load(PLAN, Unknown("cut"), "burn")
+    assert row.outcome is Outcome.UNKNOWN
+    assert "rm /var/lib/rigspec/burn.jsonl" in row.next_action
+
+
+def test_what_cards_did_before_a_run_broke_off_is_judged() -> None:
+    assert rows(ended="error", words="no such image")["burn.link.main.0"].outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -262,3 +262,9 @@ def test_a_binding_to_another_card_than_the_spec_names_fails(named: dict[str, st
     verdict = rows(GOOD, plan)["gpus.answers.main.0"]
     assert verdict.outcome is Outcome.FAIL
     assert "the spec names" in verdict.reason
+
+
+def test_a_toolkit_that_is_not_to_be_held_has_no_row_to_fail() -> None:
+    free = replace(PLAN, containers=replace(PLAN.containers, hold=()))
+    row = rows(replace(GOOD, packages=LOST), free)["containers.hold"]
+    assert row.outcome is Outcome.NOT_APPLICABLE

@@ -49,9 +49,17 @@ def test_a_unit_between_down_and_up_says_which_way(state: dict[str, Any], why: s
     assert (row.outcome, row.reason) == (Outcome.FAIL, why)
 
 
-def test_a_server_that_is_down_is_one_finding() -> None:
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"active_state": "failed", "result": "exit-code"},
+        {"load_state": "not-found", "active_state": "inactive"},
+    ],
+    ids=["failed", "no unit"],
+)
+def test_a_server_that_is_down_is_one_finding(state: dict[str, Any]) -> None:
     name = "rigspec-glm.service"
-    down = units(name, active_state="failed", result="exit-code")
+    down = units(name, **state)
     silent = glm(models=Unknown("connection refused"), completion=Unknown("connection refused"))
     seen = rows(replace(GOOD, **down, **silent))
     assert [v.id for v in seen.values() if v.outcome is Outcome.FAIL] == [f"units.{name}"]

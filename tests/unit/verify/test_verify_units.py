@@ -123,3 +123,27 @@ def test_one_of_a_thing_is_said_in_the_singular() -> None:
 
 NONE = Unknown("n/a", "[N/A]")
 ONE_BRIDGE = tree(**{f"0000:02:0{n}.0": {"acs": None} for n in (1, 2, 3)})
+
+
+def test_a_server_that_answers_is_judged_whatever_else_has_its_port_open() -> None:
+    seen = replace(GOOD, listeners=(Listener("192.0.2.7", 5000),))
+    assert rows(seen)["service.models.glm"].outcome is Outcome.PASS
+    assert rows(seen)["service.bind.glm"].outcome is Outcome.FAIL
+
+
+def test_a_silent_server_whose_port_nobody_has_open_does_not_listen_elsewhere() -> None:
+    seen = replace(GOOD, listeners=(), **glm(models=SILENT))
+    assert rows(seen)["service.models.glm"].outcome is Outcome.FAIL
+
+
+def test_a_rival_is_in_place_of_what_was_stopped_and_not_of_what_crashed() -> None:
+    crashed = {**DOWN, "result": "exit-code"}
+    seen = seen_with(main=crashed, rival={"active_state": "failed"})
+    assert rows(seen)["units.rigspec-glm.service"].outcome is Outcome.FAIL
+    stopped = seen_with(main=DOWN, rival={"active_state": "failed"})  # at its first start
+    assert rows(stopped)["units.rigspec-stt.service"].outcome is Outcome.FAIL
+
+
+def test_a_unit_whose_time_up_nobody_could_tell_is_worth_a_look() -> None:
+    seen = seen_with(main={"n_restarts": 1}, rival=DOWN, host=Unknown("cut"))
+    assert rows(seen)["units.rigspec-glm.service"].outcome is Outcome.WARN
