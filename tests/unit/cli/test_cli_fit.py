@@ -219,3 +219,8 @@ def test_more_states_asked_for_than_the_pool_ever_holds_end_with_2() -> None:
     done = rigspec("fit", *STATES, "--sequences", "4000", "--context", "8192")
     assert done.exit_code == 2
     assert "does not fit" in done.output
+
+
+def test_a_percentage_is_no_number_whose_unit_could_be_left_out() -> None:
+    done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--sequences", "50%")
+    assert "write the number alone" not in done.output

@@ -105,3 +105,9 @@ def test_a_bare_name_of_a_spec_that_exists_is_hinted_at(
         said = CliRunner().invoke(main, ["check", name]).output
         assert "hint: did you mean rigs/mine.yaml?" in said, name
     assert "did you mean" not in CliRunner().invoke(main, ["check", "rigs/other.yaml"]).output
+
+
+def test_a_sizing_has_no_files_to_write(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["plan", FINE, "--sizing", "--out", str(tmp_path / "x")])
+    assert (done.exit_code, "leave out --out" in done.output) == (2, True)
+    assert not (tmp_path / "x").exists()

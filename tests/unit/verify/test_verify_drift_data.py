@@ -70,12 +70,22 @@ def test_what_verify_calls_red_is_drift(changes: dict[str, Any], kind: str, word
     [
         ({"models": Unknown("cut")}, "weights"),
         (kept(mounted=Unknown("cut")), "mounted files"),
+        (kept(secrets=Unknown("cut")), "secrets"),
     ],
-    ids=["weights", "mounted files"],
+    ids=["weights", "mounted files", "secrets"],
 )
 def test_what_could_not_be_read_is_said(changes: dict[str, Any], name: str) -> None:
-    said = find_drift(MOUNTING, replace(GOOD, **(kept() | changes)), None).unmeasured
+    keyed = replace(MOUNTING.services[0], secret_path=KEY_FILE.path)
+    plan = replace(MOUNTING, services=(keyed,))
+    said = find_drift(plan, replace(GOOD, **(kept() | changes)), None).unmeasured
     assert f"{name} could not be read: cut" in said
+
+
+def test_what_a_plan_does_not_have_needs_no_reading() -> None:
+    bare = replace(PLAN, models=(), services=(replace(GLM, secret_path=None),))
+    unread = kept(mounted=Unknown("cut"), secrets=Unknown("cut"))
+    said = find_drift(bare, replace(GOOD, models=Unknown("cut"), **unread), None).unmeasured
+    assert not [sentence for sentence in said if "could not be read: cut" in sentence]
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
