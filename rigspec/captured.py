@@ -94,7 +94,7 @@ def doctor(host: str | None, folder: str | None, as_json: bool, **how: Any) -> N
 
 def tell_causes(capture: Capture, seen: Seen, *, as_json: bool) -> int:
     """Print the likely causes; the exit code of `doctor`."""
-    from rigspec.discover.cards import names_a_gpu, shows_no_gpu
+    from rigspec.discover.cards import names_a_gpu, proves_no_gpu, shows_no_gpu
     from rigspec.doctor.diagnose import diagnose, is_cause
     from rigspec.observed.record import known
     from rigspec.report import doctor as report
@@ -103,8 +103,9 @@ def tell_causes(capture: Capture, seen: Seen, *, as_json: bool) -> int:
     causes = any(is_cause(finding) for finding in found)
     blind = shows_no_gpu(seen) and not (known(seen.tree) is None and names_a_gpu(capture))
     if blind and not (causes and known(seen.tree) is None):  # a log alone can prove a cause
-        click.echo(report.NO_GPU, err=as_json)
-    click.echo(report.as_json(found) if as_json else report.as_text(found))
+        click.echo(report.NO_GPU if proves_no_gpu(seen) else report.NOT_SHOWN, err=as_json)
+    planned = known(seen.planned) is not None
+    click.echo(report.as_json(found) if as_json else report.as_text(found, planned=planned))
     return 1 if causes else 3 if blind else 0
 
 

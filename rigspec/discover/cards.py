@@ -61,6 +61,11 @@ def shows_no_gpu(seen: Seen) -> bool:
     return not listed and not known(seen.attached) and not cards_of(seen)
 
 
+def proves_no_gpu(seen: Seen) -> bool:
+    """Of texts that show no GPU: whether PCI or the driver was asked, and answered with none."""
+    return known(seen.tree) is not None or known(seen.attached) == 0
+
+
 _NAMED = re.compile(
     r"\b(?:NVIDIA|Tesla|Quadro) (?:GeForce|TITAN|RTX|GTX|Quadro|Tesla|GH200|DGX|"
     r"[ABHLTVP]\d{1,4}[A-Z]*|G?B\d{3})\b|\bGeForce (?:RTX|GTX) \d"

@@ -291,7 +291,8 @@ _ATTACHED = re.compile(r"^Attached GPUs\s*:\s*(\d+)", re.MULTILINE)
 def _attached(seen: Seen, capture: Capture) -> Reading[int]:
     counts = [len(gpus) for _, gpus in seen.listed]
     counts += [len(value) for value in (seen.cards,) if isinstance(value, tuple)]
-    counts += [len(topo.gpus) for topo in (seen.topo,) if isinstance(topo, TopologyMatrix)]
+    matrices = (known(seen.topo), known(seen.p2p))
+    counts += [len(matrix.gpus) for matrix in matrices if matrix is not None]
     for file in capture.of(Kind.SMI_LOG):
         counts += [int(match) for match in _ATTACHED.findall("\n".join(file.lines))]
     return max(counts) if counts else NOT_ASKED

@@ -66,12 +66,19 @@ def unit_down(capture: Capture, seen: Seen) -> Iterator[Place]:
 
 
 def unit_loops(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """A planned unit that systemd starts again and again."""
+    """A planned unit that ended and waits for its next start, or was started again and again."""
     for unit, _ in _units(seen):
         if _loops(unit) and known(unit.active_state) != "failed":
-            count = known(unit.n_restarts) or 0
-            said = f"{unit.id} was restarted {count} times since boot, now {unit.sub_state}"
+            said = f"{unit.id} {_restarts(unit)}, now {unit.sub_state}"
             yield from _said(capture, said, f"Id={unit.id}")
+
+
+def _restarts(unit: Unit) -> str:
+    """How often systemd started it again; a unit that ended for the first time waits for it."""
+    count = known(unit.n_restarts)
+    if not count:
+        return "ended"
+    return f"was restarted {count} time{'s' if count != 1 else ''} since boot"
 
 
 def cap_differs(capture: Capture, seen: Seen) -> Iterator[Place]:

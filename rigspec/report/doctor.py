@@ -13,10 +13,22 @@ NO_GPU = (
     "`nvidia-smi -q` beside them, or run the probe\n"
 )
 """Said first: without a card most of the table cannot be judged."""
+NOT_SHOWN = (
+    "which NVIDIA GPUs the host has is not in these texts: PCI and the driver list nothing here\n"
+    "hint: save `lspci -vvvnn` (as root) or `nvidia-smi -q` beside them, or run the probe\n"
+)
+"""Said first where no text could have shown a card: that is no reason to look for it."""
+_BEYOND_TEXTS = (
+    "; the plan's edited files, secrets, weights and next boot are judged by `rigspec verify` and "
+    "`rigspec drift`"
+)
 
 
-def as_text(found: Sequence[Diagnosis]) -> str:
-    """Every cause with its evidence and cure, then what is harmless."""
+def as_text(found: Sequence[Diagnosis], *, planned: bool = False) -> str:
+    """Every cause with its evidence and cure, then what is harmless.
+
+    `planned`: the host carries a plan, of which texts show a part only.
+    """
     causes = [diagnosis for diagnosis in found if is_cause(diagnosis)]
     harmless = [diagnosis for diagnosis in found if not is_cause(diagnosis)]
     head = ["SIMULATED: read off a virtual rig, GPUs are stand-ins"] * any(
@@ -26,7 +38,8 @@ def as_text(found: Sequence[Diagnosis]) -> str:
     blocks += ["\n".join(_harmless(diagnosis)) for diagnosis in harmless]
     count = len(causes)
     last = f"{count} cause{'s' if count != 1 else ''} found" if count else "no known cause found"
-    return "\n\n".join([*head, *blocks, f"{last}; what was not captured was not judged"])
+    last += "; what was not captured was not judged"
+    return "\n\n".join([*head, *blocks, last + _BEYOND_TEXTS * planned])
 
 
 def _block(number: int, diagnosis: Diagnosis) -> Iterator[str]:

@@ -90,8 +90,11 @@ def causes(text: str) -> dict[str, str]:
 
 def test_rig_that_is_as_planned_has_no_cause_and_ends_with_nought(tmp_path: Path) -> None:
     assert causes(probe()) == {}
-    (tmp_path / "probe.txt").write_text(probe())
-    assert CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)]).exit_code == 0
+    for planned, said in ((probe(), True), (probe(planned="", container_list=""), False)):
+        (tmp_path / "probe.txt").write_text(planned)
+        result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
+        assert result.exit_code == (0 if said else 1)
+        assert ("`rigspec verify` and `rigspec drift`" in result.stdout.splitlines()[-1]) is said
 
 
 def test_the_same_texts_without_a_plan_are_a_cause() -> None:
@@ -121,7 +124,22 @@ def test_refused_copies_that_nobody_wants_are_a_note_at_most() -> None:
         (
             {"rigspec_units": unit("rigspec-qwen", "activating", "auto-restart", 17)},
             "unit-loops",
-            "restarted 17 times",
+            "rigspec-qwen.service was restarted 17 times since boot, now auto-restart",
+        ),
+        (
+            {"rigspec_units": unit("rigspec-qwen", "active", "running", 3)},
+            "unit-loops",
+            "was restarted 3 times since boot, now running",
+        ),
+        (
+            {"rigspec_units": unit("rigspec-qwen", "activating", "auto-restart", 1)},
+            "unit-loops",
+            "was restarted 1 time since boot",
+        ),
+        (
+            {"rigspec_units": unit("rigspec-qwen", "activating", "auto-restart")},
+            "unit-loops",
+            "rigspec-qwen.service ended, now auto-restart",
         ),
         (
             {"container_list": "container /rigspec-qwen image=x ipc=private shm=67108864"},

@@ -176,7 +176,26 @@ REPORTS: dict[str, tuple[str, str]] = {
         "p2p-gns",
         "CUDA error: peer access is not supported between these two devices\n",
     ),
-    "gated weights": ("no-weights", "Cannot access gated repo for url https://example.org/x.\n"),
+    "gated weights": ("gated-weights", "Cannot access gated repo for url https://example.org/x.\n"),
+    "gated weights, by the name of the error": (
+        "gated-weights",
+        "huggingface_hub.errors.GatedRepoError: 401 Client Error. (Request ID: Root=1)\n",
+    ),
+    "gated weights, in the hub's words": (
+        "gated-weights",
+        "Access to model org/model is restricted. You must have access to it and be "
+        "authenticated to access it. Please log in.\n",
+    ),
+    "gated weights, in the engine's words": (
+        "gated-weights",
+        "OSError: You are trying to access a gated repo.\nMake sure to have access to it.\n"
+        "OSError: org/model does not appear to have a file named config.json.\n",
+    ),
+    "a token without the licence": (
+        "gated-weights",
+        "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: "
+        "https://example.org/org/model/resolve/main/config.json\n",
+    ),
     "bumblebee 172": (
         "silent-card",
         "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation Device [10de:0fd1] "

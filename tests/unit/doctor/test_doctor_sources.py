@@ -154,3 +154,29 @@ def test_a_log_that_proves_a_cause_needs_no_card_beside_it(tmp_path: Path) -> No
     result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
     assert result.exit_code == 1
     assert "no NVIDIA GPU" not in result.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    ECC Errors\n        Volatile\n            SRAM Uncorrectable            : 0\n",
+        "Unable to change the power management limit for GPU 00000000:01:00.0: Insufficient "
+        "Permissions\n",
+        "| PCIe                      | Pass - All             |\n",
+    ],
+    ids=["a part of nvidia-smi -q", "nvidia-smi -pl by a user", "dcgmi diag"],
+)
+def test_texts_that_list_no_devices_do_not_say_that_a_card_is_missing(
+    text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "said.txt").write_text(text)
+    result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
+    assert result.exit_code == 3
+    assert result.stdout.startswith("which NVIDIA GPUs the host has is not in these texts")
+    assert "in its slot" not in result.stdout
+
+
+def test_peers_of_a_matrix_are_gpus_of_the_host(tmp_path: Path) -> None:
+    (tmp_path / "p2p.txt").write_text(" \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n")
+    result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
+    assert (result.exit_code, result.stdout[:8]) == (0, "no known")
