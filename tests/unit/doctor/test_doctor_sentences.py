@@ -232,6 +232,19 @@ REPORTS: dict[str, tuple[str, str]] = {
         "[rank6]: ncclUnhandledCudaError: Call to CUDA function failed.\n",
     ),
     "a full disk": ("disk-full", "OSError: [Errno 28] No space left on device: '/srv/models'\n"),
+    "nvidia-container-cli without a driver": (
+        "driver-silent",
+        "nvidia-container-cli: initialization error: nvml error: driver not loaded\n",
+    ),
+    "llama.cpp, the last line alone": (
+        "llama-oom",
+        "llama_model_load: error loading model: unable to allocate CUDA0 buffer\n",
+    ),
+    "a core that did not start": ("engine-dead", "EngineCore failed to start.\n"),
+    "a core that was not initialised": (
+        "engine-dead",
+        "RuntimeError: Engine core initialization failed. See root cause above.\n",
+    ),
     "a dead core alone": ("engine-dead", "EngineDeadError: EngineCore encountered an issue.\n"),
 }
 

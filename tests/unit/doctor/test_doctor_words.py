@@ -49,3 +49,30 @@ def test_llama_cpp_that_finds_no_room_is_one_cause_with_its_own_advice() -> None
     assert "gpu_layers" in found.symptom.do
     unknown = "llama_model_load: error loading model: unknown model architecture: 'x'\n"
     assert [d.symptom.id for d in diagnose(capture_text("server.log", unknown))] == ["llama-load"]
+
+
+def test_noacs_of_another_boot_is_not_running() -> None:
+    text = (
+        "##RIG host\nrig_cmdline=root=/dev/sda1 quiet\n##RIG-END\n"
+        "##RIG entry\noptions root=/dev/sda1 pci=noacs\n##RIG-END\n"
+    )
+    assert [d.symptom.id for d in diagnose(capture_text("rig", text))] == ["acs-no-option-next"]
+
+
+@pytest.mark.parametrize(
+    ("online", "log", "found"),
+    [
+        (255, "x2apic disabled", ["iommu-cpu-lost"]),
+        (256, "x2apic disabled", ["x2apic-off"]),
+        (255, "x2apic enabled", []),
+    ],
+)
+def test_cpu_is_lost_where_one_is_missing_and_x2apic_is_off(
+    online: int, log: str, found: list[str]
+) -> None:
+    cpu = (
+        f"Architecture: x86_64\nCPU(s): {online}\nOn-line CPU(s) list: 0-{online - 1}\n"
+        "Thread(s) per core: 2\nCore(s) per socket: 64\nSocket(s): 2\n"
+    )
+    text = f"##RIG cpu\n{cpu}##RIG-END\n##RIG kernel-log\n[    0.100000] {log}\n##RIG-END\n"
+    assert [d.symptom.id for d in diagnose(capture_text("rig", text))] == found

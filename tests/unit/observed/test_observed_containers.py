@@ -113,6 +113,9 @@ def test_docker_info_for_people_says_what_its_json_says() -> None:
         "overlay2",
     )
     assert isinstance(containers.parse_engine("Cannot connect to the Docker daemon.\n"), Unknown)
+    cut = containers.parse_engine(" Live Restore Enabled: true\n Server Version:")
+    assert not isinstance(cut, Unknown)
+    assert (cut.version, cut.live_restore) == (Unknown("the line was cut", "Server Version:"), True)
 
 
 def test_secrets_are_hidden_and_their_names_stay() -> None:

@@ -100,6 +100,19 @@ def test_blanks_of_a_web_page_are_blanks() -> None:
 
 def test_last_line_may_be_cut_inside_its_dress() -> None:
     assert bare_lines("> one\n> two\n>")[:2] == ["one", "two"]
+    assert bare_lines("[pod/rig/a] one\n[pod/rig/a] two\n[po")[:2] == ["one", "two"]
+
+
+def test_one_line_of_ten_may_be_without_the_dress_and_two_may_not() -> None:
+    worn = [f"> {n}" for n in range(9)]
+    assert bare_lines([*worn, "warning", "> end"])[:1] == ["0"]
+    assert bare_lines([*worn[:8], "warning", "warning", "> end"])[:1] == ["> 0"]
+
+
+def test_dresses_over_each_other_and_names_that_compose_counted_are_taken_off() -> None:
+    time = "2026-01-15T10:00:00.1Z"
+    assert bare_lines(f"> a-1  | {time} one\n> a-1  | {time} two") == ["one", "two"]
+    assert bare_lines("rig-vllm-1   | one\nrig-proxy-1  | two") == ["one", "two"]
 
 
 WRAPPED = """\
@@ -130,3 +143,8 @@ def test_listing_that_a_terminal_wrapped_is_whole_again() -> None:
 def test_listing_without_its_indentation_is_not_taken_for_a_wrapped_one() -> None:
     flat = parse_lspci("\n".join(line.strip() for line in WRAPPED.splitlines()[2:]))
     assert [function.driver for function in flat.functions] == ["nvidia"]
+    head = (
+        "41:00.0 VGA compatible controller [0300]: NVIDIA Corporation GB202GL [10de:2bb4] (rev a1)"
+    )
+    (gpu,) = parse_lspci(f"{head}\nKernel driver in use: nvidia\n").functions
+    assert gpu.driver == "nvidia"

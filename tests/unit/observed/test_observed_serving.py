@@ -54,6 +54,17 @@ def test_half_a_number_at_the_end_of_a_log_is_none() -> None:
     assert isinstance(log.kv_tokens, Unknown)
 
 
+def test_metrics_of_ranks_are_one_count_and_those_of_engines_are_added() -> None:
+    found = parse_metrics(
+        'sglang:requests{tp_rank="0",engine="a"} 2.0 1752834088.5\n'
+        'sglang:requests{tp_rank="1",engine="a"} 1.0\n'
+        'sglang:requests{tp_rank="0",engine="b"} 5.0\nray_vllm:requests 4.0\n'
+    )
+    assert not isinstance(found, Unknown)
+    assert found.total("sglang:requests") == 7
+    assert found.total("vllm:requests") == 4
+
+
 def test_exemplar_behind_a_sample_is_not_its_value() -> None:
     found = parse_metrics(
         '# TYPE vllm:ttft_seconds histogram\nvllm:ttft_seconds_bucket{le="1",m="{a}"} 5 '
