@@ -15,8 +15,8 @@ from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
-from rigspec.sizing.memory import Verdict
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
 

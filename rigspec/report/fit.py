@@ -13,10 +13,11 @@ from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import band
 from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
-from rigspec.sizing.memory import Verdict, doubts_of
+from rigspec.sizing.memory import doubts_of
 from rigspec.sizing.remedies import Remedy, remedies
 from rigspec.sizing.service import Sized, sized, usual_link
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.verdict import Verdict
 
 
 def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:

@@ -16,13 +16,14 @@ from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
-from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context
+from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
 from rigspec.sizing.service import Sized, slowest
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
+from rigspec.sizing.verdict import Verdict
 from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
 

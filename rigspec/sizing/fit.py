@@ -9,11 +9,12 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
-from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed, decode
+from rigspec.sizing.verdict import Verdict
 
 CONTEXTS = (8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576)
 

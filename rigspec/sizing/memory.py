@@ -7,7 +7,6 @@ the caller estimates each card and the smallest pool rules.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp, sglang, vllm
@@ -17,6 +16,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom, state_room
+from rigspec.sizing.verdict import Verdict, verdict_of
 from rigspec.sizing.weights import rank_weights, size_doubt
 from rigspec.units import GIB
 
@@ -31,14 +31,6 @@ STEP = 1024
 UNKNOWN_CACHE = 2.0
 """How far the cache of a layer we do not understand may be from that of full attention: twice is
 every key/value head kept double, half a window or a smaller record."""
-
-
-class Verdict(StrEnum):
-    """Whether one request of full length fits."""
-
-    YES = "yes"
-    NO = "no"
-    CLOSE = "close"
 
 
 @dataclass(frozen=True)
@@ -73,12 +65,11 @@ class MemoryEstimate:
     shape: PoolShape | None
     doubts: tuple[str, ...]
     foreign: bool
-    """Whether the model is a file that the engine may not read at all: no room makes that sure."""
+    """Whether the model is a file that the engine may not read at all."""
 
     @property
     def boots(self) -> Verdict:
-        """Whether the engine starts: it reads the file, a request of full length and all states
-        fit."""
+        """Whether the engine starts: it reads the file; a full request and all states fit."""
         if self.verdict is Verdict.NO or (self.states is not None and self.states.never):
             return Verdict.NO
         surely = not self.foreign and (self.states is None or self.states.surely)
@@ -263,42 +254,3 @@ def _largest(
         per_token = sglang.bytes_per_token(facts, settings)
         return min(limit, int(max(0.0, left.value) * GIB / per_token)) if per_token else None
     return shape.largest_context(left.value * GIB, limit)
-
-
-def verdict_of(
-    facts: ModelFacts,
-    card: Card,
-    settings: EngineSettings,
-    weights: Amount,
-    left: Amount,
-    needed: Amount | None,
-) -> Verdict:
-    """`yes` when even the low end holds one request, `no` when not even the high end does."""
-    need = needed if needed is not None else exact(0.05)
-    if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
-        return Verdict.NO
-    if left.low < need.high or late_shortage(facts, card, settings):
-        return Verdict.CLOSE
-    return Verdict.YES
-
-
-def starts(card: Card, settings: EngineSettings) -> bool:
-    """Whether vLLM's first check passes: as much memory free as it is told to take."""
-    others = settings.other_processes_gib
-    if settings.engine is not Engine.VLLM or (card.free_gib is None and not others):
-        return True
-    free = card.free_gib if card.free_gib is not None else card.total.value
-    return free - others + 0.01 >= vllm.fraction_of(settings) * card.total.value
-
-
-def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
-    """Whether what comes after sizing may not find room: contexts, drafts, delta-net scratch.
-
-    Two boots died that way under load: a 27B hybrid on two 3090s, a DFlash drafter on two 5090s.
-    """
-    if settings.engine is not Engine.VLLM:
-        return False
-    late = vllm.late_gib(facts, card, settings)
-    return late > 0.5 and card.total.value * (1 - vllm.fraction_of(settings)) < (
-        vllm.context_overhead(settings).value + late + 0.25
-    )

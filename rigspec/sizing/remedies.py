@@ -15,8 +15,9 @@ from rigspec.sizing import vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import kv_kind
-from rigspec.sizing.memory import MemoryEstimate, Verdict, asked_context, estimate
+from rigspec.sizing.memory import MemoryEstimate, asked_context, estimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.verdict import Verdict
 
 LEAST_CONTEXT = 2048
 """A context below this is no remedy."""

@@ -40,7 +40,7 @@ def _is_down(plan: ServicePlan, seen: Observation) -> bool:
     said = seen.answers.get(plan.name)
     unit = None if isinstance(seen.units, Unknown) else seen.units.get(plan.unit)
     down = unit is not None and not unit.active
-    return down and said is not None and isinstance(said.models, Unknown)
+    return plan.at_boot and down and said is not None and isinstance(said.models, Unknown)
 
 
 def verify_service(plan: ServicePlan, said: Answers, seen: Observation) -> Iterator[Verdict]:

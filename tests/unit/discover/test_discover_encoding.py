@@ -95,4 +95,5 @@ def test_card_that_a_log_names_is_a_gpu_in_these_texts(line: str, tmp_path: Path
 def test_the_makers_name_alone_is_no_gpu(line: str, tmp_path: Path) -> None:
     (tmp_path / "run.log").write_text(f"{line}\n")
     result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
-    assert "no NVIDIA GPU" in result.output
+    assert "which NVIDIA GPUs the host has is not in these texts" in result.output
+    assert result.exit_code == 3

@@ -14,8 +14,9 @@ from rigspec.sizing import llamacpp, sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.fit import fit_table, group_sizes
-from rigspec.sizing.memory import Verdict, estimate
+from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.units import GIB
 

@@ -21,10 +21,11 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.sizing.cards import card_of
-from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.throughput import decode
+from rigspec.sizing.verdict import Verdict
 from rigspec.spec.load import load
 
 ROOT = Path(__file__).parents[3]

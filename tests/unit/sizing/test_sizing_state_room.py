@@ -13,10 +13,11 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
-from rigspec.sizing.memory import MemoryEstimate, Verdict, estimate
+from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom
+from rigspec.sizing.verdict import Verdict
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 SETTINGS = EngineSettings(version=(0, 22), memory_fraction=0.95, max_seqs=1024)

@@ -1,0 +1,58 @@
+"""Whether one request of full length fits: certainly, certainly not, or too close to call."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing import vllm
+from rigspec.sizing.amount import Amount, exact
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import Engine, EngineSettings
+
+
+class Verdict(StrEnum):
+    """Whether one request of full length fits."""
+
+    YES = "yes"
+    NO = "no"
+    CLOSE = "close"
+
+
+def verdict_of(
+    facts: ModelFacts,
+    card: Card,
+    settings: EngineSettings,
+    weights: Amount,
+    left: Amount,
+    needed: Amount | None,
+) -> Verdict:
+    """`yes` when even the low end holds one request, `no` when not even the high end does."""
+    need = needed if needed is not None else exact(0.05)
+    if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
+        return Verdict.NO
+    if left.low < need.high or late_shortage(facts, card, settings):
+        return Verdict.CLOSE
+    return Verdict.YES
+
+
+def starts(card: Card, settings: EngineSettings) -> bool:
+    """Whether vLLM's first check passes: as much memory free as it is told to take."""
+    others = settings.other_processes_gib
+    if settings.engine is not Engine.VLLM or (card.free_gib is None and not others):
+        return True
+    free = card.free_gib if card.free_gib is not None else card.total.value
+    return free - others + 0.01 >= vllm.fraction_of(settings) * card.total.value
+
+
+def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
+    """Whether what comes after sizing may not find room: contexts, drafts, delta-net scratch.
+
+    Two boots died that way under load: a 27B hybrid on two 3090s, a DFlash drafter on two 5090s.
+    """
+    if settings.engine is not Engine.VLLM:
+        return False
+    late = vllm.late_gib(facts, card, settings)
+    return late > 0.5 and card.total.value * (1 - vllm.fraction_of(settings)) < (
+        vllm.context_overhead(settings).value + late + 0.25
+    )
