@@ -7,6 +7,7 @@ the caller estimates each card and the smallest pool rules.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp, sglang, vllm
@@ -43,6 +44,15 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What an estimate was made of."""
+
+    facts: ModelFacts
+    card: Card
+    settings: EngineSettings
+
+
+@dataclass(frozen=True)
 class MemoryEstimate:
     """The breakdown of one GPU and what the rest of the memory holds."""
 
@@ -52,8 +62,6 @@ class MemoryEstimate:
     """GiB left for the cache."""
     kv_tokens: Amount | None
     """Tokens the engine will print; None when the cache layout is not known."""
-    largest_context: int | None
-    """The longest single request that fits, at the expected figure."""
     concurrency: float | None
     """Requests of the asked length that fit at once."""
     needed: Amount | None
@@ -64,15 +72,20 @@ class MemoryEstimate:
     refusals: tuple[Refusal, ...]
     shape: PoolShape | None
     doubts: tuple[str, ...]
-    foreign: bool
-    """Whether the model is a file that the engine may not read at all."""
+    asked: Asked
+
+    @cached_property
+    def largest_context(self) -> int | None:
+        """The longest single request that fits, at the expected figure; sought when it is read."""
+        return _longest(self)
 
     @property
     def boots(self) -> Verdict:
         """Whether the engine starts: it reads the file; a full request and all states fit."""
         if self.verdict is Verdict.NO or (self.states is not None and self.states.never):
             return Verdict.NO
-        surely = not self.foreign and (self.states is None or self.states.surely)
+        foreign = self.asked.facts.is_gguf and not self.asked.settings.engine.reads_gguf
+        surely = not foreign and (self.states is None or self.states.surely)
         return self.verdict if surely else Verdict.CLOSE
 
 
@@ -84,14 +97,13 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
     shape = pool_shape(facts, settings, in_flight=batch.tokens)
     context = asked_context(facts, settings)
     needed = _needed(facts, settings, shape, context)
-    longest, own = _longest(facts, card, settings, shape, left), settings.auto_context
+    served = _largest(facts, settings, shape, left) if settings.auto_context else context
     weights = next(term.amount for term in terms if term.name == "weights")
     return MemoryEstimate(
         terms=(*terms, Term("free for the cache", left, "what is left")),
         weights=weights,
         available=left,
-        kv_tokens=_tokens(facts, settings, shape, left, longest if own else context),
-        largest_context=longest,
+        kv_tokens=_tokens(facts, settings, shape, left, served),
         concurrency=_at_once(settings, left, needed),
         needed=needed,
         verdict=verdict_of(facts, card, settings, weights, left, needed),
@@ -99,7 +111,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         refusals=refusals(facts, settings, card),
         shape=shape,
         doubts=doubts_of(facts),
-        foreign=facts.is_gguf and not settings.engine.reads_gguf,
+        asked=Asked(facts, card, settings),
     )
 
 
@@ -219,21 +231,21 @@ def tokens_of(
     return shape.tokens(max(0.0, pool_gib) * GIB, context or 32768)
 
 
-def _longest(
-    facts: ModelFacts, card: Card, settings: EngineSettings, shape: PoolShape | None, left: Amount
-) -> int | None:
+def _longest(found: MemoryEstimate) -> int | None:
     """The longest context that fits when it is the one asked for: longer ones take more beside the
     cache, too, so the answer must not hang on what was asked."""
-    asked, found = asked_context(facts, settings), _largest(facts, settings, shape, left)
-    if found is None or asked is None or settings.auto_context:
-        return found
+    facts, card, settings = found.asked.facts, found.asked.card, found.asked.settings
+    asked = asked_context(facts, settings)
+    first = _largest(facts, settings, found.shape, found.available)
+    if first is None or asked is None or settings.auto_context:
+        return first
 
     def fits(context: int) -> bool:
         there = replace(settings, context=context)
         room = _left(budget(facts, card, there), card, there)
-        return (_largest(facts, there, shape, room) or 0) >= context
+        return (_largest(facts, there, found.shape, room) or 0) >= context
 
-    least, beyond = sorted((asked, found))
+    least, beyond = sorted((asked, first))
     if fits(beyond):
         return beyond
     while beyond - least > STEP:
