@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from rigspec.discover.capture import Capture, Place, masked
@@ -19,6 +19,7 @@ from rigspec.spec.rig import Rig
 
 _RESTARTS = 3
 """So often since boot: no owner restarts a server by hand and no upgrade does."""
+_UP = frozenset({"active", "activating"})
 
 
 def _said(capture: Capture, text: str, *needles: str) -> Iterator[Place]:
@@ -28,24 +29,31 @@ def _said(capture: Capture, text: str, *needles: str) -> Iterator[Place]:
         yield replace(found, text=masked(text))
 
 
-def _wanted_units(rig: Rig) -> dict[str, bool]:
-    """Units of the plan, and whether each is to run; a rival of another service may stand still.
+def _wanted_units(rig: Rig, units: Mapping[str, Unit]) -> dict[str, bool]:
+    """Units of the plan, and whether each is to run: a rival of another is started by hand, and
+    while it is up the other stands still.
 
     `rigspec-power.service` has a row of its own (D1).
     """
     acs = {ACS_UNIT: True} if rig.pcie.acs == "off_on_gpu_paths" else {}
     engine = {"docker.service": True} if rig.containers.engine == "docker" else {}
-    rivals = {name for service in rig.services.values() for name in service.instead_of}
-    servers = {
-        Naming(name).unit: not service.instead_of and name not in rivals
+    servers = {name: Naming(name).unit for name in rig.services}
+    displaced = {
+        name
+        for rival, service in rig.services.items()
+        if servers[rival] in units and units[servers[rival]].active_state in _UP
+        for name in service.instead_of
+    }
+    runs = {
+        servers[name]: not service.instead_of and name not in displaced
         for name, service in rig.services.items()
     }
-    return {**acs, **engine, READY_UNIT: True, **servers}
+    return {**acs, **engine, READY_UNIT: True, **runs}
 
 
 def _units(seen: Seen) -> Iterator[tuple[Unit, bool]]:
     rig, units = rig_of(seen), known(seen.units) or {}
-    for name, runs in _wanted_units(rig).items() if rig else ():
+    for name, runs in _wanted_units(rig, units).items() if rig else ():
         if name in units:
             yield units[name], runs
 

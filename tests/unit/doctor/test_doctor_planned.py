@@ -308,3 +308,22 @@ def test_link_of_a_lower_generation_is_possible_and_of_fewer_lanes_likely() -> N
     assert "bifurcation" not in found[16][0].setting
     assert [d.symptom.id for d in found[8]] == ["limited-by"]
     assert "bifurcation" in found[8][0].setting
+
+
+@pytest.mark.parametrize(
+    ("glm", "stt", "down"),
+    [
+        ("active", "inactive", None),
+        ("inactive", "active", None),
+        ("inactive", "activating", None),
+        ("inactive", "inactive", "rigspec-glm.service is inactive (result: success)"),
+        ("inactive", "failed", "rigspec-glm.service is inactive (result: success)"),
+    ],
+)
+def test_server_stands_still_only_while_its_rival_is_up(
+    glm: str, stt: str, down: str | None
+) -> None:
+    planned = plan_of(STARTER.with_name("home.yaml"))
+    units = unit("rigspec-glm", glm, "dead") + "\n" + unit("rigspec-stt", stt, "dead")
+    found = causes(f"##RIG rigspec-units\n{units}##RIG-END\n##RIG planned\n{planned}\n##RIG-END\n")
+    assert found.get("unit-down") == down
