@@ -69,11 +69,23 @@ def ask(service: ServicePlan, path: str, limit_s: int, body: dict[str, object] |
 
 def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterator[Probe]:
     """All questions to one service; one that is not running by plan is asked only if it runs."""
+    probes = tuple(_questions(service, smoke, engine))
+    if service.at_boot:
+        yield from probes
+        return
+    first, *rest = probes
+    asleep = f"systemctl -q is-active {service.unit} || {{ echo '{_ASLEEP}'; exit 0; }}\n"
+    # one shell, so that its unit is asked for once
+    yield Probe(first.name, asleep + first.text + "".join(_further(p.name, p.text) for p in rest))
+
+
+def _further(name: str, text: str) -> str:
+    """Shell text of a section of its own within another's shell."""
+    return f"printf '\\n##RIG-END\\n##RIG {name}\\n'\n{text}"
+
+
+def _questions(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterator[Probe]:
     guard = "rig_has curl || exit 0\n"
-    if not service.at_boot:
-        guard += (
-            f"systemctl -q is-active {service.unit} || {{ echo '##RIG-ABSENT unit'; exit 0; }}\n"
-        )
     yield Probe(f"models-{service.name}", guard + ask(service, "/v1/models", 30, None))
     yield Probe(f"completion-{service.name}", guard + _chats(service, smoke))
     if service.engine == "llama_cpp":
@@ -84,15 +96,12 @@ def smoke_probes(service: ServicePlan, smoke: SmokePlan, engine: str) -> Iterato
         routes = routes_text(service, url_of(service, ""), header_pipe(service))
         yield Probe(f"routes-{service.name}", guard + routes)
     container, image = shlex.quote(service.container), shlex.quote(service.image)
-    yield Probe(
-        f"cards-{service.name}",
-        f"{guard}rig_try {_EXEC_LIMIT_S} {engine} exec {container} nvidia-smi -L\n",
-    )
-    inspect = f"rig_try {_EXEC_LIMIT_S} {engine}"
+    limited = f"rig_try {_EXEC_LIMIT_S} {engine}"
+    yield Probe(f"cards-{service.name}", f"{limited} exec {container} nvidia-smi -L\n")
     yield Probe(
         f"image-{service.name}",
-        f"{guard}{inspect} container inspect --format 'running {{{{.Image}}}}' {container}\n"
-        f"{inspect} image inspect --format 'planned {{{{.Id}}}}' {image}\n",
+        f"{limited} container inspect --format 'running {{{{.Image}}}}' {container}\n"
+        f"{limited} image inspect --format 'planned {{{{.Id}}}}' {image}\n",
     )
 
 
@@ -110,9 +119,9 @@ def _chats(service: ServicePlan, smoke: SmokePlan) -> str:
     path, limit = "/v1/chat/completions", smoke.timeout_s
     text = ask(service, path, limit, chat)
     for name, body in (("stream", streamed), ("stop", stopped)):
-        text += f"printf '\\n##RIG-END\\n##RIG {name}-{service.name}\\n'\n"
-        text += f"if [ $rig_code -eq 28 ]; then echo '{_FROZEN}'; else\n"
-        text += ask(service, path, limit, body) + "fi\n"
+        asked = f"if [ $rig_code -eq 28 ]; then echo '{_FROZEN}'; else\n"
+        asked += ask(service, path, limit, body) + "fi\n"
+        text += _further(f"{name}-{service.name}", asked)
     return text
 
 
