@@ -86,15 +86,15 @@ def speculation_of(text: str | None, compose: str | None) -> Speculative | None:
     return Speculative(
         method=_method(where.lower()),
         tokens=_depth(where),
-        accepted=_shrunk(float(accepted[1].rstrip("."))) if accepted else None,
+        accepted=_length(float(accepted[1].rstrip(".")), stated) if accepted else None,
         draft_gib=float(draft[1]) * GB / GIB if draft else 0.0,
     )
 
 
-def _shrunk(stated: float) -> float:
-    """A published length is mostly that of code, the speed beside it that of prose: a quarter of
-    the way from the usual 2.6 (eight rows of one table)."""
-    return 2.6 + (stated - 2.6) / 4
+def _length(printed: float, stated: str) -> float:
+    """A run's own length as it is. In tables of composes it is that of code, the speed beside
+    it that of prose: a quarter of the way from the usual 2.6 (eight rows of one table)."""
+    return 2.6 + (printed - 2.6) / 4 if "per compose" in stated else printed
 
 
 def _method(text: str) -> Speculation:

@@ -289,9 +289,11 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
         ("see compose", "dual-dflash.yml (n=7)", Speculative("dflash", 7)),
         ("see compose", "dual.yml", Speculative("unstated")),
         ("EAGLE/NEXTN steps 3 draft 4", None, Speculative("mtp", 3)),
-        ("mtp n=3, acceptance length 3.4", None, Speculative("mtp", 3, accepted=2.8)),
+        ("mtp n=3, acceptance length 3.4", None, Speculative("mtp", 3, accepted=3.4)),
+        ("MTP/draft per compose; acceptance length 3.4", None,
+         Speculative("mtp", accepted=2.8)),
     ],
-)
+)  # fmt: skip
 def test_speculation(text: str | None, compose: str | None, expected: Speculative | None) -> None:
     assert speculation_of(text, compose) == expected
 
