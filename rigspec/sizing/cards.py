@@ -7,6 +7,7 @@ H100, 0.46–0.75 GiB on larger ones (boot logs of vLLM 0.19–0.33, 12 SKUs: 23
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rigspec.catalog.gpus import Gpu
@@ -15,6 +16,11 @@ from rigspec.sizing.amount import Amount, about, exact
 _RESERVED_SMALL_GIB = 0.45
 _RESERVED_LARGE_GIB = 0.58
 _LARGE_GIB = 40.0
+
+_DROPPED = re.compile(
+    r"\b(nvidia|geforce|tesla|generation|blackwell|edition|workstation|server|max q|sxm4|hbm3|"
+    r"40gb|80gb|72gb|gb)\b|(?<=\d\d)gb\b"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,12 @@ class Card:
     def unified(self) -> bool:
         """Whether it shares its memory with the host: Thor and GB10."""
         return self.compute in ((11, 0), (12, 1))
+
+    @property
+    def chip(self) -> str:
+        """Its name without maker, edition and memory: `rtx 3090`, `h100 pcie`."""
+        flat = re.sub(r"[^a-z0-9]+", " ", self.name.lower())
+        return " ".join(_DROPPED.sub(" ", flat).split())
 
     @property
     def is_large(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -35,11 +34,6 @@ PEAK_TFLOPS = {
 }  # fmt: skip
 """Dense 16-bit tensor TFLOP/s with 32-bit accumulation (NVIDIA data sheets and GA102, AD102, GB202
 white papers, sparsity taken out); GeForce boards accumulate at half rate, so theirs are low."""
-
-_DROPPED = re.compile(
-    r"\b(nvidia|geforce|tesla|generation|blackwell|edition|workstation|server|max q|sxm4|hbm3|"
-    r"40gb|80gb|72gb|gb)\b|(?<=\d\d)gb\b"
-)
 
 
 @dataclass(frozen=True)
@@ -127,9 +121,7 @@ def _unpacks(facts: ModelFacts, card: Card) -> bool:
 
 def peak_tflops(card: Card) -> float | None:
     """The card's peak; None when it is not in the table."""
-    flat = re.sub(r"[^a-z0-9]+", " ", card.name.lower())
-    short = " ".join(_DROPPED.sub(" ", flat).split())
-    return PEAK_TFLOPS.get(short)
+    return PEAK_TFLOPS.get(card.chip)
 
 
 def prefill(

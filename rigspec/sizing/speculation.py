@@ -19,8 +19,9 @@ from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.matrices import Part, matrices
+from rigspec.sizing.reading import bytes_per_ms
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
-from rigspec.sizing.throughput import Speed, Step, bytes_per_ms, fit_of
+from rigspec.sizing.throughput import Speed, Step
 from rigspec.units import GIB
 
 ACCEPT_CHANCE = 0.72
@@ -79,7 +80,7 @@ def draft_ms(plain: Step, facts: ModelFacts, card: Card, settings: EngineSetting
         return cost_per_draft(facts, card, settings) * spec.depth * plain.total_ms
     passes = {"ngram": 0, "dflash": 1}.get(spec.method, spec.depth)
     early = spec.method == "dflash" and (settings.version or EARLY_DFLASH) < EARLY_DFLASH
-    per_ms = bytes_per_ms(facts, card, settings, fit_of(facts, settings))
+    per_ms = bytes_per_ms(facts, card, settings)
     read = passes * draft_bytes(facts, settings) / per_ms
     return passes * PASS_MS + read + (EARLY_DFLASH_MS if early else 0.0)
 

@@ -22,6 +22,7 @@ from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, st
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
+from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.weights import calibration
 
@@ -36,37 +37,11 @@ class Bottleneck(StrEnum):
     POWER = "power cap"
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Constants of one engine and class of model, with the spread of what they were fitted on."""
-
-    efficiency: float
-    layer_us: float
-    rank_us: float
-    """More per layer for each doubling of tensor parallelism: smaller shards, more waiting."""
-    spread: float
-
-
-FITS: dict[tuple[Engine, str], Fit] = {
-    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.66, 72.0, 0.0, 0.30),
-    (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
-    (Engine.VLLM, "experts"): Fit(0.80, 30.0, 22.0, 0.36),
-    (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.30),
-    (Engine.SGLANG, "experts"): Fit(0.80, 50.0, 25.0, 0.60),
-}
-
-GENERATION = {(6, 0): 0.36, (6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13}
-"""llama.cpp's efficiency relative to the fit (P100: no 8-bit product, P40, 3090, 4090, 5090)."""
 SLOW_LAYER_US = {(7, 0): 153.0, (8, 0): 153.0, (9, 0): 115.0, (10, 0): 115.0, (10, 3): 115.0}
 """What a layer's kernels take in llama.cpp on data-centre cards, whose clocks are low: memory is
 seldom what bounds them (V100, A100, H100, H200, B300; four models of one author)."""
 SLOW_SPREAD = 0.10
 """More doubt where that rules."""
-UNPACK_BITS = 4.5
-UNPACK_LEAST = 0.78
-"""Below so many bits per weight unpacking, not memory, bounds llama.cpp: Q3_K of a 27B model is no
-faster than Q4_K (5090: 72 to 74 tok/s, and 70); the floor is that of 2-bit files (3080, 3090)."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +89,15 @@ def decode(
     if not card.bandwidth_gb_s:
         return None
     fit = fit_of(facts, settings)
-    step = step_of(facts, card, settings, fit, streams=streams, context=context, link=link)
+    step = step_of(facts, card, settings, streams=streams, context=context, link=link)
     turns = settings.turns if streams == 1 else 1
     cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
     fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
     tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
     read_doubt = calibration(facts)[2] * step.weights_ms / step.total_ms
-    spread = math.hypot(fit.spread, read_doubt) + (0.05 if streams > 1 else 0.0)
+    spread = math.hypot(fit.spread, read_doubt) + together_spread(facts, settings, streams)
     spread += 0.0 if facts.known else 0.2
-    spread += SLOW_SPREAD if _slow_layer_us(card, settings) else 0.0
+    spread += SLOW_SPREAD if _slow_layer_us(card, settings) or is_limited(card, settings) else 0.0
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
     return Speed(
         Amount(tok_s, tok_s / fall, fastest * (1 + spread)),
@@ -130,6 +105,23 @@ def decode(
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",
     )
+
+
+def shards_of(settings: EngineSettings) -> int:
+    """Parts that every matrix is cut into; a split by layers cuts none."""
+    by_layer = settings.engine is Engine.LLAMA_CPP and settings.split != "tensor"
+    return 1 if by_layer else max(1, settings.tensor_parallel)
+
+
+def reduces(facts: ModelFacts, settings: EngineSettings) -> float:
+    """All-reduces of a step: two per layer and one of the embedding."""
+    return 2 * block_count(facts) + 1 if shards_of(settings) > 1 else 0
+
+
+def together_spread(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
+    """More doubt with several streams, most where each makes the arithmetic of a row dearer."""
+    rows_differ = settings.engine is Engine.LLAMA_CPP and not facts.has_experts
+    return 0.0 if streams == 1 else 0.15 if rows_differ else 0.05
 
 
 def _bottleneck(step: Step, cap: float) -> Bottleneck:
@@ -143,38 +135,30 @@ def _bottleneck(step: Step, cap: float) -> Bottleneck:
     return max(shares, key=lambda cause: shares[cause])
 
 
-def fit_of(facts: ModelFacts, settings: EngineSettings) -> Fit:
-    """The constants of an engine and class of model."""
-    return FITS[settings.engine, "experts" if facts.has_experts else "dense"]
-
-
 def step_of(
     facts: ModelFacts,
     card: Card,
     settings: EngineSettings,
-    fit: Fit,
     *,
     streams: int,
     context: int,
     link: Link,
 ) -> Step:
     """Milliseconds of one step by cause."""
-    per_ms = bytes_per_ms(facts, card, settings, fit)
-    ranks = max(1, settings.tensor_parallel)
-    shards = 1 if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor" else ranks
+    per_ms = bytes_per_ms(facts, card, settings)
+    shards = shards_of(settings)
     read = weight_bytes(facts, settings, streams, shards)
     cache = cache_bytes(facts, settings, context, shards) * streams
     blocks = block_count(facts)
-    reduces = 2 * blocks + 1 if shards > 1 else 0
+    count = reduces(facts, settings)
     row = streams * facts.hidden * 2
     gathered = streams * gathered_bytes(facts, settings)
-    traffic_us = reduces * link.traffic_us(row, shards)
+    traffic_us = count * link.traffic_us(row, shards)
     traffic_us += link.traffic_us(gathered, settings.decode_context_parallel) / 2  # once around
-    link_us = reduces * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
-    per_layer = _slow_layer_us(card, settings) or fit.layer_us
-    per_layer += fit.rank_us * math.log2(max(1, shards))
+    link_us = count * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
+    per_layer = _slow_layer_us(card, settings) or layer_us(facts, settings, shards)
     return Step(
-        weights_ms=read / per_ms,
+        weights_ms=read * row_share(facts, settings, streams) / per_ms,
         cache_ms=cache / per_ms,
         layers_ms=launches(facts) * per_layer / 1e3,
         link_ms=(link_us + traffic_us) / 1e3,
@@ -224,20 +208,6 @@ def gathered_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
         elif isinstance(mixer, Attention):
             found += mixer.heads * (mixer.head_dim + mixer.v_dim) * 2
     return found * min(ranks, tp) / tp if ranks > 1 else 0.0
-
-
-def bytes_per_ms(facts: ModelFacts, card: Card, settings: EngineSettings, fit: Fit) -> float:
-    """Bytes of weights or cache that a rank reads in a millisecond."""
-    return efficiency_of(facts, card, settings, fit) * (card.bandwidth_gb_s or 1.0) * 1e6
-
-
-def efficiency_of(facts: ModelFacts, card: Card, settings: EngineSettings, fit: Fit) -> float:
-    """Share of the rated bandwidth that weights and cache are read at."""
-    if settings.engine is not Engine.LLAMA_CPP:
-        return fit.efficiency
-    share = fit.efficiency * GENERATION.get(card.compute or (0, 0), 1.0)
-    bits = facts.quantization.bits_per_weight
-    return share * (max(UNPACK_LEAST, min(1.0, bits / UNPACK_BITS)) if bits else 1.0)
 
 
 def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, ranks: int) -> float:

@@ -1,0 +1,111 @@
+"""How fast a card reads weights and cache: the constants fitted per engine and class of model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import Engine, EngineSettings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Constants of one engine and class of model, with the spread of what they were fitted on."""
+
+    efficiency: float
+    layer_us: float
+    rank_us: float
+    """More per layer for each doubling of tensor parallelism: smaller shards, more waiting."""
+    spread: float
+
+
+FITS: dict[tuple[Engine, str], Fit] = {
+    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.66, 72.0, 0.0, 0.30),
+    (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
+    (Engine.VLLM, "experts"): Fit(0.80, 55.0, 14.0, 0.36),
+    (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.30),
+    (Engine.SGLANG, "experts"): Fit(0.80, 55.0, 14.0, 0.60),
+}
+
+GENERATION = {
+    (6, 0): 0.36, (6, 1): 0.83, (8, 6): 0.97, (8, 9): 1.03, (12, 0): 1.13, (12, 1): 1.05,
+}  # fmt: skip
+"""llama.cpp's efficiency relative to the fit (P100: no 8-bit product, P40, 3090, 4090, 5090,
+GB10)."""
+UNIFIED_EXPERTS = 1.33
+"""The same for experts on a GB10: its memory is so slow that even their small matrices keep it busy
+(gpt-oss 20B and 120B, two Qwen3-30B-A3B, one or eight streams; three authors)."""
+UNPACK_BITS = 4.5
+UNPACK_LEAST = 0.78
+"""Below so many bits per weight unpacking, not memory, bounds llama.cpp: Q3_K of a 27B model is no
+faster than Q4_K (5090: 72 to 74 tok/s, and 70); the floor is that of 2-bit files (3080, 3090)."""
+
+PROCESSORS = {"h20": 78, "h200": 132, "h200 nvl": 132, "gh200": 132, "b200": 148, "b300": 160}
+"""Multiprocessors of the cards whose memory is faster than they ask for it."""
+PROCESSOR_GB_S = {9: 23.0, 10: 28.0}
+"""What one of them reads in a step of few rows, Hopper and Blackwell: 1.4 TB/s of the 4.0 of an H20
+(8B), 2.7 to 3.0 of the 4.8 of an H200 (26B, 31B), 4.2 of the 8 of a B200 (49B); an H100, 132 of
+them, reads 2.6 of its 3.35. Three authors, vLLM 0.16 and SGLang 0.4."""
+
+ROW_SHARE, ROW_LIMIT = 0.05, 8
+"""Each further row makes llama.cpp's product of a dense matrix so much dearer, up to the eight that
+its vector kernels take: 1.12 to 1.45 times at four rows, 1.20 to 1.7 at eight (four files of three
+authors on GB10, L4 and RTX PRO 6000)."""
+
+EIGHT_BIT_US = 25.0
+"""More per layer of 8-bit float experts: what goes into each product is rounded by a kernel of its
+own (30B on RTX PRO 6000, GB10 and H20, 230B and 235B on L40S, B200 and RTX PRO 6000; some are no
+faster than 16-bit weights; eleven runs)."""
+
+
+def row_share(facts: ModelFacts, settings: EngineSettings, rows: int) -> float:
+    """How much longer a step of so many rows reads its weights than a step of one."""
+    if settings.engine is not Engine.LLAMA_CPP or facts.has_experts:
+        return 1.0
+    return 1 + ROW_SHARE * (min(rows, ROW_LIMIT) - 1)
+
+
+def fit_of(facts: ModelFacts, settings: EngineSettings) -> Fit:
+    """The constants of an engine and class of model."""
+    return FITS[settings.engine, "experts" if facts.has_experts else "dense"]
+
+
+def layer_us(facts: ModelFacts, settings: EngineSettings, shards: int) -> float:
+    """Microseconds that launching a layer's kernels takes beside what they read."""
+    fit = fit_of(facts, settings)
+    floats = facts.quantization.scheme in (Scheme.FP8, Scheme.FP8_BLOCK)
+    rounds = floats and facts.has_experts and settings.engine is not Engine.LLAMA_CPP
+    per_rank = fit.rank_us * math.log2(max(1, shards))
+    return fit.layer_us + per_rank + (EIGHT_BIT_US if rounds else 0.0)
+
+
+def bytes_per_ms(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """Bytes of weights or cache that a rank reads in a millisecond."""
+    return efficiency_of(facts, card, settings) * (card.bandwidth_gb_s or 1.0) * 1e6
+
+
+def efficiency_of(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """Share of the rated bandwidth that weights and cache are read at."""
+    fit = fit_of(facts, settings)
+    if settings.engine is not Engine.LLAMA_CPP:
+        return min(fit.efficiency, _askable_gb_s(card) / (card.bandwidth_gb_s or 1.0))
+    share = fit.efficiency * GENERATION.get(card.compute or (0, 0), 1.0)
+    share *= UNIFIED_EXPERTS if facts.has_experts and card.unified else 1.0
+    bits = facts.quantization.bits_per_weight
+    return share * (max(UNPACK_LEAST, min(1.0, bits / UNPACK_BITS)) if bits else 1.0)
+
+
+def is_limited(card: Card, settings: EngineSettings) -> bool:
+    """Whether the multiprocessors, not the memory, bound what is read."""
+    return settings.engine is not Engine.LLAMA_CPP and card.chip in PROCESSORS
+
+
+def _askable_gb_s(card: Card) -> float:
+    """What all multiprocessors together ask for; no bound where that is never reached."""
+    count = PROCESSORS.get(card.chip)
+    each = PROCESSOR_GB_S.get((card.compute or (0, 0))[0])
+    return count * each if count and each else float("inf")
