@@ -18,6 +18,8 @@ class Link:
     bandwidth_gb_s: float
     shared: bool = False
     """All pairs cross the same memory: more GPUs get less each."""
+    stall_us: float = 0.0
+    """What an all-reduce may take longer where NCCL finds only a slower way; nobody prints it."""
 
     def all_reduce_us(self, n_bytes: float, ranks: int) -> float:
         """Microseconds of one all-reduce over `ranks` GPUs."""
@@ -42,5 +44,7 @@ PEER_PCIE = Link(5.0, 1.5, 22.0)
 """NCCL over PCIe 4 peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8 (RTX PRO 6000)."""
 HOST_PCIE = Link(5.0, 7.0, 6.0, shared=True)
 """Through host memory, peer access refused: 40–55 µs on 4× 3090, about 20 µs on two cards."""
-NETWORK = Link(100.0, 20.0, 10.0)
-"""Between two machines (GB10 pairs); one run, so a guess."""
+NETWORK = Link(7.0, 6.0, 10.0, stall_us=115.0)
+"""Between machines over RoCE: 19 µs on two GB10 (4 to 8 KiB, measured), four by the speed of a 32B
+model on as many. Over sockets it takes 115 µs more (half the speed of a 30B model on the same two);
+two other pairs may have done that."""

@@ -89,7 +89,8 @@ def decode(
     if not card.bandwidth_gb_s:
         return None
     fit = fit_of(facts, settings)
-    step = step_of(facts, card, settings, streams=streams, context=context, link=link)
+    rows = math.ceil(streams / stages(settings))
+    step = step_of(facts, card, settings, streams=rows, context=context, link=link)
     turns = settings.turns if streams == 1 else 1
     cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
     fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
@@ -99,12 +100,18 @@ def decode(
     spread += 0.0 if facts.known else 0.2
     spread += SLOW_SPREAD if _slow_layer_us(card, settings) or is_limited(card, settings) else 0.0
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
+    fall *= 1 + reduces(facts, settings) * link.stall_us / 1e3 / step.total_ms
     return Speed(
         Amount(tok_s, tok_s / fall, fastest * (1 + spread)),
         step,
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",
     )
+
+
+def stages(settings: EngineSettings) -> int:
+    """Pipeline stages that work at once, each on its share of the streams; llama.cpp's do not."""
+    return 1 if settings.engine is Engine.LLAMA_CPP else max(1, settings.pipeline_parallel)
 
 
 def shards_of(settings: EngineSettings) -> int:
