@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
+from rigspec.sizing.matrices import Matrix, Part
 from rigspec.sizing.settings import Engine, EngineSettings
 
 
@@ -24,7 +25,7 @@ class Fit:
 
 FITS: dict[tuple[Engine, str], Fit] = {
     (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.66, 72.0, 0.0, 0.30),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.70, 55.0, 0.0, 0.28),
     (Engine.VLLM, "dense"): Fit(0.78, 20.0, 0.0, 0.18),
     (Engine.VLLM, "experts"): Fit(0.80, 55.0, 14.0, 0.36),
     (Engine.SGLANG, "dense"): Fit(0.78, 20.0, 0.0, 0.30),
@@ -36,7 +37,7 @@ GENERATION = {
 }  # fmt: skip
 """llama.cpp's efficiency relative to the fit (P100: no 8-bit product, P40, 3090, 4090, 5090,
 GB10)."""
-UNIFIED_EXPERTS = 1.33
+UNIFIED_EXPERTS = 1.2
 """The same for experts on a GB10: its memory is so slow that even their small matrices keep it busy
 (gpt-oss 20B and 120B, two Qwen3-30B-A3B, one or eight streams; three authors)."""
 UNPACK_BITS = 4.5
@@ -51,6 +52,11 @@ PROCESSOR_GB_S = {9: 23.0, 10: 28.0}
 (8B), 2.7 to 3.0 of the 4.8 of an H200 (26B, 31B), 4.2 of the 8 of a B200 (49B); an H100, 132 of
 them, reads 2.6 of its 3.35. Three authors, vLLM 0.16 and SGLang 0.4."""
 
+WIDE_BITS, WIDE_HEAD_BITS = 8.5, 6.56
+"""A GGUF of experts holds what every token meets, attention and the head, in about 8 and 6 bits
+whatever its type: its average is that of the experts, of which a step reads few. Where memory is
+slow, 35B-A3B and 26B-A4B had been 30 to 100 % too fast for it (GB10, T4, RTX PRO 4000 SFF)."""
+
 ROW_SHARE, ROW_LIMIT = 0.05, 8
 """Each further row makes llama.cpp's product of a dense matrix so much dearer, up to the eight that
 its vector kernels take: 1.12 to 1.45 times at four rows, 1.20 to 1.7 at eight (four files of three
@@ -60,6 +66,16 @@ EIGHT_BIT_US = 25.0
 """More per layer of 8-bit float experts: what goes into each product is rounded by a kernel of its
 own (30B on RTX PRO 6000, GB10 and H20, 230B and 235B on L40S, B200 and RTX PRO 6000; some are no
 faster than 16-bit weights; eleven runs)."""
+
+
+def wider(facts: ModelFacts, matrix: Matrix, scale: float) -> float:
+    """How much wider than the average of its file a matrix is stored; `scale` as calibrated."""
+    mix = facts.quantization
+    plain = mix.scheme is not Scheme.GGUF or mix.expert_scheme is not None
+    if plain or not facts.has_experts or matrix.active_fraction < 1.0:
+        return 1.0
+    least = WIDE_HEAD_BITS if matrix.part in (Part.HEAD, Part.EMBEDDING) else WIDE_BITS
+    return max(1.0, least / (scale * (mix.bits_per_weight or least)))
 
 
 def row_share(facts: ModelFacts, settings: EngineSettings, rows: int) -> float:

@@ -22,7 +22,7 @@ from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, st
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
-from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share
+from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share, wider
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.weights import calibration
 
@@ -127,7 +127,7 @@ def reduces(facts: ModelFacts, settings: EngineSettings) -> float:
 
 def together_spread(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
     """More doubt with several streams, most where each makes the arithmetic of a row dearer."""
-    rows_differ = settings.engine is Engine.LLAMA_CPP and not facts.has_experts
+    rows_differ = settings.engine is Engine.LLAMA_CPP
     return 0.0 if streams == 1 else 0.15 if rows_differ else 0.05
 
 
@@ -226,7 +226,8 @@ def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, rank
             continue
         if matrix.part is Part.EMBEDDING and not facts.tied:
             continue
-        found += scale * matrix.stored_bytes * used_share(matrix, streams) / _cut(matrix, ranks)
+        stored = scale * wider(facts, matrix, scale) * matrix.stored_bytes
+        found += stored * used_share(matrix, streams) / _cut(matrix, ranks)
     return found
 
 

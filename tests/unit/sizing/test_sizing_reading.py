@@ -14,7 +14,8 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import NETWORK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
-from rigspec.sizing.reading import bytes_per_ms, layer_us, row_share
+from rigspec.sizing.matrices import Part, matrices
+from rigspec.sizing.reading import bytes_per_ms, layer_us, row_share, wider
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
 
@@ -97,6 +98,25 @@ def test_experts_keep_a_slow_memory_busy(streams: int, measured: float) -> None:
     assert holds(speed(facts, card("dgx-spark"), LLAMA_CPP, streams).tok_s, measured)
     dense = model("Qwen/Qwen3-8B", Scheme.GGUF, 8.5)
     assert bytes_per_ms(dense, card("dgx-spark"), LLAMA_CPP) < 0.85 * 273e6
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "sku", "measured"),
+    [
+        ("Qwen/Qwen3.5-35B-A3B", 4.89, "dgx-spark", 65.3),  # UD-Q4_K_M; had been 45 % too fast
+        ("Qwen/Qwen3.5-35B-A3B", 3.1, "t4", 54.7),  # UD-Q2_K_XL; 73 %
+        ("Qwen/Qwen3.5-35B-A3B", 4.89, "rtx-pro-4000-sff", 84.87),  # Q4_K_M; 33 %
+    ],
+)
+def test_a_file_of_experts_holds_what_every_token_meets_in_more_bits(
+    name: str, bits: float, sku: str, measured: float
+) -> None:
+    facts = model(name, Scheme.GGUF, bits)
+    assert holds(speed(facts, card(sku), LLAMA_CPP).tok_s, measured)
+    dense = [matrix for matrix in matrices(facts) if matrix.active_fraction == 1.0]
+    assert {wider(facts, m, 1.0) for m in dense if m.part is not Part.HEAD} >= {8.5 / bits}
+    assert wider(facts, dense[-1], 20.0) == 1.0  # a file of 16 bits is as wide everywhere
+    assert all(wider(model("Qwen/Qwen3-8B", Scheme.GGUF, bits), m, 1.0) == 1.0 for m in dense)
 
 
 def test_rows_of_a_dense_matrix_cost_llama_cpp_arithmetic() -> None:
