@@ -50,7 +50,10 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.SAVED_LOOK, re.compile(r'^ "format": "rigspec-observation"', re.M)),
     (Kind.SMI_XML, re.compile(r"<nvidia_smi_log>")),
     (Kind.SMI_LOG, re.compile(r"^=+NVSMI LOG=+|^GPU [0-9A-Fa-f]{8}:[0-9A-Fa-f:.]+\s*$", re.M)),
-    (Kind.SMI_CSV, re.compile(r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),", re.M)),
+    (Kind.SMI_CSV, re.compile(
+        r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),|"
+        r"^(?:memory|utilization|temperature|power|clocks|pcie|fan)\.[\w.]+(?: \[\S+\])?, ?[a-z]",
+        re.M)),
     (Kind.SMI_LIST, re.compile(r"\AGPU \d+: .* \(UUID: GPU-")),
     (Kind.LSPCI_TREE, re.compile(r"^-(?:\+-)?\[[0-9a-f:]+", re.M)),
     (Kind.TOPO, re.compile(r"^\W*(?:\[4m)?GPU0\s+CPU Affinity", re.M)),
@@ -63,7 +66,8 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         r"(?:[^\n:]|:(?! ))*\b(?:BOOT_IMAGE|root|initrd)=(?:[^\n:]|:(?! ))*\n?\Z")),
     (Kind.FINDMNT, re.compile(r'^TARGET="', re.M)),
     (Kind.IOMMU_GROUPS, re.compile(
-        r"^\W*IOMMU group:? +\d+\b|/iommu_groups/\d+/devices/", re.M | re.I)),
+        r"^(?!\s+IOMMU group: \d+$)\W*IOMMU group:? +\d+\b|/iommu_groups/\d+/devices/",
+        re.M | re.I)),
     (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
     (Kind.DMESG, re.compile(
         r"^(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? |kernel: |^NVRM: |^\d+,\d+,\d+,[-\w,=]+;|"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from rigspec.discover.capture import Capture, CaptureFile, Kind
+from rigspec.discover.cmdline import read_cmdline
 from rigspec.discover.from_probe import driver_values, values_of_probe
 from rigspec.discover.planned import Planned
 from rigspec.observed.containers import Cdi
-from rigspec.observed.dressing import bare_lines
 from rigspec.observed.iommu_groups import devices_listed, parse_iommu_groups
 from rigspec.observed.kernel import (
     Host,
@@ -21,7 +21,6 @@ from rigspec.observed.kernel import (
     SecureBoot,
     parse_driver_version,
     parse_os_release,
-    split_cmdline,
 )
 from rigspec.observed.kernel_log import KernelLog, parse_kernel_log
 from rigspec.observed.lspci import parse_lspci
@@ -122,9 +121,7 @@ def _first(
 def _of_texts(capture: Capture) -> Seen:
     tree, tree_from = _best_tree(capture)
     cards, cards_from = _best_cards(capture)
-    cmdline, cmdline_from = _first(capture, Kind.CMDLINE, _cmdline_of)
-    if isinstance(cmdline, Unknown):
-        cmdline, cmdline_from = _first(capture, Kind.DMESG, _cmdline_in)
+    cmdline, cmdline_from = read_cmdline(capture)
     os, os_from = _first(capture, Kind.OS_RELEASE, parse_os_release)
     cpu, cpu_from = _first(capture, Kind.LSCPU, parse_lscpu)
     topo, topo_from = _first(capture, Kind.TOPO, parse_topo_matrix)
@@ -168,22 +165,6 @@ def _of_texts(capture: Capture) -> Seen:
 
 def _groups_in(log: Sequence[str]) -> Reading[Iommu]:
     return parse_iommu_groups([line for line in log if "iommu" in line])
-
-
-def _cmdline_of(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
-    """The last line that says anything: above it `$ cat /proc/cmdline` may stand."""
-    said = [line for line in bare_lines(lines) if line.strip()]
-    return split_cmdline(said[-1]) if said else Unknown("the command line is empty")
-
-
-def _cmdline_in(lines: Sequence[str]) -> Reading[tuple[str, ...]]:
-    """The line of a kernel log that repeats it, of the last boot the log shows."""
-    said = [line.partition("ommand line: ")[2] for line in lines if _COMMAND_LINE.search(line)]
-    return split_cmdline(said[-1]) if said else Unknown("the log does not reach back to the boot")
-
-
-_COMMAND_LINE = re.compile(r"(?<!Kernel c)(?<=[\] :]C)ommand line: .")
-"""Not `Kernel command line:`, to which the kernel may have added its own words."""
 
 
 def _best_tree(capture: Capture) -> tuple[Reading[PciTree], str]:

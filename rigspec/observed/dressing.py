@@ -19,6 +19,8 @@ _DRESSES = tuple(
     re.compile(dress)
     for dress in (
         r">(?: |$)",  # a quotation in Markdown or mail
+        r"│ ?",  # the frame of k9s and its like
+        r"\[\d+,\d+\]<std(?:out|err|diag)>: ?",  # mpirun --tag-output
         r"\[pod/[^\]]+\](?: |$)",  # kubectl logs --prefix
         r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d " + _UNIT,  # journalctl -o short
         _TIME + " " + _UNIT,  # journalctl -o short-iso

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.pci import PciFunction, PciTree
+from rigspec.observed.record import NOT_ASKED
 
 _TOKEN = re.compile(
     r"-\[(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<root>[0-9a-f]{2})(?:-[0-9a-f]{2})?\]"
     r"|(?P<dev>[01][0-9a-f])\.(?P<fn>[0-7])(?:-\[(?P<bus>[0-9a-f]{2})(?:-[0-9a-f]{2})?\])?"
 )
-_NAME = re.compile(r"(?<=[01][0-9a-f]\.[0-7])  (?=\S)")
+_NAME = re.compile(r"(?<=[01][0-9a-f]\.[0-7])  ?(?=\S)")
+_IS_GPU = re.compile(r"NVIDIA Corporation (?!.*(?:Audio|USB|NVSwitch|Bridge|Ethernet|SATA))")
+"""`-tv` names no class: what is none of these is a display or 3D controller of NVIDIA's."""
 
 _DRAWN = re.compile(r"[ |]*[-+\\]")
 """A line of the drawing begins with its branch."""
@@ -49,5 +52,6 @@ def _place(token: re.Match[str], levels: list[_Level], name: str) -> PciFunction
         address,
         parent=bridge,
         secondary_bus=secondary,
+        class_code=0x0300 if _IS_GPU.match(name) and not token["bus"] else NOT_ASKED,
         description="" if token["bus"] else name,
     )

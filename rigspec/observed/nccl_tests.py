@@ -58,8 +58,8 @@ def parse_nccl_tests(text: str | Iterable[str]) -> Reading[NcclTest]:
     heads = _column_heads(lines)
     rows = tuple(row for line in lines if (row := _row(line, heads)))
     test = re.search(r"Collective test starting: (\w+)|\b(\w+_perf)\b", flat)
-    average = re.search(r"# Avg bus bandwidth\s*: (\d+\.\d+)(?=\s)", flat)
-    bounds = re.search(r"# Out of bounds values : (\d+)", flat)
+    average = re.search(r"\bAvg bus bandwidth\s*: (\d+\.\d+)(?=\s)", flat)
+    bounds = re.search(r"(?:# )?\bOut of bounds values : (\d+)", flat)
     errors = tuple(
         line.strip() for line in lines if re.search(r"Test (?:NCCL|CUDA) failure|NCCL WARN", line)
     )
@@ -90,7 +90,7 @@ def _out_of_bounds(bounds: re.Match[str] | None, rows: tuple[NcclRow, ...]) -> R
 def _column_heads(lines: Iterable[str]) -> list[str]:
     """Names of the columns; empty where they were cut off."""
     head = next((line for line in lines if "algbw" in line), "")
-    return head.replace("#", " ").split()
+    return head.replace("# ", " ").lstrip("#").split()
 
 
 def _row(line: str, heads: list[str]) -> NcclRow | None:
@@ -99,7 +99,6 @@ def _row(line: str, heads: list[str]) -> NcclRow | None:
     if len(tokens) < 4 or not tokens[0].isdecimal():
         return None
     first, length = _layout(tokens, heads)
-    has_errors = "error" in heads
     if first > 1 and not re.fullmatch(r"[a-z]\w*", tokens[2]):
         return None  # a table of something else
     cells = tokens[first:]
@@ -116,10 +115,10 @@ def _row(line: str, heads: list[str]) -> NcclRow | None:
         time,
         algbw,
         busbw,
-        _wrong(cells[3], has_errors) if len(cells) > 3 else _MISSING,
+        _wrong(cells[3], heads) if len(cells) > 3 else _MISSING,
         _reading(_float(inplace[0])),
         _reading(_float(_bandwidth(inplace[2:3]))),
-        _wrong(inplace[3], has_errors) if inplace[3] else _MISSING,
+        _wrong(inplace[3], heads) if inplace[3] else _MISSING,
     )
 
 
@@ -156,10 +155,11 @@ def _float(token: str) -> float | None:
         return None
 
 
-def _wrong(cell: str, is_error: bool) -> Reading[int]:
-    """The `#wrong` column; older versions print the size of the error instead."""
-    if cell.isdecimal() and not is_error:
-        return int(cell)
-    if is_error and cell != "N/A":
+def _wrong(cell: str, heads: list[str]) -> Reading[int]:
+    """The `#wrong` column (`%g`: `6.71e+07`); older versions print an error's size instead."""
+    value = _float(cell)
+    if value is None:
+        return Unknown(_UNCHECKED, cell)
+    if "error" in heads or ("#wrong" not in heads and not cell.isdecimal()):
         return Unknown("this version prints an error size, not a count", cell)
-    return Unknown(_UNCHECKED, cell)
+    return int(value) if value < 1e18 else Unknown("out of range", cell)

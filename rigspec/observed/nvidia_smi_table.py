@@ -13,7 +13,7 @@ from rigspec.observed.record import Reading, Unknown
 
 _FIRST = re.compile(
     r"^\|\s+(?P<index>\d+)\s+(?P<name>[^|\s][^|]*?)\s+(?P<persistence_mode>[^|\s]+)\s*"
-    r"\|\s*(?P<bus>[0-9A-Fa-f:.]+|N/A)\s+(?P<display_active>[^|\s]+)\s*\|\s*(?P<ecc>[^|\s]+)\s*\|\s*$"
+    r"\|\s*(?P<bus>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f:.]+|N/A)\s+(?P<display_active>[^|\s]+)\s*\|\s*(?P<ecc>[^|\s]+)\s*\|\s*$"
 )
 _SECOND = re.compile(
     r"^\|\s*[^|\s]+\s+(?P<temperature>[^|\s]+)\s+[^|\s]+\s+(?P<draw>N/A|[^|/]+?)\s*/\s*"

@@ -187,7 +187,11 @@ class PciFunction(Record):
         """Size of the largest memory region: BAR1 of a GPU, whatever its index."""
         if isinstance(self.bars, Unknown):
             return self.bars
-        sizes = [s for bar in self.bars if bar.is_memory and (s := known(bar.size_bytes))]
+        memory = [bar for bar in self.bars if bar.is_memory]
+        lost = next((bar.address for bar in memory if isinstance(bar.address, Unknown)), None)
+        if lost is not None:
+            return lost
+        sizes = [s for bar in memory if (s := known(bar.size_bytes))]
         return max(sizes) if sizes else Unknown("no memory region is assigned")
 
 

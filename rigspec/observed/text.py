@@ -138,7 +138,7 @@ def cpu_list(text: str) -> tuple[int, ...] | Unknown:
         first, _, last = part.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
             return Unknown("not a list of CPUs", text.strip())
-        if int(last or first) >= _MAX_CPUS:
+        if not int(first) <= int(last or first) < _MAX_CPUS:
             return Unknown("not a list of CPUs", text.strip())
         cpus.extend(range(int(first), int(last or first) + 1))
     return tuple(cpus)

@@ -16,6 +16,8 @@ from rigspec.observed.text import cpu_list, ends_open
 _NODE = re.compile(r"^(?:GPU|NIC)\d+$|^mlx\d+_\w+$")
 _GLUED = re.compile(r"(?<=\d)(?=NIC\d|GPU\d|CPU\b|NUMA\b)")
 """From ten NICs on, names of eight columns leave no blank: `NIC11NIC12`, `NIC11CPU Affinity`."""
+_JOINED = re.compile(r"(?<=\d)(?=N/A\b)")
+"""`0N/A`: a node and the empty cell behind it."""
 _BEYOND = frozenset({"CPU", "NUMA", "GPU"})
 """First words of the columns behind the last device: `CPU Affinity`, `GPU NUMA ID`."""
 _WORD = re.compile(r"^(?:X|NV\d+|PIX|PXB|PHB|NODE|SYS|C2C|SOC|PXN)$")
@@ -85,7 +87,8 @@ def _parse(text: str | Iterable[str], word: re.Pattern[str]) -> Reading[Topology
             continue
         if len(tokens) > 1 and columns and word.match(tokens[1]):
             more = "NUMA Affinity" in head or number == last
-            rows.append(_row(line, len(columns), word, follows=more))
+            joined = "GPU NUMA ID" in head
+            rows.append(_row(line, len(columns), word, follows=more, may_join=joined))
         elif columns and any(len(set(row.words)) > 1 for row in rows):
             break  # a second matrix: `topo -p2p` was asked about something else
         elif len(tokens) > 1 and not word.match(tokens[1]):
@@ -105,9 +108,14 @@ def _heads(line: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _row(line: str, width: int, word: re.Pattern[str], *, follows: bool) -> TopologyRow:
-    """One row; `follows`: behind the CPUs something must stand, else they may be cut."""
-    tokens = _tokens(line)
+def _row(
+    line: str, width: int, word: re.Pattern[str], *, follows: bool, may_join: bool
+) -> TopologyRow:
+    """One row; `follows`: behind the CPUs something must stand, else they may be cut.
+
+    `may_join`: three cells stand there; pasted without tabs, two of them may have become one.
+    """
+    tokens = _tokens(_JOINED.sub(" ", line))
     words = list(takewhile(word.match, tokens[1 : width + 1]))
     rest = _behind(line, tokens, len(words))
     if follows and not rest and re.match(r"NV\d", tokens[-1]):
@@ -120,8 +128,9 @@ def _row(line: str, width: int, word: re.Pattern[str], *, follows: bool) -> Topo
     if rest[:1] == ["NUMA"]:  # a published variant: `NUMA 0` instead of affinities
         rest = ["", *rest[1:]]
     if rest and _CPUS.match(rest[0]):
-        ended = len(rest) > 1 or not follows
-        cpus = cpu_list(rest[0]) if ended else Unknown("the row was cut", rest[0])
+        is_joined = may_join and "\t" not in line and len(rest) == 2  # `168-2231`: 223, node 1
+        ended = (len(rest) > 1 or not follows) and not is_joined
+        cpus = cpu_list(rest[0]) if ended else Unknown("the row was cut or joined", rest[0])
     if len(rest) > 1 and rest[1]:
         node = int(rest[1]) if rest[1].isdecimal() else Unknown("no NUMA node", rest[1])
     return TopologyRow(tokens[0], tuple(words), cpus, node)
