@@ -10,7 +10,7 @@ from itertools import islice
 from rigspec.discover.capture import Capture, Place
 from rigspec.discover.draft_host import board_name, known_board
 from rigspec.discover.seen import Seen, read_seen
-from rigspec.doctor import boot, by_plan, cards, host, pci
+from rigspec.doctor import boot, bus_log, by_plan, cards, host, pci
 from rigspec.doctor.table import Likelihood, Symptom, all_symptoms
 
 Check = Callable[[Capture, Seen], Iterator[Place]]
@@ -30,7 +30,8 @@ CHECKS: Mapping[str, Check] = {
         by_plan.unit_down, by_plan.unit_loops, by_plan.cap_differs, by_plan.cards_missing,
         by_plan.kernel_line_differs, host.generation_limited,
         host.fallen_without_xid, host.xid79_many,
-        host.bar_no_room, host.aer_corrected, host.aer_uncorrected, host.bandwidth_limited,
+        bus_log.bar_no_room, bus_log.aer_corrected, bus_log.aer_uncorrected,
+        host.bandwidth_limited,
         host.version_mismatch, host.iommu_translated, host.acs_late,
         host.started_early, host.small_shm, host.cap_unit_failed, host.two_writers, host.cdi_twice,
     )
@@ -73,7 +74,7 @@ def diagnose(capture: Capture, seen: Seen | None = None) -> tuple[Diagnosis, ...
     return tuple(sorted(kept, key=lambda d: _RANK[d.symptom.likelihood]))
 
 
-_XID = re.compile(r"Xid(?: \([^)]*\))?: (\d+)")
+_XID = re.compile(r"Xid(?: \([^)]*\):|:| (?=\d)) ?(\d+)")
 
 
 def _xids_in(evidence: Iterable[Place], symptom: Symptom) -> tuple[int, ...]:

@@ -12,13 +12,11 @@ from rigspec.observed.kernel_log import BandwidthLimit, Event, KernelEvent, Kern
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 
-_AER_MANY = 1000
-"""Corrected errors since boot: below, a long uptime explains them."""
 _GPU_LANES = 16
-_NVIDIA = re.compile(r"NVRM|nvidia|can't assign; no space|BAR ?\d+.*no space")
 
 
-def _log(seen: Seen) -> KernelLog:
+def log_of(seen: Seen) -> KernelLog:
+    """The kernel log, empty where none was read."""
     return known(seen.log) or KernelLog((), (), False)
 
 
@@ -31,57 +29,41 @@ def place_of(capture: Capture, event: KernelEvent) -> Iterator[Place]:
 
 def _recovered(event: KernelEvent, seen: Seen) -> bool:
     """Whether the last Xid 154 of a card says that nothing more is wanted of it."""
-    said = [e.line for e in _log(seen).of(Event.XID) if (e.xid, e.address) == (154, event.address)]
+    said = [
+        e.line for e in log_of(seen).of(Event.XID) if (e.xid, e.address) == (154, event.address)
+    ]
     return event.xid == 154 and "to 0x0 (None)" in said[-1]
 
 
+_CAUSED_BY = re.compile(r"caused by previous Xid (\d+)")
+
+
 def xids(capture: Capture, seen: Seen, numbers: frozenset[int]) -> Iterator[Place]:
-    """The first line of each wanted Xid; none of a recovery that was done since."""
+    """The first line of each wanted Xid, its own or one that names it as its cause.
+
+    None of a recovery that was done since.
+    """
     done = set[int]()
-    for event in _log(seen).of(Event.XID):
-        if event.xid in numbers and event.xid not in done and not _recovered(event, seen):
-            done.add(event.xid)
+    for event in log_of(seen).of(Event.XID):
+        before = _CAUSED_BY.search(event.line)
+        said = {event.xid or 0, int(before[1]) if before else 0} & numbers - done
+        if said and not _recovered(event, seen):
+            done |= said
             yield from place_of(capture, event)
 
 
 def fallen_without_xid(capture: Capture, seen: Seen) -> Iterator[Place]:
     """The phrase alone, no Xid beside it."""
-    if not any(event.xid == 79 for event in _log(seen).of(Event.XID)):
-        for event in _log(seen).of(Event.FALLEN_OFF)[:1]:
+    if not any(event.xid == 79 for event in log_of(seen).of(Event.XID)):
+        for event in log_of(seen).of(Event.FALLEN_OFF)[:1]:
             yield from place_of(capture, event)
 
 
 def xid79_many(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Xid 79 on more than one card."""
-    lost = {e.address: e for e in _log(seen).of(Event.XID) if e.xid == 79 and e.address}
+    lost = {e.address: e for e in log_of(seen).of(Event.XID) if e.xid == 79 and e.address}
     for event in lost.values() if len(lost) > 1 else ():
         yield from place_of(capture, event)
-
-
-def bar_no_room(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """A BAR that the firmware's window could not hold."""
-    for event in _log(seen).of(Event.NO_BAR)[:3]:
-        if _NVIDIA.search(event.line):
-            yield from place_of(capture, event)
-
-
-def aer_corrected(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """Corrected errors in the log, or many in the counters."""
-    events = [e for e in _log(seen).of(Event.AER) if e.severity.startswith("Correct")]
-    for event in events[:3]:
-        yield from place_of(capture, event)
-    for counter in known(seen.aer) or ():
-        total = counter.name.startswith("TOTAL") and counter.severity == "correctable"
-        found = capture.find(f"{counter.address}/aer_dev_correctable:{counter.name}")
-        if total and counter.count >= _AER_MANY and found:
-            yield found
-
-
-def aer_uncorrected(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """Uncorrected errors in the log."""
-    for event in _log(seen).of(Event.AER):
-        if event.severity.startswith("Uncorrect"):
-            yield from place_of(capture, event)
 
 
 def _limits(capture: Capture, seen: Seen) -> Iterator[tuple[BandwidthLimit, Place]]:
@@ -91,7 +73,7 @@ def _limits(capture: Capture, seen: Seen) -> Iterator[tuple[BandwidthLimit, Plac
     """
     tree = known(seen.tree)
     gpus = {gpu.address: gpu for gpu in tree.gpus} if tree else {}
-    for limit in _log(seen).limits:
+    for limit in log_of(seen).limits:
         gpu = gpus.get(limit.device)
         is_gpu = gpu is not None if gpus else limit.capable_width >= _GPU_LANES
         found = capture.find(f"{limit.device.removeprefix('0000:')}: {limit.available_gbit_s:.3f}")

@@ -87,19 +87,27 @@ def _cap(function: PciFunction | None) -> Link | None:
     return known(function.link_cap) if function and function.link_cap else None
 
 
-def narrow_link(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """Trained lanes below what both ends have."""
+def _narrow(seen: Seen, *, both: bool) -> Iterator[PciFunction]:
+    """Steps with fewer lanes than the ends have of which lanes were read, by whether both were."""
     for step, above in _steps(seen):
         link, caps = link_of(step), [_cap(step), _cap(above)]
         able = [w for cap in caps if cap and (w := known(cap.width))]
         width = known(link.width) if link else None
-        is_narrow = width and able and width < min(able)
+        is_narrow = width and able and width < min(able) and (len(able) == 2) is both
         if is_narrow and not is_declared(seen, step, width=width):
-            yield from at_function(capture, step, "LnkSta:")
+            yield step
+
+
+def narrow_link(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """Trained lanes below what both ends have."""
+    for step in _narrow(seen, both=True):
+        yield from at_function(capture, step, "LnkSta:")
 
 
 def narrow_card(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Trained lanes below what the card has; the slot was not read."""
+    for step in _narrow(seen, both=False):
+        yield from at_function(capture, step, "LnkSta:")
     for card in () if _tree(seen).gpus else known(seen.cards) or ():
         now, able = known(card.link_width), known(card.link_width_max)
         place = capture.find(str(known(card.uuid)))
@@ -144,7 +152,7 @@ def slow_uplink(capture: Capture, seen: Seen) -> Iterator[Place]:
     for step, above in _steps(seen):
         link, able = link_of(step), able_gen(step, above)
         gen = known(link.gen) if link else None
-        is_slow = step.kind is Kind.UPSTREAM and gen and able and gen < able
+        is_slow = step.kind is Kind.UPSTREAM and _cap(above) and gen and able and gen < able
         if is_slow and not is_declared(seen, step, gen=gen):
             yield from at_function(capture, step, "LnkSta:")
 

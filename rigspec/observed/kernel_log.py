@@ -139,12 +139,14 @@ _LIMIT = re.compile(
     r"(?P<gts>[\d.]+) GT/s PCIe x(?P<width>\d+) link at (?P<at>[0-9a-f:.]+) "
     r"\(capable of (?P<cap>[\d.]+) Gb/s with (?P<cgts>[\d.]+) GT/s PCIe x(?P<cwidth>\d+) link\)"
 )
+_MEMORY_BAR = r"(?<!VF )\bBAR ?[0-5]\b(?!.*\[io )[: ]*"
+"""A memory region of the device itself: 6 is its ROM, 7 to 12 are those of virtual functions, 13
+to 15 windows of a bridge (linux/pci.h); a device works without any of these."""
 _PATTERNS: Sequence[tuple[Event, re.Pattern[str]]] = (
     (Event.XID, _XID),
     (Event.FALLEN_OFF, re.compile(r"fallen off the bus")),
     (Event.AER, re.compile(r"PCIe Bus Error: severity=(?P<severity>[^,]+),")),
-    (Event.NO_BAR, re.compile(r"BAR ?\d+ (?:.*can't assign; no space|is 0M @ 0x0)")),
-    (Event.NO_BAR, re.compile(r"BAR ?\d+.*no space for|can't assign.*BAR ?\d+")),
+    (Event.NO_BAR, re.compile(_MEMORY_BAR + r"(?:.*can't assign; no space|.*no space for|is 0M)")),
     (Event.INIT_FAILED, re.compile(r"RmInitAdapter failed|rm_init_adapter failed")),
     (Event.PROBE_FAILED, re.compile(r"probe (?:routine|of \S+) failed|failed with error -\d+$")),
     (Event.VERSION_MISMATCH, re.compile(r"NVRM: API mismatch")),
