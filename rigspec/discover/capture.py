@@ -59,7 +59,7 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.TOPO, re.compile(r"^\W*(?:\[4m)?GPU0\s+CPU Affinity", re.M)),
     (Kind.TOPO, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:PIX|PXB|PHB|NODE|SYS|NV\d+)\b", re.M)),
     (Kind.P2P, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:OK|CNS|GNS|TNS|NS|DR|U)\b", re.M)),
-    (Kind.LSCPU, re.compile(r"^Architecture:\s", re.M)),
+    (Kind.LSCPU, re.compile(r"^ *(?:Architecture|Thread\(s\) per core|Socket\(s\)):\s", re.M)),
     (Kind.OS_RELEASE, re.compile(r"^VERSION_ID=", re.M)),
     (Kind.CMDLINE, re.compile(
         r"\A(?:[$#] [^\n]*\n)?"  # `$ cat /proc/cmdline`
@@ -70,8 +70,10 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         re.M | re.I)),
     (Kind.LSPCI, re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7] [A-Z]", re.M)),
     (Kind.DMESG, re.compile(
-        r"^(?:<\d+>)?\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? |kernel: |^NVRM: |^\d+,\d+,\d+,[-\w,=]+;|"
-        r"^ *\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\] |^kern +:\w+ *: |"  # dmesg -T, --decode
+        r"^(?:<\d+>)?\[ *\+?\d+\.\d{6}\](?:\[ *[TC]\d+\])? |kernel: |^NVRM: |"
+        r"^\d+,\d+,\d+,[-\w,=]+;|"  # /dev/kmsg
+        # dmesg -T, whatever the language of its days and months; --decode
+        r"^ *\[\w{1,4}\.? +\w{1,5}\.? +\d+ [\d:]{8} \d{4}\] |^kern +:\w+ *: |"
         r"NVRM: Xid \(|PCIe Bus Error: severity=|nvidia-nvswitch\d+: ", re.M)),
     (Kind.DRIVER, re.compile(r"\ANVRM version:")),
     (Kind.SMI_BANNER, re.compile(

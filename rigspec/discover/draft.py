@@ -199,7 +199,8 @@ def _switch_lines(
     model = node.model
     said = f"{origin}: {masked(_chip(node.port)) or at}"
     yield entry(inner, "model", model or "generic", said if model else f"owner: {said}")
-    yield entry(inner, "generation", node.generation or 4, f"{origin}: LnkCap of the uplink")
+    said = f"{origin}: LnkCap of the uplink" if node.generation else "owner: not read"
+    yield entry(inner, "generation", node.generation or 4, said)
     uplink = trained_width(node.port)
     said = f"{origin}: LnkSta of {at}" if uplink else "owner: not read"
     yield entry(inner, "upstream_width", uplink or 16, said)

@@ -47,9 +47,9 @@ def host_lines(seen: Seen, way: Mapping[str, str | int | bool]) -> Iterator[str]
         vendor = "amd" if "[AMD]" in hosts else "intel"
         said = f"{seen.where('tree')}: the host bridge's maker"
     yield entry(1, "cpu", vendor or "amd", said if vendor else "owner: placeholder, lscpu not read")
-    threads = (known(cpu.expected) or known(cpu.online)) if cpu else None
+    threads = known(cpu.present) if cpu else None
     if threads:
-        yield entry(1, "logical_cpus", threads, f"{seen.where('cpu')}: sockets × cores × threads")
+        yield entry(1, "logical_cpus", threads, f"{seen.where('cpu')}: online or not")
     else:
         yield owner(1, "logical_cpus: not read; from 255 on the IOMMU must stay on")
 

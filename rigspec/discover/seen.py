@@ -181,10 +181,7 @@ def _best_tree(capture: Capture) -> tuple[Reading[PciTree], str]:
     tree, origin = max(found, key=lambda item: len(item[0].gpus))
     if not drawn or not lists:
         return tree, origin
-    drawing = {
-        f.address: replace(f, class_code=0x0604) if isinstance(f.secondary_bus, int) else f
-        for f in drawn[0][0].functions
-    }
+    drawing = {function.address: function for function in drawn[0][0].functions}
     listed = {
         function.address: replace(function, parent=drawing[function.address].parent)
         if isinstance(function.parent, Unknown) and function.address in drawing

@@ -99,8 +99,9 @@ def parse_models(text: str | Iterable[str]) -> Reading[tuple[ServedModel, ...]]:
 
 
 def _length(entry: Mapping[str, Any]) -> Reading[int]:
+    """What is served; `meta.n_ctx_train` is what the model was trained for."""
     meta = entry.get("meta")
-    for holder, key in ((entry, "max_model_len"), (meta, "n_ctx"), (meta, "n_ctx_train")):
+    for holder, key in ((entry, "max_model_len"), (meta, "n_ctx")):
         value = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(value, int):
             return value

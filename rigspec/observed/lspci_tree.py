@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rigspec.observed.dressing import bare_lines
-from rigspec.observed.pci import PciFunction, PciTree
+from rigspec.observed.pci import Kind, PciFunction, PciTree
 from rigspec.observed.record import NOT_ASKED
 
 _TOKEN = re.compile(
@@ -38,7 +39,29 @@ def parse_lspci_tree(text: str | Iterable[str]) -> PciTree:
             levels = [level for level in levels if level[0] < token.start()]
             if levels:
                 functions.append(_place(token, levels, name[0].strip() if name else ""))
-    return PciTree(tuple(functions))
+    return PciTree(tuple(_with_kinds(functions)))
+
+
+def _with_kinds(functions: Iterable[PciFunction]) -> list[PciFunction]:
+    """Ports by their place: a switch is a bridge with nothing but bridges below it.
+
+    A bridge to conventional PCI stands in the same place, with devices below it.
+    """
+    below: dict[str, list[PciFunction]] = {}
+    kinds: dict[str, Kind] = {}
+    found = list(functions)
+    for function in found:
+        below.setdefault(str(function.parent), []).append(function)
+    for function in filter(lambda each: each.is_bridge, found):
+        above = kinds.get(str(function.parent), Kind.UNKNOWN)
+        children = below.get(function.address, [])
+        if function.parent is None:
+            kinds[function.address] = Kind.ROOT_PORT
+        elif above is Kind.UPSTREAM:
+            kinds[function.address] = Kind.DOWNSTREAM
+        elif above.is_port() and children and all(child.is_bridge for child in children):
+            kinds[function.address] = Kind.UPSTREAM
+    return [replace(each, kind=kinds.get(each.address, each.kind)) for each in found]
 
 
 def _place(token: re.Match[str], levels: list[_Level], name: str) -> PciFunction:
@@ -52,6 +75,6 @@ def _place(token: re.Match[str], levels: list[_Level], name: str) -> PciFunction
         address,
         parent=bridge,
         secondary_bus=secondary,
-        class_code=0x0300 if _IS_GPU.match(name) and not token["bus"] else NOT_ASKED,
+        class_code=0x0604 if token["bus"] else 0x0300 if _IS_GPU.match(name) else NOT_ASKED,
         description="" if token["bus"] else name,
     )

@@ -81,8 +81,19 @@ class Cpu(Record):
     """CPUs that are not online, as printed (`239`)."""
 
     @property
+    def present(self) -> Reading[int]:
+        """Logical CPUs that the kernel knows, whether online or not."""
+        idle = cpu_list(self.offline) if self.offline else ()
+        if isinstance(self.online, Unknown) or isinstance(idle, Unknown):
+            return self.online
+        return self.online + len(idle)
+
+    @property
     def expected(self) -> Reading[int]:
-        """Logical CPUs that the silicon has: sockets × cores × threads."""
+        """Logical CPUs that the silicon has: sockets × cores × threads.
+
+        More than there are where only some cores have two threads.
+        """
         product = 1
         for part in (self.sockets, self.cores_per_socket, self.threads_per_core):
             if isinstance(part, Unknown):
@@ -92,6 +103,7 @@ class Cpu(Record):
 
 
 _ALL_CPUS = "CPU(s)"
+_PER_MODEL = frozenset({"Socket(s)", "Core(s) per socket", "Thread(s) per core"})
 
 
 def _count(cpus: tuple[int, ...] | Unknown, listed: str) -> Reading[int]:
@@ -105,6 +117,7 @@ def parse_lscpu(text: str | Iterable[str]) -> Cpu:
     lines = bare_lines(text)
     split = [line.partition(":") for line in (lines[:-1] if ends_open(text) else lines)]
     pairs = {key.strip(): value.strip() for key, colon, value in split if colon}
+    models = [value.strip() for key, _, value in split if key.strip() == "Model name"]
 
     def get(key: str) -> Reading[str]:
         return pairs.get(key) or Unknown(f"lscpu does not show `{key}`")
@@ -116,12 +129,14 @@ def parse_lscpu(text: str | Iterable[str]) -> Cpu:
         value = get(key)
         if isinstance(value, Unknown):
             return value
+        if len(models) > 1 and key in _PER_MODEL:
+            return Unknown("counted for each kind of core", " + ".join(models))
         return int(value) if value.isdecimal() else Unknown("not a number", value)
 
     listed = pairs.get("On-line CPU(s) list")
     cpus = cpu_list(listed) if listed else ()
     return Cpu(
-        get("Model name"),
+        " + ".join(filter(None, models)) or get("Model name"),
         _count(cpus, listed) if listed is not None else number(_ALL_CPUS),
         number("Socket(s)"),
         number("Core(s) per socket"),

@@ -106,14 +106,15 @@ def parse_smi_log(text: str | Iterable[str]) -> Reading[tuple[GpuReading, ...]]:
     """`nvidia-smi -q` (also `-q -d …`), every GPU that the text shows."""
     lines = bare_lines(text)
     found: list[_Block] = []
-    driver = _Block({})
+    head = _Block({})
     for line in lines:
         start = _GPU.match(line)
         match = _LINE.match(line)
-        if start:
-            found.append(_Block({**driver.cells, "pci.bus_id": start.group(1)}))
+        if start:  # above the first, the end of a GPU may stand whose head was cut off
+            said = {name: head.cells[name] for name in ("driver_version",) if name in head.cells}
+            found.append(_Block({**said, "pci.bus_id": start.group(1)}))
         elif match:
-            _take(match, found[-1] if found else driver)
+            _take(match, found[-1] if found else head)
     if not found:
         return smi_failure(lines) or Unknown("no GPU in the text")
     return latest(gpu_from_cells(block.whole()) for block in found)

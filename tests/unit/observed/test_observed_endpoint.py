@@ -26,10 +26,10 @@ from rigspec.observed.sections import split_sections
 
 def test_models_of_three_engines() -> None:
     vllm = parse_models('{"object":"list","data":[{"id":"main","max_model_len":32768}]}')
-    llama = parse_models('{"data":[{"id":"q.gguf","meta":{"n_ctx_train":40960}}]}')
-    bare = parse_models('{"data":[{"id":"x"}]}')
+    llama = parse_models('{"data":[{"id":"q.gguf","meta":{"n_ctx_train":40960,"n_ctx":8192}}]}')
+    bare = parse_models('{"data":[{"id":"x","meta":{"n_ctx_train":40960}}]}')
     assert not isinstance(vllm, Unknown) and vllm[0].max_model_len == 32768
-    assert not isinstance(llama, Unknown) and llama[0].max_model_len == 40960
+    assert not isinstance(llama, Unknown) and llama[0].max_model_len == 8192
     assert not isinstance(bare, Unknown) and isinstance(bare[0].max_model_len, Unknown)
 
 

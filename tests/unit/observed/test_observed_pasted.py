@@ -8,8 +8,12 @@ from rigspec.observed.dressing import bare_lines
 from rigspec.observed.lspci import parse_lspci
 from rigspec.observed.lspci_tree import parse_lspci_tree
 from rigspec.observed.nccl_tests import NcclTest, parse_nccl_tests
+from rigspec.observed.numa import parse_lscpu
 from rigspec.observed.nvidia_smi import parse_query_gpu
+from rigspec.observed.nvidia_smi_log import parse_smi_log
 from rigspec.observed.nvidia_smi_table import parse_smi_table
+from rigspec.observed.pci import Connection
+from rigspec.observed.pci import Kind as Port
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.text import cpu_list
 from rigspec.observed.topology import TopologyRow, parse_topo_matrix
@@ -72,7 +76,8 @@ def test_size_of_an_error_without_its_head_was_checked() -> None:
     # NVIDIA/nccl-tests 44: a tail without the names of the columns
     run = nccl_run(
         "    33554432       8388608   float    817.8   20.51   20.51  0e+00"
-        "    785.1   21.37   21.37  0e+00\n# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 6.6\n"
+        "    785.1   21.37   21.37  0e+00\n"
+        "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 6.6\n"
     )
     assert run.out_of_bounds == 0
     assert run.values_right is True
@@ -139,6 +144,65 @@ def test_drawing_with_names_shows_gpus() -> None:
         "           \\-1d.0-[03]----00.0  NVIDIA Corporation GA100 [A100 NVSwitch]\n"
     )
     assert [(gpu.address, gpu.parent) for gpu in tree.gpus] == [("0000:01:00.0", "0000:00:01.0")]
+
+
+def test_drawn_switch_is_known_by_its_place() -> None:
+    tree = parse_lspci_tree(
+        "-[0000:00]-+-01.1-[01-05]----00.0-[02-05]--+-00.0-[03]----00.0  NVIDIA Corporation A\n"
+        "           |                               \\-01.0-[04]----00.0  NVIDIA Corporation A\n"
+        "           \\-1c.0-[06-07]----00.0-[07]----00.0  ASPEED Technology, Inc. Graphics Family\n"
+    )
+    kinds = {
+        function.address[5:]: function.kind for function in tree.functions if function.is_bridge
+    }
+    assert kinds == {
+        "00:01.1": Port.ROOT_PORT, "01:00.0": Port.UPSTREAM,
+        "02:00.0": Port.DOWNSTREAM, "02:01.0": Port.DOWNSTREAM,
+        "00:1c.0": Port.ROOT_PORT, "06:00.0": Port.UNKNOWN,
+    }  # fmt: skip
+    assert tree.connection("0000:03:00.0", "0000:04:00.0") is Connection.PIX
+
+
+def test_end_of_a_card_whose_head_was_cut_off_is_not_the_next_ones() -> None:
+    # NVIDIA/nvidia-docker 1648
+    gpus = parse_smi_log(
+        "Driver Version                        : 515.43.04\n"
+        "    Clocks\n        SM                                : 1080 MHz\n"
+        "GPU 00000000:46:00.0\n    Product Name                          : NVIDIA A100-SXM4-80GB\n"
+    )
+    assert not isinstance(gpus, Unknown)
+    assert (gpus[0].bus_id, gpus[0].driver_version) == ("0000:46:00.0", "515.43.04")
+    assert isinstance(gpus[0].clock_sm_mhz, Unknown)
+
+
+def test_cores_of_two_kinds_are_counted_by_the_kernel_alone() -> None:
+    head = "Architecture:  aarch64\nCPU(s):  20\n  On-line CPU(s) list:  0-18\n"
+    off = "  Off-line CPU(s) list:  19\n"
+    kinds = "".join(
+        f"  Model name:  {name}\n    Thread(s) per core:  1\n    Core(s) per socket:  10\n"
+        "    Socket(s):  1\n"
+        for name in ("Cortex-X925", "Cortex-A725")
+    )
+    cpu = parse_lscpu(head + off + kinds)
+    assert (cpu.model, cpu.online, cpu.present) == ("Cortex-X925 + Cortex-A725", 19, 20)
+    assert cpu.expected == Unknown("counted for each kind of core", "Cortex-X925 + Cortex-A725")
+
+
+def test_times_that_count_from_the_line_before_are_a_kernel_log() -> None:
+    # NVIDIA/open-gpu-kernel-modules 935: dmesg -H
+    text = "[  +0.012062] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.82.09  x\n"
+    seen = read_seen(capture_text("pasted.txt", text))
+    assert (seen.driver, seen.is_open) == ("580.82.09", True)
+
+
+def test_days_of_a_kernel_log_in_another_language_are_days() -> None:
+    # kvcache-ai/ktransformers 637
+    assert (
+        recognise("[四 3月 20 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
+    )
+    assert (
+        recognise("[Do Nov 12 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
+    )
 
 
 def test_command_line_is_read_below_the_prompt_that_asked() -> None:
