@@ -22,6 +22,19 @@ SAID = {
     # vllm-project/vllm 6732 and 7201
     "RuntimeError: NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO)": ("possible", "A1"),
     "RuntimeError: NCCL error: invalid usage": ("possible", "A1"),
+    # EleutherAI/gpt-neox 419, an older torch
+    "RuntimeError: NCCL error in: ProcessGroupNCCL.cpp:825, unhandled system error": (
+        "possible", "A1"),
+    # NVIDIA/cuda-samples 48
+    "kernel: nvidia 0000:07:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003]": (
+        "possible", "A1"),
+    # MiniMax-AI/MiniMax-01 42: NCCL explains its error above it
+    "NCCL WARN Error while creating shared memory segment /dev/shm/nccl-x (size 7340384)\n"
+    "ncclSystemError: System call failed": ("certain", "A19"),
+    # rllm-org/rllm 153
+    "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\n"
+    "Cuda failure 217 'peer access is not supported between these two devices'": (
+        "certain", "A10"),
     # NVIDIA/open-gpu-kernel-modules 1109
     "[1.000000] NVRM: Fatal Error while attempting to resize PCIe BARs.": ("certain", "B11"),
     # a DGX B300 in a virtual machine
@@ -35,6 +48,8 @@ SAID = {
     # NVIDIA/nvidia-docker 1675; ggml-org/llama.cpp 7218
     "initialization error: driver rpc error: failed to process request": ("possible", "C4"),
     "ggml_cuda_init: failed to initialize CUDA: unknown error": ("possible", "C4"),
+    # kvcache-ai/ktransformers 637
+    "Out of memory: Killed process 90211 (python) total-vm:512345678kB": ("certain", "F3"),
     # NVIDIA/nvidia-container-toolkit 885
     'failed to stat CDI host device "/dev/dri/renderD129": no such file': ("certain", "E3"),
     # NVIDIA/gpu-operator 544; nvidia-smi -q of a card that waits
