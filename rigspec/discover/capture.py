@@ -54,7 +54,6 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         r"^(?:timestamp|index|name|uuid|gpu_\w+|pci\.\w+),|"
         r"^(?:memory|utilization|temperature|power|clocks|pcie|fan)\.[\w.]+(?: \[\S+\])?, ?[a-z]",
         re.M)),
-    (Kind.SMI_LIST, re.compile(r"\AGPU \d+: .* \(UUID: GPU-")),
     (Kind.LSPCI_TREE, re.compile(r"^-(?:\+-)?\[[0-9a-f:]+", re.M)),
     (Kind.TOPO, re.compile(r"^\W*(?:\[4m)?GPU0\s+CPU Affinity", re.M)),
     (Kind.TOPO, re.compile(r"^\W*GPU0\s[\s|]*X\s.*\b(?:PIX|PXB|PHB|NODE|SYS|NV\d+)\b", re.M)),
@@ -78,6 +77,7 @@ _SIGNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.DRIVER, re.compile(r"\ANVRM version:")),
     (Kind.SMI_BANNER, re.compile(
         r"\| NVIDIA-SMI |^\| +\d+ .*\| *[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.0 +\S+ *\|", re.M)),
+    (Kind.SMI_LIST, re.compile(r"^GPU \d+: .* \(UUID: GPU-", re.M)),
 )  # fmt: skip
 """The first sign that a text shows decides; later ones are the weaker ones."""
 
@@ -91,7 +91,7 @@ def recognise(text: str) -> Kind:
 
 _MIXED = frozenset({
     Kind.SMI_LOG, Kind.SMI_BANNER, Kind.TOPO, Kind.P2P, Kind.LSPCI, Kind.LSCPU, Kind.DMESG,
-    Kind.IOMMU_GROUPS,
+    Kind.IOMMU_GROUPS, Kind.SMI_LIST,
 })  # fmt: skip
 """What stands in one file with others: their parsers pass over lines that are not theirs."""
 

@@ -267,7 +267,7 @@ _ATTACHED = re.compile(r"^Attached GPUs\s*:\s*(\d+)", re.MULTILINE)
 
 
 def _attached(seen: Seen, capture: Capture) -> Reading[int]:
-    counts = [len(gpus) for _, gpus in seen.listed]
+    counts = [len({gpu.uuid for gpu in gpus}) for _, gpus in seen.listed]
     counts += [len(value) for value in (seen.cards,) if isinstance(value, tuple)]
     matrices = (known(seen.topo), known(seen.p2p))
     counts += [len(matrix.gpus) for matrix in matrices if matrix is not None]

@@ -9,7 +9,7 @@ from rigspec.discover.capture import Capture, Place
 from rigspec.discover.seen import Seen
 from rigspec.doctor.host import log_of, place_of
 from rigspec.doctor.shown import at_function
-from rigspec.observed.kernel_log import Event
+from rigspec.observed.kernel_log import Event, KernelEvent
 from rigspec.observed.pci import PciFunction, PciTree
 from rigspec.observed.record import Unknown, known
 
@@ -33,10 +33,20 @@ def _on_gpu_way(seen: Seen, address: str | None) -> bool:
     return exact or any(_device(gpu.address) == _device(address) for gpu in tree.gpus)
 
 
+_REPORTS = re.compile(r"([a-z][\w-]*) [0-9a-f:.]+: (?:AER: )?PCIe Bus Error")
+_GPU_DRIVERS = frozenset({"pcieport", "pci", "nvidia", "nouveau", "vfio-pci", "snd_hda_intel"})
+"""Drivers of ports, of cards and of their sound; any other has a device of its own."""
+
+
+def _of_gpu(seen: Seen, event: KernelEvent) -> bool:
+    driver = _REPORTS.search(event.line)
+    return _on_gpu_way(seen, event.address) and not (driver and driver[1] not in _GPU_DRIVERS)
+
+
 def aer_corrected(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Corrected errors in the log, or many in the counters."""
     events = [e for e in log_of(seen).of(Event.AER) if e.severity.startswith("Correct")]
-    for event in [e for e in events if _on_gpu_way(seen, e.address)][:3]:
+    for event in [e for e in events if _of_gpu(seen, e)][:3]:
         yield from place_of(capture, event)
     for counter in known(seen.aer) or ():
         total = counter.name.startswith("TOTAL") and counter.severity == "correctable"
@@ -48,7 +58,7 @@ def aer_corrected(capture: Capture, seen: Seen) -> Iterator[Place]:
 def aer_uncorrected(capture: Capture, seen: Seen) -> Iterator[Place]:
     """Uncorrected errors in the log."""
     for event in log_of(seen).of(Event.AER):
-        if event.severity.startswith("Uncorrect") and _on_gpu_way(seen, event.address):
+        if event.severity.startswith("Uncorrect") and _of_gpu(seen, event):
             yield from place_of(capture, event)
 
 

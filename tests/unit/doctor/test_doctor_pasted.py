@@ -35,6 +35,16 @@ SAID = {
     "ncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\n"
     "Cuda failure 217 'peer access is not supported between these two devices'": (
         "certain", "A10"),
+    # NVIDIA/nvbandwidth 34
+    "Running device_to_device_memcpy_read_ce.\n Invalid value when checking the pattern": (
+        "certain", "A13"),
+    # ikawrakow/ik_llama.cpp 1596: the firmware keeps the errors, and reports them
+    "{3}[Hardware Error]: event severity: corrected\n"
+    "{3}[Hardware Error]:   section_type: PCIe error\n"
+    "{3}[Hardware Error]:   vendor_id: 0x10de, device_id: 0x2204": ("likely", "B5"),
+    "{1}[Hardware Error]: event severity: fatal\n"
+    "{1}[Hardware Error]:   section_type: PCIe error\n"
+    "{1}[Hardware Error]:   vendor_id: 0x10de, device_id: 0x2204": ("likely", "B7"),
     # NVIDIA/open-gpu-kernel-modules 1109
     "[1.000000] NVRM: Fatal Error while attempting to resize PCIe BARs.": ("certain", "B11"),
     # a DGX B300 in a virtual machine
@@ -84,6 +94,8 @@ def test_sentence_leads_to_its_cause(text: str) -> None:
         "           +-01.0-[01]----00.0 NVIDIA Corporation GP106M [GeForce GTX 1060 Mobile]\n"
         "           \\-1d.0-[03]----00.0 Samsung Electronics Co Ltd NVMe SSD Controller\n",
         "        State                             : Completed",
+        # a laptop whose drive reports alone
+        "nvme 0000:bf:00.0: PCIe Bus Error: severity=Correctable, type=Physical Layer",
     ],
 )  # fmt: skip
 def test_words_about_something_else_are_no_cause(text: str) -> None:

@@ -197,12 +197,21 @@ def test_times_that_count_from_the_line_before_are_a_kernel_log() -> None:
 
 def test_days_of_a_kernel_log_in_another_language_are_days() -> None:
     # kvcache-ai/ktransformers 637
-    assert (
-        recognise("[四 3月 20 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
+    assert recognise("[四 3月 20 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
+    assert recognise("[Do Nov 12 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
+
+
+def test_listing_of_gpus_is_read_below_other_words() -> None:
+    # NVIDIA/gpu-operator 442
+    seen = read_seen(
+        capture_text(
+            "pasted.txt",
+            'Defaulted container "nvidia-driver-ctr" out of: nvidia-driver-ctr\n'
+            "GPU 0: NVIDIA A30 (UUID: GPU-5eed0000-0000-0000-0000-000000000030)\n"
+            "\nwngpu-1 kernel: NVRM: loading NVIDIA UNIX x86_64 Kernel Module  515.65.01  Wed\n",
+        )
     )
-    assert (
-        recognise("[Do Nov 12 21:01:25 2025] oom-kill:constraint=NONE\n") is Kind.DMESG
-    )
+    assert (seen.attached, seen.driver) == (1, "515.65.01")
 
 
 def test_command_line_is_read_below_the_prompt_that_asked() -> None:
