@@ -59,7 +59,7 @@ def draft_spec(seen: Seen, name: str, way: Way = NO_WAY) -> str:
         entry(0, "name", name, "owner: as pyinfra shall show it"),
         *block("host", host_lines(seen, way)),
         *board_lines(seen),
-        *block("gpus", _gpu_lines(groups)),
+        *block("gpus", _gpu_lines(seen, groups)),
         *block("pcie", _pcie_lines(seen, groups, fabric, cards)),
         *block("kernel", kernel_lines(seen)),
         *block("power", _power_lines(groups)),
@@ -77,7 +77,10 @@ def spec_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-") or "rig"
 
 
-def _gpu_lines(groups: tuple[Group, ...]) -> Iterator[str]:
+def _gpu_lines(seen: Seen, groups: tuple[Group, ...]) -> Iterator[str]:
+    attached, shown = known(seen.attached) or 0, sum(len(group.cards) for group in groups)
+    if attached > shown:
+        yield owner(1, f"the driver shows {attached} GPUs, these texts describe {shown} of them")
     for group in groups:
         first = group.cards[0]
         said = f"{first.origin}: {first.model.name}" if first.model else f"{first.origin}"
@@ -136,7 +139,9 @@ def _generation(tree: PciTree | None, cards: tuple[Card, ...], origin: str) -> t
     ends = [(card.function, _parent(tree, card.function)) for card in cards]
     gens = [gen for pair in ends if (gen := able_gen(*pair))]
     if gens:
-        return min(gens), f"{origin}: LnkCap of both ends"
+        both = all(able_gen(above) for _, above in ends)
+        said = "LnkCap of both ends" if both else "LnkCap of the card; owner: the slot was not read"
+        return min(gens), f"{origin}: {said}"
     shown = [known(card.reading.link_gen_max) for card in cards if card.reading]
     found = [gen for gen in shown if gen]
     if found:

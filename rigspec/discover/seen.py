@@ -267,10 +267,16 @@ _ATTACHED = re.compile(r"^Attached GPUs\s*:\s*(\d+)", re.MULTILINE)
 
 
 def _attached(seen: Seen, capture: Capture) -> Reading[int]:
-    counts = [len({gpu.uuid for gpu in gpus}) for _, gpus in seen.listed]
+    counts = [_listed(gpus) for _, gpus in seen.listed]
     counts += [len(value) for value in (seen.cards,) if isinstance(value, tuple)]
     matrices = (known(seen.topo), known(seen.p2p))
     counts += [len(matrix.gpus) for matrix in matrices if matrix is not None]
     for file in capture.of(Kind.SMI_LOG):
         counts += [int(match) for match in _ATTACHED.findall("\n".join(file.lines))]
     return max(counts) if counts else NOT_ASKED
+
+
+def _listed(gpus: Sequence[ListedGpu]) -> int:
+    """How many a listing shows, each once; those above one whose head was cut off count, too."""
+    numbers = [gpu.index for gpu in gpus]
+    return max(numbers) + 1 if min(numbers, default=0) else len({gpu.uuid for gpu in gpus})

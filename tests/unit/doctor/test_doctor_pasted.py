@@ -62,6 +62,9 @@ SAID = {
     "Out of memory: Killed process 90211 (python) total-vm:512345678kB": ("certain", "F3"),
     # NVIDIA/nvidia-container-toolkit 885
     'failed to stat CDI host device "/dev/dri/renderD129": no such file': ("certain", "E3"),
+    # dockserver/dockserver 525: a container of Proxmox
+    "nvidia-container-cli: initialization error: nvml error: insufficient permissions": (
+        "likely", "E5"),
     # NVIDIA/gpu-operator 544; nvidia-smi -q of a card that waits
     "fabric manager NVIDIA GPU driver interface version 530.30.02 don't match with driver "
     "version 530.41.03": ("certain", "E9"),

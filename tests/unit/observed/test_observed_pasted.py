@@ -212,6 +212,9 @@ def test_listing_of_gpus_is_read_below_other_words() -> None:
         )
     )
     assert (seen.attached, seen.driver) == (1, "515.65.01")
+    # Azure/azhpc-diagnostics 73: `nvlink -s` from its fourth card on
+    cut = "GPU 3: Tesla V100-SXM2-32GB (UUID: GPU-5eed0000-0000-0000-0000-000000000003)\n"
+    assert read_seen(capture_text("pasted.txt", cut)).attached == 4
 
 
 def test_command_line_is_read_below_the_prompt_that_asked() -> None:
