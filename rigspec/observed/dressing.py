@@ -22,7 +22,8 @@ _DRESSES = tuple(
         r"│ ?",  # the frame of k9s and its like
         r"\[\d+,\d+\]<std(?:out|err|diag)>: ?",  # mpirun --tag-output
         r"\[pod/[^\]]+\](?: |$)",  # kubectl logs --prefix
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d " + _UNIT,  # journalctl -o short
+        # journalctl -o short, whatever the language of its months (`Mär`, `févr.`, `11月`)
+        r"(?:[^\W\d]{3,5}\.?|\d{1,2}月) [ \d]\d \d\d:\d\d:\d\d " + _UNIT,
         _TIME + " " + _UNIT,  # journalctl -o short-iso
         _TIME + " std(?:out|err) [FP](?: |$)",  # a container's file of the kubelet (CRI)
         _TIME + "(?: |$)",  # docker logs --timestamps

@@ -89,6 +89,8 @@ def test_tags_of_mpirun_and_frames_of_a_terminal_are_taken_off() -> None:
     plain = ROWS.format(column="#wrong", small=0, large=0, bounds="0 OK")
     tagged = "".join(f"[1,0]<stdout>:{line}\n" for line in plain.splitlines())
     assert parse_nccl_tests(tagged) == parse_nccl_tests(plain)
+    for month in ("Nov", "dec", "févr.", "11月"):  # NVIDIA/gpu-operator 610
+        assert bare_lines(f"{month} 15 14:15:47 rig docker[41]: GPU 0") == ["GPU 0"]
     framed = bare_lines("│ GPU KV cache size: 27 tokens   │\n│ ready  │")
     assert framed[0].startswith("GPU KV cache size: 27 tokens")
 
