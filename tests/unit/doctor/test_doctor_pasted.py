@@ -65,6 +65,15 @@ SAID = {
     # dockserver/dockserver 525: a container of Proxmox
     "nvidia-container-cli: initialization error: nvml error: insufficient permissions": (
         "likely", "E5"),
+    # vllm-project/vllm 10974 and 2247, vllm-plugin-FL 185: the model is not where the engine looks
+    "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'a' or 'b/a': '/m/'": (
+        "certain", "F4"),
+    "OSError: We couldn't connect to 'https://huggingface.co' to load this file": ("likely", "F4"),
+    "ingface_hub.errors.LocalEntryNotFoundError: An error happened": ("likely", "F4"),
+    # vllm-project/vllm 29469, a GB10: the image's CUDA is older than the card
+    "(EngineCore_DP0 pid=93) ptxas fatal   : Value 'sm_121a' is not defined for option": (
+        "certain", "F6"),
+    "nvcc fatal   : Unsupported gpu architecture 'compute_120a'": ("certain", "F6"),
     # NVIDIA/gpu-operator 544; nvidia-smi -q of a card that waits
     "fabric manager NVIDIA GPU driver interface version 530.30.02 don't match with driver "
     "version 530.41.03": ("certain", "E9"),
@@ -96,6 +105,8 @@ def test_sentence_leads_to_its_cause(text: str) -> None:
         "-[0000:00]-+-00.0 Intel Corporation Host Bridge\n"
         "           +-01.0-[01]----00.0 NVIDIA Corporation GP106M [GeForce GTX 1060 Mobile]\n"
         "           \\-1d.0-[03]----00.0 Samsung Electronics Co Ltd NVMe SSD Controller\n",
+        # bytedance-iaas/vllm 76: the engine only asks the hub about a folder that it has
+        "Error retrieving file list: Repo id must be in the form 'a' or 'b/a': '/m/', retrying 1",
         "        State                             : Completed",
         # a laptop whose drive reports alone
         "nvme 0000:bf:00.0: PCIe Bus Error: severity=Correctable, type=Physical Layer",
