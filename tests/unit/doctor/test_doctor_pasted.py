@@ -74,6 +74,8 @@ SAID = {
     "(EngineCore_DP0 pid=93) ptxas fatal   : Value 'sm_121a' is not defined for option": (
         "certain", "F6"),
     "nvcc fatal   : Unsupported gpu architecture 'compute_120a'": ("certain", "F6"),
+    # nvidia-smi -q of driver 575 and newer
+    "        TPC Repair Pending                             : Yes": ("certain", "Xid 48"),
     # NVIDIA/gpu-operator 544; nvidia-smi -q of a card that waits
     "fabric manager NVIDIA GPU driver interface version 530.30.02 don't match with driver "
     "version 530.41.03": ("certain", "E9"),
@@ -108,6 +110,8 @@ def test_sentence_leads_to_its_cause(text: str) -> None:
         # bytedance-iaas/vllm 76: the engine only asks the hub about a folder that it has
         "Error retrieving file list: Repo id must be in the form 'a' or 'b/a': '/m/', retrying 1",
         "        State                             : Completed",
+        "        Channel Repair Pending            : No\n"
+        "        Unrepairable Memory               : N/A",
         # a laptop whose drive reports alone
         "nvme 0000:bf:00.0: PCIe Bus Error: severity=Correctable, type=Physical Layer",
     ],

@@ -76,8 +76,9 @@ Unidirectional P2P=Enabled Bandwidth (P2P Writes) Matrix (GB/s)
 }
 XIDS = {8: "Xid 8", 13: "Xid 13", 31: "Xid 31", 43: "Xid 43", 45: "Xid 45", 74: "Xid 74"}
 XIDS |= {79: "Xid 79", 154: "Xid 154", 167: "Xid 167"}
-XIDS |= dict.fromkeys((48, 63, 64, 92, 94, 95, 140), "Xid 48")
-XIDS |= dict.fromkeys((62, 109, 119, 120, 143, 158), "Xid 62")
+XIDS |= dict.fromkeys((11, 25, 32), "Xid 13") | {137: "Xid 31", 136: "Xid 74", 155: "Xid 74"}
+XIDS |= dict.fromkeys((48, 63, 64, 92, 94, 95, 140, 156, 157, 171, 172), "Xid 48")
+XIDS |= dict.fromkeys((46, 62, 109, 119, 120, 143, 158), "Xid 62")
 
 
 def rows_of(folder: Path) -> set[str]:
