@@ -55,7 +55,8 @@ _PATTERNS = (
         FailureKind.OUT_OF_MEMORY,
         re.compile(
             r"OutOfMemoryError|CUDA out of memory|failed: out of memory|Failed to CUDA calloc|"
-            r"CUDA error: out of memory|unable to allocate CUDA\d+ buffer|Failed to load model.*OOM"
+            r"CUDA error(?: 2 at \S+)?: out of memory|unable to allocate CUDA\d+ buffer|"
+            r"Failed to load model.*OOM"
         ),
     ),
     (
@@ -82,7 +83,11 @@ _PATTERNS = (
     ),
     (
         FailureKind.KERNEL,
-        re.compile(r"No valid attention backend|Unsupported architecture|no kernel image is avail"),
+        re.compile(
+            r"No valid attention backend|Unsupported (?:gpu )?architecture|no kernel image is av|"
+            r"Value 'sm_\w+' is not defined|not supported in this architecture|"
+            r"only supported on GPUs with compute capability"
+        ),
     ),
     (
         FailureKind.COMMUNICATION,
@@ -93,7 +98,9 @@ _PATTERNS = (
         re.compile(
             r"error loading model|failed to load model|failed to open GGUF|Repository Not Found|"
             r"does not appear to have a file named|is not a local folder|Can't load the config|"
-            r"Invalid repository ID|(?:safetensors|gguf|config\.json).*No such file"
+            r"Invalid repository ID|HFValidationError: |LocalEntryNotFoundError: |"
+            r"couldn't connect to 'https://huggingface|"
+            r"(?:safetensors|gguf|config\.json).*No such file"
         ),
     ),
     (

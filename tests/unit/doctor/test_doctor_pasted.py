@@ -65,6 +65,18 @@ SAID = {
     # dockserver/dockserver 525: a container of Proxmox
     "nvidia-container-cli: initialization error: nvml error: insufficient permissions": (
         "likely", "E5"),
+    # ggml-org/llama.cpp 3199 and 2432; a log that got as far as its first long prompt
+    "CUDA error 2 at /data/llama.cpp/ggml-cuda.cu:5509: out of memory": ("certain", "F3"),
+    "CUDA error: out of memory\n  current device: 2, in function alloc": ("certain", "F3"),
+    "torch.AcceleratorError: CUDA error: out of memory": ("certain", "F3"),
+    # ggml-org/llama.cpp 26297: it tried again, and serves
+    "E allocating 51748.72 MiB on device 1: cudaMalloc failed: out of memory\n"
+    "W compute buffer allocation failed, retrying without pipeline parallelism\n"
+    "I main: server is listening on http://127.0.0.1:8080": ("harmless", "F3"),
+    # sgl-project/sglang 7227 on a 3090; vLLM on a V100
+    'ValueError("type fp8e4nv not supported in this architecture")': ("certain", "F6"),
+    "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0": (
+        "certain", "F6"),
     # vllm-project/vllm 10974 and 2247, vllm-plugin-FL 185: the model is not where the engine looks
     "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'a' or 'b/a': '/m/'": (
         "certain", "F4"),
