@@ -20,6 +20,7 @@ from rigspec.finding import has_errors
 from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text
+from rigspec.report.vram_estimate import card_estimates
 from rigspec.resources import ONLY
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.run import check_file
@@ -67,7 +68,8 @@ def planned(targets: Iterable[Target]) -> list[Host]:
     found: list[Host] = []
     for target in targets:
         try:
-            plan = plan_rig(target.rig, target.beside.catalog, target.beside.faults)
+            beside = target.beside
+            plan = plan_rig(target.rig, beside.catalog, beside.faults)
         except RigspecError as error:
             stop(f"{target.spec}: {error.message}", error.hint)
         data = host_data(target)
@@ -75,7 +77,7 @@ def planned(targets: Iterable[Target]) -> list[Host]:
             stop(f"{target.spec}: planned twice", "give each rig its own spec and name")
         if f"@rig/{target.rig.name}" in {name for name, _ in found}:
             stop(f"two specs are named `{target.rig.name}`", "change `name` in one of them")
-        remember(data["plan_key"], plan)
+        remember(data["plan_key"], plan, card_estimates(target.rig, beside))
         found.append((f"@rig/{target.rig.name}", data))
     _refuse_empty_limit([name.removeprefix("@rig/") for name, _ in found])
     return _named_by_limit(found)

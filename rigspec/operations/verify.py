@@ -14,6 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from rigspec.facts.observe import Everything, of, probe_digest
+from rigspec.operations.plans import expected_memory
 from rigspec.operations.shell import UNREADABLE, is_executing, refuse
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan
@@ -82,7 +83,7 @@ def rig_verified(*, plan: Plan) -> Generator[FunctionCommand, None, None]:
     if seen is None:
         yield refuse(UNREADABLE)
         return
-    verdicts = verify_rig(plan, seen)
+    verdicts = verify_rig(plan, seen, expected_memory(plan))
     if exit_code(verdicts):
         yield FunctionCommand(_fail, (verdicts,), {})
         return

@@ -15,7 +15,7 @@ from pyinfra.connectors.util import SUDO_PASSWORD_REQUIRED_LINES
 from rigspec import inventory
 from rigspec.connector import SUDO_CHECK, RigSSHConnector, advice, no_sudo
 from rigspec.inventory import hosts
-from rigspec.operations.plans import recall
+from rigspec.operations.plans import expected_memory, recall
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,21 @@ def test_a_rig_with_an_address_becomes_a_host_of_plain_data(tmp_path: Path) -> N
     plan = recall(data["plan_key"])
     assert plan is not None
     assert plan.rig == "starter"
+
+
+def test_what_servers_should_take_is_kept_beside_the_plan(tmp_path: Path) -> None:
+    file = spec(tmp_path)
+    shutil.copytree("rigs/models", tmp_path / "models")
+    hosts(tmp_path)
+    plan = recall(str(file))
+    assert plan is not None
+    assert [(card.service, card.member) for card in expected_memory(plan)] == [
+        ("qwen", "pair.0"),
+        ("qwen", "pair.1"),
+    ]
+    shutil.rmtree(tmp_path / "models")
+    hosts(tmp_path)
+    assert expected_memory(plan) == ()  # nothing is saved of the model
 
 
 def test_a_rig_without_address_is_left_out(tmp_path: Path) -> None:
