@@ -21,6 +21,7 @@ from rigspec.sizing.vllm_activation import (
     runs_old_engine,
     since,
     state_scratch,
+    warm_up_gib,
 )
 from rigspec.units import GIB, KIB, MIB
 
@@ -164,6 +165,7 @@ def late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """GiB that grow after the pool is sized, outside every budget."""
     batch = batch_of(settings, card)
     late = 1.3 * state_scratch(facts, settings, batch) / GIB
+    late += warm_up_gib(settings, batch, facts.vocab)
     if graph_estimate(facts, settings, card).value == 0.0:
         late += graph_actual(facts, settings, card).value
     if facts.quantization.scheme is Scheme.MXFP4:

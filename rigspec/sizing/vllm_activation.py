@@ -20,6 +20,14 @@ SAMPLER_BYTES = {(0, 0): 14.3, (0, 8): 38.6, (0, 17): 14.3}
 38.6 fits Llama, Qwen3 and gpt-oss on 0.9–0.16 (5 boots), 14.3 on 0.17–0.19 (59 boots)."""
 SAMPLER_BASE_GIB = 0.14
 
+SORTED_BYTES = 12
+"""What a sort adds per entry: 32-bit values, 64-bit indices. 72B FP8 on two cards ran out of memory
+there, at 0.95 with 1,024 requests (0.13); vLLM has a message of its own for it."""
+
+FLASHINFER_BYTES = 8.0
+"""The same where FlashInfer is installed, which those versions then sampled with: no sorted copies
+(four boots of 0.10 on A100, whose logs say so)."""
+
 NEW_ACTIVATION = (0, 21)
 """From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
 
@@ -103,7 +111,32 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     if facts.quantization.scheme is Scheme.INT8 or facts.dtype_bytes == 4:
         doubt += 0.15  # scratch of int8 kernels, wider logits: one boot each
     doubt += 0.4 * sparse_logits(facts, settings, batch) / GIB  # images of one rig differ by 3 GiB
-    return about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
+    found = about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
+    lean = _lean_sampler(facts, settings, batch, logits)
+    return Amount(found.value, min(found.low, max(lean, forward) - doubt), found.high)
+
+
+def _lean_sampler(
+    facts: ModelFacts, settings: EngineSettings, batch: Batch, logits: float
+) -> float:
+    """GiB of the sampler's step where FlashInfer may have been installed beside vLLM."""
+    if not _sorts(settings):
+        return logits
+    spared = since(SAMPLER_BYTES, settings.version) - FLASHINFER_BYTES
+    return logits - spared * batch.seqs * facts.vocab / GIB
+
+
+def _sorts(settings: EngineSettings) -> bool:
+    """Whether sampling sorts the whole vocabulary, unless FlashInfer does it."""
+    version = settings.version
+    most = max(SAMPLER_BYTES, key=lambda first: SAMPLER_BYTES[first])
+    newer = min(first for first in SAMPLER_BYTES if first > most)
+    return version is not None and most <= version < newer
+
+
+def warm_up_gib(settings: EngineSettings, batch: Batch, vocab: int) -> float:
+    """GiB of one sort in the warm-up of the sampler, which runs once pool and graphs are there."""
+    return SORTED_BYTES * batch.seqs * vocab / GIB if _sorts(settings) else 0.0
 
 
 def _with_image(facts: ModelFacts, settings: EngineSettings, batch: Batch, text: Amount) -> Amount:

@@ -9,12 +9,14 @@ import pytest
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing import vllm
 from rigspec.sizing.amount import exact
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.verdict import Verdict
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
@@ -51,6 +53,36 @@ def test_the_sampler_of_0_9_copies_its_logits_more_often() -> None:
     settings = EngineSettings(version=(0, 9, 2), context=40960, max_batched_tokens=2048)
     found = estimate(model("Qwen/Qwen3-8B"), card("a100-sxm4-40gb", 39.42), settings)
     assert found.available.value == pytest.approx(18.69, abs=0.4)
+
+
+@pytest.mark.parametrize(("share", "ranks", "printed_gib"), [(0.5, 1, 24.83), (0.25, 2, 12.02)])
+def test_a_sampler_of_flashinfer_copies_them_less(
+    share: float, ranks: int, printed_gib: float
+) -> None:
+    # Qwen2-7B, of the dimensions of Qwen2.5-7B, on A100 80 GB with vLLM 0.10.1 and FlashInfer
+    settings = EngineSettings(
+        version=(0, 10, 1), memory_fraction=share, context=16384, max_batched_tokens=2048,
+        tensor_parallel=ranks,
+    )  # fmt: skip
+    facts, on = model("Qwen/Qwen2.5-7B-Instruct"), card("a100-80gb-pcie")
+    found = estimate(facts, on, settings).available
+    assert found.value < printed_gib < found.high
+    newer = estimate(facts, on, replace(settings, version=(0, 17))).available
+    assert newer.high - newer.value < found.high - found.value
+
+
+def test_the_warm_up_of_a_sampler_may_not_find_room() -> None:
+    # Qwen2.5-VL-72B FP8 on two virtual RTX PRO 6000, vLLM 0.13, 0.95: 1,024 requests ran out of
+    # memory in the warm-up, 32 did not
+    facts = replace(model("Qwen/Qwen2.5-72B-Instruct"), quantization=Quantization(Scheme.FP8))
+    on, asked = (
+        card("rtx-pro-6000-server", 95.42),
+        EngineSettings(
+            version=(0, 13), tensor_parallel=2, memory_fraction=0.95, context=4096, kv_dtype="fp8"
+        ),
+    )
+    assert estimate(facts, on, asked).boots is Verdict.CLOSE
+    assert estimate(facts, on, replace(asked, max_seqs=32)).boots is Verdict.YES
 
 
 def test_without_a_context_the_first_engine_takes_a_prompt_of_the_models_length() -> None:
