@@ -22,7 +22,8 @@ def _over_pcie(case: Case) -> all_reduce.Link:
     stated = (keys.text("gpu"), keys.text("interconnect"), keys.text("compose"))
     text = " ".join(filter(None, stated)).lower()
     if "refused" in text or "no p2p" in text:
-        return all_reduce.HOST_PCIE
+        granted = card is not None and card.peer_access
+        return all_reduce.HOST_PCIE.refused() if granted else all_reduce.HOST_PCIE
     if "p2p" in text or (card is not None and card.peer_access):
         return all_reduce.PEER_PCIE
     return all_reduce.HOST_PCIE

@@ -6,7 +6,7 @@ Fitted to published measurements: RTX PRO 6000 over PCIe peer access (local-infe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,11 @@ class Link:
 
     def at_gen5(self) -> Link:
         """The same path over PCIe 5: the same start and steps, twice the traffic."""
-        return Link(self.start_us, self.step_us, 2 * self.bandwidth_gb_s, self.shared)
+        return replace(self, bandwidth_gb_s=2 * self.bandwidth_gb_s)
+
+    def refused(self) -> Link:
+        """The same path among cards that could read each other, were it granted."""
+        return replace(self, stall_us=max(self.stall_us, REFUSED_STALL_US))
 
 
 NVLINK = Link(6.0, 0.3, 200.0)
@@ -44,6 +48,9 @@ PEER_PCIE = Link(5.0, 1.5, 22.0)
 """NCCL over PCIe 4 peer access: 13–16 µs up to 32 KB on 4 GPUs, 24 µs on 8 (RTX PRO 6000)."""
 HOST_PCIE = Link(5.0, 7.0, 6.0, shared=True)
 """Through host memory, peer access refused: 40–55 µs on 4× 3090, about 20 µs on two cards."""
+REFUSED_STALL_US = 40.0
+"""More per all-reduce in virtual machines, where copies to host memory are translated: 30 µs on two
+A100 (7B, 32B, 72B), 42 on two RTX PRO 6000 (72B); vLLM 0.10 and 0.13, two authors."""
 NETWORK = Link(7.0, 6.0, 10.0, stall_us=115.0)
 """Between machines over RoCE: 19 µs on two GB10 (4 to 8 KiB, measured), four by the speed of a 32B
 model on as many. Over sockets it takes 115 µs more (half the speed of a 30B model on the same two);

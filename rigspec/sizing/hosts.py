@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
+from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.vllm_activation import FIRST_V1
@@ -11,9 +12,12 @@ from rigspec.sizing.vllm_activation import FIRST_V1
 OLD_HOST_MS = 4.0
 """Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to
 H200)."""
+OLD_STREAM_MS = 0.5
+"""And prepared each stream: 8B on a 3090 4.5 ms more per step with 10, 25 with 50 (0.5)."""
 EAGER_LAYER_MS = 0.8
 """Without graphs the host launches every kernel, in so long per layer: 8B on an A100 25.6 ms for 32
-layers (0.15), a hybrid 27B on a 5090 50.5 ms for 64 (0.20), 7B on an L4 27.8 ms for 28 (0.27)."""
+layers (0.15), a hybrid 27B on a 5090 50.5 ms for 64 (0.20), 7B on an L4 27.8 ms for 28 (0.27); four
+more machines 0.5 to 0.75."""
 EAGER_FALL = 1.6
 """A slower host than those three; a faster one is bounded by the card."""
 ROW_FALL = 1.7
@@ -24,6 +28,13 @@ published configurations run at 40 % of the others' speed. Nothing they print te
 TURING_FALL = 6.5
 """vLLM and SGLang before Ampere, with kernels that nobody tunes: 27B in 4 bits on two T4, 4.8 tok/s
 where the memory would give 30 and llama.cpp reaches 23."""
+
+FLOAT_LAYER_MS = 0.065
+"""GeForce and PRO Blackwell may multiply dense 8- and 4-bit floats themselves, after a kernel that
+rounds what goes in: 8B NVFP4 on a 5090 6.6 ms that way, 4.6 by Marlin (0.26); the build chooses."""
+FLOATS_TUNED, UNTUNED_FALL = (0, 20), 1.55
+"""Their kernels were slow before: 32B FP8 and NVFP4 at 16 streams 1.5 times the computed step where
+16 bits took 0.94 of it (0.13), 72B FP8 1.4 times (SGLang 0.5.6)."""
 
 
 def host_ms(facts: ModelFacts, settings: EngineSettings) -> float:
@@ -40,10 +51,23 @@ def unexplained(
     return (
         sparse_fall(facts, settings, streams),
         ROW_FALL if settings.split == "row" else 1.0,
-        1 + OLD_HOST_MS / step_ms if old else 1.0,
+        1 + (OLD_HOST_MS + OLD_STREAM_MS * (streams - 1)) / step_ms if old else 1.0,
         TURING_FALL if untuned else 1.0,
+        1 + _float_kernels(facts, card, settings, step_ms),
         EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
     )
+
+
+def _float_kernels(
+    facts: ModelFacts, card: Card, settings: EngineSettings, step_ms: float
+) -> float:
+    """How much longer a step may take, as a share, by the kernels of 8- and 4-bit floats."""
+    floats = facts.quantization.scheme in (Scheme.FP8, Scheme.FP8_BLOCK, Scheme.NVFP4)
+    blackwell = card.compute is not None and card.compute[0] == 12 and not card.unified
+    if facts.has_experts or not (floats and blackwell) or settings.engine is Engine.LLAMA_CPP:
+        return 0.0
+    early = settings.engine is Engine.SGLANG or (settings.version or FLOATS_TUNED) < FLOATS_TUNED
+    return UNTUNED_FALL - 1 if early else FLOAT_LAYER_MS * len(facts.layers) / step_ms
 
 
 def sparse_fall(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:

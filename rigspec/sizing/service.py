@@ -60,7 +60,7 @@ def sized(
     """A model on some cards; without paths or `link`, the usual link of such cards is taken."""
     memory, card = tightest(facts, cards, settings)
     joined = all(card.nvlink for card in cards)
-    way = link or (all_reduce_link(paths) if paths and not joined else usual_link(cards))
+    way = link or (_over(paths, cards) if paths and not joined else usual_link(cards))
     return Sized(name, gpus, cards, settings, facts, memory, card, paths, way)
 
 
@@ -76,6 +76,13 @@ def tightest(
 def slowest(cards: tuple[Card, ...]) -> Card:
     """The card the others wait for: least bandwidth, then lowest cap."""
     return min(cards, key=lambda card: (card.bandwidth_gb_s or 0.0, card.power_limit_w or 1e9))
+
+
+def _over(paths: tuple[LinkPath, ...], cards: tuple[Card, ...]) -> Link:
+    """The link of these paths, and whether cards that have peer access are refused it."""
+    found = all_reduce_link(paths)
+    refused = all(card.peer_access for card in cards) and not all(path.peer for path in paths)
+    return found.refused() if refused else found
 
 
 def usual_link(cards: tuple[Card, ...]) -> Link:

@@ -114,6 +114,12 @@ def _in_pieces(card: Card, settings: EngineSettings) -> bool:
     return card.compute[0] < 9 or (settings.version or WHOLE_ON_BLACKWELL) < WHOLE_ON_BLACKWELL
 
 
+def _may_run_whole(card: Card, settings: EngineSettings) -> bool:
+    """GeForce and PRO Blackwell before 0.26: a 5070 Ti was held back by the host, two PRO 6000 ran
+    27B at about 190 tok/s (0.19.2), for which no host launches layers in pieces."""
+    return card.compute is not None and card.compute[0] == 12 and _in_pieces(card, settings)
+
+
 def with_speculation(
     plain: Speed, facts: ModelFacts, card: Card, settings: EngineSettings
 ) -> Speed:
@@ -134,7 +140,8 @@ def with_speculation(
         gain = max(0.8, accepted / max(step, floor))
         text = f"accepted length {accepted:.2g} of {spec.depth} drafted"
         dearer = (1.0 if facts.has_experts else 0.5) * added  # experts woken: a guess
-        low, high = gain, gain
+        unfloored = max(0.8, accepted / step)
+        low, high = gain, unfloored if _may_run_whole(card, settings) else gain
         doubt = gain_doubt(spec, HOSTS if floor > step else (step + dearer) / step)
     value = plain.tok_s.value * gain
     below = _joined(plain.tok_s.value / plain.tok_s.low, doubt)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import card_of
 from rigspec.sizing.links import (
     Hop,
     Label,
@@ -15,6 +20,10 @@ from rigspec.sizing.links import (
     paths,
     shared_uplinks,
 )
+from rigspec.sizing.service import sized
+from rigspec.sizing.settings import EngineSettings
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
 
 def direct(gpu: str, generation: int = 4, width: int = 16, numa: int = 0) -> Place:
@@ -137,3 +146,18 @@ def test_one_narrow_card_slows_the_whole_group() -> None:
     tree = [direct("a"), direct("b"), direct("c", 4, 4)]
     assert all_reduce_link(paths(tree, peer=False)).bandwidth_gb_s < HOST_PCIE.bandwidth_gb_s
     assert all_reduce_link(paths(tree[:2], peer=False)) == HOST_PCIE
+
+
+@pytest.mark.parametrize(("sku", "peer", "stalls"), [
+    ("rtx-pro-6000-ws", False, True), ("rtx-pro-6000-ws", True, False), ("rtx-3090", False, False),
+])  # fmt: skip
+def test_cards_that_are_refused_peer_access_may_stall(sku: str, peer: bool, stalls: bool) -> None:
+    gpu = find_gpu(sku)
+    facts = load_model_facts("Qwen/Qwen3-32B", [CONFIGS])
+    assert gpu is not None
+    assert facts is not None
+    cards = (card_of(gpu), card_of(gpu))
+    between = paths([direct("a"), direct("b")], peer=peer)
+    asked = EngineSettings(tensor_parallel=2)
+    found = sized("chat", facts, cards, asked, paths=between)
+    assert bool(found.link.stall_us) is stalls

@@ -11,7 +11,7 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.all_reduce import NETWORK, PEER_PCIE, Link
+from rigspec.sizing.all_reduce import HOST_PCIE, NETWORK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.matrices import Part, matrices
@@ -139,6 +139,56 @@ def test_stages_work_at_once_on_their_streams() -> None:
     assert many.value == pytest.approx(606, rel=0.1)
     assert many.value > 1.3 * speed(facts, on, two, 64, link).tok_s.value
     assert speed(facts, on, three, 1, link) == speed(facts, on, two, 1, link)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"), [("Qwen/Qwen2.5-32B", 34.2), ("Qwen/Qwen2.5-72B-Instruct", 17.24)]
+)
+def test_cards_that_are_refused_peer_access_may_wait_longer(name: str, measured: float) -> None:
+    # two A100 of a virtual machine, 16 bits, vLLM 0.10; the A100 of the run may be either kind
+    pair = replace(VLLM, tensor_parallel=2)
+    usual, refused = (
+        speed(model(name, Scheme.PLAIN), card("a100-80gb-pcie"), pair, link=link).tok_s
+        for link in (HOST_PCIE, HOST_PCIE.refused())
+    )
+    assert refused.value == usual.value
+    assert holds(refused, measured)
+    assert refused.low < usual.low
+
+
+@pytest.mark.parametrize(
+    ("name", "sku", "engine", "version", "streams", "measured"),
+    [
+        ("Qwen/Qwen3-8B", "rtx-5090", Engine.VLLM, (0, 26), 1, 151.5),
+        ("Qwen/Qwen3-8B", "rtx-5090", Engine.VLLM, (0, 26), 1, 217.4),  # by Marlin, in 16 bits
+        ("Qwen/Qwen3-32B", "rtx-pro-6000-server", Engine.VLLM, (0, 13), 16, 606.5),
+    ],
+)
+def test_four_bit_floats_may_be_multiplied_by_slower_kernels(
+    name: str, sku: str, engine: Engine, version: tuple[int, ...], streams: int, measured: float
+) -> None:
+    asked = EngineSettings(engine=engine, version=version)
+    found = speed(model(name, Scheme.NVFP4), card(sku), asked, streams=streams).tok_s
+    assert holds(found, measured)
+    integers = speed(model(name, Scheme.INT4), card(sku), asked, streams=streams).tok_s
+    assert integers.value / integers.low < found.value / found.low
+
+
+def test_memory_of_a_server_edition_is_clocked_lower() -> None:
+    # 12,481 MHz at most where the Workstation Edition has 14,001
+    server, workstation = (card(f"rtx-pro-6000-{kind}").bandwidth_gb_s for kind in ("server", "ws"))
+    assert server is not None
+    assert workstation is not None
+    assert server == pytest.approx(workstation * 12481 / 14001, rel=0.001)
+
+
+def test_an_old_host_prepared_each_stream() -> None:
+    # 8B on a 3090 in 2024-08: 354 tok/s of ten streams, 1,027 of fifty
+    old = EngineSettings(version=(0, 5, 4))
+    facts, on = model("meta-llama/Llama-3.1-8B-Instruct"), card("rtx-3090")
+    assert holds(speed(facts, on, old, streams=10).tok_s, 354.2)
+    assert holds(speed(facts, on, old, streams=50).tok_s, 1026.5)
+    assert not holds(speed(facts, on, VLLM, streams=50).tok_s, 1026.5)
 
 
 def test_a_network_between_machines_may_be_read_over_sockets() -> None:
