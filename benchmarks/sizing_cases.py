@@ -125,7 +125,7 @@ def _no_card(keys: Keys) -> str:
 
 def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
     """GiB of a card; up to the larger of two sizes sold under one name when none is stated."""
-    found = visible_gib(gpu.memory_mib)
+    found = visible_gib(named.total_mib or gpu.memory_mib)
     if named.memory_gb is not None or gpu.larger_mib is None:
         return found
     return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)

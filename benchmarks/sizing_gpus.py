@@ -103,6 +103,8 @@ class NamedCards:
     gpus: tuple[KnownCard, ...]
     cap_w: float | None
     memory_gb: float | None
+    total_mib: float | None = None
+    """`memory.total` where the text states it: a virtual card may have more than the real one."""
 
 
 def cards_named(text: str | None) -> NamedCards:
@@ -120,7 +122,7 @@ def cards_named(text: str | None) -> NamedCards:
     inside = re.search(r"\(([^)]*)\)", text)
     if not found and inside and (gpu := _best(inside[1], memory)):
         found.append(gpu)
-    return NamedCards(tuple(found), float(cap[1]) if cap else None, memory)
+    return NamedCards(tuple(found), float(cap[1]) if cap else None, memory, _total_mib(text))
 
 
 def cards_counted(text: str | None) -> int:
@@ -137,8 +139,13 @@ def _memory_gb(text: str) -> float | None:
     size = re.search(r"(\d{2,3}(?:\.\d+)?)\s*(?:GB|GiB)", text)
     if size:
         return float(size[1])
-    mib = re.search(r"(\d{2,3}),?(\d{3})\s*MiB", text)
-    return float(mib[1] + mib[2]) / 1024 if mib else None
+    mib = _total_mib(text)
+    return mib / 1024 if mib else None
+
+
+def _total_mib(text: str) -> float | None:
+    mib = re.search(r"(\d{1,3}),?(\d{3})\s*MiB", text)
+    return float(mib[1] + mib[2]) if mib else None
 
 
 def _words(text: str) -> set[str]:

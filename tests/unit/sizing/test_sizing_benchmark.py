@@ -247,6 +247,11 @@ def test_free_text_names_meet_the_catalogue(text: str, name: str) -> None:
     assert card.name == name
 
 
+def test_a_virtual_card_has_the_memory_that_the_text_states() -> None:
+    assert cards_named("RTX PRO 6000 Blackwell Server Edition (98304 MiB)").total_mib == 98304
+    assert cards_named("RTX PRO 6000 Blackwell Server Edition").total_mib is None
+
+
 def test_power_caps_and_mixed_cards_are_read() -> None:
     assert cards_named("NVIDIA GeForce RTX 3090 24GB (250 W)").cap_w == 250
     mixed = [card.name for card in cards_named("2x RTX 3090 + RTX 3090 Ti 24GB").gpus]
