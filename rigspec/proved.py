@@ -53,6 +53,12 @@ _REPORTS = (
 )
 
 
+_OTHER_PLAN = (
+    "note: the plan was another when this look was taken, as it always is on a virtual rig: rows "
+    "about files and packages may differ by that alone"
+)
+
+
 def report_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Where each report goes, as options of a verb that looks at a host."""
     for option in reversed(_REPORTS):
@@ -107,6 +113,8 @@ def verify(
         stop(problem)
     shown = report.as_table if every_row else report.folded
     on_stdout = any(file.name == "-" for file in files.values())
+    if observed and judged.plan_changed:
+        click.echo(_OTHER_PLAN, err=True)
     click.echo(shown(judged.verdicts, colour=want_colour()), err=on_stdout)
     click.echo(said, err=True, nl=bool(said))
     if judged.exit_code and not observed:

@@ -17,8 +17,8 @@ def owner_lines(text: str) -> tuple[tuple[int, str], ...]:
 
 def as_text(text: str, findings: Sequence[Finding], source: Source) -> str:
     """Choices left: the owner's lines, then what `check` says of the draft as it stands."""
-    lines = ["left for the owner:"]
-    lines += [f"  line {number}: {words}" for number, words in owner_lines(text)]
+    left = [f"  line {number}: {words}" for number, words in owner_lines(text)]
+    lines = ["left for the owner:", *left] if left else ["left for the owner: nothing"]
     rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
     found = sorted(findings, key=lambda finding: rank[finding.severity])
     lines.append("check of the draft:" if found else "check of the draft: nothing to say")

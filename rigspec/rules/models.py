@@ -78,21 +78,23 @@ def consent_needless(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def storage_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Fetched weights have a storage, and it exists."""
     for name, model in rig.models.items():
-        known = ticked(tuple(rig.storage)) or "none"
+        known = ticked(tuple(rig.storage))
         if model.storage is None:
             if model.hub is not None:
                 yield error(
                     "models.storage-known",
                     ("models", name, "hub"),
                     f"no `storage` says where the weights of `{name}` go",
-                    hint=f"add `storage:` with one of `storage`: {known}",
+                    hint=f"add `storage:` with one of `storage`: {known}"
+                    if known
+                    else "declare a disk under `storage`, then name it here: `storage: NAME`",
                 )
         elif model.storage not in rig.storage:
             meant = nearest(model.storage, tuple(rig.storage))
             yield error(
                 "models.storage-known",
                 ("models", name, "storage"),
-                f"there is no storage `{model.storage}`; `storage` has {known}",
+                f"there is no storage `{model.storage}`; `storage` has {known or 'none'}",
                 hint=f"did you mean `{meant}`?" if meant else "",
             )
 

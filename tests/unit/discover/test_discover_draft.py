@@ -16,10 +16,11 @@ from rigspec.discover.seen import read_seen
 from rigspec.errors import RigspecError
 from rigspec.observed.pci import PciTree
 from rigspec.observed.record import plain
-from rigspec.report.discover import owner_lines
+from rigspec.report.discover import as_text, owner_lines
 from rigspec.rules.run import check
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
+from rigspec.spec.source import Source
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 ASUS = CAPTURES / "voipmonitor-rtx6kpro-asus-8x-pro6000-server"
@@ -162,6 +163,10 @@ def test_command_line_prints_draft_and_choices() -> None:
     assert "kernel.iommu-off-many-cpus" in result.stderr
     for _, words in owner_lines(result.stdout):
         assert words in result.stderr
+
+
+def test_nothing_left_for_the_owner_is_said() -> None:
+    assert as_text("", (), Source("x.yaml", "")).splitlines()[0] == "left for the owner: nothing"
 
 
 def test_command_line_ends_with_two_without_a_folder() -> None:

@@ -81,6 +81,8 @@ def test_a_look_that_does_not_fit_ends_with_2(text: str, said: str) -> None:
 def test_a_look_for_another_plan_says_so_in_the_data() -> None:
     result = verify("--observed", "-", "--json", "-", stdin=saved(plan="0" * 64))
     assert "plan changed" in json.loads(result.stdout)["header"]
+    assert "the plan was another when this look was taken" in result.stderr
+    assert "plan was another" not in verify("--observed", "-", stdin=saved()).stderr
 
 
 def test_without_an_address_there_is_no_host_to_ask() -> None:
