@@ -6,10 +6,11 @@ import functools
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, ParamSpec
 
@@ -265,4 +266,17 @@ def _pyinfra(spec: Path, deploy: str, more: Mapping[str, str] | None = None) -> 
     files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
     argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
     environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve()), **(more or {})}
-    return subprocess.run(argv, env=environment).returncode
+    return run_to_its_end(argv, environment)
+
+
+def run_to_its_end(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit status of a deploy; an interrupt is its own to answer, however long that takes.
+
+    `subprocess.run` would kill it after a quarter of a second, before it says what goes on.
+    """
+    with subprocess.Popen(argv, env=environment) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                child.send_signal(signal.SIGINT)
