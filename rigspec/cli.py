@@ -187,17 +187,14 @@ def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
 
 
 def _question(folder: Path | None, **asked: Any) -> Question:
+    from rigspec.catalog.data import own_folder
     from rigspec.catalog.show_models import FOLDERS
     from rigspec.errors import RigspecError
     from rigspec.report.fit_question import ask
 
-    own = Path("catalog")
+    folders = (folder,) if folder else FOLDERS
     try:
-        return ask(
-            **asked,
-            folders=(folder,) if folder else FOLDERS,
-            extra=own if own.is_dir() else None,
-        )
+        return ask(**asked, folders=folders, extra=own_folder())
     except RigspecError as problem:
         stop(problem)
 

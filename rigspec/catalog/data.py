@@ -23,6 +23,8 @@ from rigspec.errors import RigspecError
 ROW_FORMAT = "docs/fit.md"
 """Where the rows that an owner may write are explained."""
 DATA = Path(__file__).with_name("data")
+OWN_FOLDERS = (Path("catalog"), Path("../catalog"))
+"""The owner's rows beside `rigs/`, seen from the folder above it and from inside it."""
 _T = TypeVar("_T")
 
 
@@ -162,6 +164,11 @@ class Row:
             return f"{ROW_FORMAT} shows a whole row"
         written = f"{key}: {json.dumps(row.values[key], ensure_ascii=False)}"
         return f"for example `{written}`, as `{row.id}` has it; {ROW_FORMAT} shows a whole row"
+
+
+def own_folder() -> Path | None:
+    """The owner's folder of rows that a verb without a spec takes; None where there is none."""
+    return next((folder for folder in OWN_FOLDERS if folder.is_dir()), None)
 
 
 def load_table(name: str, extra: Path | None = None) -> Mapping[str, Row]:

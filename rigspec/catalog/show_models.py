@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from rigspec.catalog.data import OWN_FOLDERS
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import UnusableModel, load_model_facts, saved_models
 from rigspec.catalog.show import Line
 from rigspec.units import GIB
 
-FOLDERS = (Path("rigs/models"), Path("models"), Path("catalog/models"))
+FOLDERS = (
+    Path("rigs/models"),
+    Path("models"),
+    *(folder / "models" for folder in OWN_FOLDERS),
+)
 """Where `rigspec model add` saves models, and where owners keep their own."""
 
 

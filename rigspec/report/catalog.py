@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from rigspec.catalog.data import own_folder
 from rigspec.catalog.models import UnusableModel, nearest_saved
 from rigspec.catalog.show import Line, list_entry, list_table, nearest_names
 from rigspec.catalog.show_models import FOLDERS, list_model, list_models
 from rigspec.errors import RigspecError
-
-OWN = Path("catalog")
-"""The owner's rows, beside `rigs/`."""
 
 
 def rows_of(table: str, name: str | None) -> list[Line]:
     """The rows; RigspecError when there is no such entry, or no model saved at all."""
     if table == "models":
         return _models(name)
-    extra = OWN if OWN.is_dir() else None
+    extra = own_folder()
     rows = list_entry(table, name, extra) if name else list_table(table, extra)
     if name and not rows:
         near = " or ".join(f"`{other}`" for other in nearest_names(table, name, extra))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from rigspec.catalog import boards, gpus
 from rigspec.catalog.boards import all_boards, find_board
 from rigspec.catalog.data import CatalogError
 from rigspec.catalog.gpus import all_gpus, find_gpu
+from rigspec.cli import main
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check
 from rigspec.spec.load import load_text
@@ -79,3 +81,15 @@ def fresh(catalog: Path, key: str) -> Path:
     for file in catalog.glob("*.yaml"):
         (folder / file.name).write_text(file.read_text())
     return folder
+
+
+def test_own_rows_are_found_from_inside_rigs(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rigs").mkdir()
+    monkeypatch.chdir(tmp_path / "rigs")
+    done = CliRunner().invoke(main, ["catalog", "gpus", "rtx-3070-16gb"])
+    assert done.exit_code == 0, done.output
+    assert "16384" in done.output
+    done = CliRunner().invoke(main, ["fit", "Org/None", "--gpu", "rtx-3070-16gb"])
+    assert "nothing is saved of `Org/None`" in done.output  # the card was found
