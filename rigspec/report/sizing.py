@@ -211,23 +211,27 @@ def _speed(speed: Speed) -> str:
 
 
 def _cap_lines(sized: Sized) -> Iterator[str]:
+    """What a cap costs; nothing of one that is the card's own limit."""
     card = slowest(sized.cards)
-    if card.power_limit_w is None:
-        return
     works: tuple[tuple[Work, str], ...] = (
         ("decode", "one stream"), ("batch", "many"), ("prefill", "prompts"),
     )  # fmt: skip
     costs = {word: speed_at_cap(card, work) for work, word in works}
+    watts = card.power_limit_w or card.power_default_w
+    if watts is None or not any(cost.source for cost in costs.values()):
+        return
     known = {word: cost for word, cost in costs.items() if cost.measured}
-    cap = f"  cap of {text_w(card.power_limit_w)}"
+    cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}"
+    least = min((cost.low for cost in costs.values() if not cost.measured), default=1.0)
+    reckoned = f"low ends reckon with {least * 100:.0f} % of it"
     if not known:
-        yield f"{cap}: what it costs in speed is unknown for this card"
+        yield f"{cap}: what it costs in speed is unknown for this card; {reckoned}"
         return
     shares = ", ".join(f"{word} {cost.value * 100:.0f} %" for word, cost in known.items())
     unknown = "".join(f", {word} unknown" for word in costs if word not in known)
-    source = next(iter(known.values())).source
     yield f"{cap} keeps of the speed: {shares}{unknown}"
-    yield f"    measured: {source}"
+    yield from (f"    unknown: {reckoned}",) if unknown else ()
+    yield f"    measured: {next(iter(known.values())).source}"
 
 
 def _power(states: PowerStates | None) -> Iterator[str]:

@@ -145,18 +145,19 @@ def prefill(
     share *= _llama_share(facts, card, settings)
     native = _is_native(facts, card, settings)
     share *= NATIVE_RISE[facts.quantization.scheme] if native else 1.0
-    cap = speed_at_cap(card, "prefill", settings.turns).value
+    cap = speed_at_cap(card, "prefill", settings.turns)
     flops = 2 * active_elements(facts) + score_flops(facts, prompt) + state_flops(facts, settings)
-    arithmetic = flops / (peak * 1e12 * ranks * share * cap)
+    arithmetic = flops / (peak * 1e12 * ranks * share * cap.value)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     tok_s = 1 / (arithmetic + reduce_s)
     tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
+    fall = _fall(card, settings, spread) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     return Speed(
-        Amount(tok_s, tok_s / _fall(card, settings, spread), tok_s * rise),
+        Amount(tok_s, tok_s / fall, tok_s * rise),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
         Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
         f"fit for {settings.engine.value}",

@@ -100,6 +100,7 @@ def decode(
     spread += 0.0 if facts.known else 0.2
     spread += SLOW_SPREAD if _slow_layer_us(card, settings) or is_limited(card, settings) else 0.0
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
+    fall *= cap.value / cap.low
     fall *= 1 + reduces(facts, settings) * link.stall_us / 1e3 / step.total_ms
     return Speed(
         Amount(tok_s, tok_s / fall, fastest * (1 + spread)),

@@ -224,3 +224,13 @@ def test_more_states_asked_for_than_the_pool_ever_holds_end_with_2() -> None:
 def test_a_percentage_is_no_number_whose_unit_could_be_left_out() -> None:
     done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--sequences", "50%")
     assert "write the number alone" not in done.output
+
+
+def test_a_cap_at_the_card_s_own_limit_says_nothing_and_costs_nothing() -> None:
+    asked = ("Qwen/Qwen3-8B", "--gpu", "rtx-4090", "--context", "8192")
+    plain, same, lower = (
+        fit(*asked, *words).output
+        for words in ((), ("--power-limit-w", "450"), ("--power-limit-w", "225"))
+    )
+    assert plain == same
+    assert "unknown for this card; low ends reckon with 50 % of it" in lower

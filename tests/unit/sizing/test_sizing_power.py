@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.power import speed_at_cap
+from rigspec.sizing.prefill import prefill
+from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.throughput import decode
+
+CONFIGS = Path(__file__).resolve().parents[3] / "benchmarks/data/model-configs"
 
 
 def capped(sku: str, watts: float | None) -> Card:
@@ -41,6 +50,27 @@ def test_other_cards_are_unknown() -> None:
     assert "unknown" in found.source
 
 
+def test_where_the_cost_is_unknown_the_low_end_falls_with_power() -> None:
+    assert speed_at_cap(capped("rtx-4090", 225.0), "decode").low == pytest.approx(0.5)
+    below = speed_at_cap(capped("rtx-3090", 140.0), "decode")
+    assert below.low == pytest.approx(0.4)
+    assert not below.measured
+    facts = load_model_facts("Qwen/Qwen3-8B", (CONFIGS,))
+    assert facts is not None
+    for ask in (decode, partial(prefill, prompt=4096)):
+        free, held = (ask(facts, capped("rtx-4090", cap), EngineSettings()) for cap in (None, 225))
+        assert free is not None
+        assert held is not None
+        assert held.tok_s.low == pytest.approx(free.tok_s.low / 2)
+        assert held.tok_s.high == free.tok_s.high
+
+
+def test_a_board_sold_at_a_lower_limit_is_bounded_by_its_sibling() -> None:
+    found = speed_at_cap(capped("rtx-pro-6000-max-q", None), "batch")
+    assert (found.value, found.low, found.measured) == (1.0, pytest.approx(0.70), False)
+
+
 def test_no_cap_costs_nothing() -> None:
+    assert not speed_at_cap(capped("rtx-4090", 450.0), "decode").source
     assert speed_at_cap(capped("rtx-4090", None), "decode").value == 1.0
     assert speed_at_cap(capped("rtx-3090", 400.0), "decode").value == 1.0
