@@ -11,7 +11,7 @@ from rigspec.report.fit_question import Question
 from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
-from rigspec.report.words import band
+from rigspec.sizing.amount import band
 from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
 from rigspec.sizing.memory import doubts_of
 from rigspec.sizing.remedies import Remedy, remedies

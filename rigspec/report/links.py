@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rigspec.report.words import band, spans
+from rigspec.report.words import spans
+from rigspec.sizing.amount import band
 from rigspec.sizing.links import Label, LinkPath
 
 MOST_COLUMNS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rigspec.report.words import band
+from rigspec.sizing.amount import band
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine

@@ -11,10 +11,10 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
-from rigspec.report.words import above_zero, band
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
+from rigspec.sizing.amount import band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
@@ -146,7 +146,7 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     outside = max(0.0, total - sum(sizes) - cache)
     yield f"  each card, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
     for fill, term in zip(FILLS, terms, strict=False):
-        yield f"    {fill} {term.name:<30} {band(above_zero(term.amount), 1)} GiB, {term.basis}"
+        yield f"    {fill} {term.name:<30} {band(term.size, 1)} GiB, {term.basis}"
     if sets_aside(sized):
         yield from cache_lines(sized)
         return

@@ -55,7 +55,7 @@ def service_record(sized: Sized) -> Record:
         "tensor_parallel": sized.settings.tensor_parallel,
         "card_gib": amount(sized.card.total),
         "terms_gib": [
-            {"name": term.name, **amount(term.amount), "basis": term.basis} for term in memory.terms
+            {"name": term.name, **amount(term.size), "basis": term.basis} for term in memory.terms
         ],
         "kv_tokens": amount(memory.kv_tokens) if memory.kv_tokens else None,
         "request_gib": amount(memory.needed) if memory.needed else None,

@@ -1,4 +1,4 @@
-"""Figures in words: bands, counts, thousands."""
+"""Words in a row: spans of names, lines of a width."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ import re
 from collections.abc import Iterable
 
 from rich.cells import cell_len
-
-from rigspec.sizing.amount import Amount
-
-
-def band(amount: Amount, digits: int) -> str:
-    """`14.4 (14.3–14.6)`; without a band when it rounds to the same figure."""
-    value, low, high = (f"{part:,.{digits}f}" for part in (amount.value, amount.low, amount.high))
-    return value if low == value == high else f"{value} ({low}–{high})"
-
-
-def above_zero(amount: Amount) -> Amount:
-    """A size whose band reaches below nothing, cut there."""
-    return Amount(amount.value, max(0.0, amount.low), amount.high)
 
 
 def spans(names: Iterable[str]) -> str:

@@ -227,12 +227,10 @@ def _shortage(name: str, sized: Sized) -> str:
 
 
 def _breakdown(sized: Sized) -> str:
-    """`23.6 GiB × 0.92 = 21.7 GiB: weights 14.4 ± 0.2, activation peak 0.5 ± 0.6 …`."""
-    parts = [
-        f"{term.name} {term.amount.value:.1f} ± "
-        f"{max(term.amount.high - term.amount.value, term.amount.value - term.amount.low):.1f}"
-        for term in sized.memory.terms
-    ]
+    """`of 23.6 GiB: weights 14.4 (14.3–14.6), activation peak 0.5 (0.2–1.3) …`, as in the plan."""
+    from rigspec.sizing.amount import band
+
+    parts = [f"{term.name} {band(term.size, 1)}" for term in sized.memory.terms]
     return f"of {sized.card.total.value:.1f} GiB: {', '.join(parts)} GiB"
 
 

@@ -51,3 +51,14 @@ def total(amounts: Iterable[Amount]) -> Amount:
     below = math.sqrt(sum((part.value - part.low) ** 2 for part in parts))
     above = math.sqrt(sum((part.high - part.value) ** 2 for part in parts))
     return Amount(value, value - below, value + above)
+
+
+def band(amount: Amount, digits: int) -> str:
+    """`14.4 (14.3–14.6)`; without a band when it rounds to the same figure."""
+    value, low, high = (f"{part:,.{digits}f}" for part in (amount.value, amount.low, amount.high))
+    return value if low == value == high else f"{value} ({low}–{high})"
+
+
+def above_zero(amount: Amount) -> Amount:
+    """A size whose band reaches below nothing, cut there."""
+    return Amount(amount.value, max(0.0, amount.low), amount.high)

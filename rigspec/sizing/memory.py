@@ -12,7 +12,7 @@ from functools import cached_property
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp, sglang, vllm
 from rigspec.sizing.accepted import Refusal, refusals
-from rigspec.sizing.amount import Amount, exact, total
+from rigspec.sizing.amount import Amount, above_zero, exact, total
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -34,6 +34,9 @@ UNKNOWN_CACHE = 2.0
 every key/value head kept double, half a window or a smaller record."""
 
 
+FREE = "free for the cache"
+
+
 @dataclass(frozen=True)
 class Term:
     """One line of the breakdown."""
@@ -41,6 +44,11 @@ class Term:
     name: str
     amount: Amount
     basis: str
+
+    @property
+    def size(self) -> Amount:
+        """The amount as it is shown: nothing takes less than nothing, but room may be missing."""
+        return self.amount if self.name == FREE else above_zero(self.amount)
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
     served = _largest(facts, settings, shape, left) if settings.auto_context else context
     weights = next(term.amount for term in terms if term.name == "weights")
     return MemoryEstimate(
-        terms=(*terms, Term("free for the cache", left, "what is left")),
+        terms=(*terms, Term(FREE, left, "what is left")),
         weights=weights,
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, served),

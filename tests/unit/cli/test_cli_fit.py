@@ -234,3 +234,9 @@ def test_a_cap_at_the_card_s_own_limit_says_nothing_and_costs_nothing() -> None:
     )
     assert plain == same
     assert "unknown for this card; low ends reckon with 50 % of it" in lower
+
+
+def test_no_term_is_below_nothing_in_json() -> None:
+    asked = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", "--json")
+    terms = {term["name"]: term["low"] for term in json.loads(asked.output)["terms_gib"]}
+    assert terms["activation peak"] == 0

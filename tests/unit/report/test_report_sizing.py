@@ -12,11 +12,11 @@ from rigspec.report.links import link_lines
 from rigspec.report.plan import as_text as plan_text
 from rigspec.report.sizing import BAR, as_text, bar
 from rigspec.report.sizing_json import rig_record
-from rigspec.report.words import above_zero, band, spans
+from rigspec.report.words import spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.rules.run import check
-from rigspec.sizing.amount import Amount, exact
+from rigspec.sizing.amount import Amount, above_zero, band, exact
 from rigspec.sizing.links import Hop, Place, paths
 from rigspec.spec.faults import FabricFaults, Fault
 from rigspec.spec.load import load_text
