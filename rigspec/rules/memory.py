@@ -33,7 +33,7 @@ def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield complain(
             "memory.fits",
             _place(sized, rig.services[name]),
-            _shortage(name, sized),
+            _shortage(name, sized, _own_length(sized, rig.services[name])),
             why=_breakdown(sized)
             + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
             hint=_ways_out(sized),
@@ -54,7 +54,8 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
-            f"`{name}` {wanted} of cache for one full request, {left.low:.1f} to {left.high:.1f} "
+            f"`{name}` {wanted} of cache for one full request"
+            f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
             f"GiB are left on an {sized.card.name}",
             why=_breakdown(sized),
             hint="the first start decides; " + _ways_out(sized),
@@ -209,7 +210,14 @@ def _sized(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
             yield name, sized
 
 
-def _shortage(name: str, sized: Sized) -> str:
+def _own_length(sized: Sized, service: Service) -> str:
+    """Which length is meant where the spec writes none: vLLM takes the model's own."""
+    if _given(service, "context_length") or sized.settings.context is None:
+        return ""
+    return f" of {sized.settings.context:,} tokens (no `context_length`: the model's own)"
+
+
+def _shortage(name: str, sized: Sized, length: str) -> str:
     memory, card = sized.memory, sized.card
     if memory.weights.low > card.total.high:
         return (
@@ -219,7 +227,7 @@ def _shortage(name: str, sized: Sized) -> str:
     left, needed = memory.available, memory.needed
     request = f"{needed.value:.1f} GiB" if needed else "any"
     slots = sized.settings.slots
-    who = "one full request needs" if slots == 1 else f"{slots} full requests at once need"
+    who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
     return (
         f"`{name}` does not fit: {who} {request} of cache per GPU, "
         f"{max(0.0, left.high):.1f} GiB are left at best on an {card.name}"

@@ -58,7 +58,7 @@ def settings_of(
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
         kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),
-        context=None if service.context_length == AUTO else service.context_length,
+        context=_context(service, models or {}),
         auto_context=service.context_length == AUTO,
         max_seqs=service.max_sequences,
         max_batched_tokens=service.max_batched_tokens,
@@ -76,6 +76,15 @@ def settings_of(
         batch=flags.whole("-b", "--batch-size") or 2048,
         ubatch=flags.whole("-ub", "--ubatch-size") or 512,
     )
+
+
+def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:
+    """Tokens of a full request: vLLM takes the model's own where it is told nothing, and refuses
+    to start when its cache does not hold that, just as if it were written out."""
+    if service.context_length is not None or service.engine != "vllm":
+        return None if service.context_length == AUTO else service.context_length
+    own = models.get(service.model)
+    return own.max_positions if own else None
 
 
 _STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
