@@ -180,7 +180,7 @@ def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
     question = _question(folder, **asked)
     if table or asked["context"] is None:
         click.echo(report.table_answer(question, asked["context"], as_json=as_json))
-        return
+        sys.exit(2 if report.is_beyond(question.facts, question.settings) else 0)
     fits, said = report.single_answer(question, as_json=as_json)
     click.echo(said)
     sys.exit(0 if fits else 2)

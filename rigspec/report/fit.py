@@ -11,8 +11,9 @@ from rigspec.report.fit_question import Question
 from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
+from rigspec.sizing.accepted import is_beyond as is_beyond
 from rigspec.sizing.amount import band
-from rigspec.sizing.fit import CONTEXTS, FitRow, fit_table
+from rigspec.sizing.fit import FitRow, fit_table
 from rigspec.sizing.memory import doubts_of
 from rigspec.sizing.remedies import Remedy, remedies
 from rigspec.sizing.service import Sized, sized, usual_link
@@ -30,10 +31,9 @@ def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
 
 def table_answer(question: Question, context: int | None, *, as_json: bool) -> str:
     """The table for every TP size up to the number of cards."""
-    contexts = sorted({*CONTEXTS, context}) if context else CONTEXTS
     card = question.cards[0]
     rows = fit_table(
-        question.facts, card, question.settings, count=len(question.cards), contexts=contexts,
+        question.facts, card, question.settings, count=len(question.cards), asked=context,
         link=usual_link(question.cards),
     )  # fmt: skip
     engine = question.settings.engine
@@ -94,9 +94,14 @@ def answer_record(sized: Sized) -> dict[str, Any]:
 
 def table_text(title: str, rows: Sequence[FitRow], *, set_aside: bool = False) -> str:
     """A line per tensor-parallel size and context."""
-    refused = {row.tensor_parallel: row.refused for row in rows if row.refused}
+    refused: dict[str, dict[int, None]] = {}
+    for row in rows:
+        if row.refused:
+            refused.setdefault(row.refused, {})[row.tensor_parallel] = None
     lines = [title, as_table([_line(row, set_aside=set_aside) for row in rows if not row.refused])]
-    lines += [f"TP {size}: refused, {reason}" for size, reason in refused.items()]
+    word = "cards" if set_aside else "TP"
+    for reason, sizes in refused.items():
+        lines.append(f"{word} {', '.join(map(str, sizes))}: refused, {reason}")
     lines += _states(row for row in rows if not row.refused)
     return "\n".join(line for line in lines if line)
 

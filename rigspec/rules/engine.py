@@ -118,11 +118,12 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """No context longer than the model's own, where it is known."""
     for name, service in rig.services.items():
         model = facts.models.get(service.model)
-        if model is None or not model.max_positions or not service.context_length:
+        if model is None:
             continue
-        allowed = service.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
-        stretched = any("rope" in word or "hf-overrides" in word for word in service.extra_args)
-        if service.context_length > model.max_positions and not allowed and not stretched:
+        from rigspec.sizing.accepted import is_beyond  # only where something is saved
+        from rigspec.sizing.from_spec import settings_of
+
+        if is_beyond(model, settings_of(rig, name)):
             yield error(
                 "engine.context-beyond-model",
                 ("services", name, "context_length"),

@@ -30,9 +30,9 @@ class Refusal:
 
 
 def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[Refusal, ...]:
-    """Every rule the settings break."""
-    if settings.engine is Engine.LLAMA_CPP:
-        return ()
+    """Every rule the settings break, and what is no answer though the engine starts."""
+    if settings.engine is Engine.LLAMA_CPP:  # it has no shards
+        return tuple(_context(facts, settings))
     found: list[Refusal] = []
     for rule in (_heads, _vocabulary, _states, _blocks, _context, _decode_context, _stages):
         found += rule(facts, settings)
@@ -91,9 +91,16 @@ def _blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
 
 
 def _context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    if is_beyond(facts, settings):
+        beyond = f"context {settings.context} is above the model's maximum {facts.max_positions}"
+        others = "" if settings.engine is Engine.VLLM else "; answers beyond it are nonsense"
+        yield Refusal("context", beyond + others)
+
+
+def is_beyond(facts: ModelFacts, settings: EngineSettings) -> bool:
+    """Whether the context asked for is longer than the model's own, and nothing stretches it."""
     asked, limit = settings.context, facts.max_positions
-    if asked and limit and asked > limit:
-        yield Refusal("context", f"context {asked} is above the model's maximum {limit}")
+    return bool(asked and limit and asked > limit and not settings.stretched)
 
 
 def _decode_context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:

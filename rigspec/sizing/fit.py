@@ -48,11 +48,14 @@ def fit_table(
     *,
     count: int,
     contexts: Sequence[int] = CONTEXTS,
+    asked: int | None = None,
     link: Link = PEER_PCIE,
 ) -> tuple[FitRow, ...]:
-    """A row per tensor-parallel size up to `count` cards and per context up to the model's own."""
+    """A row per tensor-parallel size up to `count` cards and per context up to the model's own;
+    `asked` has one in any case."""
     limit = facts.max_positions or max(contexts)
-    wanted = [context for context in contexts if context <= limit] or [limit]
+    usual = [context for context in contexts if context <= limit] or [limit]
+    wanted = sorted({*usual, asked}) if asked else usual
     return tuple(
         row
         for ranks in group_sizes(count)

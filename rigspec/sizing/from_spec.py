@@ -60,6 +60,7 @@ def settings_of(
         kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),
         context=_context(service, models or {}),
         auto_context=service.context_length == AUTO,
+        stretched=_stretched(service),
         max_seqs=service.max_sequences,
         max_batched_tokens=service.max_batched_tokens,
         max_graph_size=flags.whole("--max-cudagraph-capture-size", "--cuda-graph-max-bs"),
@@ -85,6 +86,12 @@ def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:
         return None if service.context_length == AUTO else service.context_length
     own = models.get(service.model)
     return own.max_positions if own else None
+
+
+def _stretched(service: Service) -> bool:
+    allowed = service.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+    scaled = ("rope" in word or "hf-overrides" in word for word in service.extra_args)
+    return allowed or any(scaled)
 
 
 _STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}

@@ -61,6 +61,8 @@ class EngineSettings:
     context: int | None = None
     auto_context: bool = False
     """The engine takes the longest context that the cache holds."""
+    stretched: bool = False
+    """The owner scales the positions, or tells vLLM to take longer contexts all the same."""
     max_seqs: int | None = None
     max_batched_tokens: int | None = None
     max_graph_size: int | None = None

@@ -240,3 +240,15 @@ def test_no_term_is_below_nothing_in_json() -> None:
     asked = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", "--json")
     terms = {term["name"]: term["low"] for term in json.loads(asked.output)["terms_gib"]}
     assert terms["activation peak"] == 0
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("table", [(), ("--table",)])
+def test_a_context_beyond_the_model_is_refused(engine: str, table: tuple[str, ...]) -> None:
+    asked = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "65536", "--engine", engine, *table)
+    done, told = fit(*asked), json.loads(fit(*asked, "--json").output)
+    assert (done.exit_code, fit(*asked, "--json").exit_code) == (2, 2)
+    assert "refused" in done.output
+    assert "context 65536 is above the model's maximum 40960" in done.output
+    rows = {row["context"]: row["verdict"] for row in told} if table else {65536: told["verdict"]}
+    assert rows[65536] == "refused"

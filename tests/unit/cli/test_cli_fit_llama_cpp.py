@@ -74,3 +74,13 @@ def test_llama_cpp_without_room_says_how_much_is_missing(gguf: Path) -> None:
     assert done.exit_code == 2
     assert "missing" in done.output
     assert "max_sequences: 3" in done.output
+
+
+@pytest.mark.parametrize("table", [(), ("--table",)])
+def test_llama_cpp_is_refused_a_context_beyond_the_model_too(
+    gguf: Path, table: tuple[str, ...]
+) -> None:
+    done = of_gguf(gguf, "--context", "65536", *table)
+    assert done.exit_code == 2
+    assert "context 65536 is above the model's maximum 40960; answers beyond it" in done.output
+    assert of_gguf(gguf, "--context", "32768", *table).exit_code == 0

@@ -11,6 +11,7 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check
+from rigspec.sizing.accepted import is_beyond
 from rigspec.sizing.all_reduce import NVLINK, Link
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.from_spec import (
@@ -289,3 +290,14 @@ def test_the_longest_context_does_not_hang_on_the_one_that_is_asked_for(asked: i
     longest = glm(asked).largest_context
     assert longest is not None
     assert has_room(glm(longest - 1024)) and not has_room(glm(longest + 2048))
+
+
+def test_a_stretched_context_is_not_refused_in_the_plan_either() -> None:
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    long = ("context_length: 32768", "context_length: 500000")
+    plain = settings_of(rig(STARTER, long), "qwen")
+    words = "context_length: 500000\n    extra_args: [--hf-overrides, '{}']"
+    scaled = settings_of(rig(STARTER, ("context_length: 32768", words)), "qwen")
+    assert is_beyond(facts, plain)
+    assert not is_beyond(facts, scaled)
