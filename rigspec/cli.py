@@ -161,6 +161,7 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
 @click.option("--context", type=Whole(1), help="Tokens; without it a table of lengths.")
 @click.option("--table", is_flag=True, help="A table of contexts and TP sizes in any case.")
 @click.option("--tp", type=Whole(1, 16), help="Tensor parallel size (default: --count).")
+@click.option("--dcp", type=Whole(1, 16), help="Decode context parallel size (default: 1).")
 @click.option(
     "--engine",
     type=click.Choice(["vllm", "sglang", "llama_cpp"]),

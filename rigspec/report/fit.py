@@ -153,6 +153,7 @@ def _record(row: FitRow) -> dict[str, Any]:
     tokens, speed = row.kv_tokens, row.decode_tok_s
     return {
         "tensor_parallel": row.tensor_parallel,
+        "decode_context_parallel": row.decode_context_parallel,
         "context": row.context,
         "verdict": "refused" if row.refused else row.verdict.value,
         "refused": row.refused,

@@ -14,6 +14,7 @@ from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts, nearest_saved
 from rigspec.errors import RigspecError
+from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import ENGINES, version_of
 from rigspec.sizing.settings import EngineSettings
@@ -41,6 +42,7 @@ def ask(
     count: int,
     context: int | None,
     tp: int | None,
+    dcp: int | None,
     engine: str | None,
     engine_version: str | None,
     fraction: float | None,
@@ -55,6 +57,7 @@ def ask(
     _possible_cap(sku, power_limit_w)
     chosen = engine or ("llama_cpp" if facts.is_gguf else "vllm")
     _loadable(facts, chosen)
+    _spreadable(chosen, dcp)
     _known_words(chosen, engine_version, kv_dtype, fraction)
     card = card_of(sku, power_limit_w=power_limit_w)
     ranks = tp or count
@@ -64,6 +67,7 @@ def ask(
         engine=ENGINES[chosen],
         version=version_of(engine_version),
         tensor_parallel=ranks,
+        decode_context_parallel=dcp or 1,
         context=context,
         memory_fraction=fraction,
         kv_dtype=kv_dtype,
@@ -83,6 +87,12 @@ def _loadable(facts: ModelFacts, engine: str) -> None:
             hint="`rigspec model add ORG/NAME-GGUF --file NAME-Q4_K_M.gguf` saves a GGUF of it; "
             "ask for that, or take `--engine vllm`",
         )
+
+
+def _spreadable(engine: str, dcp: int | None) -> None:
+    why = FOREIGN[engine].get("decode_context_parallel_size")
+    if why and (dcp or 1) > 1:
+        raise RigspecError(f"--dcp {dcp}: {why}", hint="leave it out")
 
 
 def _possible_cap(gpu: Gpu, cap_w: int | None) -> None:

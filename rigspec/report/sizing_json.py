@@ -53,6 +53,7 @@ def service_record(sized: Sized) -> Record:
         "cards": len(sized.cards),
         "engine": sized.settings.engine.value,
         "tensor_parallel": sized.settings.tensor_parallel,
+        "decode_context_parallel": sized.settings.decode_context_parallel,
         "card_gib": amount(sized.card.total),
         "terms_gib": [
             {"name": term.name, **amount(term.size), "basis": term.basis} for term in memory.terms

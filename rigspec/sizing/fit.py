@@ -24,6 +24,7 @@ class FitRow:
     """One cell of the table: a tensor-parallel size and a context length."""
 
     tensor_parallel: int
+    decode_context_parallel: int
     context: int
     verdict: Verdict
     refused: str
@@ -96,6 +97,7 @@ def _row(
     refused = found.refusals[0].message if found.refusals else ""
     return FitRow(
         tensor_parallel=settings.tensor_parallel,
+        decode_context_parallel=settings.decode_context_parallel,
         context=context,
         verdict=Verdict.NO if refused else found.boots,
         refused=refused,

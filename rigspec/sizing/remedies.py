@@ -1,6 +1,7 @@
 """What would make a service fit: each remedy recomputed, with the setting to write and its number.
 
-In the order an owner loses least: shorter context, smaller cache type, fewer sequences and smaller
+In the order an owner loses least: shorter context, smaller cache type, one cache for several cards
+instead of a copy on each, fewer sequences and smaller
 batches, a larger share of the card, no drafts, text only, more cards, smaller weights.
 """
 
@@ -22,6 +23,8 @@ from rigspec.sizing.verdict import Verdict
 LEAST_CONTEXT = 2048
 """A context below this is no remedy."""
 MOST_RANKS = 16
+SHARED_SINCE = (0, 11)
+"""Earlier releases have no decode context parallel, or not for every latent attention."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def remedies(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[R
     if settings.engine is Engine.LLAMA_CPP:
         return (*_shorter(facts, card, settings), *_slots(facts, card, settings))
     found: list[Remedy] = []
-    for way in (_shorter, _cache_type, _batches, _fraction, _drafts, _text_only):
+    for way in (_shorter, _cache_type, _shared_cache, _batches, _fraction, _drafts, _text_only):
         found += way(facts, card, settings)
     return (*found, *_more_cards(facts, card, settings), *_weights(facts, card, settings))
 
@@ -93,6 +96,21 @@ def _cache_type(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iter
         return
     changed = replace(settings, kv_dtype="fp8")
     yield from _remedy("kv dtype", "kv_cache_dtype: fp8", facts, card, changed)
+
+
+def _shared_cache(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:
+    """Latent attention keeps a whole cache on every rank; decode context parallel cuts it."""
+    latent = facts.is_latent and not facts.has_states and settings.engine is Engine.VLLM
+    if not latent or (settings.version or SHARED_SINCE) < SHARED_SINCE:
+        return
+    for size in range(settings.decode_context_parallel + 1, settings.tensor_parallel + 1):
+        if settings.tensor_parallel % size == 0:
+            write = f"decode_context_parallel_size: {size}"
+            changed = replace(settings, decode_context_parallel=size)
+            found = list(_remedy("shared cache", write, facts, card, changed))
+            if found:
+                yield found[0]
+                return
 
 
 def _batches(facts: ModelFacts, card: Card, settings: EngineSettings) -> Iterator[Remedy]:

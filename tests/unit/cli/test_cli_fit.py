@@ -252,3 +252,21 @@ def test_a_context_beyond_the_model_is_refused(engine: str, table: tuple[str, ..
     assert "context 65536 is above the model's maximum 40960" in done.output
     rows = {row["context"]: row["verdict"] for row in told} if table else {65536: told["verdict"]}
     assert rows[65536] == "refused"
+
+
+KIMI = ("moonshotai/Kimi-K2.5", "--gpu", "rtx-pro-6000-workstation", "--count", "8",
+        "--context", "262144", "--sequences", "8", "--engine-version", "0.30.0")  # fmt: skip
+
+
+def test_decode_context_parallel_is_asked_and_named_as_a_way_out() -> None:
+    alone = fit(*KIMI)
+    assert alone.exit_code == 2
+    assert "shared cache: decode_context_parallel_size: 2" in alone.output
+    cut = fit(*KIMI, "--dcp", "8", "--json")
+    assert cut.exit_code == 0
+    assert json.loads(cut.output)["decode_context_parallel"] == 8
+    refused = fit(*KIMI, "--dcp", "3")
+    assert refused.exit_code == 2
+    assert "TP 8 does not divide by DCP 3" in refused.output
+    table = json.loads(fit(*KIMI[:5], "--dcp", "2", "--json").output)
+    assert {row["tensor_parallel"] for row in table if row["verdict"] == "refused"} == {1}

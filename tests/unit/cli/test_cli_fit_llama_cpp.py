@@ -84,3 +84,9 @@ def test_llama_cpp_is_refused_a_context_beyond_the_model_too(
     assert done.exit_code == 2
     assert "context 65536 is above the model's maximum 40960; answers beyond it" in done.output
     assert of_gguf(gguf, "--context", "32768", *table).exit_code == 0
+
+
+def test_llama_cpp_has_no_decode_context_parallel(gguf: Path) -> None:
+    done = of_gguf(gguf, "--dcp", "2", count="2")
+    assert done.exit_code == 2
+    assert "--dcp 2: llama.cpp has no such thing" in done.output
