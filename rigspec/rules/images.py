@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from rigspec.catalog.engines import engine
@@ -27,6 +28,21 @@ def repository(image: str) -> str:
 def is_stock(engine: str, image: str) -> bool:
     """Whether an image is the project's own build."""
     return repository(image) in STOCK[engine]
+
+
+def version_of_tag(engine: str, image: str) -> str:
+    """`0.30.0` of `vllm/vllm-openai:v0.30.0`; empty where the tag of a stock image names none."""
+    from rigspec.sizing.from_spec import version_of  # its estimates are for later
+
+    tag = _tag(image) if is_stock(engine, image) else ""
+    if engine == "llama_cpp":  # its releases are builds: `server-cuda-b6700`
+        return tag.rpartition("-")[2] if re.search(r"(^|-)b\d+$", tag) else ""
+    told = version_of(tag)
+    return ".".join(map(str, told)) if told else ""
+
+
+def _tag(image: str) -> str:
+    return image.partition("@")[0].removeprefix(repository(image)).removeprefix(":")
 
 
 def digest_missing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -82,17 +98,17 @@ def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     from rigspec.sizing.from_spec import version_of  # its estimates are for later
 
     for name, service in rig.services.items():
-        tag = service.image.partition("@")[0].removeprefix(repository(service.image) + ":")
-        told, said = version_of(tag), version_of(service.engine_version)
-        if not told or not said or not is_stock(service.engine, service.image):
+        written = version_of_tag(service.engine, service.image)
+        told, said = version_of(written), version_of(service.engine_version)
+        if not told or not said:
             continue
         if any(one != other for one, other in zip(told, said, strict=False)):
             yield warning(
                 "images.version-contradicts-tag",
                 ("services", name, "engine_version"),
-                f"`engine_version: {service.engine_version}`, but the image's tag is `{tag}`",
+                f"`engine_version: {service.engine_version}`, but the image's tag is `{_tag(service.image)}`",
                 why="flags, defaults and memory are judged by the version",
-                hint=f"set `engine_version: {'.'.join(map(str, told))}`, or take that image",
+                hint=f"set `engine_version: {written}`, or take that image",
             )
 
 
