@@ -209,7 +209,13 @@ def model() -> None:
 @click.argument("source", metavar="ORG/NAME[@REVISION] | FOLDER | FILE.gguf")
 @click.option("--as", "name", help="Name to save it under (default: the source's own).")
 @click.option("--file", help="Which GGUF file, where there are several.")
-@click.option("--to", type=click.Path(path_type=Path), default=Path("rigs/models"))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    default=Path("rigs/models"),
+    show_default=True,
+    help="Folder of saved models: the one beside the rigs.",
+)
 def model_add(source: str, name: str | None, file: str | None, to: Path) -> None:
     """Save what sizing needs to know of a model: config and sizes, no weights are fetched."""
     from rigspec.errors import RigspecError

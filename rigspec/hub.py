@@ -20,7 +20,7 @@ from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import json_object, object_of
 from rigspec.catalog.model_gguf import open_gguf, read_gguf
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
-from rigspec.catalog.models import file_stem, saved_file
+from rigspec.catalog.models import NOT_HERE, file_stem, is_place, saved_file
 from rigspec.errors import RigspecError
 from rigspec.units import text_gib
 
@@ -56,12 +56,17 @@ def read(source: str, file: str | None = None) -> Found:
 def _read(source: str, file: str | None) -> Found:
     if Path(source).exists():
         return read_local(Path(source), file)
+    elsewhere = (
+        "weights on the rig's own disk are read there, or from the hub with --as FOLDER-NAME"
+    )
+    if is_place(source):
+        hint = f"{NOT_HERE}; {elsewhere}"
+        raise RigspecError(f"no such folder or file: `{source}`", hint=hint)
     match = HUB_ID.fullmatch(source)
     if match is None:
         raise RigspecError(
             f"`{source}` is neither a file or folder here nor a hub repository",
-            hint="write ORG/NAME or ORG/NAME@REVISION; weights on the rig's own disk are read "
-            "there, or from the hub with --as FOLDER-NAME",
+            hint=f"write ORG/NAME or ORG/NAME@REVISION; {elsewhere}",
         )
     return read_hub(match["name"], match["revision"], file=file)
 

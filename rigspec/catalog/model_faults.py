@@ -49,7 +49,10 @@ def refuse_impossible(keys: Keys) -> None:
 
 
 def _problem(value: object, most: int, *, needed: bool) -> str:
-    """Why a figure cannot be; empty when it can, or when it is not a figure at all."""
+    """Why a figure cannot be; empty when it can, or where nothing is stated."""
+    if isinstance(value, str):
+        fine = not value.strip() or _is_number(value)
+        return "" if fine else f"`{value[:40]}`, which is no number"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if not math.isfinite(value):
@@ -59,6 +62,13 @@ def _problem(value: object, most: int, *, needed: bool) -> str:
     if value > most:
         return f"{value:,.0f}, no model is beyond {most:,}: is a digit too many?"
     return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def contradictions(keys: Keys) -> Iterator[str]:

@@ -79,6 +79,14 @@ def nearest_saved(name: str, folders: Iterable[Path]) -> tuple[str, ...]:
     return tuple(known[each] for each in close or holding[:3])
 
 
+NOT_HERE = "a name that begins with `.`, `/` or `~` is a folder or file of this machine"
+
+
+def is_place(name: str) -> bool:
+    """Whether a name can only mean a folder or a file, and no repository of the hub."""
+    return name.startswith((".", "/", "~"))
+
+
 def file_stem(name: str) -> str:
     """`ORG/NAME` as a file name: `ORG__NAME`."""
     return name.strip().replace("/", "__")

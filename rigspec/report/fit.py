@@ -55,12 +55,20 @@ def table_answer(question: Question, context: int | None, *, as_json: bool) -> s
 
 def answer_text(found: Sized) -> str:
     """One service, and what would make it fit when it does not surely."""
-    return "\n".join([*service_lines(found), *_assumed(found), *_ways_out(found)])
+    idle = (f"  warning: {sentence}" for sentence in _idle(found))
+    return "\n".join([*service_lines(found), *idle, *_assumed(found), *_ways_out(found)])
 
 
 def fits(sized: Sized) -> bool:
     """Whether it may fit: neither refused nor certainly too large."""
     return not sized.memory.refusals and sized.memory.boots is not Verdict.NO
+
+
+def _idle(sized: Sized) -> Iterator[str]:
+    """Cards of `--count` that `--tp` leaves without a rank."""
+    cards, ranks = len(sized.cards), sized.settings.ranks
+    if cards > ranks:
+        yield f"{cards - ranks} of the {cards} cards stay idle: the model is spread over {ranks}"
 
 
 def _assumed(sized: Sized) -> Iterator[str]:
@@ -87,7 +95,7 @@ def answer_record(sized: Sized) -> dict[str, Any]:
     """The same as data."""
     found = remedies(sized.facts, sized.card, sized.settings)
     return service_record(sized) | {
-        "warnings": list(unfit(sized.facts, sized.settings.engine)),
+        "warnings": [*unfit(sized.facts, sized.settings.engine), *_idle(sized)],
         "remedies": [asdict(remedy) for remedy in found],
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts, nearest_saved
+from rigspec.catalog.models import NOT_HERE, is_place, load_model_facts, nearest_saved
 from rigspec.errors import RigspecError
 from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
@@ -141,10 +141,12 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     except (OSError, ValueError) as problem:
         raise RigspecError(
             f"what is known of `{name}` cannot be used: {problem}",
-            hint="`rigspec model add` saves it anew",
+            hint=_mend(name),
         ) from problem
     if facts is not None:
         return facts
+    if is_place(name):
+        raise RigspecError(f"no such folder or file: `{name}`", hint=NOT_HERE)
     near = " or ".join(f"`{meant}`" for meant in nearest_saved(name, folders))
     hub = name if "/" in name else "ORG/NAME"
     raise RigspecError(
@@ -152,3 +154,11 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         hint=(f"did you mean {near}? " if near else "")
         + f"`rigspec model add {hub}` reads its config and sizes once (no weights)",
     )
+
+
+def _mend(name: str) -> str:
+    """A saved file is written anew; weights that are damaged would only be read once more."""
+    path = Path(name)
+    if path.is_dir() or path.suffix == ".gguf":
+        return "no engine could load it either: fetch the file again"
+    return "`rigspec model add` saves it anew"

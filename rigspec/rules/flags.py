@@ -242,5 +242,8 @@ def _how_sure(service: Service, lenient: bool, severity: Severity) -> str:
     if lenient:
         return "this image is not the project's own: a patched engine may know it"
     if _version(service) is None:
-        return "neither `engine_version` nor the image's tag says the version, so the newest known flag list was used"
+        return (
+            "neither `engine_version` nor the image's tag says the version, so the newest known "
+            "flag list was used"
+        )
     return ""

@@ -106,7 +106,8 @@ def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield warning(
                 "images.version-contradicts-tag",
                 ("services", name, "engine_version"),
-                f"`engine_version: {service.engine_version}`, but the image's tag is `{_tag(service.image)}`",
+                f"`engine_version: {service.engine_version}`, but the image's tag is "
+                f"`{_tag(service.image)}`",
                 why="flags, defaults and memory are judged by the version",
                 hint=f"set `engine_version: {written}`, or take that image",
             )

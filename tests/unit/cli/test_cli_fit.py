@@ -270,3 +270,12 @@ def test_decode_context_parallel_is_asked_and_named_as_a_way_out() -> None:
     assert "TP 8 does not divide by DCP 3" in refused.output
     table = json.loads(fit(*KIMI[:5], "--dcp", "2", "--json").output)
     assert {row["tensor_parallel"] for row in table if row["verdict"] == "refused"} == {1}
+
+
+def test_cards_without_a_rank_are_called_idle() -> None:
+    asked = ("Qwen/Qwen3-32B", "--gpu", "rtx-3090", "--count", "8", "--tp", "4",
+             "--context", "8192")  # fmt: skip
+    said = "4 of the 8 cards stay idle: the model is spread over 4"
+    assert f"warning: {said}" in fit(*asked).output
+    assert said in json.loads(fit(*asked, "--json").output)["warnings"]
+    assert "idle" not in fit(*asked[:5], "--context", "8192").output
