@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, cast
 
-from rigspec.catalog.data import Row, load_table, nearest
+from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
 
 FIGURES = ("slots", "warm_reboot", "bios", "quirks")
+_SOCKETS, _SLOTS = Span(1, 8, "number of CPU sockets"), Span(0, 32, "number of slots")
 _KEYS = (
     "name",
     "aliases",
@@ -77,9 +78,9 @@ def _board(row: Row) -> BoardModel:
         aliases=row.texts("aliases"),
         name=row.text("name"),
         cpu=cast(Literal["amd", "intel"], row.one_of("cpu", ("amd", "intel"))),
-        sockets=row.whole("sockets"),
-        generation=row.whole("generation"),
-        x16_slots=row.optional_whole("x16_slots"),
+        sockets=row.whole("sockets", _SOCKETS),
+        generation=row.whole("generation", GENERATION),
+        x16_slots=row.optional_whole("x16_slots", _SLOTS),
         warm_reboot=cast(
             Literal["works", "fails", "unknown"],
             row.one_of("warm_reboot", ("works", "fails", "unknown")),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rigspec.catalog.data import load_table
+from rigspec.catalog.data import Span, load_table
 
+_VOLTS = Span(100, 480, "voltage of a circuit")
+_AMPS = Span(1, 200, "current of this circuit in amperes")
 _KEYS = ("volts", "amps", "continuous_amps", "region", "source")
 
 
@@ -41,9 +43,9 @@ def all_circuits(extra: Path | None = None) -> tuple[Circuit, ...]:
         found.append(
             Circuit(
                 name=row.id,
-                volts=row.whole("volts"),
-                amps=row.number("amps"),
-                continuous_amps=row.number("continuous_amps"),
+                volts=row.whole("volts", _VOLTS),
+                amps=(amps := row.number("amps", _AMPS)),
+                continuous_amps=row.number("continuous_amps", _AMPS._replace(most=amps)),
                 region=row.text("region"),
                 source=row.text("source"),
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from typing_extensions import override
@@ -48,6 +48,17 @@ class _Loader(yaml.CSafeLoader):
         return found
 
 
+class Span(NamedTuple):
+    """What a figure may sensibly be, and of what: a wide span, as it is there to find slips."""
+
+    least: float
+    most: float
+    what: str
+
+
+GENERATION = Span(1, 7, "PCIe generation")
+
+
 @dataclass(frozen=True)
 class Row:
     """One row, with typed getters that name file and row when a value is unfit."""
@@ -79,29 +90,40 @@ class Row:
         """Text that must be there."""
         return self._there(key, self.optional_text(key))
 
-    def optional_number(self, key: str) -> float | None:
+    def within(self, key: str, value: float | None, span: Span) -> None:
+        """Refuse a figure that no such thing has: a slip would be computed with as it stands."""
+        if value is not None and not span.least <= value <= span.most:
+            sensible = f"{span.least:,.10g} to {span.most:,.10g}"
+            raise self.fail(
+                f"`{key}` is {value:,.12g}, which is no {span.what}: {sensible} is sensible",
+                self.example(key),
+            )
+
+    def optional_number(self, key: str, span: Span | None = None) -> float | None:
         """A number, or None where the row says null or nothing."""
         value = self.values.get(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.fail(f"`{key}` must be a number, not {value!r}", "write it without unit")
+        if span is not None:
+            self.within(key, value, span)
         return value
 
-    def number(self, key: str) -> float:
+    def number(self, key: str, span: Span | None = None) -> float:
         """A number that must be there."""
-        return self._there(key, self.optional_number(key))
+        return self._there(key, self.optional_number(key, span))
 
-    def optional_whole(self, key: str) -> int | None:
+    def optional_whole(self, key: str, span: Span | None = None) -> int | None:
         """A whole number, or None where the row says null or nothing."""
-        value = self.optional_number(key)
+        value = self.optional_number(key, span)
         if value is not None and not isinstance(value, int):
             raise self.fail(f"`{key}` must be a whole number, not {value!r}")
         return value
 
-    def whole(self, key: str) -> int:
+    def whole(self, key: str, span: Span | None = None) -> int:
         """A whole number that must be there."""
-        return self._there(key, self.optional_whole(key))
+        return self._there(key, self.optional_whole(key, span))
 
     def optional_flag(self, key: str) -> bool | None:
         """true or false, or None where the row says null or nothing."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
-from rigspec.catalog.data import Row, load_table, nearest
+from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
 
 _T = TypeVar("_T")
 Answer = Literal["yes", "no", "unknown"]
@@ -185,9 +185,10 @@ def _skus(extra: Path | None) -> Iterator[tuple[str, Gpu]]:
 
 def _gpu(row: Row, common: Mapping[str, str]) -> Gpu:
     row.allow(*_KEYS)
-    major, minor = _pair(row, "compute_capability")
-    capability = (major, minor)
-    generation, width = _pair(row, "pcie")
+    capability = _pair(row, "compute_capability", (_MAJOR, _MINOR))
+    generation, width = _pair(row, "pcie", (GENERATION._replace(least=0), _LANES))
+    if width not in _WIDTHS:
+        raise row.fail(f"`pcie` has {width} lanes, which no card has", row.example("pcie"))
     low, default, high = _watts(row)
     module = row.optional_text("open_module") or _open_module(capability)
     if module not in ("required", "supported", "unsupported"):
@@ -198,8 +199,8 @@ def _gpu(row: Row, common: Mapping[str, str]) -> Gpu:
         name=row.text("name"),
         pci_ids=row.texts("pci_ids"),
         pci_class=row.one_of("pci_class", ("0300", "0302")),
-        memory_mib=row.whole("memory_mib"),
-        memory_bandwidth_gb_s=row.optional_number("memory_bandwidth_gb_s"),
+        memory_mib=row.whole("memory_mib", _MEMORY),
+        memory_bandwidth_gb_s=row.optional_number("memory_bandwidth_gb_s", _BANDWIDTH),
         compute_capability=capability,
         formats=_newest_below(_FORMATS, capability) or (),
         pcie_gen=generation,
@@ -209,15 +210,25 @@ def _gpu(row: Row, common: Mapping[str, str]) -> Gpu:
         power_max_w=high,
         nvlink=row.optional_text("nvlink"),
         p2p=cast(Answer, row.one_of("p2p", ("yes", "no", "unknown"))),
-        bar1_mib=row.optional_whole("bar1_mib"),
+        bar1_mib=row.optional_whole("bar1_mib", _BAR1),
         open_module=cast(OpenModule, module),
         sources=row.sources(FIGURES, common),
     )
 
 
-def _pair(row: Row, key: str) -> tuple[int, int]:
+_MEMORY = Span(512, 1 << 20, "memory of a card in MiB")
+_BANDWIDTH = Span(10, 100_000, "memory bandwidth in GB/s")
+_BAR1 = Span(64, 1 << 21, "size of BAR1 in MiB")
+_MAJOR, _MINOR = Span(3, 19, "major compute capability"), Span(0, 9, "minor compute capability")
+_LANES, _WIDTHS = Span(0, 32, "number of lanes"), (0, 1, 2, 4, 8, 12, 16, 32)
+_WATTS = Span(5, 5000, "limit of a card in watts")
+
+
+def _pair(row: Row, key: str, spans: tuple[Span, Span]) -> tuple[int, int]:
     value = row.values.get(key)
     if isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value):
+        for item, span in zip(value, spans, strict=True):
+            row.within(key, item, span)
         return value[0], value[1]
     raise row.fail(
         f"`{key}` must be two whole numbers, {_PAIRS[key]}, not {value!r}", row.example(key)
@@ -233,6 +244,8 @@ def _watts(row: Row) -> tuple[int | None, int, int | None]:
         low, default, high = value
         if all(item is None or type(item) is int for item in (low, high)):
             ordered = [item for item in (low, default, high) if item is not None]
+            for item in ordered:
+                row.within("power", item, _WATTS)
             if ordered == sorted(ordered):
                 return low, default, high
     raise row.fail(

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
-from rigspec.catalog.data import Row, load_table, nearest
+from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
 
 FIGURES = (
     "pci_ids",
@@ -18,6 +18,9 @@ FIGURES = (
     "latency_us",
     "acs",
 )
+_LANES = Span(4, 512, "number of a switch's lanes")
+_SPEED = Span(0.1, 1000, "speed between two cards in GB/s")
+_LATENCY = Span(0.01, 1000, "latency in microseconds")
 _KEYS = ("name", "aliases", "generation", "notes", *FIGURES, "source", "sources")
 
 
@@ -79,11 +82,11 @@ def _switch(row: Row) -> SwitchModel:
         aliases=row.texts("aliases"),
         name=row.text("name"),
         pci_ids=row.texts("pci_ids"),
-        generation=row.whole("generation"),
-        lanes=row.optional_whole("lanes"),
-        unidirectional_gb_s=row.optional_number("unidirectional_gb_s"),
-        bidirectional_gb_s=row.optional_number("bidirectional_gb_s"),
-        latency_us=row.optional_number("latency_us"),
+        generation=row.whole("generation", GENERATION),
+        lanes=row.optional_whole("lanes", _LANES),
+        unidirectional_gb_s=row.optional_number("unidirectional_gb_s", _SPEED),
+        bidirectional_gb_s=row.optional_number("bidirectional_gb_s", _SPEED),
+        latency_us=row.optional_number("latency_us", _LATENCY),
         acs=cast(Literal["yes", "no", "unknown"], row.one_of("acs", ("yes", "no", "unknown"))),
         notes=row.optional_text("notes") or "",
         sources=row.sources(FIGURES, {}),

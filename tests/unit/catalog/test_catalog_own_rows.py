@@ -9,10 +9,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from rigspec.catalog import boards, gpus
+from rigspec.catalog import boards, circuits, gpus, switches
 from rigspec.catalog.boards import all_boards, find_board
+from rigspec.catalog.circuits import all_circuits
 from rigspec.catalog.data import CatalogError
 from rigspec.catalog.gpus import all_gpus, find_gpu
+from rigspec.catalog.switches import all_switches
 from rigspec.cli import main
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check
@@ -21,11 +23,18 @@ from rigspec.spec.load import load_text
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/fit.md").read_text(encoding="utf-8")
 
-LOADED: dict[str, Callable[[Path], object]] = {"gpus": all_gpus, "boards": all_boards}
-KEYS = {"gpus": gpus._KEYS, "boards": boards._KEYS}
+LOADED: dict[str, Callable[[Path], object]] = {
+    "gpus": all_gpus, "boards": all_boards, "switches": all_switches, "circuits": all_circuits,
+}  # fmt: skip
+KEYS = {
+    "gpus": gpus._KEYS, "boards": boards._KEYS, "switches": switches._KEYS,
+    "circuits": circuits._KEYS,
+}  # fmt: skip
 MUST = {
     "gpus": {"name", "pci_class", "memory_mib", "compute_capability", "pcie", "power", "p2p"},
     "boards": {"name", "cpu", "sockets", "generation", "warm_reboot"},
+    "switches": {"name", "generation", "acs"},
+    "circuits": {"volts", "amps", "continuous_amps", "region", "source"},
 }
 
 
@@ -93,3 +102,41 @@ def test_own_rows_are_found_from_inside_rigs(
     assert "16384" in done.output
     done = CliRunner().invoke(main, ["fit", "Org/None", "--gpu", "rtx-3070-16gb"])
     assert "nothing is saved of `Org/None`" in done.output  # the card was found
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "said"),
+    [
+        ("gpus", "memory_mib", -5, "no memory of a card in MiB: 512 to 1,048,576 is sensible"),
+        ("gpus", "memory_mib", 16384000000, "no memory of a card"),
+        ("gpus", "memory_bandwidth_gb_s", -448, "no memory bandwidth in GB/s"),
+        ("gpus", "memory_bandwidth_gb_s", float("nan"), "no memory bandwidth in GB/s"),
+        ("gpus", "pcie", [44, 17], "no PCIe generation: 0 to 7 is sensible"),
+        ("gpus", "pcie", [4, 17], "17 lanes, which no card has"),
+        ("gpus", "compute_capability", [99, 6], "no major compute capability: 3 to 19"),
+        ("gpus", "compute_capability", [8, 66], "no minor compute capability: 0 to 9"),
+        ("gpus", "power", [-100, 220, 240], "no limit of a card in watts"),
+        ("gpus", "bar1_mib", -1, "no size of BAR1"),
+        ("boards", "sockets", 0, "no number of CPU sockets: 1 to 8"),
+        ("boards", "generation", 40, "no PCIe generation: 1 to 7"),
+        ("boards", "x16_slots", -1, "no number of slots"),
+        ("switches", "lanes", -100, "no number of a switch's lanes"),
+        ("switches", "unidirectional_gb_s", -1, "no speed between two cards"),
+        ("switches", "bidirectional_gb_s", 1e9, "no speed between two cards"),
+        ("switches", "latency_us", -0.4, "no latency"),
+        ("circuits", "volts", 12, "no voltage of a circuit: 100 to 480"),
+        ("circuits", "amps", -30, "no current of this circuit in amperes: 1 to 200"),
+        ("circuits", "continuous_amps", 40, "no current of this circuit in amperes: 1 to 30"),
+    ],
+)
+def test_a_figure_that_nothing_has_is_refused_with_file_row_and_key(
+    table: str, key: str, value: object, said: str, catalog: Path
+) -> None:
+    file = catalog / f"{table}.yaml"
+    ((name, row),) = yaml.load(file.read_text(), yaml.CSafeLoader).items()  # noqa: TID251
+    file.write_text(yaml.safe_dump({name: row | {key: value}}))
+    with pytest.raises(CatalogError) as refused:
+        LOADED[table](catalog)
+    assert refused.value.message.startswith(f"{file}: row `{name}`: `{key}` ")
+    assert said in refused.value.message
+    assert f"for example `{key}: " in refused.value.hint
