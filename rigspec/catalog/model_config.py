@@ -104,6 +104,7 @@ def facts_of_config(
         extra_elements=_per_layer_tables(keys),
         weights_doubt=_weights_doubt(keys, quantization),
         doubts=(*doubts, *missing),
+        is_novel=not _is_known(model_type) or "unknown" in kinds,
     )
 
 
@@ -123,9 +124,13 @@ def _tied_by_class(model_type: str) -> bool:
     return model_type.startswith(_TIED_CLASSES)
 
 
+def _is_known(model_type: str) -> bool:
+    return model_type.startswith(_KNOWN_CLASSES)
+
+
 def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     found = []
-    if not model_type.startswith(_KNOWN_CLASSES):
+    if not _is_known(model_type):
         found.append(f"the architecture `{model_type or 'unnamed'}` is not known to rigspec")
     if "unknown" in kinds:
         found.append("a layer type in `layer_types` is not known to rigspec")

@@ -14,10 +14,10 @@ from rigspec.report.table import as_table
 from rigspec.sizing.accepted import is_beyond as is_beyond
 from rigspec.sizing.amount import band
 from rigspec.sizing.fit import FitRow, fit_table
-from rigspec.sizing.memory import doubts_of
 from rigspec.sizing.remedies import Remedy, remedies
 from rigspec.sizing.service import Sized, sized, usual_link
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.unknown import doubts_of
 from rigspec.sizing.verdict import Verdict
 
 
@@ -147,7 +147,7 @@ def _set_aside(row: FitRow) -> dict[str, object]:
     """llama.cpp takes the cache it is asked for."""
     needed = row.needed_gib
     return {
-        "cache GiB": f"{needed.value:.1f}" if needed else None,
+        "cache GiB": band(needed, 1) if needed else None,
         "stays free GiB": band(row.available_gib - needed, 1) if needed else None,
     }
 

@@ -21,9 +21,10 @@ def cache_lines(sized: Sized) -> Iterator[str]:
     memory, needed = sized.memory, sized.memory.needed
     if needed is None:
         return
-    yield f"    = {'cache':<30} {needed.value:.1f} GiB, set aside at start {_slots(sized)}"
+    yield f"    = {'cache':<30} {band(needed, 1)} GiB, set aside at start {_slots(sized)}"
     if memory.largest_context:
-        yield f"      the longest that fits is {memory.largest_context:,}"
+        guess = "perhaps " if memory.doubts else ""
+        yield f"      the longest that fits is {guess}{memory.largest_context:,}"
     rest = memory.available - needed
     word, left = ("stays free", rest) if rest.value >= 0 else ("missing", -rest)
     yield f"    · {word:<30} {band(left, 1)} GiB"

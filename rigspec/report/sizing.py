@@ -177,12 +177,15 @@ def _tokens(memory: MemoryEstimate) -> str:
 def _requests(sized: Sized, memory: MemoryEstimate) -> str:
     said = []
     asked = asked_context(sized.facts, sized.settings)
+    wide = bool(memory.doubts)
+    guess = "perhaps " if wide else ""
     if memory.needed is not None and asked:
-        said.append(f"one request of {asked:,} takes {memory.needed.value:.1f} GiB")
+        takes = band(memory.needed, 1) if wide else f"{memory.needed.value:.1f}"
+        said.append(f"one request of {asked:,} takes {takes} GiB")
     if memory.concurrency is not None and memory.concurrency >= 1:
-        said.append(f"{memory.concurrency:.1f} at once")
+        said.append(f"{guess}{memory.concurrency:.1f} at once")
     if memory.largest_context:
-        said.append(f"the longest that fits is {memory.largest_context:,}")
+        said.append(f"the longest that fits is {guess}{memory.largest_context:,}")
     return ", ".join(said)
 
 

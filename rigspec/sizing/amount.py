@@ -28,6 +28,10 @@ class Amount:
         """The amount scaled by a positive factor."""
         return Amount(self.value * factor, self.low * factor, self.high * factor)
 
+    def wider(self, factor: float) -> Amount:
+        """The band drawn out by a factor both ways."""
+        return Amount(self.value, self.low / factor, self.high * factor)
+
 
 def exact(value: float) -> Amount:
     """An amount without doubt."""

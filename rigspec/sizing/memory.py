@@ -17,8 +17,9 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom, state_room
+from rigspec.sizing.unknown import cache_doubt, doubts_of, peak_doubt, widened
 from rigspec.sizing.verdict import Verdict, verdict_of
-from rigspec.sizing.weights import rank_weights, size_doubt
+from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
 
 SHORT_CONTEXT = 4096
@@ -28,10 +29,6 @@ a context, vLLM that takes what fits."""
 
 STEP = 1024
 """Tokens to which the longest context is found where other terms hang on it."""
-
-UNKNOWN_CACHE = 2.0
-"""How far the cache of a layer we do not understand may be from that of full attention: twice is
-every key/value head kept double, half a window or a smaller record."""
 
 
 FREE = "free for the cache"
@@ -123,11 +120,6 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
     )
 
 
-def doubts_of(facts: ModelFacts) -> tuple[str, ...]:
-    """What is not understood of a model: its figures are bounds then."""
-    return tuple(filter(None, (*facts.doubts, size_doubt(facts))))
-
-
 def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Term, ...]:
     """Every term but the cache."""
     weights = rank_weights(facts, settings)
@@ -135,10 +127,12 @@ def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Ter
     if settings.engine is Engine.SGLANG:
         return (first, *(Term(n, a, b) for n, a, b in sglang.terms(facts, card, settings)))
     if settings.engine is Engine.LLAMA_CPP:
-        return (first, *(Term(n, a, b) for n, a, b in llamacpp.terms(facts, card, settings)))
+        buffer, *rest = (Term(n, a, b) for n, a, b in llamacpp.terms(facts, card, settings))
+        wide = replace(buffer, amount=widened(buffer.amount, peak_doubt(facts)))
+        return (first, wide, *rest)
     return (
         first,
-        Term("activation peak", vllm.peak_activation(facts, settings, card), "fit, vLLM 0.11–0.30"),
+        Term("activation peak", _peak(facts, card, settings), "fit, vLLM 0.11–0.30"),
         Term(
             "communication and workspaces",
             vllm.non_torch(facts, settings, card),
@@ -146,6 +140,15 @@ def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Ter
         ),
         Term("CUDA graphs", vllm.graph_estimate(facts, settings, card), "vLLM's own estimate"),
     )
+
+
+def _peak(facts: ModelFacts, card: Card, settings: EngineSettings) -> Amount:
+    """The widest step; of layers that nobody knows it may be that nothing in it is cut."""
+    peak = widened(vllm.peak_activation(facts, settings, card), peak_doubt(facts))
+    if not facts.is_novel:
+        return peak
+    whole = vllm.peak_activation(facts, replace(settings, tensor_parallel=1), card)
+    return replace(peak, high=max(peak.high, whole.high))
 
 
 def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amount:
@@ -175,7 +178,8 @@ def _needed(
         return None
     if settings.engine is Engine.LLAMA_CPP:
         cells = context * settings.slots
-        return exact(llamacpp.cache_gib(facts, settings, cells) * llamacpp.cache_share(settings))
+        cache = llamacpp.cache_gib(facts, settings, cells) * llamacpp.cache_share(settings)
+        return widened(exact(cache), cache_doubt(facts))
     if shape is None:
         return None
     sizes = [
@@ -186,7 +190,7 @@ def _needed(
     ]
     stated = settings.context is not None and settings.engine is Engine.VLLM
     least = sizes[0] if stated else sizes[1]
-    doubt = 1.0 if facts.known else UNKNOWN_CACHE
+    doubt = cache_doubt(facts)
     return Amount(sizes[0], least / doubt, sizes[0] * doubt)
 
 
@@ -211,7 +215,8 @@ def _tokens(
         float(tokens_of(facts, settings, shape, context, gib))
         for gib in (left.value, left.low, left.high)
     )
-    return state_doubt(facts, Amount(value, low, high))
+    found = state_doubt(facts, Amount(value, low, high))
+    return found.wider(cache_doubt(facts))
 
 
 STATE_TOKENS = (0.5, 1.6)

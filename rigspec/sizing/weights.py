@@ -50,6 +50,10 @@ MARLIN_EXTRA = 0.03
 """Repacked 4-bit weights take 2–4 % more than stored (Qwen3-8B-AWQ: 5.68 → 5.82 GiB)."""
 
 
+UNKNOWN_CUT = 0.08
+"""Of an architecture that is not known nobody can say what every rank repeats."""
+
+
 @dataclass(frozen=True)
 class RankWeights:
     """Weights of the fullest rank, in GiB."""
@@ -88,6 +92,10 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     scale, basis, error = calibration(facts)
     if settings.engine is Engine.SGLANG and facts.quantization.scheme is not Scheme.PLAIN:
         error = max(error, SGLANG_KERNEL_COPIES)
+    if facts.is_novel and facts.sizes is not None:
+        basis += ", as stored"
+        if settings.ranks > 1:
+            error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"
     held = [(m, _rank_bytes(facts, settings, m)) for m in _stage(kept, facts, settings)]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(scale * size for _, size in held) / GIB
