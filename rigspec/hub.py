@@ -18,10 +18,11 @@ from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import json_object, object_of
-from rigspec.catalog.model_gguf import open_gguf, read_gguf
+from rigspec.catalog.model_gguf import open_gguf, read_gguf, shapes_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import NOT_HERE, file_stem, is_place, saved_file
 from rigspec.errors import RigspecError
+from rigspec.sizing.unknown import doubts_of
 from rigspec.units import text_gib
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -94,7 +95,9 @@ def save(found: Found, name: str | None, folder: Path) -> str:
         raise RigspecError(f"cannot write {path}: {problem.strerror}") from problem
     size = f"{text_gib(found.sizes.total_bytes)} of weights" if found.sizes else "sizes unknown"
     pinned = f", revision {found.revision}" if found.revision else ""
-    doubts = "".join(f"\nnot understood: {doubt}" for doubt in facts.doubts)
+    if found.sizes is not None:
+        facts = with_gguf_sizes(facts, found.sizes) if found.gguf else facts.with_sizes(found.sizes)
+    doubts = "".join(f"\nnot understood: {doubt}" for doubt in doubts_of(facts))
     return f"{path}: {len(facts.layers)} layers, {size}{pinned}{doubts}"
 
 
@@ -178,16 +181,22 @@ def _header_sizes(
         wanted = [f for f in files if f.endswith(".safetensors") and "/" not in f]
         found = [api.parse_safetensors_file_metadata(name, f, revision=commit) for f in wanted]
     headers = (
-        {key: {"data_offsets": list(info.data_offsets)} for key, info in each.tensors.items()}
+        {
+            key: {"data_offsets": list(info.data_offsets), "shape": list(info.shape)}
+            for key, info in each.tensors.items()
+        }
         for each in found
     )
     return sizes_of_headers(headers, f"headers of {len(found)} files")
 
 
 def _of_gguf(name: str, revision: str | None, parts: Sequence[Path]) -> Found:
-    config, total = read_gguf(parts[0])
-    total += sum(read_gguf(part)[1] for part in parts[1:])
-    return Found(name, revision, config, None, ExactSizes(total, parts[0].name), gguf=True)
+    config, total, tensors = read_gguf(parts[0])
+    for part in parts[1:]:
+        _, more, others = read_gguf(part)
+        total, tensors = total + more, [*tensors, *others]
+    sizes = ExactSizes(total, parts[0].name, shapes=shapes_of_gguf(config, tensors))
+    return Found(name, revision, config, None, sizes, gguf=True)
 
 
 def parts_of(first: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rigspec.catalog.model_parts import (
     Attention,
@@ -18,6 +18,7 @@ from rigspec.catalog.model_parts import (
     Vision,
 )
 from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_shapes import Shapes, contradicted
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class ExactSizes:
     source: str
     draft_bytes: int | None = None
     relative_error: float = 0.0
+    shapes: Shapes | None = field(default=None, compare=False)
+    """What the same headers show of the layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,12 @@ class ModelFacts:
     is_novel: bool = False
     """Its architecture, or a kind of its layers, is not known: nothing says what a step holds or
     how matrices are cut."""
+
+    def with_sizes(self, sizes: ExactSizes | None) -> ModelFacts:
+        """The same model with sizes that somebody read, and what they say otherwise."""
+        shapes = sizes.shapes if sizes is not None else None
+        told = contradicted(shapes, self.layers, max(1, len(self.draft.layers)))
+        return replace(self, sizes=sizes, doubts=(*self.doubts, *told))
 
     @property
     def known(self) -> bool:

@@ -5,14 +5,18 @@ Uses the `gguf` package, imported on use: `rigspec check` never opens a GGUF fil
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_shapes import Shapes, Tensor, shapes_of
 
 _KEYS = {
     "block_count": "num_hidden_layers",
@@ -64,8 +68,8 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
     return config
 
 
-def read_gguf(path: Path) -> tuple[dict[str, object], int]:
-    """A `config.json` look-alike and the bytes of all tensors of one GGUF file.
+def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
+    """A `config.json` look-alike, the bytes of all tensors of one GGUF file, and their shapes.
 
     Raises UnusableModel when the file is no GGUF file, damaged or cut short.
     """
@@ -81,7 +85,8 @@ def read_gguf(path: Path) -> tuple[dict[str, object], int]:
     if config.get("vocab_size") is None and tokens is not None:
         config["vocab_size"] = len(tokens.data)
     config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
-    return config, sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    tensors = [(t.name, tuple(map(int, reversed(t.shape)))) for t in reader.tensors]
+    return config, sum(int(tensor.n_bytes) for tensor in reader.tensors), tensors
 
 
 _DAMAGED = (ValueError, LookupError, ArithmeticError, TypeError, MemoryError)
@@ -112,18 +117,29 @@ def _damaged(path: Path) -> UnusableModel:
 
 def facts_of_gguf(path: Path) -> ModelFacts | None:
     """Facts and exact bytes of one GGUF file; None when it states no dimensions."""
-    config, total = read_gguf(path)
+    config, total, tensors = read_gguf(path)
     facts = facts_of_config(path.stem, config)
-    return with_gguf_sizes(facts, total, path.name) if facts is not None else None
+    split = re.search(r"-\d{5}-of-\d{5}$", path.stem)  # one part does not hold every layer
+    shapes = None if split else shapes_of_gguf(config, tensors)
+    sizes = ExactSizes(total, path.name, shapes=shapes)
+    return with_gguf_sizes(facts, sizes) if facts is not None else None
 
 
-def with_gguf_sizes(facts: ModelFacts, total_bytes: int, source: str) -> ModelFacts:
+def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shapes | None:
+    """What the tensor table shows; heads only of plain attention.
+
+    The key-values of window and state-space models name widths per kind of layer, which
+    `config_of_gguf` does not take apart; of a list by layer it takes the largest.
+    """
+    found = shapes_of(tensors)
+    mixed = config.get("sliding_window") or config.get("linear_value_head_dim")
+    if found is None or mixed:
+        return Shapes(found.layers) if found else None
+    return Shapes(found.layers, found.q_rows[-1:], found.k_rows[-1:])
+
+
+def with_gguf_sizes(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:
     """Facts whose weights are known only as a whole file of mixed types."""
-    from dataclasses import replace
-
-    from rigspec.catalog.model_quant import Quantization, Scheme
-
     quantization = Quantization(scheme=Scheme.GGUF, bits_per_weight=4.85, label="GGUF")
-    return replace(
-        facts, quantization=quantization, sizes=ExactSizes(total_bytes, f"header of {source}")
-    )
+    read = replace(sizes, source=f"header of {sizes.source}")
+    return replace(facts, quantization=quantization).with_sizes(read)

@@ -13,6 +13,7 @@ from pathlib import Path
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import json_object, object_of
+from rigspec.catalog.model_shapes import Tensor, shapes_of
 
 INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100 << 20
@@ -27,12 +28,21 @@ def sizes_of_headers(headers: Iterable[Mapping[str, object]], source: str) -> Ex
     Raises UnusableModel for a tensor whose end lies before its start.
     """
     total, draft = 0, 0
+    tensors: list[Tensor] = []
     for header in headers:
         for name, entry in header.items():
+            tensors.append((name, _shape_of(entry)))
             start, end = offsets_of(name, entry)
             total += end - start
             draft += end - start if any(mark in name for mark in _DRAFT_MARKS) else 0
-    return ExactSizes(total, source, draft) if total else None
+    return ExactSizes(total, source, draft, shapes=shapes_of(tensors)) if total else None
+
+
+def _shape_of(entry: object) -> tuple[int, ...]:
+    """A tensor's shape; empty where the header states none that can be used."""
+    shape = entry.get("shape") if isinstance(entry, Mapping) else None
+    usable = isinstance(shape, (list, tuple)) and all(type(size) is int for size in shape)
+    return tuple(shape) if usable and isinstance(shape, (list, tuple)) else ()
 
 
 def offsets_of(name: str, entry: object) -> tuple[int, int]:

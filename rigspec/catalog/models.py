@@ -20,6 +20,7 @@ from rigspec.catalog.model_files import json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 from rigspec.catalog.model_keys import language_keys
+from rigspec.catalog.model_shapes import as_record, from_record
 
 __all__ = [
     "ExactSizes",
@@ -106,6 +107,7 @@ def saved_file(
     if sizes is not None:
         pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
         pin |= {"source": sizes.source}
+        pin |= {"shapes": as_record(sizes.shapes)} if sizes.shapes is not None else {}
     if modelopt is not None:
         pin["hf_quant_config"] = modelopt
     if gguf:
@@ -121,7 +123,7 @@ def _of_folder(folder: Path) -> ModelFacts | None:
     facts = facts_of_config(
         folder.name, json_object(config), _modelopt(folder / "hf_quant_config.json")
     )
-    return replace(facts, sizes=sizes_of_folder(folder)) if facts is not None else None
+    return facts.with_sizes(sizes_of_folder(folder)) if facts is not None else None
 
 
 @lru_cache(maxsize=64)
@@ -154,10 +156,10 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     if facts is None:
         raise UnusableModel(f"{path.name} states no {_lacking(config)}")
     sizes, revision = _pinned_sizes(pinned), pinned.get("revision")
-    facts = replace(facts, sizes=sizes, revision=str(revision) if revision else None)
+    facts = replace(facts, revision=str(revision) if revision else None)
     if pinned.get("format") == "gguf" and sizes is not None:
-        return with_gguf_sizes(facts, sizes.total_bytes, sizes.source)
-    return facts
+        return with_gguf_sizes(facts, sizes)
+    return facts.with_sizes(sizes)
 
 
 _LEAST = (
@@ -180,7 +182,8 @@ def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
     if not isinstance(total, int) or total <= 0:
         return None
     source = str(pin.get("source") or "saved with the config")
-    return ExactSizes(total, source, draft if isinstance(draft, int) else None)
+    shapes = from_record(pin.get("shapes"))
+    return ExactSizes(total, source, draft if isinstance(draft, int) else None, shapes=shapes)
 
 
 def _record_of(path: Path) -> Path:

@@ -27,7 +27,7 @@ def facts(model_type: str, *, read: bool = True, gguf: bool = False) -> ModelFac
     found = facts_of_config("Org/New", json.loads(CONFIG.read_text()) | {"model_type": model_type})
     assert found is not None
     if gguf:
-        return with_gguf_sizes(found, SIZE // 2, "new.gguf")
+        return with_gguf_sizes(found, ExactSizes(SIZE // 2, "new.gguf"))
     return replace(found, sizes=ExactSizes(SIZE, "headers of 5 files") if read else None)
 
 

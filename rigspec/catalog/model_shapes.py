@@ -1,0 +1,99 @@
+"""What tensor headers say of the layers, to hold the config against: how many, how many heads.
+
+Only names and shapes that mean one thing are read: rows of `q_proj` and `k_proj` (`attn_q` and
+`attn_k` in GGUF) of plain attention, and the numbers of the layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from rigspec.catalog.model_parts import Attention, Delta, Layer, Mamba, Mixer
+
+Tensor = tuple[str, tuple[int, ...]]
+"""A name and its shape, rows first."""
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks?|blk)\.(\d+)\.")
+_ROWS = re.compile(r"\.(?:([qk])_proj|attn_([qk]))\.weight$")
+_BESIDE = (
+    "vision", "visual", "vit.", "audio", "speech", "encoder", "projector", "resampler", "talker",
+    "code2wav", "mtp", "nextn", "eagle", "draft", "medusa",
+)  # fmt: skip
+"""Parts of a name that belong to another stack of layers than the language model's."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Layers that tensors were found of, and the rows of their query and key projections."""
+
+    layers: int
+    q_rows: tuple[int, ...] = ()
+    k_rows: tuple[int, ...] = ()
+
+
+def shapes_of(tensors: Iterable[Tensor]) -> Shapes | None:
+    """What the tensors of all files of a checkpoint show; None where no layer is named."""
+    layers: set[str] = set()
+    rows: dict[str, set[int]] = {"q": set(), "k": set()}
+    for name, shape in tensors:
+        layer = _LAYER.search(name)
+        if layer is None or any(word in name.lower() for word in _BESIDE):
+            continue
+        layers.add(layer[1])
+        projection = _ROWS.search(name)
+        if projection and len(shape) == 2 and shape[1] > 1:  # one column: packed by bitsandbytes
+            rows[projection[1] or projection[2]].add(shape[0])
+    if not layers:
+        return None
+    return Shapes(len(layers), tuple(sorted(rows["q"])), tuple(sorted(rows["k"])))
+
+
+def as_record(shapes: Shapes) -> dict[str, object]:
+    """As it is saved with the facts of a model."""
+    return {
+        "layers": shapes.layers, "q_rows": list(shapes.q_rows), "k_rows": list(shapes.k_rows),
+    }  # fmt: skip
+
+
+def from_record(record: object) -> Shapes | None:
+    """What was saved; None where nothing was, or nothing usable."""
+    if not isinstance(record, Mapping) or type(layers := record.get("layers")) is not int:
+        return None
+    q_rows, k_rows = (record.get(key) for key in ("q_rows", "k_rows"))
+    return Shapes(layers, _whole(q_rows), _whole(k_rows))
+
+
+def _whole(value: object) -> tuple[int, ...]:
+    items = value if isinstance(value, list) else []
+    return tuple(item for item in items if type(item) is int)
+
+
+def contradicted(shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int) -> Iterator[str]:
+    """What a config says otherwise than the headers; `drafts` layers may be stored, or not."""
+    if shapes is None:
+        return
+    stated = len(layers)
+    if abs(shapes.layers - stated) > drafts:
+        yield f"the files hold {shapes.layers} layers, the config states {stated}"
+    mixers = [layer.mixer for layer in layers if layer.mixer is not None]
+    plain = [mixer for mixer in mixers if isinstance(mixer, Attention)]
+    if not plain or not all(isinstance(m, (Attention, Delta, Mamba)) for m in mixers):
+        return
+    states = {rows for mixer in mixers for rows in _state_rows(mixer)}
+    queries = {m.heads * m.head_dim * (2 if m.gated else 1) for m in plain}
+    keys = {m.kv_heads * m.head_dim for m in plain}
+    for word, seen, expected in (
+        ("query", shapes.q_rows, queries), ("key", shapes.k_rows, keys),
+    ):  # fmt: skip
+        if set(seen) - expected - states:
+            rows, ours = (", ".join(f"{n:,}" for n in sorted(of)) for of in (seen, expected))
+            yield f"the {word} projections have {rows} rows, the config's heads make {ours}"
+
+
+def _state_rows(mixer: Mixer) -> tuple[int, ...]:
+    """Rows of projections of the same name in layers that keep a state (KDA)."""
+    if isinstance(mixer, Delta):
+        return mixer.key_heads * mixer.key_dim, mixer.value_heads * mixer.value_dim
+    return ()
