@@ -56,8 +56,9 @@ _SOURCES = {
 
 _BINNED = "max-q"
 """In the name of a board with the workstation board's chip that is sold at a lower limit. By the
-other's sweep 300 W keep 55 to 96 %; one published pair of runs shows next to no loss (27B NVFP4,
-one to eight streams and prompts): the speed is not lowered, its low end is."""
+other's sweep 300 W keep 96, 70 and 55 %; one published pair of runs kept 94 % with one to eight
+streams and 73 % of prompts, and four such boards with 1 to 16 streams run at 0.9 to 1.1 of the
+figure without a cap (five configurations): the speed is not lowered, its low end is."""
 
 
 def speed_at_cap(card: Card, work: Work, turns: int = 1) -> CapCost:
