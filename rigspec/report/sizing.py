@@ -14,7 +14,7 @@ from rigspec.report.set_aside import cache_lines, sets_aside
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
-from rigspec.sizing.amount import band
+from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
@@ -150,7 +150,7 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     if sets_aside(sized):
         yield from cache_lines(sized)
         return
-    yield f"    = {'cache':<30} {band(free.amount, 1)} GiB{_tokens(memory)}"
+    yield f"    = {'cache':<30} {_left(free.amount)}{_tokens(memory)}"
     said = _requests(sized, memory)
     yield from ([f"      {said}"] if said else [])
     if outside > 0.05:
@@ -167,6 +167,14 @@ def bar(sizes: Sequence[float], cache: float, outside: float, total: float) -> s
     if sum(sizes) > total:
         return cells[: BAR - 1] + "!"
     return cells[:BAR].ljust(BAR, "·" if outside else "=")
+
+
+def _left(room: Amount) -> str:
+    """What is left for the cache; a room below nothing is what is missing."""
+    if room.value > 0:
+        return f"{band(room, 1)} GiB"
+    best = f", at best {room.high:.1f} are left" if room.high > 0 else ""
+    return f"none: {-room.value:.1f} GiB are missing{best}"
 
 
 def _tokens(memory: MemoryEstimate) -> str:

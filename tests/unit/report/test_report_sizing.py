@@ -10,7 +10,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.plan.rig import plan_rig
 from rigspec.report.links import link_lines
 from rigspec.report.plan import as_text as plan_text
-from rigspec.report.sizing import BAR, as_text, bar
+from rigspec.report.sizing import BAR, _left, as_text, bar
 from rigspec.report.sizing_json import rig_record
 from rigspec.report.words import spans
 from rigspec.rules.context import CheckContext
@@ -224,3 +224,9 @@ def test_figures_in_words() -> None:
     assert band(exact(2.0), 1) == "2.0"
     assert band(above_zero(Amount(0.6, -0.1, 1.8)), 1) == "0.6 (0.0–1.8)"
     assert (count(1, "stream"), count(8, "stream")) == ("1 stream", "8 streams")
+
+
+def test_a_cache_without_room_says_what_is_missing() -> None:
+    assert _left(Amount(3.1, 2.4, 9.2)) == "3.1 (2.4–9.2) GiB"
+    assert _left(Amount(-3.0, -3.7, 8.7)) == "none: 3.0 GiB are missing, at best 8.7 are left"
+    assert _left(Amount(-3.0, -3.7, -1.0)) == "none: 3.0 GiB are missing"
