@@ -196,7 +196,7 @@ class Everything(RigFact[Observation]):
             storage=parse_storage_probe(sections),
             models={
                 m.name: m.name in models
-                and (models[m.name].complete if m.hub else models[m.name].exists)
+                and (models[m.name].complete if m.hub else models[m.name].is_whole)
                 for m in self.plan.models
             },
             weights_lack={name: state.lacks for name, state in models.items() if state.lacks},

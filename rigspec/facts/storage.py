@@ -47,7 +47,13 @@ class ModelState(Record):
     complete: bool
     """Whether `fetch-model --check` found every file in its size; always so without a hub."""
     lacks: tuple[str, ...] = ()
-    """What it said of files that are missing or damaged, one sentence each, the first few."""
+    """What it said of files that are missing or damaged, one sentence each, the first few; of
+    weights brought by hand what their own index names and the folder does not hold."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether weights brought by hand are there with all that their index names."""
+        return self.exists and not self.lacks
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,29 @@ class StorageState(Record):
 
 _NAMED = 6
 """Files that a look names; a model whose disk is not mounted would name hundreds."""
+_BY_HAND = f"""\
+rig_weights() {{ # NAME PATH
+  [ -d "$2" ] || {{ [ ! -e "$2" ] || [ -s "$2" ] || echo "lacks $1 $2 is empty"; return 0; }}
+  [ -n "$(find -L "$2" -maxdepth 2 -type f -size +0 \\( -name '*.safetensors' -o -name '*.gguf' \
+    -o -name '*.bin' -o -name '*.pt' -o -name '*.pth' \\) | head -n 1)" ] ||
+    {{ echo "lacks $1 no weight files in $2"; return 0; }}
+  for i in model.safetensors consolidated.safetensors pytorch_model.bin; do
+    [ ! -s "$2/$i" ] || return 0
+    [ -f "$2/$i.index.json" ] || continue
+    grep -oE '"[^"]+[.](safetensors|bin)"' "$2/$i.index.json" | tr -d '"' | sort -u |
+    while IFS= read -r f; do [ -s "$2/$f" ] || echo "lacks $1 $f is missing"; done |
+    head -n {_NAMED}
+    return 0
+  done
+}}
+"""
+"""What weights that no hub lists lack by their own index: of several the one that engines prefer,
+for owners fetch one format and keep the index of another. An index may name no shard at all."""
 
 
 def models_probe(questions: tuple[ModelQuestion, ...]) -> Probe:
     """Each model: is its path there, and what the fetch script says about its files."""
-    text = []
+    text = [_BY_HAND] if any(not argv for _, _, argv in questions) else []
     for name, path, argv in questions:
         text.append(f"[ ! -e {words([path])} ] || echo there {name}")
         if argv:
@@ -76,6 +100,8 @@ def models_probe(questions: tuple[ModelQuestion, ...]) -> Probe:
                 f"  printf '%s\\n' \"$rig_said\" | head -n {_NAMED} |\n"
                 f"  sed -n 's/^fetch-model: /lacks {name} /p'; fi"
             )
+        else:
+            text.append(f"rig_weights {words([name, path])}")
     return Probe("models", "\n".join([*text, "true"]))
 
 

@@ -132,6 +132,8 @@ def provide_mounts(rehearsal: Rehearsal) -> None:
 
 
 _CONFIG = '{"architectures": ["RigspecLabSimulated"], "simulated": true}'
+_SHARD = r"\2\0\0\0\0\0\0\0{}"
+"""For printf: the smallest safetensors file, the length of an empty header and the header."""
 
 
 def stand_ins(paths: Iterable[str], weights: Iterable[str] = (), marks: str = STAND_INS) -> str:
@@ -157,7 +159,7 @@ def _tiny(path: str) -> str:
     place = PurePosixPath(path)
     if place.suffix != ".gguf":
         config = f"echo '{_CONFIG}' >{path}/config.json"
-        return f"mkdir -p {path} && {config} && : >{path}/model-00001-of-00001.safetensors"
+        return f"mkdir -p {path} && {config} && printf '{_SHARD}' >{path}/model.safetensors"
     from rigspec.lab.simulated.model import gguf_bytes  # numpy
 
     with tempfile.TemporaryDirectory() as scratch:

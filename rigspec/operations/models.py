@@ -38,6 +38,16 @@ def not_there(plan: tuple[ModelPlan, ...], seen: StorageState) -> tuple[str, ...
     )
 
 
+def not_whole(plan: tuple[ModelPlan, ...], seen: StorageState) -> tuple[str, ...]:
+    """Weights brought by hand of which files are missing: no server loads them."""
+    return tuple(
+        f"the weights of models.{model.name} are not whole: {', '.join(state.lacks)}\n"
+        f"    copy what is missing to {weights_path(model)} again"
+        for model in plan
+        if not model.hub and (state := seen.models.get(model.name)) and state.lacks
+    )
+
+
 @operation()
 def weights_present(*, plan: tuple[ModelPlan, ...]) -> Commands:
     """All weights are on the host, in the pinned revision."""
@@ -49,7 +59,7 @@ def weights_present(*, plan: tuple[ModelPlan, ...]) -> Commands:
     if seen is None:
         yield refuse(UNREADABLE)
         return
-    absent = not_there(plan, seen)
+    absent = (*not_there(plan, seen), *not_whole(plan, seen))
     if absent:
         yield refuse("\n".join(absent))
         return

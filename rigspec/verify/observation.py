@@ -78,7 +78,7 @@ class Observation(Record):
     models: Mapping[str, bool] | Unknown = NOT_ASKED
     """By model: whether its weights are there and complete."""
     weights_lack: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By model that a hub lists: files that are missing or damaged, one sentence each."""
+    """By model: files that are missing or damaged, one sentence each."""
     answers: Mapping[str, Answers] = field(default_factory=dict)
     listeners: Reading[tuple[Listener, ...]] = NOT_ASKED
     upkeep: Upkeep = field(default_factory=Upkeep)

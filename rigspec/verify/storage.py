@@ -47,12 +47,13 @@ def mounted(plan: MountPlan, seen: Observation) -> Verdict:
 def weights(plan: ModelPlan, seen: Observation) -> Verdict:
     """Every file is there in its size, and none was damaged when its bytes were last read.
 
-    Hashes are compared when it is fetched, and again by `rigspec verify --weights`.
+    Hashes are compared when it is fetched, and again by `rigspec verify --weights`. Weights by
+    `path` have none: of them a file counts that has anything in it.
     """
     check = Check(
         f"model.weights.{plan.name}",
         f"weights of {plan.name}",
-        "fetch-model --check" if plan.hub else "path exists",
+        "fetch-model --check" if plan.hub else "weight files, and those that the index names",
         f"{plan.hub}@{(plan.revision or '')[:12]}" if plan.hub else plan.directory,
         f"models.{plan.name}",
     )
@@ -60,12 +61,19 @@ def weights(plan: ModelPlan, seen: Observation) -> Verdict:
         return check.unknown(seen.models)
     if seen.models.get(plan.name):
         return check.passed("complete" if plan.hub else "there")
+    lacks = listed(seen.weights_lack.get(plan.name, ()))
+    if not plan.hub and lacks:
+        return check.failed(
+            lacks,
+            "its place is there without all of its files: a copy that was cut short, or files lost",
+            "copy what is missing there again, then restart its service",
+        )
     if not plan.hub:
         return check.failed(
             "absent", "nobody but you can bring it", "put it there again: is its disk mounted?"
         )
     return check.failed(
-        listed(seen.weights_lack.get(plan.name, ())) or "missing or damaged",
+        lacks or "missing or damaged",
         "a file is missing, has another size, or had another hash when it was read again",
         f"{run_stage('model')}, which fetches what is not right; then restart its service",
     )

@@ -30,4 +30,10 @@ FAULTS = (
         lambda raw: raw.drop("models", "^there glm$"),
         "nobody but you can bring it",
     ),
+    Fault(
+        "model.weights",
+        "a shard of weights that no hub has is gone",
+        lambda raw: raw.append("models", "lacks glm model-00002-of-00009.safetensors is missing"),
+        "model-00002-of-00009.safetensors is missing",
+    ),
 )

@@ -178,6 +178,12 @@ def test_weights_nobody_can_fetch_are_refused_with_their_place() -> None:
     assert refusal.startswith("REFUSED: the weights of models.b are not at /srv/b")
 
 
+def test_weights_of_which_a_file_is_gone_are_refused_with_its_name() -> None:
+    states = {"b": ModelState(True, False, ("2.safetensors is missing",))}
+    (refusal,) = weights(states, model("b"))
+    assert "models.b are not whole: 2.safetensors is missing" in refusal
+
+
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     rig = check_file("rigs/home.yaml").rig

@@ -108,6 +108,48 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "1.gguf is missing" in weights(model, lacking).found
 
 
+SHARDS = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+INDEX = f'{{"weight_map": {{"a.weight": "{SHARDS[0]}", "b.bin.x": "{SHARDS[1]}"}}}}'
+NO_FILES = ("no weight files in",)
+
+
+@pytest.mark.parametrize(
+    ("files", "lacks"),
+    [
+        ({}, NO_FILES),
+        ({"config.json": "{}", "model.safetensors": ""}, NO_FILES),
+        ({"model.safetensors": "x"}, ()),
+        ({"q.gguf": "x"}, ()),
+        ({"model.safetensors.index.json": '{"weight_map": {}}', SHARDS[0]: "x"}, ()),
+        ({"model.safetensors.index.json": INDEX, SHARDS[0]: "x", SHARDS[1]: "x"}, ()),
+        (
+            {"model.safetensors.index.json": INDEX, SHARDS[0]: "x"},
+            (f"{SHARDS[1]} is missing",),
+        ),
+        ({"model.safetensors": "x", "pytorch_model.bin.index.json": '{"a": "p-1.bin"}'}, ()),
+    ],
+    ids=["empty", "empty file", "one", "gguf", "names none", "all", "one gone", "other format"],
+)
+def test_weights_by_path_are_judged_by_their_own_index(
+    files: dict[str, str], lacks: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    text = models_probe((("glm", str(tmp_path), ()),)).text
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    (state,) = parse_models({"models": done.stdout.splitlines()}).values()
+    assert state.exists
+    assert [said.startswith(word) for said, word in zip(state.lacks, lacks, strict=True)] == [
+        True for _ in lacks
+    ]
+    seen = replace(GOOD, models={"glm": state.is_whole}, weights_lack={"glm": state.lacks})
+    row = weights(replace(PLAN.models[0], hub=None), seen)
+    assert row.outcome is (Outcome.FAIL if lacks else Outcome.PASS)
+    assert all(word in row.found for word in lacks)
+    own = replace(PLAN, models=(replace(PLAN.models[0], hub=None),), services=())
+    assert [c.kind for c in data(own, seen) if c.kind == "weights"] == ["weights"] * bool(lacks)
+
+
 @pytest.mark.parametrize(
     ("path", "is_file"),
     [
