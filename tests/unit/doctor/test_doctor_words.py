@@ -51,6 +51,20 @@ def test_llama_cpp_that_finds_no_room_is_one_cause_with_its_own_advice() -> None
     assert [d.symptom.id for d in diagnose(capture_text("server.log", unknown))] == ["llama-load"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "main: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 5000",
+        "ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 5000): addr",
+        "ValueError: nccl_port at 5000 is not available in 10 seconds. it is used by a process",
+        "OSError: [Errno 98] Address already in use",
+    ],
+    ids=["llama.cpp", "uvicorn", "sglang", "python"],
+)
+def test_a_port_that_is_taken_is_a_cause_in_every_engines_words(line: str) -> None:
+    assert [d.symptom.id for d in diagnose(capture_text("engine.log", line))] == ["port-taken"]
+
+
 def test_noacs_of_another_boot_is_not_running() -> None:
     text = (
         "##RIG host\nrig_cmdline=root=/dev/sda1 quiet\n##RIG-END\n"
