@@ -19,8 +19,8 @@ NOT_SHOWN = (
 )
 """Said first where no text could have shown a card: that is no reason to look for it."""
 _BEYOND_TEXTS = (
-    "; the plan's edited files, secrets, weights and next boot are judged by `rigspec verify` and "
-    "`rigspec drift`"
+    "; whether its servers answer is judged by `rigspec verify`; the plan's edited files, secrets, "
+    "weights and next boot by `rigspec verify` and `rigspec drift`"
 )
 
 

@@ -20,6 +20,11 @@ def look_at(unit: str) -> str:
     return f"look at: systemctl status {unit}; journalctl -b -u {unit}"
 
 
+def restart(unit: str) -> str:
+    """For a server that is up and does nothing: look first, a restart takes what it would say."""
+    return f"{look_at(unit)}; then: systemctl restart {unit}"
+
+
 def run_stage(*names: str) -> str:
     """`run the driver stage: pyinfra inventory/home.py deploys/driver.py`; several in order."""
     word = "stage" if len(names) == 1 else "stages"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rigspec.observed.endpoint import Completion
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import ServicePlan
-from rigspec.verify.advice import look_at
+from rigspec.verify.advice import look_at, restart
 from rigspec.verify.observation import Answers
 from rigspec.verify.verdict import Check, Verdict
 
@@ -50,7 +50,7 @@ def completion(plan: ServicePlan, said: Answers) -> Verdict:
         if _no_chat(answer):
             return check.not_applicable(f"the model does not chat: {answer.reason}")
         if answer.reason == NO_ANSWER:
-            return check.failed("no token", _frozen(said), look_at(plan.unit))
+            return check.failed("no token", _frozen(said), restart(plan.unit))
         return check.failed(answer.line[:120], silence(answer), look_at(plan.unit))
     text = (answer.text or answer.reasoning).strip()
     if not text:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rigspec.observed.record import Reading, Unknown
 from rigspec.plan.sections import Plan, ServicePlan
-from rigspec.verify.advice import look_at
-from rigspec.verify.completions import completion, silence, stop, stream
+from rigspec.verify.advice import look_at, restart
+from rigspec.verify.completions import NO_ANSWER, completion, silence, stop, stream
 from rigspec.verify.exposure import bound_address, listens_elsewhere, verify_exposure
 from rigspec.verify.mounts import mounts
 from rigspec.verify.observation import Answers, Observation
@@ -69,7 +69,8 @@ def served_name(plan: ServicePlan, said: Answers) -> Verdict:
         listed(plan.served_names),
     )
     if isinstance(said.models, Unknown):
-        return check.failed(said.models.line, silence(said.models), look_at(plan.unit))
+        cure = restart if said.models.reason == NO_ANSWER else look_at
+        return check.failed(said.models.line, silence(said.models), cure(plan.unit))
     found = [model.id for model in said.models]
     missing = [name for name in plan.served_names if name not in found]
     if not missing:

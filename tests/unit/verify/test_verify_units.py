@@ -13,6 +13,7 @@ from rigspec.observed.record import Unknown
 from rigspec.report.drift import as_text
 from rigspec.report.verdicts import folded
 from rigspec.verify.change import Change
+from rigspec.verify.completions import NO_ANSWER
 from rigspec.verify.drift import Drift
 from rigspec.verify.drift_host import units as units_of
 from rigspec.verify.observation import Answers, Observation
@@ -86,6 +87,15 @@ def test_a_unit_is_brought_up_by_a_command_that_can_do_it(
     state: dict[str, Any], command: str
 ) -> None:
     assert bring_up("x", unit("x", **state)).startswith(command)
+
+
+def test_a_frozen_engine_is_restarted_once_it_was_looked_at() -> None:
+    late = Unknown(NO_ANSWER)
+    frozen = glm(models=late, completion=late, stream=late, stopped=late)
+    found = rows(replace(GOOD, **frozen))
+    for row in (found["service.completion.glm"], found["service.models.glm"]):
+        assert row.next_action.startswith("look at: ")
+        assert row.next_action.endswith("then: systemctl restart rigspec-glm.service")
 
 
 @pytest.mark.parametrize("state", [DOWN, {"unit_file_state": "disabled"}])
