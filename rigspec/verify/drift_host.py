@@ -16,7 +16,7 @@ from rigspec.verify.files import difference, sha256, state_of
 from rigspec.verify.observation import Observation
 from rigspec.verify.proof import Proof, acs_of
 from rigspec.verify.rivals import ending, swapped
-from rigspec.verify.units import bring_up, is_active, keeps_ending
+from rigspec.verify.units import bring_up, is_active, is_written, keeps_ending, why_not_up
 from rigspec.verify.verdict import listed
 
 _DEPLOY = "run the deploy: it writes planned files again"
@@ -85,7 +85,7 @@ def units(plan: Plan, seen: Observation) -> Iterator[Change]:
             continue
         yield from _overridden(name, unit)
         if name in at_boot and name not in away:
-            yield from _stopped(name, unit)
+            yield from _stopped(plan, name, seen)
     for service in plan.services:
         if service.unit in ending(away):
             row = keeps_ending(service, seen)
@@ -102,17 +102,22 @@ def _overridden(name: str, unit: Unit) -> Iterator[Change]:
         )  # fmt: skip
 
 
-def _stopped(name: str, unit: Unit) -> Iterator[Change]:
+def _stopped(plan: Plan, name: str, seen: Observation) -> Iterator[Change]:
+    unit = (known(seen.units) or {})[name]
+    next_action = bring_up(name, unit, written=is_written(plan, name))
+    why = next((why_not_up(s, seen) for s in plan.services if s.unit == name), None)
     if not unit.exists:
         said = f"{name} is masked or its file is gone"
     elif not unit.enabled:
         said = f"{name} was disabled: it will not come back after a boot"
+    elif why:  # also of one that is active for a moment only
+        said, next_action = f"{name} does not stay up: {why[0]}", why[1]
     elif not unit.active:
         said = f"{name} does not run"
     else:
         return
     state = f"{known(unit.unit_file_state) or '?'}, {known(unit.active_state) or '?'}"
-    yield Change("unit", name, said, (state,), bring_up(name, unit))
+    yield Change("unit", name, said, (state,), next_action)
 
 
 def packages(plan: Plan, seen: Observation, proof: Proof | None) -> Iterator[Change]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from rigspec.catalog.routes import RouteKind, routes_of
 from rigspec.observed.exposure import RouteAnswer, listening_on, same_address
-from rigspec.observed.record import Unknown
+from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import ServicePlan
 from rigspec.verify.advice import run_stage
 from rigspec.verify.observation import Answers, Observation
+from rigspec.verify.rivals import loops
 from rigspec.verify.verdict import Check, Verdict, listed
 
 _OPEN = "somebody who reaches the port can"
@@ -64,6 +65,28 @@ def listens_elsewhere(plan: ServicePlan, seen: Observation) -> bool:
     found = listening_on(seen.listeners, plan.listen_port)
     reached = (plan.listen_address, *_EVERYWHERE)
     return bool(found) and not any(same_address(a, b) for a in found for b in reached)
+
+
+def port_taken(plan: ServicePlan, seen: Observation) -> bool:
+    """Whether another program has the port of a server that is down, or ends again and again."""
+    unit = (known(seen.units) or {}).get(plan.unit)
+    if unit is None:
+        return False
+    waits = (known(unit.sub_state) or "").startswith("auto-restart")
+    if not (waits or unit.active_state in {"failed", "inactive"} or loops(plan, seen)):
+        return False
+    mine = (plan.listen_address, *_EVERYWHERE)
+    found = listening_on(known(seen.listeners) or (), plan.listen_port)
+    everywhere = plan.listen_address in _EVERYWHERE
+    return any(everywhere or same_address(a, b) for a in found for b in mine)
+
+
+def free_port(plan: ServicePlan) -> str:
+    """How the owner learns who holds it, and what to do then."""
+    return (
+        f"look at: ss -ltnp 'sport = :{plan.listen_port}'; stop that program, or change "
+        f"`services.{plan.name}.listen.port`; then: systemctl restart {plan.unit}"
+    )
 
 
 def routes(plan: ServicePlan, said: Answers) -> Verdict:

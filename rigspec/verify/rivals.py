@@ -1,7 +1,8 @@
 """Servers that the owner has started in place of others (`instead_of`), and those that keep ending.
 
 systemd stops the one that is replaced (`Conflicts=`) and never starts it again by itself, so a
-rival that ends leaves nothing behind that serves.
+rival that ends leaves nothing behind that serves. A server that ends within seconds is `active` for
+half of the looks: only its restarts and what is missing behind it tell it from one that serves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.sections import ServicePlan
 from rigspec.verify.observation import Observation
+
+_OFTEN = 3
+"""Restarts since boot that no owner makes (`systemctl restart` is not counted)."""
+_MOMENT_S = 60
+"""A server that has been up so long has loaded, or opened its port, at least."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,33 @@ def _was_stopped(unit: Unit | None) -> bool:
 
 
 def _keeps_ending(plan: ServicePlan, unit: Unit, seen: Observation) -> bool:
-    """Failed, or begun again and silent; one that was begun again and answers has recovered."""
+    """Failed, or begun again and silent; one that was begun again and answers has recovered.
+
+    Between two starts it is not the one who answers.
+    """
+    again = bool(known(unit.n_restarts))
+    between = unit.active_state == "activating"
+    return unit.active_state == "failed" or (again and (between or _is_silent(plan, seen)))
+
+
+def _is_silent(plan: ServicePlan, seen: Observation) -> bool:
     said = seen.answers.get(plan.name)
-    silent = said is None or isinstance(said.models, Unknown)
-    return unit.active_state == "failed" or (bool(known(unit.n_restarts)) and silent)
+    return said is None or isinstance(said.models, Unknown)
+
+
+def loops(plan: ServicePlan, seen: Observation) -> bool:
+    """Whether a server that is active at this moment ends and is started again, over and over."""
+    unit, said = (known(seen.units) or {}).get(plan.unit), seen.answers.get(plan.name)
+    if unit is None or said is None or not unit.active or (known(unit.n_restarts) or 0) < _OFTEN:
+        return False
+    image = said.image.running
+    words = f"{image.reason} {image.line}" if isinstance(image, Unknown) else ""
+    gone = "no such container" in words.lower()
+    return gone or (_is_silent(plan, seen) and 0 < up_s(unit, seen) < _MOMENT_S)
+
+
+def up_s(unit: Unit, seen: Observation) -> float:
+    """How long a unit has been up; 0 where nobody could tell."""
+    host = known(seen.host)
+    uptime_s, since_us = known(host.uptime_s) if host else None, known(unit.active_enter_us)
+    return uptime_s - since_us / 1e6 if uptime_s and since_us else 0

@@ -8,10 +8,10 @@ from rigspec.observed.record import Reading, Unknown
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.verify.advice import look_at, restart
 from rigspec.verify.completions import NO_ANSWER, completion, silence, stop, stream
-from rigspec.verify.exposure import bound_address, listens_elsewhere, verify_exposure
+from rigspec.verify.exposure import bound_address, listens_elsewhere, port_taken, verify_exposure
 from rigspec.verify.mounts import mounts
 from rigspec.verify.observation import Answers, Observation
-from rigspec.verify.rivals import ending, swapped
+from rigspec.verify.rivals import ending, loops, swapped
 from rigspec.verify.verdict import Check, Verdict, listed
 
 
@@ -36,7 +36,12 @@ def verify_services(plan: Plan, seen: Observation) -> Iterator[Verdict]:
 
 
 def _is_down(plan: ServicePlan, seen: Observation) -> bool:
-    """Whether its unit, which is red for it, is known to be down, and nobody else answers there."""
+    """Whether its unit, which is red for it, is known to be down, and nobody else answers there.
+
+    What answers on a port that another program has taken is not this server.
+    """
+    if plan.at_boot and (port_taken(plan, seen) or loops(plan, seen)):
+        return True
     said = seen.answers.get(plan.name)
     unit = None if isinstance(seen.units, Unknown) else seen.units.get(plan.unit)
     down = unit is not None and not unit.active

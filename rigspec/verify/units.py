@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.relied import planned_units
+from rigspec.plan.render import UNITS
+from rigspec.plan.rig import all_files
 from rigspec.plan.sections import Plan, ServicePlan
 from rigspec.units import count
 from rigspec.verify.advice import DEPLOY, look_at
+from rigspec.verify.exposure import free_port, port_taken
 from rigspec.verify.observation import Observation
-from rigspec.verify.rivals import ending, swapped
-from rigspec.verify.verdict import Check, Verdict, listed
+from rigspec.verify.rivals import ending, loops, swapped, up_s
+from rigspec.verify.verdict import Check, Outcome, Verdict, listed
 
 OURS = "rigspec-"
 """Units of this name are written by us alone; nobody else may change them unnoticed."""
@@ -23,7 +27,7 @@ CALM_S = 24 * 3600
 def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
     """All rows about units; services that do not run by plan are not applicable."""
     for unit in planned_units(plan):
-        yield up(unit, seen)
+        yield up(plan, unit, seen)
     swaps = swapped(plan.services, seen)
     for service in plan.services:
         check = Check(f"units.{service.unit}", service.unit, "systemctl show", "enabled, active")
@@ -34,7 +38,7 @@ def verify_units(plan: Plan, seen: Observation) -> Iterator[Verdict]:
         elif not service.at_boot and not is_active(seen, service.unit):
             yield check.not_applicable("started by hand: `systemctl start` swaps it in")
         elif service.at_boot:
-            yield up(service.unit, seen)
+            yield served(plan, service, seen)
 
 
 def keeps_ending(plan: ServicePlan, seen: Observation) -> Verdict:
@@ -44,12 +48,42 @@ def keeps_ending(plan: ServicePlan, seen: Observation) -> Verdict:
     if unit is None:
         return check.unknown("systemd does not show it")
     restarts = count(known(unit.n_restarts) or 0, "restart")
+    why = f"it was started in place of {listed(plan.instead_of)} and keeps ending"
+    do = f"journalctl -u {plan.unit.removesuffix('.service')}"
+    if port_taken(plan, seen):
+        why, do = f"{why}: {_holder(plan)}", free_port(plan)
     return check.failed(
         f"{known(unit.active_state) or '?'}, {restarts}",
-        f"it was started in place of {listed(plan.instead_of)} and keeps ending",
-        f"journalctl -u {plan.unit.removesuffix('.service')}; what it replaced does not come back "
-        f"by itself: systemctl start {OURS}{plan.instead_of[0]}",
+        why,
+        f"{do}; what it replaced does not come back by itself: "
+        f"systemctl start {OURS}{plan.instead_of[0]}",
     )
+
+
+def served(plan: Plan, service: ServicePlan, seen: Observation) -> Verdict:
+    """A server's unit; where another program has its port, that is what keeps it down."""
+    row = up(plan, service.unit, seen)
+    found = why_not_up(service, seen)
+    if found is None:
+        return row
+    return replace(row, outcome=Outcome.FAIL, reason=found[0], next_action=found[1])
+
+
+def why_not_up(plan: ServicePlan, seen: Observation) -> tuple[str, str] | None:
+    """What keeps a server from staying up, and what to do, where more than its state tells it."""
+    unit = (known(seen.units) or {}).get(plan.unit)
+    if unit is None or not unit.exists:
+        return None
+    if port_taken(plan, seen):
+        return _holder(plan), free_port(plan)
+    if loops(plan, seen):
+        times = count(known(unit.n_restarts) or 0, "time")
+        return f"it ends and is started again, {times} so far", look_at(plan.unit)
+    return None
+
+
+def _holder(plan: ServicePlan) -> str:
+    return f"another program holds port {plan.listen_port}, which {plan.name} wants to open"
 
 
 def is_active(seen: Observation, unit: str) -> bool:
@@ -58,7 +92,7 @@ def is_active(seen: Observation, unit: str) -> bool:
     return found is not None and found.active
 
 
-def up(name: str, seen: Observation) -> Verdict:
+def up(plan: Plan, name: str, seen: Observation) -> Verdict:
     """One unit: enabled, active, and systemd has read its current file."""
     check = Check(f"units.{name}", name, "systemctl show", "enabled, active")
     if isinstance(seen.units, Unknown):
@@ -66,15 +100,16 @@ def up(name: str, seen: Observation) -> Verdict:
     unit = seen.units.get(name)
     if unit is None:
         return check.unknown("systemd does not show it")
+    cure = bring_up(name, unit, written=is_written(plan, name))
     if not unit.exists:
-        return check.failed("no such unit", "its file is missing or masked", bring_up(name, unit))
+        return check.failed("no such unit", "its file is missing or masked", cure)
     states = [known(unit.unit_file_state) or "?", known(unit.active_state) or "?"]
     found = ", ".join(states)
     look = look_at(name)
     if not unit.active:
-        return check.failed(found, _why_down(unit), bring_up(name, unit))
+        return check.failed(found, _why_down(unit), cure)
     if not unit.enabled:
-        return check.failed(found, "it would not come back after a boot", bring_up(name, unit))
+        return check.failed(found, "it would not come back after a boot", cure)
     drop_ins = unit.properties.get("DropInPaths", "")
     if drop_ins and name.startswith(OURS):
         return check.failed(
@@ -88,13 +123,23 @@ def up(name: str, seen: Observation) -> Verdict:
     if not restarts:
         return check.passed(found)
     times = count(restarts, "restart")
-    if _up_s(unit, seen) > CALM_S:
+    if up_s(unit, seen) > CALM_S:
         return check.passed(f"{found}; {times}, the last more than a day ago")
     return check.warned(f"{found}, {times}", "it has ended before", look)
 
 
-def bring_up(name: str, unit: Unit) -> str:
-    """What makes a unit run and stay: a command where nothing is wrong with it but that."""
+def is_written(plan: Plan, name: str) -> bool:
+    """Whether the plan writes the unit's file, or a package brings it."""
+    return any(file.dest == f"{UNITS}/{name}" for file in all_files(plan))
+
+
+def bring_up(name: str, unit: Unit, *, written: bool) -> str:
+    """What makes a unit run and stay: a command where nothing is wrong with it but that.
+
+    `written`: the plan writes its file, in whose place the mask lies: unmasked, it is gone.
+    """
+    if unit.load_state == "masked" and written:
+        return f"systemctl unmask {name}; then {DEPLOY}"
     if unit.load_state == "masked":
         return f"systemctl unmask {name}; systemctl start {name}"
     if not unit.exists:
@@ -117,10 +162,3 @@ def _why_down(unit: Unit) -> str:
     restarts = known(unit.n_restarts) or 0
     again = f"{ended or 'it ended'} and is started again, {count(restarts, 'time')} so far"
     return again if restarts else "it is still starting"
-
-
-def _up_s(unit: Unit, seen: Observation) -> float:
-    """How long a unit has been up; 0 where nobody could tell."""
-    host = known(seen.host)
-    uptime_s, since_us = known(host.uptime_s) if host else None, known(unit.active_enter_us)
-    return uptime_s - since_us / 1e6 if uptime_s and since_us else 0

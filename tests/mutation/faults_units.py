@@ -14,6 +14,14 @@ FAULTS = (
     ),
     Fault(
         "units",
+        "another program has the port of a service",
+        lambda raw: raw.unit(
+            "rigspec-glm.service", ActiveState="activating", SubState="auto-restart", NRestarts="9"
+        ),
+        "another program holds port",
+    ),
+    Fault(
+        "units",
         "a service was disabled",
         lambda raw: raw.unit("rigspec-glm.service", UnitFileState="disabled"),
         "would not come back after a boot",

@@ -66,9 +66,10 @@ def test_a_server_that_is_down_is_one_finding(state: dict[str, Any]) -> None:
     assert seen["service.answers.glm"].reason == f"{name} does not run: see its own row"
 
 
-def test_somebody_else_on_the_port_of_a_server_that_is_down_is_judged() -> None:
+def test_what_answers_in_place_of_a_server_that_is_down_is_not_judged_as_that_server() -> None:
     seen = rows(replace(GOOD, **units("rigspec-glm.service", active_state="failed")))
-    assert seen["service.models.glm"].outcome is Outcome.PASS
+    assert seen["service.answers.glm"].outcome is Outcome.NOT_APPLICABLE
+    assert "another program" in seen["units.rigspec-glm.service"].reason
 
 
 @pytest.mark.parametrize(

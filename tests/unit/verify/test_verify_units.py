@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from home_in_order import GLM, GOOD, PLAN, glm, gpu, rows, tree, unit
 
-from rigspec.observed.exposure import Listener
+from rigspec.observed.exposure import ContainerImage, Listener
 from rigspec.observed.record import Unknown
 from rigspec.report.drift import as_text
 from rigspec.report.verdicts import folded
@@ -86,7 +86,89 @@ def test_a_rival_that_has_recovered_or_is_starting_is_in_place() -> None:
 def test_a_unit_is_brought_up_by_a_command_that_can_do_it(
     state: dict[str, Any], command: str
 ) -> None:
-    assert bring_up("x", unit("x", **state)).startswith(command)
+    assert bring_up("x", unit("x", **state), written=False).startswith(command)
+
+
+def test_a_mask_that_took_the_place_of_our_file_is_followed_by_the_deploy() -> None:
+    """`systemctl start` would fail: the file that the mask replaced is gone."""
+    masked = {"load_state": "masked", "active_state": "inactive"}
+    seen = seen_with(main=masked, rival=DOWN)
+    row = rows(seen)["units.rigspec-glm.service"]
+    (change,) = units_of(PLAN, seen)
+    cure = "systemctl unmask rigspec-glm.service; then run the deploy: pyinfra "
+    assert row.next_action.startswith(cure)
+    assert change.next_action == row.next_action
+    assert isinstance(seen.units, dict)
+    own = unit("docker.service", **masked)
+    plan = replace(PLAN, containers=replace(PLAN.containers, units=("docker.service",)))
+    theirs = rows(replace(GOOD, units={**seen.units, "docker.service": own}), plan)
+    assert theirs["units.docker.service"].next_action.endswith("; systemctl start docker.service")
+
+
+LOOPING = {"n_restarts": 10, "active_enter_us": 90_000_000}
+GONE = ContainerImage(Unknown("it failed", "Error: No such container: rigspec-glm"), "a" * 64)
+STATES: dict[str, dict[str, Any]] = {
+    "failed": {"active_state": "failed", "result": "exit-code"},
+    "stopped": DOWN,
+    "between two starts": {"active_state": "activating", "sub_state": "auto-restart"},
+    "up for a moment": LOOPING,
+}
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answering", "silent"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_port_that_another_program_holds_is_the_one_finding(state: str, answers: bool) -> None:
+    said = replace(GLM, image=GONE, cards=Unknown("it failed"))
+    silent = {"models": SILENT, "completion": SILENT, "stream": SILENT, "stopped": SILENT}
+    said = said if answers else replace(said, **silent)
+    seen = seen_with(main=STATES[state], rival=DOWN, answers={"glm": said})
+    red = [row for row in rows(seen).values() if row.outcome in {Outcome.FAIL, Outcome.UNKNOWN}]
+    assert [row.id for row in red] == ["units.rigspec-glm.service"]
+    assert "another program holds port 5000" in red[0].reason
+    assert "ss -ltnp 'sport = :5000'" in red[0].next_action
+    (change,) = units_of(PLAN, seen)
+    assert (change.kind, change.next_action) == ("unit", red[0].next_action)
+    alone = replace(seen, listeners=(Listener("192.0.2.7", 5000), Listener("127.0.0.1", 5001)))
+    assert "another program" not in rows(alone)["units.rigspec-glm.service"].reason
+
+
+def test_a_server_that_ends_again_and_again_is_drift_whatever_state_the_look_met() -> None:
+    said = replace(GLM, image=GONE)
+    for state in ({"active_state": "activating", "sub_state": "auto-restart"}, LOOPING):
+        main = {"n_restarts": 10, **state}
+        seen = seen_with(main=main, rival=DOWN, answers={"glm": said}, listeners=())
+        (change,) = units_of(PLAN, seen)
+        assert (change.kind, change.subject) == ("unit", "rigspec-glm.service")
+        assert "is started again, 10 times so far" in rows(seen)["units.rigspec-glm.service"].reason
+
+
+@pytest.mark.parametrize(
+    ("restarts", "since_us", "said"),
+    [
+        (2, 90_000_000, replace(GLM, models=SILENT)),
+        (10, 1, replace(GLM, models=SILENT)),
+        (10, 90_000_000, GLM),
+    ],
+    ids=["restarted twice", "up long", "answers"],
+)
+def test_a_server_that_was_restarted_does_not_loop(
+    restarts: int, since_us: int, said: Answers
+) -> None:
+    main = {"n_restarts": restarts, "active_enter_us": since_us}
+    seen = seen_with(main=main, rival=DOWN, answers={"glm": said})
+    assert rows(seen)["units.rigspec-glm.service"].outcome is Outcome.WARN
+    assert list(units_of(PLAN, seen)) == []
+
+
+def test_a_rival_between_two_starts_is_not_the_one_who_answers() -> None:
+    rival = {"active_state": "activating", "sub_state": "auto-restart", "n_restarts": 7}
+    seen = seen_with(main=DOWN, rival=rival, answers={"stt": GLM}, listeners=STT_PORT)
+    red = [row for row in rows(seen).values() if row.outcome is Outcome.FAIL]
+    assert [row.id for row in red] == ["units.rigspec-stt.service"]
+    assert "keeps ending: another program holds port" in red[0].reason
+
+
+STT_PORT = (Listener("127.0.0.1", PLAN.services[1].listen_port),)
 
 
 def test_a_frozen_engine_is_restarted_once_it_was_looked_at() -> None:
@@ -100,7 +182,7 @@ def test_a_frozen_engine_is_restarted_once_it_was_looked_at() -> None:
 
 @pytest.mark.parametrize("state", [DOWN, {"unit_file_state": "disabled"}])
 def test_verify_and_drift_advise_the_same_command(state: dict[str, Any]) -> None:
-    seen = seen_with(main=state, rival=DOWN)
+    seen = seen_with(main=state, rival=DOWN, listeners=())
     row = rows(seen)["units.rigspec-glm.service"]
     (change,) = units_of(PLAN, seen)
     assert row.next_action == change.next_action
