@@ -13,6 +13,7 @@ from rigspec.observed.record import known
 from rigspec.observed.units import Unit
 from rigspec.plan.kernel import plan_kernel
 from rigspec.plan.pcie import ACS_UNIT
+from rigspec.plan.power import POWER_UNIT
 from rigspec.plan.ready import READY_UNIT
 from rigspec.plan.service import Naming
 from rigspec.spec.rig import Rig
@@ -31,10 +32,7 @@ def _said(capture: Capture, text: str, *needles: str) -> Iterator[Place]:
 
 def _wanted_units(rig: Rig, units: Mapping[str, Unit]) -> dict[str, bool]:
     """Units of the plan, and whether each is to run: a rival of another is started by hand, and
-    while it is up the other stands still.
-
-    `rigspec-power.service` has a row of its own (D1).
-    """
+    while it is up the other stands still."""
     acs = {ACS_UNIT: True} if rig.pcie.acs == "off_on_gpu_paths" else {}
     engine = {"docker.service": True} if rig.containers.engine == "docker" else {}
     servers = {name: Naming(name).unit for name in rig.services}
@@ -53,7 +51,10 @@ def _wanted_units(rig: Rig, units: Mapping[str, Unit]) -> dict[str, bool]:
 
 def _units(seen: Seen) -> Iterator[tuple[Unit, bool]]:
     rig, units = rig_of(seen), known(seen.units) or {}
-    for name, runs in _wanted_units(rig, units).items() if rig else ():
+    wanted = _wanted_units(rig, units) if rig else {}
+    if _caps_hold(seen):  # else the unit's end is told by what it did not set (D1)
+        wanted[POWER_UNIT] = True
+    for name, runs in wanted.items():
         if name in units:
             yield units[name], runs
 
@@ -89,17 +90,40 @@ def _restarts(unit: Unit) -> str:
     return f"was restarted {count} time{'s' if count != 1 else ''} since boot"
 
 
-def cap_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """A cap in force that no member which the card may be has in the plan."""
+def _caps(seen: Seen) -> Iterator[tuple[Card, float, frozenset[float]]]:
+    """Cards whose cap was read, with the caps of the members which each may be."""
     for card in cards_of(seen):
         now = known(card.reading.power_limit_w) if card.reading else None
         wanted = {_cap(member, card) for member in members_of(seen, card)}
-        if now is None or not wanted or any(w is None or abs(now - w) <= 1 for w in wanted):
-            continue
-        shown = " or ".join(f"{watts:g}" for watts in sorted(w for w in wanted if w))
-        said = f"{card.address}: the cap is {now:g} W, the plan has {shown} W"
-        uuid = known(card.reading.uuid) if card.reading else None
-        yield from _said(capture, said, uuid or card.address.removeprefix("0000:"))
+        if now is not None and wanted and None not in wanted:
+            yield card, now, frozenset(watts for watts in wanted if watts is not None)
+
+
+def _differs(now: float, wanted: frozenset[float]) -> bool:
+    return all(abs(now - watts) > 1 for watts in wanted)
+
+
+def _caps_hold(seen: Seen) -> bool:
+    """Whether caps were read, and each is the planned one."""
+    caps = list(_caps(seen))
+    return bool(caps) and not any(_differs(now, wanted) for _, now, wanted in caps)
+
+
+def cap_unit_failed(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The unit that sets caps is not active, and what was read does not say that they hold."""
+    unit = (known(seen.units) or {}).get(POWER_UNIT)
+    if unit and unit.exists and not unit.active and not _caps_hold(seen):
+        yield from _said(capture, f"{POWER_UNIT} is {unit.active_state}", f"Id={POWER_UNIT}")
+
+
+def cap_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """A cap in force that no member which the card may be has in the plan."""
+    for card, now, wanted in _caps(seen):
+        if _differs(now, wanted):
+            shown = " or ".join(f"{watts:g}" for watts in sorted(wanted))
+            said = f"{card.address}: the cap is {now:g} W, the plan has {shown} W"
+            uuid = known(card.reading.uuid) if card.reading else None
+            yield from _said(capture, said, uuid or card.address.removeprefix("0000:"))
 
 
 def _cap(member: Member, card: Card) -> float | None:

@@ -28,12 +28,12 @@ CHECKS: Mapping[str, Check] = {
         cards.p2p_unwanted, cards.p2p_slower, cards.alltoall_collapse,
         boot.cpus_lost, boot.x2apic_off, boot.noacs_running, boot.noacs_written,
         by_plan.unit_down, by_plan.unit_loops, by_plan.cap_differs, by_plan.cards_missing,
-        by_plan.kernel_line_differs, host.generation_limited,
+        by_plan.kernel_line_differs, by_plan.cap_unit_failed, host.generation_limited,
         host.fallen_without_xid, host.xid79_many,
         bus_log.bar_no_room, bus_log.aer_corrected, bus_log.aer_uncorrected,
         host.bandwidth_limited,
         host.version_mismatch, host.iommu_translated, host.acs_late,
-        host.started_early, host.small_shm, host.cap_unit_failed, host.two_writers, host.cdi_twice,
+        host.started_early, host.small_shm, host.two_writers, host.cdi_twice,
     )
 }  # fmt: skip
 MAX_EVIDENCE = 3

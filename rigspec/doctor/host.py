@@ -176,13 +176,6 @@ def started_early(capture: Capture, seen: Seen) -> Iterator[Place]:
             yield from _unit_place(capture, name)
 
 
-def cap_unit_failed(capture: Capture, seen: Seen) -> Iterator[Place]:
-    """The unit that sets caps exists and is not active."""
-    unit = _unit(seen, "rigspec-power.service")
-    if unit and unit.exists and not unit.active:
-        yield from _unit_place(capture, "rigspec-power.service")
-
-
 _SMALL_SHM = re.compile(
     r"^container /?(?P<name>\S+) image=(?P<image>\S+) .*ipc=private shm=67108864\b"
 )

@@ -142,6 +142,23 @@ def test_refused_copies_that_nobody_wants_are_a_note_at_most() -> None:
             "rigspec-qwen.service ended, now auto-restart",
         ),
         (
+            {
+                "units": f"{unit('docker')}\n{unit('rigspec-power', 'inactive', 'dead')}",
+                "rigspec_units": "\n".join(unit(name) for name in UNITS[2:]),
+            },
+            "unit-down",
+            "rigspec-power.service is inactive (result: success)",
+        ),
+        (
+            {
+                "units": f"{unit('docker')}\n{unit('rigspec-power', 'failed', 'failed')}",
+                "rigspec_units": "\n".join(unit(name) for name in UNITS[2:]),
+                "smi": "",
+            },
+            "cap-gone",
+            "rigspec-power.service is failed",
+        ),
+        (
             {"container_list": "container /rigspec-qwen image=x ipc=private shm=67108864"},
             "shm-small",
             "/rigspec-qwen",
