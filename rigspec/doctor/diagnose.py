@@ -17,8 +17,8 @@ Check = Callable[[Capture, Seen], Iterator[Place]]
 CHECKS: Mapping[str, Check] = {
     check.__name__: check
     for check in (
-        pci.acs_redirect, pci.acs_harmless, pci.acs_lines, pci.narrow_link, pci.narrow_card,
-        pci.slow_busy_link, pci.slow_idle_link, pci.slow_uplink, pci.mixed_links,
+        pci.acs_redirect, pci.acs_set_again, pci.acs_harmless, pci.acs_lines,
+        pci.narrow_link, pci.narrow_card, pci.slow_busy_link, pci.slow_idle_link, pci.slow_uplink, pci.mixed_links,
         pci.frozen_speed, pci.aspm_left_on,
         pci.bar_disagrees, pci.small_bar, pci.nouveau, pci.behind_chipset, pci.topology_differs,
         cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
@@ -40,6 +40,9 @@ MAX_EVIDENCE = 3
 _RANK = {likelihood: rank for rank, likelihood in enumerate(Likelihood)}
 
 
+_UNIT = re.compile(r"(?<![\w@.-])[\w@-][\w@.-]*\.(?:service|mount|timer)(?![\w@.-])")
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """One symptom that was found, with up to three lines of evidence."""
@@ -51,6 +54,23 @@ class Diagnosis:
     simulated: bool = False
     xids: tuple[int, ...] = ()
     """The Xid numbers that were seen; a row stands for several."""
+
+    @property
+    def do(self) -> str:
+        """The cure, with the units that the evidence names in place of `UNIT`."""
+        return self._of_units(self.symptom.do)
+
+    @property
+    def proof(self) -> str:
+        """How to know that it worked, with the same names."""
+        return self._of_units(self.symptom.proof)
+
+    def _of_units(self, text: str) -> str:
+        units = tuple(dict.fromkeys(u for p in self.evidence for u in _UNIT.findall(p.text)))
+        if not units:
+            return text
+        flags = " ".join(f"-u {unit}" for unit in units)  # journalctl takes one unit each
+        return text.replace("-u UNIT", flags).replace("UNIT", " ".join(units))
 
 
 def is_cause(diagnosis: Diagnosis) -> bool:

@@ -10,7 +10,7 @@ from rigspec.discover.capture import Kind as Text
 from rigspec.discover.cards import cards_of
 from rigspec.discover.fabric import able_gen, link_of
 from rigspec.discover.seen import Seen
-from rigspec.doctor.planned import acs_kept, is_declared, peers_unwanted, rig_of
+from rigspec.doctor.planned import acs_cleared, acs_kept, is_declared, peers_unwanted, rig_of
 from rigspec.doctor.shown import at_function, short
 from rigspec.observed.kernel import cmdline_values
 from rigspec.observed.pci import Acs, Connection, Kind, Link, PciFunction, PciTree
@@ -36,7 +36,18 @@ def _acs(function: PciFunction) -> Acs | None:
 
 def acs_redirect(capture: Capture, seen: Seen) -> Iterator[Place]:
     """ReqRedir, CmpltRedir or EgressCtrl set on a bridge between two GPUs."""
-    for bridge in () if acs_kept(seen) else _bridges(seen):
+    if not acs_kept(seen) and not acs_cleared(seen):
+        yield from _redirecting(capture, seen)
+
+
+def acs_set_again(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """The same although the plan has these bits cleared at every boot."""
+    if acs_cleared(seen):
+        yield from _redirecting(capture, seen)
+
+
+def _redirecting(capture: Capture, seen: Seen) -> Iterator[Place]:
+    for bridge in _bridges(seen):
         acs = _acs(bridge)
         if acs and acs.ctl.redirects:
             yield from at_function(capture, bridge, "ACSCtl:")

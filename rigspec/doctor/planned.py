@@ -53,6 +53,12 @@ def acs_kept(seen: Seen) -> bool:
     return rig is not None and rig.pcie.acs == "keep" and peers_unwanted(seen)
 
 
+def acs_cleared(seen: Seen) -> bool:
+    """Whether the plan clears the ACS bits between GPUs at every boot."""
+    rig = rig_of(seen)
+    return rig is not None and rig.pcie.acs == "off_on_gpu_paths"
+
+
 def planned_members(rig: Rig) -> tuple[Member, ...]:
     """Every card of the spec with the link it is to have."""
     places = find_places(rig)

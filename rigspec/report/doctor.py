@@ -46,10 +46,10 @@ def _block(number: int, diagnosis: Diagnosis) -> Iterator[str]:
     symptom = diagnosis.symptom
     yield f"{number}. {symptom.likelihood}: {symptom.title}  [{symptom.id}, {_row(diagnosis)}]"
     yield from (f"   seen:   {place}" for place in diagnosis.evidence)
-    yield f"   do:     {symptom.do}"
+    yield f"   do:     {diagnosis.do}"
     if diagnosis.setting:
         yield f"   BIOS:   {diagnosis.setting}"
-    yield f"   worked: {symptom.proof}"
+    yield f"   worked: {diagnosis.proof}"
     yield f"   source: {symptom.source}"
 
 
@@ -76,9 +76,9 @@ def as_json(found: Sequence[Diagnosis]) -> str:
             "title": d.symptom.title,
             "likelihood": d.symptom.likelihood.value,
             "evidence": [{"file": p.file, "line": p.line, "text": p.text} for p in d.evidence],
-            "do": d.symptom.do,
+            "do": d.do,
             "bios": d.setting,
-            "proof": d.symptom.proof,
+            "proof": d.proof,
             "source": d.symptom.source,
             "simulated": d.simulated,
         }

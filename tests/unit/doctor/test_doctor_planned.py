@@ -15,6 +15,7 @@ from rigspec.doctor.planned import is_declared
 from rigspec.observed.nvidia_smi import EXTRA_FIELDS, QUERY_FIELDS
 from rigspec.observed.pci import Kind, PciFunction
 from rigspec.plan.rig import plan_rig, to_json
+from rigspec.report.doctor import as_text
 from rigspec.rules.run import check_file
 
 STARTER = Path(__file__).parents[3] / "rigs" / "starter.yaml"
@@ -94,7 +95,9 @@ def test_rig_that_is_as_planned_has_no_cause_and_ends_with_nought(tmp_path: Path
         (tmp_path / "probe.txt").write_text(planned)
         result = CliRunner().invoke(main, ["doctor", "--from", str(tmp_path)])
         assert result.exit_code == (0 if said else 1)
-        assert ("`rigspec verify` and `rigspec drift`" in result.stdout.splitlines()[-1]) is said
+        last = result.stdout.splitlines()[-1]
+        assert ("`rigspec verify` and `rigspec drift`" in last) is said
+        assert ("whether its servers answer is judged by `rigspec verify`" in last) is said
 
 
 def test_the_same_texts_without_a_plan_are_a_cause() -> None:
@@ -173,6 +176,16 @@ def test_what_is_otherwise_than_planned_is_named(
     assert shown in found[cause]
 
 
+def test_advice_names_the_units_that_the_evidence_names() -> None:
+    down = [unit("docker", "failed", "failed"), unit("rigspec-qwen", "inactive", "dead")]
+    text = probe(units=down[0], rigspec_units=down[1])
+    (found,) = (d for d in diagnose(capture_text("rig", text)) if is_cause(d))
+    assert found.do.startswith("`journalctl -b -u docker.service -u rigspec-qwen.service` says")
+    assert "`systemctl start docker.service rigspec-qwen.service`" in found.do
+    assert "`systemctl is-active docker.service rigspec-qwen.service`" in found.proof
+    assert "UNIT" not in as_text((found,))
+
+
 def changed_spec(tmp_path: Path, old: str, new: str) -> Path:
     text = STARTER.read_text()
     assert old in text
@@ -200,21 +213,23 @@ def test_whole_rig_behind_a_switch_is_healthy_by_its_plan_only() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("acs: keep", "acs: keep", False),
-        ("acs: keep", "acs: off_on_gpu_paths", True),
-        ("acs: keep", "acs: keep\n  peer_to_peer: true", True),
+        ("acs: keep", "acs: keep", set()),
+        ("acs: keep", "acs: off_on_gpu_paths", {"acs-set-again"}),
+        ("acs: keep", "acs: keep\n  peer_to_peer: true", {"acs-redirect"}),
     ],
 )
 def test_redirect_that_the_plan_keeps_is_no_cause(
-    old: str, new: str, named: bool, tmp_path: Path
+    old: str, new: str, named: set[str], tmp_path: Path
 ) -> None:
     lspci = (ASUS / "lspci-gpus-and-bridges.txt").read_text()
     (tmp_path / "lspci.txt").write_text(lspci.replace("ReqRedir-", "ReqRedir+"))
     spec = plan_of(changed_spec(tmp_path, old, new))
     (tmp_path / "starter.yaml").unlink()
     (tmp_path / "probe.txt").write_text(f"##RIG planned\n{spec}\n##RIG-END\n")
-    found = {d.symptom.id for d in diagnose(read_capture(tmp_path))}
-    assert ("acs-redirect" in found) is named
+    found = {d.symptom.id: d for d in diagnose(read_capture(tmp_path))}
+    assert found.keys() & {"acs-redirect", "acs-set-again"} == named
+    for name in named:  # what the plan has already is no advice
+        assert ("off_on_gpu_paths" in found[name].do) is (name == "acs-redirect")
 
 
 CHIPSET = slot(1).replace("vendor=0x8086 device=0x1901", "vendor=0x1022 device=0x43e9")
