@@ -10,13 +10,16 @@ from rigspec.discover.cards import Card, cards_of
 from rigspec.discover.seen import Seen
 from rigspec.doctor.planned import Member, members_of, planned_members, rig_of
 from rigspec.observed.record import known
+from rigspec.observed.storage import Space
 from rigspec.observed.units import Unit
 from rigspec.plan.kernel import plan_kernel
 from rigspec.plan.pcie import ACS_UNIT
 from rigspec.plan.power import POWER_UNIT
+from rigspec.plan.preflight import INSTALLED_FREE_GIB
 from rigspec.plan.ready import READY_UNIT
 from rigspec.plan.service import Naming
 from rigspec.spec.rig import Rig
+from rigspec.units import GIB
 
 _RESTARTS = 3
 """So often since boot: no owner restarts a server by hand and no upgrade does."""
@@ -144,6 +147,22 @@ def kernel_line_differs(capture: Capture, seen: Seen) -> Iterator[Place]:
     for word in (word for word in plan.arguments if word not in line):
         said = f"`{word}` is planned, but not on the running line"
         yield from _said(capture, said, "rig_cmdline=")
+
+
+def disk_full(capture: Capture, seen: Seen) -> Iterator[Place]:
+    """/, or a mount that the plan has, with less room than `rigspec verify` wants on /."""
+    rig, space = rig_of(seen), known(seen.storage.space) or ()
+    places = {"/", *(storage.path for storage in rig.storage.values())} if rig else {"/"}
+    for one in space:
+        free = known(one.available_bytes)
+        if one.target in places and free is not None and free < INSTALLED_FREE_GIB * GIB:
+            said = f"{one.target} has {free >> 20} MiB free, on {one.source}"
+            row = next((r for r in seen.sections.get("df", ()) if _is_row(r, one)), one.source)
+            yield from _said(capture, said, row)
+
+
+def _is_row(line: str, space: Space) -> bool:
+    return line.startswith(f"{space.source} ") and line.endswith(f" {space.target}")
 
 
 def cards_missing(capture: Capture, seen: Seen) -> Iterator[Place]:

@@ -18,7 +18,8 @@ CHECKS: Mapping[str, Check] = {
     check.__name__: check
     for check in (
         pci.acs_redirect, pci.acs_set_again, pci.acs_harmless, pci.acs_lines,
-        pci.narrow_link, pci.narrow_card, pci.slow_busy_link, pci.slow_idle_link, pci.slow_uplink, pci.mixed_links,
+        pci.narrow_link, pci.narrow_card, pci.slow_busy_link, pci.slow_idle_link,
+        pci.slow_uplink, pci.mixed_links,
         pci.frozen_speed, pci.aspm_left_on,
         pci.bar_disagrees, pci.small_bar, pci.nouveau, pci.behind_chipset, pci.topology_differs,
         cards.nccl_hang, cards.busy_without_process, cards.thermal_slowdown, cards.power_brake,
@@ -28,7 +29,8 @@ CHECKS: Mapping[str, Check] = {
         cards.p2p_unwanted, cards.p2p_slower, cards.alltoall_collapse,
         boot.cpus_lost, boot.x2apic_off, boot.noacs_running, boot.noacs_written,
         by_plan.unit_down, by_plan.unit_loops, by_plan.cap_differs, by_plan.cards_missing,
-        by_plan.kernel_line_differs, by_plan.cap_unit_failed, host.generation_limited,
+        by_plan.kernel_line_differs, by_plan.cap_unit_failed, by_plan.disk_full,
+        host.generation_limited,
         host.fallen_without_xid, host.xid79_many,
         bus_log.bar_no_room, bus_log.aer_corrected, bus_log.aer_uncorrected,
         host.bandwidth_limited,

@@ -12,6 +12,9 @@ repository key's fingerprint, pciutils has setpci and lspci."""
 DRIVER_GIB = 4
 """Root space for driver, DKMS tree and container engine: an estimate with room to spare."""
 
+INSTALLED_FREE_GIB = 1
+"""Room that upgrades and logs need once everything is installed."""
+
 
 def plan_preflight(rig: Rig, gpus: tuple[GpuMember, ...]) -> PreflightPlan:
     """The host as declared, and the tools that later stages call."""

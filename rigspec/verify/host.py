@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rigspec.observed.record import Unknown
+from rigspec.plan.preflight import INSTALLED_FREE_GIB
 from rigspec.plan.sections import Plan
+from rigspec.units import GIB
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Check, Verdict
 
-GIB = 1 << 30
 _VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
-INSTALLED_FREE_GIB = 1
-"""Room that upgrades and logs need once everything is installed."""
 
 ENROL = """\
     apt-get install dkms mokutil && dkms generate_mok

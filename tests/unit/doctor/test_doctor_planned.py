@@ -176,6 +176,29 @@ def test_what_is_otherwise_than_planned_is_named(
     assert shown in found[cause]
 
 
+def df(root_kib: int, models_kib: int, boot_kib: int = 9) -> str:
+    return "Filesystem 1024-blocks Used Available Capacity Mounted on\n" + "\n".join(
+        f"/dev/sda{n} 99999999 9 {free} 1% {target}"
+        for n, (free, target) in enumerate(
+            ((boot_kib, "/boot"), (root_kib, "/"), (models_kib, "/srv/models"))
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (df(1 << 20, 1 << 20), None),
+        (df((1 << 20) - 1, 1 << 20), "/ has 1023 MiB free, on /dev/sda1"),
+        (df(1 << 20, 1 << 18), "/srv/models has 256 MiB free, on /dev/sda2"),
+    ],
+    ids=["room", "no room on /", "no room for models"],
+)
+def test_a_file_system_of_the_plan_without_room_is_a_full_disk(text: str, said: str | None) -> None:
+    mounts = 'TARGET="/" SOURCE="/dev/sda1" FSTYPE="ext4" OPTIONS="rw"'
+    assert causes(probe(df=text, findmnt=mounts)).get("disk-full") == said
+
+
 def test_advice_names_the_units_that_the_evidence_names() -> None:
     down = [unit("docker", "failed", "failed"), unit("rigspec-qwen", "inactive", "dead")]
     text = probe(units=down[0], rigspec_units=down[1])
