@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, ParamSpec
 
@@ -21,17 +18,17 @@ from rigspec.captured import tell_causes
 from rigspec.discover.capture import capture_text
 from rigspec.discover.seen import read_seen
 from rigspec.errors import LabError, RigspecError
+from rigspec.lab.deploying import Unread, looked, pyinfra, running
 from rigspec.lab.hosttools import say
 from rigspec.lab.machine import Machine
 from rigspec.lab.rehearse import changes
-from rigspec.lab.session import Rehearsal, open_rehearsal
+from rigspec.lab.session import open_rehearsal
 from rigspec.lab.spec_rig import load_rig
 from rigspec.plan.rig import plan_rig
 from rigspec.plan.sections import ServicePlan
 from rigspec.proved import report_options, reported
 from rigspec.reach import login_of, read_host
-from rigspec.resources import folder
-from rigspec.verify.observation_file import OUT_VARIABLE, observation_from_json
+from rigspec.verify.observation_file import observation_from_json
 from rigspec.verify.variables import PROOF_IN
 
 P = ParamSpec("P")
@@ -43,6 +40,15 @@ SPEC = click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_
 
 def plainly(verb: Callable[P, int]) -> Callable[P, None]:
     """Turn a verb's number into the exit code, and broken surroundings into two plain lines."""
+    return _plainly(verb, unread=1)
+
+
+def measuring(verb: Callable[P, int]) -> Callable[P, None]:
+    """The same for verbs that judge: who has nothing to judge could not measure, and says 3."""
+    return _plainly(verb, unread=3)
+
+
+def _plainly(verb: Callable[P, int], *, unread: int) -> Callable[P, None]:
 
     @functools.wraps(verb)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -52,7 +58,7 @@ def plainly(verb: Callable[P, int]) -> Callable[P, None]:
             click.echo(f"error: {error.message}", err=True)
             if error.hint:
                 click.echo(f"hint: {error.hint}", err=True)
-            code = 1
+            code = unread if isinstance(error, Unread) else 1
         sys.exit(code)
 
     return wrapper
@@ -91,48 +97,48 @@ def up(spec: Path, uefi: bool) -> int:
 @plainly
 def apply(spec: Path) -> int:
     """Apply the spec to the running virtual rig with pyinfra."""
-    return _pyinfra(spec, "rig.py")
+    return pyinfra(spec, "rig.py")
 
 
 @lab.command()
 @SPEC
 @report_options
-@plainly
+@measuring
 def verify(spec: Path, **to: IO[str] | None) -> int:
     """Verify the running virtual rig with pyinfra; reports are those of `rigspec verify`."""
     files = {name: file for name, file in to.items() if file is not None}
     if not files:
-        return _pyinfra(spec, "verify.py")
-    saved = observation_from_json(_looked(spec))
+        return pyinfra(spec, "verify.py")
+    saved = observation_from_json(looked(spec))
     return reported(open_rehearsal(spec).rehearsed(), str(spec), saved, files).exit_code
 
 
 @lab.command()
 @SPEC
-@plainly
+@measuring
 def accept(spec: Path) -> int:
     """Store a green verify of the running virtual rig as its proof, beside its disks."""
     from rigspec.verify.proof import NotAccepted
 
-    plan = plan_rig(_running(spec).rehearsed())
+    plan = plan_rig(running(spec).rehearsed())
     path = Machine(plan.rig).folder / PROOF
     try:
-        accepted.keep_proof(accepted.proof_of(plan, _looked(spec), path), path)
+        accepted.keep_proof(accepted.proof_of(plan, looked(spec), path), path)
     except NotAccepted as refused:
         click.echo(f"{refused.message}\nhint: {refused.hint}", err=True)
         return refused.exit_code
-    return _pyinfra(spec, "proof.py", {PROOF_IN: str(path)})
+    return pyinfra(spec, "proof.py", {PROOF_IN: str(path)})
 
 
 @lab.command()
 @SPEC
 @click.option("--json", "as_json", is_flag=True, help="The changes as data.")
-@plainly
+@measuring
 def drift(spec: Path, as_json: bool) -> int:
     """Say what has changed on the running virtual rig since it was deployed and accepted."""
-    plan = plan_rig(_running(spec).rehearsed())
+    plan = plan_rig(running(spec).rehearsed())
     path = Machine(plan.rig).folder / PROOF
-    code, said = accepted.told(plan, _looked(spec), path, as_json=as_json)
+    code, said = accepted.told(plan, looked(spec, talk=False), path, as_json=as_json)
     click.echo(said)
     return code
 
@@ -140,32 +146,13 @@ def drift(spec: Path, as_json: bool) -> int:
 @lab.command()
 @SPEC
 @click.option("--json", "as_json", is_flag=True, help="Causes as a JSON list.")
-@plainly
+@measuring
 def doctor(spec: Path, as_json: bool) -> int:
     """Name likely causes of trouble on the running virtual rig."""
-    rehearsal = _running(spec)
+    rehearsal = running(spec)
     text = read_host(login_of(rehearsal.rehearsed().host, str(spec)))
     capture = capture_text(rehearsal.name, text)
     return tell_causes(capture, read_seen(capture), as_json=as_json)
-
-
-def _running(spec: Path) -> Rehearsal:
-    """The rehearsal of a spec whose virtual rig is up; LabError says how to start it."""
-    rehearsal = open_rehearsal(spec)
-    if not rehearsal.machine.machine.is_running:
-        why = f"the virtual rig `{rehearsal.name}` does not run"
-        raise LabError(why, hint=f"rigspec lab up {spec}")
-    return rehearsal
-
-
-def _looked(spec: Path) -> str:
-    """What the verify deploy reads off the virtual rig; its table goes to stderr as always."""
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "observed.json"
-        _pyinfra(spec, "verify.py", {OUT_VARIABLE: str(out)})
-        if not out.is_file():
-            raise LabError("the virtual rig could not be read", hint=f"rigspec lab up {spec}")
-        return out.read_text(encoding="utf-8")
 
 
 @lab.command(context_settings={"ignore_unknown_options": True})
@@ -174,7 +161,7 @@ def _looked(spec: Path) -> str:
 @plainly
 def ssh(spec: Path, command: tuple[str, ...]) -> int:
     """Open a shell on the virtual rig, or run a command there."""
-    argv = (*_running(spec).machine.machine.ssh_argv(), *command)
+    argv = (*running(spec).machine.machine.ssh_argv(), *command)
     return subprocess.run(argv).returncode
 
 
@@ -221,7 +208,7 @@ def status(spec: Path) -> int:
 @plainly
 def ask(spec: Path, question: str) -> int:
     """Ask the first service that starts at boot; the answer is real, the model is tiny."""
-    rehearsal = _running(spec)
+    rehearsal = running(spec)
     at_boot = (s for s in plan_rig(rehearsal.rehearsed()).services if s.at_boot)
     service = next(at_boot, None)
     if service is None:
@@ -258,25 +245,3 @@ def question_command(service: ServicePlan, question: str) -> str:
             f'printf "Authorization: Bearer %s\\n" "${service.api_key_variable}")'
         )
     return f"{header} | {shlex.join(curl)}"
-
-
-def _pyinfra(spec: Path, deploy: str, more: Mapping[str, str] | None = None) -> int:
-    """Run a deploy on this spec's virtual rig only; pyinfra's own words are the report."""
-    _running(spec)
-    files = (folder("inventory") / "lab.py", folder("deploys") / deploy)
-    argv = (sys.executable, "-m", "pyinfra", "-y", *map(str, files))
-    environment = {**os.environ, "RIGSPEC_LAB_SPECS": str(spec.resolve()), **(more or {})}
-    return run_to_its_end(argv, environment)
-
-
-def run_to_its_end(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit status of a deploy; an interrupt is its own to answer, however long that takes.
-
-    `subprocess.run` would kill it after a quarter of a second, before it says what goes on.
-    """
-    with subprocess.Popen(argv, env=environment) as child:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                child.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from rigspec.lab.cli import run_to_its_end
+from rigspec.lab.deploying import run_to_its_end
 
 SLOW_TO_ANSWER = """\
 import pathlib, signal, sys, time
