@@ -14,6 +14,7 @@ from pathlib import Path
 from rigspec.errors import SpecFileError
 from rigspec.resources import ONLY, folder
 from rigspec.spec.rig import Rig
+from rigspec.verify.advice import only
 from rigspec.verify.observation_file import OUT_VARIABLE
 
 
@@ -33,13 +34,7 @@ def command(rig: str, stage: str = "verify.py") -> tuple[str, ...]:
     own = Path("inventory/home.py")
     inventory = own if own.is_file() else folder("inventory") / "home.py"
     deploy = folder("deploys") / stage
-    return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", _only(rig, inventory.stem))
-
-
-def _only(rig: str, stem: str) -> str:
-    """A pattern for one host: pyinfra takes `home` for the group of all hosts in home.py."""
-    groups = {stem, "rigs", "all"}
-    return f"[{rig[0]}]{rig[1:]}" if rig in groups else rig
+    return ("pyinfra", "-y", str(inventory), str(deploy), "--limit", only(rig, inventory.stem))
 
 
 def look(rig: Rig, file: str) -> Look:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 
@@ -30,6 +31,22 @@ def run_stage(*names: str) -> str:
     word = "stage" if len(names) == 1 else "stages"
     deploys = " ".join(f"deploys/{name}.py" for name in names)
     return f"run the {' and '.join(names)} {word}: pyinfra inventory/home.py {deploys}"
+
+
+_DEPLOYS = re.compile(r"pyinfra inventory/home\.py(?: deploys/\w+\.py)+")
+
+
+def for_rig(advice: str, rig: str, *, simulated: bool) -> str:
+    """The deploys in an advice, for this rig alone; a virtual one is in another inventory."""
+    own = f"rigspec lab apply rigs/{rig}.yaml"
+    limit = shlex.quote(only(rig, "home"))
+    return _DEPLOYS.sub(own if simulated else rf"\g<0> --limit {limit}", advice)
+
+
+def only(rig: str, stem: str) -> str:
+    """A pattern for one host: pyinfra takes `home` for the group of all hosts in home.py."""
+    groups = {stem, "rigs", "all"}
+    return f"[{rig[0]}]{rig[1:]}" if rig in groups else rig
 
 
 def find_words(words: Iterable[str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rigspec.observed.record import Unknown
 from rigspec.plan.relied import mounted_paths, secret_paths
 from rigspec.plan.sections import Plan
+from rigspec.verify.advice import for_rig
 from rigspec.verify.change import Change
 from rigspec.verify.drift_data import data
 from rigspec.verify.drift_fabric import slower_links
@@ -50,7 +51,15 @@ def find_drift(plan: Plan, seen: Observation, proof: Proof | None) -> Drift:
         *units(plan, seen),
         *packages(plan, seen, proof),
     )
-    return Drift(changes, tuple(_unmeasured(plan, seen, proof)))
+    return Drift(
+        tuple(_for_rig(change, plan, seen) for change in changes),
+        tuple(_unmeasured(plan, seen, proof)),
+    )
+
+
+def _for_rig(change: Change, plan: Plan, seen: Observation) -> Change:
+    do = for_rig(change.next_action, plan.rig, simulated=seen.simulated)
+    return replace(change, next_action=do)
 
 
 def _unmeasured(plan: Plan, seen: Observation, proof: Proof | None) -> Iterable[str]:

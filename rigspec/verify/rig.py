@@ -28,6 +28,7 @@ from rigspec.verify import (
     vram,
 )
 from rigspec.verify import units as units_of
+from rigspec.verify.advice import for_rig
 from rigspec.verify.observation import Observation
 from rigspec.verify.verdict import Verdict
 from rigspec.verify.vram import CardEstimate
@@ -62,11 +63,14 @@ def verify_rig(
         *files.verify_files(plan, seen),
         *_loads(plan, seen, baseline),
     )
-    return marked(map(_addressed, rows), seen)
+    return marked((_addressed(row, plan, seen) for row in rows), seen)
 
 
-def _addressed(row: Verdict) -> Verdict:
-    """A row of a service says which one asked for it, where no narrower field is named."""
+def _addressed(row: Verdict, plan: Plan, seen: Observation) -> Verdict:
+    """Its deploys are those of this rig; a row of a service says which one asked for it, where no
+    narrower field is named."""
+    do = for_rig(row.next_action, plan.rig, simulated=seen.simulated)
+    row = replace(row, next_action=do)
     subject = row.id.partition(".")[2].partition(".")[2]
     if row.spec_field or not subject or not row.id.startswith("service."):
         return row

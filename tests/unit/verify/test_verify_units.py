@@ -14,7 +14,7 @@ from rigspec.report.drift import as_text
 from rigspec.report.verdicts import folded
 from rigspec.verify.change import Change
 from rigspec.verify.completions import NO_ANSWER
-from rigspec.verify.drift import Drift
+from rigspec.verify.drift import Drift, find_drift
 from rigspec.verify.drift_host import units as units_of
 from rigspec.verify.observation import Answers, Observation
 from rigspec.verify.units import bring_up
@@ -94,7 +94,7 @@ def test_a_mask_that_took_the_place_of_our_file_is_followed_by_the_deploy() -> N
     masked = {"load_state": "masked", "active_state": "inactive"}
     seen = seen_with(main=masked, rival=DOWN)
     row = rows(seen)["units.rigspec-glm.service"]
-    (change,) = units_of(PLAN, seen)
+    (change,) = (c for c in find_drift(PLAN, seen, None).changes if c.kind == "unit")
     cure = "systemctl unmask rigspec-glm.service; then run the deploy: pyinfra "
     assert row.next_action.startswith(cure)
     assert change.next_action == row.next_action
