@@ -73,6 +73,9 @@ Unidirectional P2P=Enabled Bandwidth (P2P Writes) Matrix (GB/s)
     "F10": '{"object": "list", "data": []}\ncurl: (28) Operation timed out after 30000 ms',
     "F11": "tank on / type zfs (rw)\nwatchdog: BUG: soft lockup - CPU#3 stuck for 26s!",
     "F12": "Out of memory: Killed process 4711 (cicc) total-vm:1kB",
+    "F13": "ValueError: Model architectures ['Qwen3ForCausalLM'] are not supported for now.",
+    "F14": "Total number of attention heads (40) must be divisible by tensor parallel size (3).",
+    "F15": "please ensure that world_size (2) is less than than max local gpu count (1)",
 }
 XIDS = {8: "Xid 8", 13: "Xid 13", 31: "Xid 31", 43: "Xid 43", 45: "Xid 45", 74: "Xid 74"}
 XIDS |= {79: "Xid 79", 154: "Xid 154", 167: "Xid 167"}

@@ -48,7 +48,10 @@ def test_llama_cpp_that_finds_no_room_is_one_cause_with_its_own_advice() -> None
     assert found.symptom.id == "llama-oom"
     assert "gpu_layers" in found.symptom.do
     unknown = "llama_model_load: error loading model: unknown model architecture: 'x'\n"
-    assert [d.symptom.id for d in diagnose(capture_text("server.log", unknown))] == ["llama-load"]
+    found = [d.symptom.id for d in diagnose(capture_text("server.log", unknown))]
+    assert found == ["model-unknown"]
+    other = "llama_model_load: error loading model: invalid split file\n"
+    assert [d.symptom.id for d in diagnose(capture_text("server.log", other))] == ["llama-load"]
 
 
 @pytest.mark.parametrize(
