@@ -96,8 +96,8 @@ def service_lines(sized: Sized) -> Iterator[str]:
     yield from (f"  warning: {sentence}" for sentence in unfit(sized.facts, settings.engine))
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
-    yield from state_lines(memory.states)
-    if not memory.refusals:  # nothing would run in this shape
+    if not memory.refusals:  # else nothing would run in this shape
+        yield from state_lines(memory.states)
         yield from memory_lines(sized)
         yield from _speed_lines(sized, speeds_of(sized))
 

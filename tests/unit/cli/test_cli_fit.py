@@ -279,3 +279,9 @@ def test_cards_without_a_rank_are_called_idle() -> None:
     assert f"warning: {said}" in fit(*asked).output
     assert said in json.loads(fit(*asked, "--json").output)["warnings"]
     assert "idle" not in fit(*asked[:5], "--context", "8192").output
+
+
+def test_a_refused_shape_says_nothing_about_states_either() -> None:
+    done = rigspec("fit", *STATES, "--context", "999999")
+    assert "refused: context 999999 is above the model's maximum" in done.output
+    assert "blocks, one for each" not in done.output
