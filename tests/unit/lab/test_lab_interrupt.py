@@ -14,11 +14,11 @@ from rigspec.lab.deploying import run_to_its_end
 SLOW_TO_ANSWER = """\
 import pathlib, signal, sys, time
 def answer(number, frame):
-    time.sleep(1)
+    time.sleep(1)  # four times what subprocess.run waits before it kills
     sys.exit(130)
 signal.signal(signal.SIGINT, answer)
 pathlib.Path(sys.argv[1]).touch()
-time.sleep(60)
+time.sleep(60)  # the interrupt ends it long before
 """
 
 
@@ -27,7 +27,7 @@ def test_a_deploy_that_is_interrupted_ends_by_itself(tmp_path: Path) -> None:
 
     def interrupt() -> None:
         while not ready.exists():
-            time.sleep(0.05)
+            time.sleep(0.05)  # until its handler is there
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
