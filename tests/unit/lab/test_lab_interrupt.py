@@ -32,4 +32,8 @@ def test_a_deploy_that_is_interrupted_ends_by_itself(tmp_path: Path) -> None:
 
     threading.Thread(target=interrupt).start()
     argv = (sys.executable, "-c", SLOW_TO_ANSWER, str(ready))
-    assert run_to_its_end(argv, dict(os.environ)) == 130  # a killed one ends with -9
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+    try:
+        assert run_to_its_end(argv, dict(os.environ)) == 130  # a killed one ends with -9
+    finally:
+        signal.signal(signal.SIGINT, before)
