@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import sizing_halves
+from benchmarks import sizing_goals, sizing_halves
 from benchmarks.sizing_cases import Case, case_of
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import Declined, Row, predictions
@@ -26,6 +26,7 @@ from benchmarks.sizing_yaml import read_yaml
 from rigspec.catalog.model_sizes import size_table
 
 DATA = Path(__file__).parent / "data"
+GOALS = "Against the goals these estimates were built for; what is not met is not hidden:"
 HALVES = (
     "Sources split in two halves; the right column takes the level of each fit from the other half:"
 )
@@ -37,13 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     rows, declined = run(options.cases, options.models)
     print(markdown(rows, declined, groups=not options.short))
+    print(f"\n{sizing_goals.markdown(rows, declined)}")
     if not options.short:
         print(f"\n{sizing_halves.markdown(rows)}")
     if options.json:
         options.json.write_text(_as_json(rows, declined), encoding="utf-8")
     if options.docs:
-        table = markdown(rows, declined, groups=True)
-        write_docs(options.docs, f"{table}\n\n{HALVES}\n\n{sizing_halves.markdown(rows)}")
+        parts = (
+            markdown(rows, declined, groups=True),
+            GOALS,
+            sizing_goals.markdown(rows, declined),
+            HALVES,
+            sizing_halves.markdown(rows),
+        )
+        write_docs(options.docs, "\n\n".join(parts))
     return 0
 
 
@@ -95,14 +103,17 @@ def _load(raw: Mapping[str, object], known: Models, order: int) -> Case | Declin
 
 def _as_json(rows: Sequence[Row], declined: Sequence[Declined]) -> str:
     return json.dumps(
-        {"rows": [_plain(asdict(row)) for row in rows], "declined": [asdict(d) for d in declined]},
+        {
+            "rows": [_plain(asdict(row)) for row in rows],
+            "declined": [_plain(asdict(d)) for d in declined],
+        },
         indent=1,
     )
 
 
 def _plain(row: dict[str, object]) -> dict[str, object]:
     """A row as JSON knows it: finite numbers, and no engine columns the format does not have."""
-    for name in ("engine", "arch"):
+    for name in ("engine", "arch", "sized", "experts", "has_facts"):
         row.pop(name, None)
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value

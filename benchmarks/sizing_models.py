@@ -15,6 +15,7 @@ from rigspec.catalog.model_sizes import SizeTable
 from rigspec.catalog.model_words import Words, apply_words, gguf_words, scheme_words
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import matrices
+from rigspec.units import GIB
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,20 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
             has_states=facts.has_states,
         )
         facts = replace(facts, quantization=quantization)
+    if facts.quantization.scheme is Scheme.GGUF and (printed := _printed_file(keys)):
+        facts = replace(facts, sizes=printed)
     row = models.sizes.find(facts.name)
     if row is not None and _belongs(facts, row[1]):
         facts = replace(facts, sizes=row[1])
     return _with_remarks(facts, keys)
+
+
+def _printed_file(keys: Keys) -> ExactSizes | None:
+    """The size of a GGUF that the run states beside its type, as `llama-bench` prints it."""
+    found = re.search(r"(\d+\.\d+) GiB", keys.text("quantization") or "")
+    return (
+        ExactSizes(int(float(found[1]) * GIB), "printed file size", None, 0.01) if found else None
+    )
 
 
 def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:

@@ -8,9 +8,12 @@ from rigspec.sizing.settings import Engine
 
 
 def fits_measured(case: Case) -> str | None:
-    """`yes` for a boot, `no` for a memory refusal, None when the case is about something else."""
+    """`yes` for a boot, `no` for a memory refusal, None when the case is about something else.
+
+    Memory that ran out nobody says where may have been that of a request, long after the boot.
+    """
     found = Keys((case.measured,))
-    if shape_refusal(case):
+    if shape_refusal(case) or found.text("stage") == "not stated":
         return None
     if found.flag("oom") is True or found.text("refused"):
         return "no"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.sizing_cases import Case
-from benchmarks.sizing_links import link_of
+from benchmarks.sizing_known import Unknown, card_of, facts_of
 from benchmarks.sizing_outcomes import accepted_measured, fits_measured
+from benchmarks.sizing_rates import decode, prompt_rate
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
-from rigspec.sizing import memory, prefill, speculation, throughput, vllm
+from rigspec.sizing import memory, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
@@ -18,7 +19,6 @@ from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import rank_weights
-from rigspec.units import GIB
 
 Figure = float | str
 
@@ -37,6 +37,9 @@ class Row:
     high: Figure
     measured: Figure
     unit: str
+    sized: bool
+    """Whether the checkpoint's bytes were at hand: headers, an index, a published size."""
+    experts: bool
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,8 @@ class Declined:
     id: str
     quantity: str
     reason: str
-
-
-class Unknown(Exception):
-    """A prediction cannot be made; the message is the reason printed."""
+    has_facts: bool = False
+    """Whether the case carries a config or sizes."""
 
 
 def predictions(case: Case) -> Iterator[Row | Declined]:
@@ -58,10 +59,11 @@ def predictions(case: Case) -> Iterator[Row | Declined]:
         try:
             value = predict(case)
         except Unknown as why:
-            yield Declined(case.id, quantity, str(why))
+            yield Declined(case.id, quantity, str(why), case.facts is not None)
             continue
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
-            yield Declined(case.id, quantity, f"the estimate failed on this config: {broken!r}")
+            reason = f"the estimate failed on this config: {broken!r}"
+            yield Declined(case.id, quantity, reason, case.facts is not None)
             continue
         yield _row(case, quantity, unit, measured, value)
 
@@ -70,9 +72,10 @@ def _row(case: Case, quantity: str, unit: str, measured: Figure, value: Amount |
     middle, low, high = (
         (value, value, value) if isinstance(value, str) else (value.value, value.low, value.high)
     )
+    facts = case.facts
     return Row(
         case.id, case.source, quantity, case.engine.value, case.arch, middle, low, high, measured,
-        unit,
+        unit, bool(facts and facts.sizes), bool(facts and facts.has_experts),
     )  # fmt: skip
 
 
@@ -112,30 +115,16 @@ def _speeds(case: Case, found: Keys) -> Iterator[Ask]:
         quantity = single if streams == 1 else f"decode_tok_s@{streams}"
         if quantity not in seen:
             seen.add(quantity)
-            yield quantity, "tok/s", rate, _decode(streams, context)
+            yield quantity, "tok/s", rate, decode(streams, context)
     for entry in _entries(found.items("prefill")):
         rate, prompt = entry.number("tok_s"), entry.whole("prompt_tokens") or 8000
         if rate is not None and rate > 0 and "prefill" not in seen:
             seen.add("prefill")
-            yield "prefill_tok_s", "tok/s", rate, _prefill(prompt)
+            yield "prefill_tok_s", "tok/s", rate, prompt_rate(prompt)
 
 
 def _entries(items: tuple[object, ...]) -> list[Keys]:
     return [Keys((item,)) for item in items if isinstance(item, Mapping)]
-
-
-def facts_of(case: Case) -> ModelFacts:
-    """The case's model, or the reason there is none."""
-    if case.facts is None:
-        raise Unknown(case.no_facts)
-    return case.facts
-
-
-def card_of(case: Case) -> Card:
-    """The case's smallest card, or the reason there is none."""
-    if case.card is None:
-        raise Unknown(case.no_card)
-    return case.card
 
 
 def predict_weights(case: Case) -> Amount:
@@ -176,7 +165,18 @@ def predict_tokens(case: Case) -> Amount:
     shape = _shape(case, facts)
     if case.settings.version is None and shape.mixed:
         raise Unknown(_two_lines(case, facts, shape, printed))
-    return _tokens(case, facts, about(printed, 0.005))
+    found = _tokens(case, facts, about(printed, 0.005))
+    if facts.has_states and found.high > OPEN_TOKENS * max(1.0, found.low):
+        raise Unknown(
+            f"the run leaves open what a pool of recurrent states depends on (type of the cache, "
+            f"drafts, prefix caching, layout): {found.low:,.0f} to {found.high:,.0f} tokens"
+        )
+    return found
+
+
+OPEN_TOKENS = 1.1
+"""A pool with recurrent states whose tokens are open by more is another question's answer: pages
+take the size of a state, so an unstated type of the cache moves everything."""
 
 
 def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float) -> str:
@@ -258,42 +258,3 @@ def predict_accepted(case: Case) -> str:
     facts = facts_of(case)
     card = case.card or Card("not named", exact(80.0), None, None)
     return "no" if refusals(facts, case.settings, card) else "yes"
-
-
-def _decode(streams: int, context: int) -> Callable[[Case], Amount]:
-    def predict(case: Case) -> Amount:
-        facts, card = facts_of(case), card_of(case)
-        if case.settings.experts_on_cpu:
-            raise Unknown("experts are kept on the CPU")
-        speed = throughput.decode(
-            facts,
-            card,
-            case.settings,
-            streams=streams,
-            context=context,
-            link=link_of(case),
-        )
-        if speed is None:
-            raise Unknown(case.no_card)
-        found = speculation.with_speculation(speed, facts, card, case.settings).tok_s
-        if case.ranks_guessed:  # the cards may as well have worked in turn, as one
-            found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
-        return found
-
-    return predict
-
-
-def _prefill(prompt: int) -> Callable[[Case], Amount]:
-    def predict(case: Case) -> Amount:
-        facts, card = facts_of(case), card_of(case)
-        if case.settings.experts_on_cpu:
-            raise Unknown("experts are kept on the CPU")
-        speed = prefill.prefill(facts, card, case.settings, prompt=prompt, link=link_of(case))
-        if speed is None:
-            raise Unknown(f"the arithmetic peak of {card.name} is not known")
-        return speed.tok_s
-
-    return predict
-
-
-__all__ = ["GIB", "Declined", "Row", "Unknown", "predictions"]

@@ -98,7 +98,7 @@ def _length(printed: float, stated: str) -> float:
 
 
 def _method(text: str) -> Speculation:
-    if "dflash" in text:
+    if "dflash" in text or "dspark" in text:
         return "dflash"
     if "nextn" in text or "mtp" in text:
         return "mtp"

@@ -129,7 +129,11 @@ def _line(row: FitRow, *, set_aside: bool) -> dict[str, object]:
         "": VERDICTS[row.verdict],
         "weights GiB": band(row.weights_gib, 1),
         **(_set_aside(row) if set_aside else _pool(row)),
-        "tok/s": "" if runs_not else band(row.decode_tok_s, 0) if row.decode_tok_s else None,
+        "tok/s, half full": ""
+        if runs_not
+        else band(row.decode_tok_s, 0)
+        if row.decode_tok_s
+        else None,
         "bound by": "" if runs_not else row.bottleneck,
     }
 

@@ -18,11 +18,12 @@ from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.power import Work, speed_at_cap
-from rigspec.sizing.service import Sized, slowest
+from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.speeds import DEPTH, Speeds, speeds_of
+from rigspec.sizing.speeds import Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
+from rigspec.sizing.turns import slowest
 from rigspec.sizing.verdict import Verdict
 from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
@@ -201,13 +202,13 @@ def _speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
     if speeds.single is None:
         yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"
         return
-    yield f"  decode at {DEPTH:,} tokens  {_speed(speeds.single)}"
+    yield f"  decode at {speeds.depth:,} tokens  {_speed(speeds.single)}"
     if speeds.speculative is not None:
         yield f"    with drafts         {_speed(speeds.speculative)}, {_accepted(speeds)}"
     if speeds.batch is not None and speeds.streams > 1:
         yield f"    {count(speeds.streams, 'stream'):<18}  {_speed(speeds.batch)}, summed"
     if speeds.prefill is not None:
-        yield f"  prompt of {DEPTH:,} tokens  {_speed(speeds.prefill)}"
+        yield f"  prompt of {speeds.depth:,} tokens  {_speed(speeds.prefill)}"
     else:
         yield "  prompt: unknown, the arithmetic peak of this card is not known"
     yield from _cap_lines(sized)

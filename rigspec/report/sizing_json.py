@@ -62,6 +62,7 @@ def service_record(sized: Sized) -> Record:
         "request_gib": amount(memory.needed) if memory.needed else None,
         "concurrency": memory.concurrency,
         "largest_context": memory.largest_context,
+        "speed_at_tokens": speeds.depth,
         "decode_tok_s": _speed(speeds.single),
         "decode_speculative_tok_s": _speed(speeds.speculative),
         "streams": speeds.streams,

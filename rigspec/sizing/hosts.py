@@ -20,8 +20,12 @@ layers (0.15), a hybrid 27B on a 5090 50.5 ms for 64 (0.20), 7B on an L4 27.8 ms
 more machines 0.5 to 0.75."""
 EAGER_FALL = 1.6
 """A slower host than those three; a faster one is bounded by the card."""
-ROW_FALL = 1.7
-"""llama.cpp's row split sends every result over PCIe: 19 instead of 33 tok/s on four 3090s."""
+ROW_SLOWER, ROW_FALL = 1.45, 1.35
+"""llama.cpp's row split sends every result over PCIe: 19 and 18 tok/s on four 3090s where a split
+by layers gave 33 and 31 (27B and 32B, two authors), 1.2 and 1.8 times slower than computed."""
+STEP_HOST_MS = 2.4
+"""What a host may take between two steps: 0.6B on an A100 ran in 4.2 ms where the card needs 2.0;
+others start 2B and 30B-A3B steps every 1.7 to 4 ms."""
 SPARSE_ROWS, SPARSE_FALL = 32, 2.6
 """Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
 published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
@@ -51,6 +55,7 @@ def unexplained(
     return (
         sparse_fall(facts, settings, streams),
         ROW_FALL if settings.split == "row" else 1.0,
+        1 + STEP_HOST_MS / step_ms if settings.engine is not Engine.LLAMA_CPP else 1.0,
         1 + (OLD_HOST_MS + OLD_STREAM_MS * (streams - 1)) / step_ms if old else 1.0,
         TURING_FALL if untuned else 1.0,
         1 + _float_kernels(facts, card, settings, step_ms),

@@ -158,6 +158,7 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
     others = exact(settings.other_processes_gib)
     if settings.engine is Engine.VLLM:
         taken = used + vllm.draft_doubt(settings) + vllm.shared_doubt(card)
+        taken = taken + vllm.runner_doubt(settings, card)
         return vllm.requested(settings, card) - taken
     if settings.engine is Engine.SGLANG:
         return sglang.pool(card, settings, terms[0].amount)

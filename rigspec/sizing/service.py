@@ -73,11 +73,6 @@ def tightest(
     return min(found, key=lambda pair: pair[0].available.value)
 
 
-def slowest(cards: tuple[Card, ...]) -> Card:
-    """The card the others wait for: least bandwidth, then lowest cap."""
-    return min(cards, key=lambda card: (card.bandwidth_gb_s or 0.0, card.power_limit_w or 1e9))
-
-
 def _over(paths: tuple[LinkPath, ...], cards: tuple[Card, ...]) -> Link:
     """The link of these paths, and whether cards that have peer access are refused it."""
     found = all_reduce_link(paths)

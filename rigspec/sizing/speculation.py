@@ -42,6 +42,9 @@ EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
 EXPERTS_COST = 0.27
 """κ where more tokens wake more experts: 0.21 to 0.34, median 0.25 (Kimi-K2.6, GLM-5.1 and 5.2 on
 4 and 8 RTX PRO 6000, DeepSeek-V4-Flash on two GB10, seventeen runs)."""
+BLOCK_EXPERTS_COST = 0.09
+"""κ of a block drafter beside experts: one pass drafts them all (V4-Flash with DSpark on two RTX
+PRO 6000, 3 and 5 drafts, 0.07 and 0.10)."""
 PIECE_LAYER_MS = 0.57
 """Launching a layer in pieces: steps of 34 to 44 ms for 64 layers, with 4-bit and with 8-bit
 weights, on two and on four 3090s, 23 to 28 for 40 (fourteen runs of vLLM 0.20 to 0.27)."""
@@ -66,7 +69,8 @@ def _mean_length(chance: float, depth: int) -> float:
 def cost_per_draft(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """κ: high where arithmetic is scarce (Ampere) and where more tokens wake more experts."""
     if facts.has_experts:
-        return EXPERTS_COST
+        block = settings.speculative is not None and settings.speculative.method == "dflash"
+        return BLOCK_EXPERTS_COST if block else EXPERTS_COST
     plenty = card.compute is not None and card.compute >= (8, 9)
     return 0.12 if plenty else 0.30
 

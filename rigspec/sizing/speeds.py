@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from rigspec.sizing.cards import Card
 from rigspec.sizing.prefill import prefill
-from rigspec.sizing.service import Sized, slowest
+from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
+from rigspec.sizing.turns import of_group
 
 DEPTH = 4096
 """Tokens already in the context, and in the prompt, where a speed is quoted."""
@@ -18,8 +21,10 @@ USUAL_STREAMS = 8
 
 @dataclass(frozen=True)
 class Speeds:
-    """Tokens per second at `DEPTH` tokens; None where the card's figures are unknown."""
+    """Tokens per second at a depth; None where the card's figures are unknown."""
 
+    depth: int
+    """Tokens in the context and in the prompt: `DEPTH`, or the whole context where that is less."""
     single: Speed | None
     speculative: Speed | None
     """Single stream with drafts; None when none are asked for."""
@@ -30,26 +35,33 @@ class Speeds:
 
 
 def speeds_of(sized: Sized) -> Speeds:
-    """Speeds of one group: the slowest card for all, the slowest link between them.
+    """Speeds of one group: its cards together, over the slowest link between them.
 
     None of a shape that the engine refuses: nothing would run.
     """
     if sized.memory.refusals:
-        return Speeds(None, None, 0, None, None)
+        return Speeds(DEPTH, None, None, 0, None, None)
     facts, settings, link = sized.facts, sized.settings, sized.link
-    card = slowest(sized.cards)
     # llama.cpp has one slot where it is told nothing
     usual = settings.slots if settings.engine is Engine.LLAMA_CPP else USUAL_STREAMS
     streams = settings.max_seqs or usual
     depth = min(DEPTH, settings.context or DEPTH)
-    single = decode(facts, card, settings, context=depth, link=link)
-    drafted = None
-    if single is not None and settings.speculative is not None:
-        drafted = with_speculation(single, facts, card, settings)
+
+    def plain(card: Card, streams: int = 1) -> Speed | None:
+        return decode(facts, card, settings, streams=streams, context=depth, link=link)
+
+    def drafted(card: Card) -> Speed | None:
+        single = plain(card)
+        return None if single is None else with_speculation(single, facts, card, settings)
+
+    def together(one: Callable[[Card], Speed | None]) -> Speed | None:
+        return of_group(sized.cards, settings, one)
+
     return Speeds(
-        single=single,
-        speculative=drafted,
+        depth=depth,
+        single=together(plain),
+        speculative=together(drafted) if settings.speculative is not None else None,
         streams=streams,
-        batch=decode(facts, card, settings, streams=streams, context=depth, link=link),
-        prefill=prefill(facts, card, settings, prompt=depth, link=link),
+        batch=together(lambda card: plain(card, streams)),
+        prefill=together(lambda card: prefill(facts, card, settings, prompt=depth, link=link)),
     )

@@ -17,7 +17,7 @@ from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
-from rigspec.sizing.hosts import host_ms, unexplained
+from rigspec.sizing.hosts import ROW_SLOWER, host_ms, unexplained
 from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
@@ -94,6 +94,7 @@ def decode(
     turns = settings.turns if streams == 1 else 1
     cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
     fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
+    fastest /= ROW_SLOWER if settings.split == "row" else 1.0
     tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
     read_doubt = calibration(facts)[2] * step.weights_ms / step.total_ms
     spread = math.hypot(fit.spread, read_doubt) + together_spread(facts, settings, streams)

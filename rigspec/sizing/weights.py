@@ -18,6 +18,7 @@ from rigspec.sizing.amount import Amount, about, total, within
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.stages import fullest_stage
 from rigspec.units import GIB, MIB, text_gib
 
 MXFP4_TILE, MXFP4_HIDDEN = 128, 256
@@ -49,6 +50,10 @@ SGLANG_KERNEL_COPIES = 0.03
 MARLIN_EXTRA = 0.03
 """Repacked 4-bit weights take 2–4 % more than stored (Qwen3-8B-AWQ: 5.68 → 5.82 GiB)."""
 
+
+BLOCKS_LOADED = 0.03
+"""What 8-bit blocks may take more than stored: Marlin keeps a scale for each 128 weights of every
+column, not one per block (31B on 3090s 2.5 %, 0.21; GLM-5.3-Flash on H100 and H200 2.3 to 3.9)."""
 
 UNKNOWN_CUT = 0.08
 """Of an architecture that is not known nobody can say what every rank repeats."""
@@ -96,7 +101,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
         basis += ", as stored"
         if settings.ranks > 1:
             error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"
-    held = [(m, _rank_bytes(facts, settings, m)) for m in _stage(kept, facts, settings)]
+    held = [(m, _rank_bytes(facts, settings, m)) for m in fullest_stage(kept, facts, settings)]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(scale * size for _, size in held) / GIB
     extra = _load_extra(facts, settings, kept, _allocator_waste(held) / GIB)
@@ -181,23 +186,6 @@ def _habit_doubt(facts: ModelFacts) -> float:
     return max(abs(other - here) for other in others) / here
 
 
-def _stage(
-    kept: tuple[Matrix, ...], facts: ModelFacts, settings: EngineSettings
-) -> tuple[Matrix, ...]:
-    """The matrices of the fullest pipeline stage: the last one, which holds the head."""
-    stages = settings.pipeline_parallel
-    if stages <= 1:
-        return kept
-    count = math.ceil(len(facts.layers) / stages)
-    first = len(facts.layers) - count
-    return tuple(
-        m
-        for m in kept
-        if (m.layer is not None and m.layer >= first)
-        or (m.layer is None and m.part is not Part.EMBEDDING)
-    )
-
-
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
     ranks, stored = max(1, settings.tensor_parallel), matrix.stored_bytes
     if settings.engine is Engine.LLAMA_CPP:
@@ -272,13 +260,20 @@ def _load_extra(
             extra = extra + about(
                 0.05, 0.05
             )  # many tensors of 1–10 MiB packed into 20 MiB segments
-    return extra + _repacking(settings, kept)
+    return extra + _repacking(settings, kept) + _spread_scales(settings, kept)
 
 
 def _late_buffers_gib(settings: EngineSettings) -> float:
     """GiB of tables that an engine may make while it loads, or later, by version."""
     newer = settings.version is not None and settings.version >= BUFFERS_IN_LOAD
     return BUFFERS_GIB if newer and settings.engine is Engine.VLLM else 0.0
+
+
+def _spread_scales(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What 8-bit blocks may take more once a kernel has put their scales in order, GiB."""
+    blocks = sum(m.stored_bytes for m in kept if m.scheme is Scheme.FP8_BLOCK)
+    most = blocks * BLOCKS_LOADED / max(1, settings.ranks) / GIB
+    return Amount(0.0, 0.0, most if settings.engine is Engine.VLLM else 0.0)
 
 
 def _repacking(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:

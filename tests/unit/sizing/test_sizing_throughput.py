@@ -253,11 +253,20 @@ def test_llama_cpp_prompts_depend_on_the_generation(name: str, sku: str, measure
 
 
 def test_the_host_of_old_vllm_may_hold_a_fast_card_back() -> None:
-    # 0.7.3 on an H200, Llama-3.1-8B: 131 tok/s; the later engines reach what is computed
-    facts, fast = model("meta-llama/Meta-Llama-3.1-8B"), card("h200")
+    # 0.7.3 on an A100, Llama-3.1-8B: 75.8 tok/s; the later engines reach what is computed
+    facts, fast = model("meta-llama/Meta-Llama-3.1-8B"), card("a100-80gb-pcie")
     old = speed(facts, fast, EngineSettings(version=(0, 7)))
-    assert old.tok_s.low <= 131.2
-    assert speed(facts, fast, EngineSettings(version=(0, 20))).tok_s.low > 131.2
+    newer = speed(facts, fast, EngineSettings(version=(0, 20)))
+    assert old.tok_s.low < 0.9 * newer.tok_s.low
+    assert old.tok_s.low < 75.8
+
+
+def test_a_host_may_hold_a_step_back_that_takes_no_time() -> None:
+    # 0.6B on an A100: 239 tok/s where the card alone would reach 470; 8B knows nothing of it
+    small = speed(model("Qwen/Qwen3-0.6B"), card("a100-80gb-pcie"), EngineSettings()).tok_s
+    large = speed(model("Qwen/Qwen3-8B"), card("a100-80gb-pcie"), EngineSettings()).tok_s
+    assert small.low < 243
+    assert large.low > 0.8 * large.value
 
 
 @pytest.mark.parametrize(
@@ -309,8 +318,10 @@ def test_unlisted_four_bit_weights_widen_the_band() -> None:
     # unsloth's NVFP4 of Qwen3.6-27B on a 5090: 52.6 tok/s; it holds a third more than the habit
     facts = replace(model("Qwen/Qwen3.5-27B"), quantization=Quantization(Scheme.NVFP4, 16))
     listed = replace(facts, quantization=replace(facts.quantization, has_list=True))
-    assert speed(facts, card("rtx-5090"), EngineSettings()).tok_s.low < 52.6
-    assert speed(listed, card("rtx-5090"), EngineSettings()).tok_s.low > 52.6
+    unlisted = speed(facts, card("rtx-5090"), EngineSettings()).tok_s
+    certain = speed(listed, card("rtx-5090"), EngineSettings()).tok_s
+    assert unlisted.low < 53 < certain.low
+    assert unlisted.high > certain.high
 
 
 def test_cards_that_take_turns_feel_a_cap_less() -> None:

@@ -98,3 +98,27 @@ def test_without_a_context_the_first_engine_takes_a_prompt_of_the_models_length(
 def test_a_model_that_fits_at_its_own_length_is_said_to() -> None:
     facts, settings = model("Qwen/Qwen3-1.7B"), EngineSettings(context=8192)
     assert estimate(facts, card("h100"), settings).largest_context == facts.max_positions
+
+
+def test_runners_of_some_releases_hold_more_or_less_than_reckoned() -> None:
+    # Llama-3.1-70B in 8 bits on a PRO 6000, 0.23: 14.54 GiB where 12.7 are reckoned
+    facts = replace(
+        model("meta-llama/Llama-3.1-70B-Instruct"), quantization=Quantization(Scheme.FP8)
+    )
+    on = card("rtx-pro-6000-workstation")
+    asked = EngineSettings(version=(0, 23), memory_fraction=0.9, context=16384)
+    known = replace(asked, version=(0, 28))
+    room, later = (estimate(facts, on, each).available for each in (asked, known))
+    assert room.low < 14.54 < room.high
+    assert room.high - room.low > later.high - later.low
+
+
+def test_stages_of_the_first_engine_may_hold_the_cache_of_all_layers() -> None:
+    # QwQ-32B in 4 bits on two 5090s, 0.8.5: 58,384 tokens, 60,000 asked
+    facts = replace(model("Qwen/Qwen2.5-32B"), quantization=Quantization(Scheme.INT4))
+    asked = EngineSettings(
+        version=(0, 8, 5), pipeline_parallel=2, memory_fraction=0.85, context=60000
+    )
+    assert estimate(facts, card("rtx-5090"), asked).boots is Verdict.CLOSE
+    later = replace(asked, version=(0, 11))
+    assert estimate(facts, card("rtx-5090"), later).boots is Verdict.YES

@@ -1,0 +1,64 @@
+"""Speeds of one case: its cards together, with what nobody says of the run in the band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from benchmarks.sizing_cases import Case
+from benchmarks.sizing_known import Unknown, card_of, facts_of
+from benchmarks.sizing_links import link_of
+from rigspec.sizing import prefill, speculation, throughput
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.turns import of_group
+
+
+def decode(streams: int, context: int) -> Callable[[Case], Amount]:
+    """Predicts tokens per second summed over so many streams, at a depth."""
+
+    def predict(case: Case) -> Amount:
+        facts, link = facts_of(case), link_of(case)
+
+        def one(card: Card, settings: EngineSettings) -> throughput.Speed | None:
+            plain = throughput.decode(
+                facts, card, settings, streams=streams, context=context, link=link
+            )
+            return plain and speculation.with_speculation(plain, facts, card, settings)
+
+        found = _of_cards(case, lambda card: one(card, case.settings), case.no_card)
+        if case.settings.speculative and case.stated.text("kv_cache_dtype") is None:
+            eight = replace(case.settings, kv_dtype="fp8")  # nobody says that it was not
+            low = _of_cards(case, lambda card: one(card, eight), case.no_card).low
+            found = Amount(found.value, min(found.low, low), found.high)
+        if case.ranks_guessed:  # the cards may as well have worked in turn, as one
+            found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
+        return found
+
+    return predict
+
+
+def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missing: str) -> Amount:
+    """The speed of a run's cards together, from that of each."""
+    card_of(case)
+    if case.settings.experts_on_cpu:
+        raise Unknown("experts are kept on the CPU")
+    speed = of_group(case.cards, case.settings, one)
+    if speed is None:
+        raise Unknown(missing)
+    return speed.tok_s
+
+
+def prompt_rate(prompt: int) -> Callable[[Case], Amount]:
+    """Predicts prompt tokens per second of one prompt."""
+
+    def predict(case: Case) -> Amount:
+        facts, card, link = facts_of(case), card_of(case), link_of(case)
+
+        def one(card: Card) -> throughput.Speed | None:
+            return prefill.prefill(facts, card, case.settings, prompt=prompt, link=link)
+
+        return _of_cards(case, one, f"the arithmetic peak of {card.name} is not known")
+
+    return predict
