@@ -81,7 +81,7 @@ def _assumed(sized: Sized) -> Iterator[str]:
 def _ways_out(sized: Sized) -> Iterator[str]:
     if sized.memory.verdict is Verdict.YES and not sized.memory.refusals:
         return
-    found = remedies(sized.facts, sized.card, sized.settings)
+    found = remedies(sized.facts, sized.cards, sized.settings)
     yield "  what would fit:" if found else "  no single change makes it fit"
     yield from (f"    {_said(remedy)}" for remedy in found)
 
@@ -93,7 +93,7 @@ def _said(remedy: Remedy) -> str:
 
 def answer_record(sized: Sized) -> dict[str, Any]:
     """The same as data."""
-    found = remedies(sized.facts, sized.card, sized.settings)
+    found = remedies(sized.facts, sized.cards, sized.settings)
     return service_record(sized) | {
         "warnings": [*unfit(sized.facts, sized.settings.engine), *_idle(sized)],
         "remedies": [asdict(remedy) for remedy in found],

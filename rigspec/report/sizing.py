@@ -136,6 +136,13 @@ def _names(sized: Sized) -> str:
     return " and ".join(names)
 
 
+def _whose(sized: Sized) -> str:
+    """Whose memory is shown: that of all cards, or of the one with the least room."""
+    if len({card.name for card in sized.cards}) > 1:
+        return sized.card.name.removeprefix("NVIDIA ")
+    return "fullest card" if sized.memory.beside else "each card"
+
+
 def memory_lines(sized: Sized) -> Iterator[str]:
     """The bar of one card and its terms."""
     memory, total = sized.memory, sized.card.total.value
@@ -145,7 +152,7 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     if sets_aside(sized) and memory.needed is not None:
         cache = min(cache, memory.needed.value)
     outside = max(0.0, total - sum(sizes) - cache)
-    yield f"  each card, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
+    yield f"  {_whose(sized)}, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
     for fill, term in zip(FILLS, terms, strict=False):
         yield f"    {fill} {term.name:<30} {band(term.size, 1)} GiB, {term.basis}"
     if sets_aside(sized):

@@ -245,7 +245,7 @@ def _breakdown(sized: Sized) -> str:
 def _ways_out(sized: Sized) -> str:
     from rigspec.sizing.remedies import remedies
 
-    found = remedies(sized.facts, sized.card, sized.settings)
+    found = remedies(sized.facts, sized.cards, sized.settings)
     if not found:
         return "no single change helps: take a smaller model or larger cards"
     return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
@@ -112,6 +112,19 @@ def _decode_context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Ref
             "dcp",
             f"DCP {dcp} needs TP ≥ {facts.kv_heads * dcp} with {facts.kv_heads} key/value heads",
         )
+
+
+def decode_context_sizes(
+    facts: ModelFacts, settings: EngineSettings, card: Card
+) -> tuple[int, ...]:
+    """Sizes of decode context parallel that break no rule at this TP; 1 is none at all."""
+    ranks = settings.tensor_parallel
+    return tuple(
+        size
+        for size in range(1, ranks + 1)
+        if ranks % size == 0
+        and not refusals(facts, replace(settings, decode_context_parallel=size), card)
+    )
 
 
 def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:

@@ -9,7 +9,8 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
-from rigspec.sizing.memory import MemoryEstimate, estimate
+from rigspec.sizing.group import tightest
+from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.state_room import StateRoom
@@ -79,7 +80,7 @@ def _rows(
 ) -> Iterator[FitRow]:
     for context in contexts:
         asked = replace(settings, context=context)
-        found = estimate(facts, card, asked)
+        found, _ = tightest(facts, (card,) * asked.tensor_parallel, asked)
         speed = None if found.refusals else _speed(facts, card, asked, context, link)
         yield _row(found, asked, context, speed)
 

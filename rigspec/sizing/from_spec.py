@@ -72,6 +72,9 @@ def settings_of(
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         split=_split(service),
+        tensor_split=_tensor_split(service, flags),
+        main_gpu=flags.whole("-mg", "--main-gpu")
+        or _whole(service.environment.get("LLAMA_ARG_MAIN_GPU")),
         parallel=service.max_sequences or 1,
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
@@ -108,6 +111,20 @@ def _split(service: Service) -> Literal["layer", "row", "tensor"]:
     if service.split_mode == "row":
         return "row"
     return "tensor" if service.split_mode == "tensor" else "layer"
+
+
+def _tensor_split(service: Service, flags: Flags) -> tuple[float, ...]:
+    """llama.cpp's shares by card, `3,1` or `3/1`; empty: it shares out by memory."""
+    text = flags.text("-ts", "--tensor-split") or service.environment.get("LLAMA_ARG_TENSOR_SPLIT")
+    if service.engine != "llama_cpp" or not text:
+        return ()
+    words = [word.strip() for word in re.split(r"[,/]", text)]
+    known = all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words)
+    return tuple(float(word) for word in words) if known else ()
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
 
 
 def _ranks(rig: Rig, service: Service) -> int:

@@ -7,11 +7,13 @@ exact against seven boot logs, the compute buffer is good to ±20 % or 0.3 GiB.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.catalog.model_parts import Attention, Delta, Latent, Layer, Mamba
 from rigspec.sizing.amount import Amount, about, within
 from rigspec.sizing.cards import Card
+from rigspec.sizing.matrices import Matrix
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import GIB
 
@@ -34,12 +36,45 @@ def cache_widths(kv_dtype: str) -> tuple[float, float]:
     return CACHE_BYTES[words[0]], CACHE_BYTES[words[-1]]
 
 
+def on_card(
+    loaded: tuple[Matrix, ...], facts: ModelFacts, settings: EngineSettings
+) -> tuple[Matrix, ...]:
+    """The matrices of the card in question; what belongs to no layer goes with the output."""
+    held, output = settings.portion, len(facts.layers)
+    if held is None:
+        return loaded
+    places = ((m, output if m.layer is None else min(m.layer, output)) for m in loaded)
+    return tuple(matrix for matrix, place in places if place in held.layers)
+
+
+def layers_held(facts: ModelFacts, settings: EngineSettings) -> str:
+    """`, 21 of 65 layers` on a card of a split by layer; the output is one of them."""
+    held = settings.portion
+    if held is None or settings.split != "layer":
+        return ""
+    return f", {len(held.layers)} of {len(facts.layers) + 1} layers"
+
+
 def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> float:
     """GiB of cache and state over all GPUs for `context` cells."""
+    return _cache_of(facts.layers, settings, context)
+
+
+def card_cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> float:
+    """GiB of them on the card in question: it follows the layers, or sits on the main GPU."""
+    held = settings.portion
+    if held is not None:
+        own = facts.layers[held.layers.start : held.layers.stop]
+        return held.cache * _cache_of(own, settings, context)
+    share = 1.0 if settings.split == "row" else settings.fullest_share
+    return share * _cache_of(facts.layers, settings, context)
+
+
+def _cache_of(layers: Sequence[Layer], settings: EngineSettings, context: int) -> float:
     key, value = cache_widths(settings.kv_dtype)
     cells = math.ceil(context / 256) * 256
     found = 0.0
-    for layer in facts.layers:
+    for layer in layers:
         mixer = layer.mixer
         if isinstance(mixer, Attention) and not mixer.shares_cache:
             kept = min(cells, _pad(mixer.window + settings.ubatch)) if mixer.window else cells
@@ -49,11 +84,6 @@ def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> floa
         elif isinstance(mixer, (Delta, Mamba)):
             found += _state(mixer) * settings.parallel
     return found / GIB
-
-
-def cache_share(settings: EngineSettings) -> float:
-    """Share of the cache on the fullest GPU: it follows its layers, or sits on the main GPU."""
-    return 1.0 if settings.split == "row" else settings.fullest_share
 
 
 def _pad(cells: int) -> int:
@@ -103,10 +133,9 @@ def largest_context(
 ) -> int:
     """The longest context whose cache fits, in steps of 256 cells."""
     low, high = 0, max(256, limit) // 256
-    share = cache_share(settings)
     while low < high:
         middle = (low + high + 1) // 2
-        if cache_gib(facts, settings, middle * 256 * settings.slots) * share <= left_gib:
+        if card_cache_gib(facts, settings, middle * 256 * settings.slots) <= left_gib:
             low = middle
         else:
             high = middle - 1

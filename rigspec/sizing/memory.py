@@ -1,7 +1,7 @@
 """Memory of one service on one GPU, as a breakdown the owner can read, and what follows from it.
 
 All figures are GiB per GPU of the fullest rank, each with a band. Unequal GPUs are never summed:
-the caller estimates each card and the smallest pool rules.
+`rigspec.sizing.group` estimates each card and the smallest pool rules.
 """
 
 from __future__ import annotations
@@ -78,11 +78,14 @@ class MemoryEstimate:
     shape: PoolShape | None
     doubts: tuple[str, ...]
     asked: Asked
+    beside: tuple[MemoryEstimate, ...] = ()
+    """Of the other cards of llama.cpp's split, which may bound a longer context first."""
 
     @cached_property
     def largest_context(self) -> int | None:
         """The longest single request that fits, at the expected figure; sought when it is read."""
-        return _longest(self)
+        found = [_longest(each) for each in (self, *self.beside)]
+        return min((each for each in found if each is not None), default=None)
 
     @property
     def boots(self) -> Verdict:
@@ -123,7 +126,7 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
 def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Term, ...]:
     """Every term but the cache."""
     weights = rank_weights(facts, settings)
-    first = Term("weights", weights.amount, weights.basis)
+    first = Term("weights", weights.amount, weights.basis + llamacpp.layers_held(facts, settings))
     if settings.engine is Engine.SGLANG:
         return (first, *(Term(n, a, b) for n, a, b in sglang.terms(facts, card, settings)))
     if settings.engine is Engine.LLAMA_CPP:
@@ -178,8 +181,7 @@ def _needed(
     if context is None:
         return None
     if settings.engine is Engine.LLAMA_CPP:
-        cells = context * settings.slots
-        cache = llamacpp.cache_gib(facts, settings, cells) * llamacpp.cache_share(settings)
+        cache = llamacpp.card_cache_gib(facts, settings, context * settings.slots)
         return widened(exact(cache), cache_doubt(facts))
     if shape is None:
         return None

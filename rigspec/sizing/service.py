@@ -9,8 +9,9 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
+from rigspec.sizing.group import tightest
 from rigspec.sizing.links import LinkPath, all_reduce_link
-from rigspec.sizing.memory import MemoryEstimate, estimate
+from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.spec.rig import Rig, members
 
@@ -37,12 +38,14 @@ def size_service(
     rig: Rig, name: str, models: Mapping[str, ModelFacts], catalog: Catalog
 ) -> Sized | None:
     """One service of a rig; None when its model or one of its cards is unknown."""
-    service = rig.services[name]
+    service, settings = rig.services[name], settings_of(rig, name, models)
     facts, cards = models.get(service.model), cards_of(rig, name, catalog)
     if facts is None or not cards:
         return None
+    if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
+        cards = cards[settings.main_gpu : settings.main_gpu + 1] or cards[:1]
     return sized(
-        name, facts, cards, settings_of(rig, name, models),
+        name, facts, cards, settings,
         gpus=members(rig.gpus, service.gpus), paths=paths_of(rig, name, catalog),
     )  # fmt: skip
 
@@ -62,15 +65,6 @@ def sized(
     joined = all(card.nvlink for card in cards)
     way = link or (_over(paths, cards) if paths and not joined else usual_link(cards))
     return Sized(name, gpus, cards, settings, facts, memory, card, paths, way)
-
-
-def tightest(
-    facts: ModelFacts, cards: tuple[Card, ...], settings: EngineSettings
-) -> tuple[MemoryEstimate, Card]:
-    """The estimate of the card with the least room, and the card."""
-    kinds = {(card.name, card.total.value): card for card in cards}
-    found = [(estimate(facts, card, settings), card) for card in kinds.values()]
-    return min(found, key=lambda pair: pair[0].available.value)
 
 
 def _over(paths: tuple[LinkPath, ...], cards: tuple[Card, ...]) -> Link:

@@ -46,6 +46,18 @@ class Speculative:
 
 
 @dataclass(frozen=True)
+class Portion:
+    """What one card of llama.cpp's split holds."""
+
+    layers: range
+    """Of the model's; the output matrix counts as one more."""
+    rows: float = 1.0
+    """Share of each matrix of these layers."""
+    cache: float = 1.0
+    """Share of the cache of these layers."""
+
+
+@dataclass(frozen=True)
 class EngineSettings:
     """One service: engine, version and the settings that move memory or speed; None is unset."""
 
@@ -79,6 +91,10 @@ class EngineSettings:
     """vLLM's VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS; None is the version's default."""
     split: Literal["layer", "row", "tensor"] = "layer"
     tensor_split: tuple[float, ...] = field(default=())
+    main_gpu: int = 0
+    portion: Portion | None = None
+    """llama.cpp: what the card in question holds; None is the fullest of equal cards, to the byte
+    instead of to the layer."""
     parallel: int = 1
     slots: int = 1
     """llama.cpp: caches of `context` tokens that are set aside at start, one per sequence."""
@@ -115,6 +131,7 @@ class EngineSettings:
             language_only=self.language_only,
             speculative=self.speculative,
             tensor_split=self.tensor_split,
+            portion=self.portion,
         )
 
     @property

@@ -16,6 +16,7 @@ from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, total, within
 from rigspec.sizing.drafter import drafter_gib
+from rigspec.sizing.llamacpp import on_card
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import fullest_stage
@@ -101,7 +102,8 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
         basis += ", as stored"
         if settings.ranks > 1:
             error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"
-    held = [(m, _rank_bytes(facts, settings, m)) for m in fullest_stage(kept, facts, settings)]
+    there = on_card(fullest_stage(kept, facts, settings), facts, settings)
+    held = [(m, _rank_bytes(facts, settings, m)) for m in there]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(scale * size for _, size in held) / GIB
     extra = _load_extra(facts, settings, kept, _allocator_waste(held) / GIB)
@@ -189,7 +191,7 @@ def _habit_doubt(facts: ModelFacts) -> float:
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
     ranks, stored = max(1, settings.tensor_parallel), matrix.stored_bytes
     if settings.engine is Engine.LLAMA_CPP:
-        return stored * settings.fullest_share
+        return stored * (settings.portion.rows if settings.portion else settings.fullest_share)
     if matrix.cut is Cut.WHOLE:
         return stored
     if matrix.cut is Cut.KV and matrix.kv_heads:

@@ -22,9 +22,10 @@ from rigspec.sizing.from_spec import (
     settings_of,
     version_of,
 )
+from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Label
 from rigspec.sizing.memory import MemoryEstimate, estimate
-from rigspec.sizing.service import size_service, tightest
+from rigspec.sizing.service import size_service
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.verdict import Verdict
 from rigspec.spec.load import load_text

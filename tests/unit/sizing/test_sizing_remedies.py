@@ -34,7 +34,7 @@ def test_one_sequence_less_is_tried_before_many_less(too_many: int) -> None:
         middle = (low + high) / 2
         enough = fits(estimate(facts, replace(card, total=exact(middle)), settings))
         low, high = (low, middle) if enough else (middle, high)
-    found = remedies(facts, replace(card, total=exact(low)), settings)
+    found = remedies(facts, (replace(card, total=exact(low)),), settings)
     written = {remedy.name: remedy.write for remedy in found}
     assert written["fewer sequences"] == f"max_sequences: {too_many - 1}"
 
@@ -45,5 +45,5 @@ def test_a_remedy_that_leaves_the_states_in_doubt_is_no_sure_one() -> None:
     assert facts is not None
     assert gpu is not None
     settings = EngineSettings(tensor_parallel=2, context=262144)
-    sure = {remedy.name: remedy.surely for remedy in remedies(facts, card_of(gpu), settings)}
+    sure = {remedy.name: remedy.surely for remedy in remedies(facts, (card_of(gpu),), settings)}
     assert sure["smaller context"] is False

@@ -86,7 +86,7 @@ def test_a_change_that_leaves_sequences_without_a_state_is_no_remedy(
     facts = model("Qwen/Qwen3.5-27B")
     tight = replace(SETTINGS, memory_fraction=0.5, context=262144, max_seqs=sequences)
     assert estimate(facts, h100, tight).verdict is Verdict.NO
-    names = [remedy.name for remedy in remedies(facts, h100, tight)]
+    names = [remedy.name for remedy in remedies(facts, (h100,), tight)]
     assert ("smaller context" in names) is offered
 
 

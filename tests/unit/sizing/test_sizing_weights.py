@@ -11,7 +11,7 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import Part, matrices
-from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.sizing.settings import Engine, EngineSettings, Portion, Speculative
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
 
@@ -158,6 +158,8 @@ LIVELY = EngineSettings(
     estimates_graphs=True,
     split="row",
     tensor_split=(3.0, 1.0),
+    main_gpu=1,
+    portion=Portion(range(9), 0.5, 0.5),
     parallel=2,
     batch=1024,
     ubatch=256,

@@ -1,0 +1,77 @@
+"""The cards of one service: each is judged, and the one with the least room rules.
+
+Ranks of vLLM and SGLang hold the same, so the smallest card decides. llama.cpp's cards do not: it
+gives whole layers to each, by default in proportion to the memory that is free (`load_tensors` of
+`llama-model.cpp`, b3000 to b11434), so each is judged by its own part and its own room.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import accumulate
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.cards import Card
+from rigspec.sizing.memory import MemoryEstimate, estimate
+from rigspec.sizing.settings import Engine, EngineSettings, Portion
+from rigspec.sizing.verdict import Verdict
+
+_WORST_FIRST = (Verdict.NO, Verdict.CLOSE, Verdict.YES)
+
+
+def tightest(
+    facts: ModelFacts, cards: tuple[Card, ...], settings: EngineSettings
+) -> tuple[MemoryEstimate, Card]:
+    """The estimate of the card with the least room, and the card."""
+    split = settings.engine is Engine.LLAMA_CPP and 1 < settings.tensor_parallel <= len(cards)
+    if not split:
+        kinds = {(card.name, card.total.value): card for card in cards}
+        alike = [(estimate(facts, card, settings), card) for card in kinds.values()]
+        return min(alike, key=lambda pair: pair[0].available.value)
+    spread = cards[: settings.tensor_parallel]
+    parts = zip(spread, portions(len(facts.layers), spread, settings), strict=True)
+    judged = [(estimate(facts, card, replace(settings, portion=p)), card) for card, p in parts]
+    found, card = min(judged, key=lambda pair: _room(pair[0]))
+    others = tuple(each for each, _ in judged if each is not found)
+    return replace(found, beside=others), card
+
+
+def _room(found: MemoryEstimate) -> tuple[int, float]:
+    """Verdict, then what stays free beside the cache: what is set aside differs by card."""
+    wanted = found.needed.value if found.needed else 0.0
+    return _WORST_FIRST.index(found.verdict), found.available.value - wanted
+
+
+def portions(layers: int, cards: tuple[Card, ...], settings: EngineSettings) -> Iterator[Portion]:
+    """What each card of llama.cpp's split holds of a model of so many layers.
+
+    By layer the output matrix counts as one layer more, the last. By row the cache sits on the
+    main GPU, and rows go by the memory of the cards; by tensor all is shared evenly.
+    """
+    whole, shares = range(layers + 1), _shares(cards, settings)
+    if settings.split == "layer":
+        yield from (Portion(held) for held in _whole_layers(layers + 1, shares))
+        return
+    for index, share in enumerate(shares):
+        cached = float(index == settings.main_gpu) if settings.split == "row" else share
+        yield Portion(whole, rows=share, cache=cached)
+
+
+def _shares(cards: tuple[Card, ...], settings: EngineSettings) -> list[float]:
+    """As stated, missing ones 0; else by memory, or evenly by tensor."""
+    stated = (*settings.tensor_split, *(0.0 for _ in cards))[: len(cards)]
+    even = settings.split == "tensor"
+    own = [1.0 if even else card.free_gib or card.total.value for card in cards]
+    parts = stated if any(stated) else own
+    return [part / sum(parts) for part in parts]
+
+
+def _whole_layers(count: int, shares: list[float]) -> Iterator[range]:
+    """Each layer goes to the first card whose share ends beyond the layer's beginning."""
+    ends = list(accumulate(shares))
+    owners = [min(bisect_right(ends, layer / count), len(ends) - 1) for layer in range(count)]
+    for card in range(len(shares)):
+        first = bisect_right(owners, card - 1)
+        yield range(first, bisect_right(owners, card))
