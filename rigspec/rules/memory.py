@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rigspec.finding import WAYS_OUT, Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.services import spare_share
 from rigspec.rules.sizable import sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
@@ -36,7 +37,7 @@ def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             _shortage(name, sized, _own_length(sized, rig.services[name])),
             why=_breakdown(sized)
             + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
-            hint=_ways_out(sized),
+            hint=_ways_out(rig, sized, facts),
         )
 
 
@@ -58,7 +59,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
             f"GiB are left on an {sized.card.name}",
             why=_breakdown(sized),
-            hint="the first start decides; " + _ways_out(sized),
+            hint="the first start decides; " + _ways_out(rig, sized, facts),
         )
 
 
@@ -242,10 +243,12 @@ def _breakdown(sized: Sized) -> str:
     return f"of {sized.card.total.value:.1f} GiB: {', '.join(parts)} GiB"
 
 
-def _ways_out(sized: Sized) -> str:
+def _ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
     from rigspec.sizing.remedies import remedies
 
-    found = remedies(sized.facts, sized.cards, sized.settings)
+    found = remedies(
+        sized.facts, sized.cards, sized.settings, spare_share=spare_share(rig, sized.name, facts)
+    )
     if not found:
         return "no single change helps: take a smaller model or larger cards"
     return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
@@ -257,13 +260,18 @@ def _said(remedy: Remedy) -> str:
 
 
 def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
-    """TP sizes that break no rule."""
+    """Sizes that break no rule: of DCP where that is refused, else of TP."""
     from dataclasses import replace
 
-    from rigspec.sizing.accepted import refusals
+    from rigspec.sizing.accepted import decode_context_sizes, refusals
 
-    if refusal.rule in ("dcp", "stages"):
+    if refusal.rule == "stages":
         return ""
+    if refusal.rule == "dcp":
+        taken = decode_context_sizes(sized.facts, sized.settings, sized.card)
+        copies = ", ".join(str(size) for size in taken if size > 1)
+        without = "leave `decode_context_parallel_size` out" if 1 in taken else ""
+        return f"DCP sizes that it takes: {copies}; or {without}" if copies else without
     sizes = [
         str(size)
         for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)

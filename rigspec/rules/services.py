@@ -196,6 +196,14 @@ def _share(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> float:
     return round(sum(_fraction(rig, n, facts) for n in names), 4)
 
 
+def spare_share(rig: Rig, name: str, facts: CheckContext) -> float:
+    """The share of its cards that a service may take beside those that run with it."""
+    crowds = (names for names in _sharers(rig).values() if name in names)
+    groups = (group for names in crowds for group in _groups_at_once(rig, names) if name in group)
+    others = (_share(rig, tuple(n for n in group if n != name), facts) for group in groups)
+    return round(1 - max(others, default=0.0), 4)
+
+
 def _sharers(rig: Rig) -> dict[str, list[str]]:
     """Card → services that use it, where there are several."""
     users: dict[str, list[str]] = {}

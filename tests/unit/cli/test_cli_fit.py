@@ -285,3 +285,13 @@ def test_a_refused_shape_says_nothing_about_states_either() -> None:
     done = rigspec("fit", *STATES, "--context", "999999")
     assert "refused: context 999999 is above the model's maximum" in done.output
     assert "blocks, one for each" not in done.output
+
+
+def test_a_refused_dcp_names_the_sizes_that_the_heads_allow() -> None:
+    eight_heads = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192")
+    none = fit(*eight_heads, "--count", "4", "--dcp", "2")
+    assert none.exit_code == 2
+    assert "no DCP: decode_context_parallel_size: 1 (" in none.output
+    four_heads = ("Qwen/Qwen3-30B-A3B", "--gpu", "a100-sxm4-80gb", "--context", "8192")
+    some = fit(*four_heads, "--count", "8", "--dcp", "4").output
+    assert "another DCP: decode_context_parallel_size: 2 (" in some

@@ -9,7 +9,8 @@ import yaml
 
 from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import CheckContext
-from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded
+from rigspec.rules.memory import fits as memory_fits
+from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded, spare_share
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -65,3 +66,24 @@ def test_what_llama_cpp_takes_at_least_counts_beside_a_share() -> None:
     assert found.message.startswith("`one`, `other` take 0.6")
     small = {"engine": "vllm", "gpu_memory_fraction": 0.1}
     assert not list(gpus_oversubscribed(sharing(llama, small), known))
+
+
+def test_no_hint_offers_more_of_a_card_than_the_other_services_leave() -> None:
+    known = load_model_facts("Qwen/Qwen3-14B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    one, other = ({"gpu_memory_fraction": share, "context_length": 8192} for share in (0.4, 0.3))
+    both = ("engine", "vllm"), ("tensor_parallel_size", 2)
+    rig = sharing(dict(both) | one, dict(both) | other)
+    facts = CheckContext(models={"qwen": known})
+    hints = {finding.path[1]: finding.hint for finding in memory_fits(rig, facts)}
+    assert spare_share(rig, "one", facts) == 0.7
+    assert "`gpu_memory_fraction: 0.70`" not in hints["other"]
+    assert "larger share: `gpu_memory_fraction: 0.70`" in hints["one"]
+    apart = rig.model_copy(update={"services": {"one": rig.services["one"]}})
+    assert spare_share(apart, "one", facts) == 1.0
+
+
+def test_what_never_runs_beside_a_service_leaves_it_the_whole_card() -> None:
+    halves = {"engine": "vllm", "gpu_memory_fraction": 0.5}
+    rig = sharing(halves, halves | {"instead_of": ["one"]})
+    assert spare_share(rig, "other", CheckContext()) == 1.0
