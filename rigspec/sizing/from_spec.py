@@ -36,6 +36,7 @@ ENGINES = {"vllm": Engine.VLLM, "sglang": Engine.SGLANG, "llama_cpp": Engine.LLA
 _METHODS: tuple[tuple[str, Speculation], ...] = (
     ("dflash", "dflash"), ("eagle", "eagle"), ("mtp", "mtp"), ("nextn", "mtp"),
     ("ngram", "ngram"), ("lookahead", "ngram"), ("draft", "draft"),
+    ("standalone", "draft"),
 )  # fmt: skip
 """A word in the engine's name of the method → what the estimates know it as."""
 
@@ -173,7 +174,8 @@ def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculat
     draft = models.get(asked.model or "")
     size = draft.sizes.total_bytes / GIB if draft and draft.sizes else 0.0
     accepted = None if asked.acceptance is None else 1 + asked.acceptance * asked.tokens
-    return Speculative(method, asked.tokens, accepted, size)
+    layers = draft.layers if draft and method == "draft" else ()
+    return Speculative(method, asked.tokens, accepted, size, layers)
 
 
 def cards_of(rig: Rig, name: str, catalog: Catalog) -> tuple[Card, ...]:

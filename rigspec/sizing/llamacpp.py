@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Layer, Mamba
@@ -62,12 +63,21 @@ def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> floa
 
 def card_cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> float:
     """GiB of them on the card in question: it follows the layers, or sits on the main GPU."""
-    held = settings.portion
+    held, drafts = settings.portion, _draft_cache_gib(settings, context)
     if held is not None:
         own = facts.layers[held.layers.start : held.layers.stop]
-        return held.cache * _cache_of(own, settings, context)
+        return drafts + held.cache * _cache_of(own, settings, context)
     share = 1.0 if settings.split == "row" else settings.fullest_share
-    return share * _cache_of(facts.layers, settings, context)
+    return drafts + share * _cache_of(facts.layers, settings, context)
+
+
+def _draft_cache_gib(settings: EngineSettings, context: int) -> float:
+    """GiB of a draft model's own cache, as long as the target's and in 16 bits by default."""
+    if settings.speculative is None:
+        return 0.0
+    plain = replace(settings, kv_dtype="f16")
+    ranks = max(1, settings.tensor_parallel)
+    return _cache_of(settings.speculative.draft_layers, plain, context) / ranks
 
 
 def _cache_of(layers: Sequence[Layer], settings: EngineSettings, context: int) -> float:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from rigspec.catalog.model_parts import Layer
+
 
 class Engine(StrEnum):
     """The engines rigspec can size."""
@@ -37,6 +39,8 @@ class Speculative:
     accepted: float | None = None
     """Mean tokens per step, the first one included."""
     draft_gib: float = 0.0
+    draft_layers: tuple[Layer, ...] = ()
+    """Of a draft model of its own: they cache as many tokens as the target's."""
 
     @property
     def depth(self) -> int:

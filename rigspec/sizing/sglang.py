@@ -77,7 +77,13 @@ def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
         elif isinstance(layer.mixer, Latent):
             width = 1 if kv_kind(facts, settings) == "fp8" else 2
             found += layer.mixer.record_width * width + (132 if layer.mixer.index_heads else 0)
-    return found
+    return found * (1 + _draft_layers(settings) / len(facts.layers))
+
+
+def _draft_layers(settings: EngineSettings) -> int:
+    """Layers of a draft model, each of which SGLang takes to cache what one of the target's does
+    (`pool_configurator.py` of 0.5.x)."""
+    return len(settings.speculative.draft_layers) if settings.speculative else 0
 
 
 def tokens(facts: ModelFacts, settings: EngineSettings, pool_gib: float) -> int:

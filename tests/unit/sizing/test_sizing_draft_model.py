@@ -1,0 +1,92 @@
+"""A draft model caches as many tokens as the model it drafts for, from the same memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.from_spec import settings_of
+from rigspec.sizing.memory import estimate
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.spec.load import load_text
+from rigspec.units import GIB
+
+ROOT = Path(__file__).parents[3]
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [ROOT / "benchmarks/data/model-configs"])
+    assert facts is not None
+    return facts
+
+
+def card() -> Card:
+    gpu = find_gpu("rtx-a6000")
+    assert gpu is not None
+    return card_of(gpu)
+
+
+TARGET, DRAFT = model("Qwen/Qwen3-8B"), model("Qwen/Qwen3-0.6B")
+DRAFTED = EngineSettings(
+    context=32768, speculative=Speculative("draft", 4, None, 1.1, DRAFT.layers), parallel=1
+)
+TOKEN_BYTES = 8 * 128 * 2 * 2
+"""Per layer, of both models: eight heads of 128, keys and values, 16 bits."""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_vllm_binds_the_drafts_layers_into_the_pool(ranks: int) -> None:
+    asked = replace(DRAFTED, tensor_parallel=ranks)
+    found = estimate(TARGET, card(), asked)
+    assert found.shape is not None
+    per_token = (36 + 28) * TOKEN_BYTES / ranks
+    assert found.shape.block_bytes == 16 * per_token
+    assert found.needed is not None
+    assert found.needed.value == pytest.approx(32768 * per_token / GIB)
+    assert found.kv_tokens is not None
+    assert found.kv_tokens.value == pytest.approx(found.available.value * GIB / per_token, rel=1e-3)
+
+
+def test_layers_of_another_width_add_their_own_bytes() -> None:
+    narrow = model("Qwen/Qwen2.5-1.5B-Instruct")  # 28 layers of two heads
+    asked = replace(DRAFTED, speculative=Speculative("draft", 4, None, 3.0, narrow.layers))
+    found = estimate(TARGET, card(), asked)
+    assert found.shape is not None
+    assert found.shape.block_bytes == 16 * (36 * TOKEN_BYTES + 28 * TOKEN_BYTES / 4)
+
+
+def test_sglang_counts_a_draft_layer_like_one_of_the_target() -> None:
+    plain = replace(DRAFTED, engine=Engine.SGLANG, speculative=None)
+    drafted = replace(DRAFTED, engine=Engine.SGLANG)
+    one, two = (estimate(TARGET, card(), asked).needed for asked in (plain, drafted))
+    assert one is not None
+    assert two is not None
+    assert two.value == pytest.approx(one.value * (36 + 28) / 36)
+
+
+def test_llama_cpp_gives_the_draft_a_cache_of_16_bits_beside_the_models() -> None:
+    plain = replace(DRAFTED, engine=Engine.LLAMA_CPP, speculative=None, kv_dtype="q8_0")
+    drafted = replace(plain, speculative=DRAFTED.speculative)
+    one, two = (estimate(TARGET, card(), asked).needed for asked in (plain, drafted))
+    assert one is not None
+    assert two is not None
+    assert two.value - one.value == pytest.approx(32768 * 28 * TOKEN_BYTES / GIB)
+
+
+@pytest.mark.parametrize("method", ["draft_model", "STANDALONE", "draft-simple"])
+def test_a_spec_s_draft_model_arrives_with_its_layers(method: str) -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    text = text.replace("\nservices:\n", "\n  small:\n    hub: Qwen/Qwen3-0.6B\n\nservices:\n", 1)
+    drafts = f"\n    speculative: {{method: {method}, model: small, tokens: 4}}\n    gpus: [pair]\n"
+    loaded = load_text("rig.yaml", text.replace("\n    gpus: [pair]\n", drafts))
+    rig = loaded.rig
+    assert rig is not None, loaded.findings
+    found = settings_of(rig, "qwen", {"small": DRAFT}).speculative
+    assert found is not None
+    assert found.draft_layers == DRAFT.layers
