@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rigspec.report.fit_question import Question
-from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit
+from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit, warnings_of
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.sizing.accepted import is_beyond as is_beyond
@@ -95,7 +95,7 @@ def answer_record(sized: Sized) -> dict[str, Any]:
     """The same as data."""
     found = remedies(sized.facts, sized.cards, sized.settings)
     return service_record(sized) | {
-        "warnings": [*unfit(sized.facts, sized.settings.engine), *_idle(sized)],
+        "warnings": [*warnings_of(sized), *_idle(sized)],
         "remedies": [asdict(remedy) for remedy in found],
     }
 

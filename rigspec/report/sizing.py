@@ -24,7 +24,7 @@ from rigspec.sizing.speeds import Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.sizing.turns import slowest
-from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.verdict import Verdict, contexts_short
 from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
 
@@ -94,13 +94,20 @@ def service_lines(sized: Sized) -> Iterator[str]:
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
     # a long model's name must not push the verdict off the screen
     yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
-    yield from (f"  warning: {sentence}" for sentence in unfit(sized.facts, settings.engine))
+    yield from (f"  warning: {sentence}" for sentence in warnings_of(sized))
     yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
     if not memory.refusals:  # else nothing would run in this shape
         yield from state_lines(memory.states)
         yield from memory_lines(sized)
         yield from _speed_lines(sized, speeds_of(sized))
+
+
+def warnings_of(sized: Sized) -> Iterator[str]:
+    """What `rigspec check` warns about in a spec of the same service."""
+    yield from unfit(sized.facts, sized.settings.engine)
+    shortage = contexts_short(sized.card, sized.settings)
+    yield from (shortage,) if shortage else ()
 
 
 def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:

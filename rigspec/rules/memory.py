@@ -49,7 +49,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         left, needed = memory.available, memory.needed
         if needed is not None and left.low >= needed.high:
-            yield _late(name, sized, rig.services[name])
+            yield from _late(name, sized, rig.services[name])
             continue
         wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
         yield warning(
@@ -63,15 +63,18 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _late(name: str, sized: Sized, service: Service) -> Finding:
+def _late(name: str, sized: Sized, service: Service) -> Iterator[Finding]:
     """The cache has room, what grows after it was sized may have none."""
+    from rigspec.sizing.verdict import late_shortage
     from rigspec.sizing.vllm import context_overhead, fraction_of, late_gib
 
     card, settings = sized.card, sized.settings
+    if not late_shortage(sized.facts, card, settings):
+        return  # `contexts_have_room` says so
     outside = card.total.value * (1 - fraction_of(settings))
     wanted = context_overhead(settings).value + late_gib(sized.facts, card, settings)
     fraction = int((1 - (wanted + 0.25) / card.total.value) * 100) / 100
-    return warning(
+    yield warning(
         "memory.fits-closely",
         ("services", name, "gpu_memory_fraction")
         if _given(service, "gpu_memory_fraction")
@@ -105,20 +108,18 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """What CUDA itself takes lies outside vLLM's share."""
     for name, sized in _sized(rig, facts):
-        settings, total = sized.settings, sized.card.total.value
-        if settings.engine != "vllm" or settings.memory_fraction is None:
-            continue
+        from rigspec.sizing.verdict import contexts_short
         from rigspec.sizing.vllm import context_overhead
 
-        rest, least = total * (1 - settings.memory_fraction), context_overhead(settings)
-        if rest < least.low:
+        shortage = contexts_short(sized.card, sized.settings)
+        if shortage:
+            share = context_overhead(sized.settings).value / sized.card.total.value
             yield warning(
                 "memory.contexts-have-room",
                 ("services", name, "gpu_memory_fraction"),
-                f"{settings.memory_fraction:g} of an {sized.card.name} leaves {rest:.2f} GiB; "
-                f"CUDA contexts take {least.low:.1f} to {least.high:.1f} GiB beside it",
+                shortage,
                 why="the engine starts, or nearly, and runs out of memory under load",
-                hint=f"at most {int((1 - least.value / total) * 100) / 100:g}",
+                hint=f"at most {int((1 - share) * 100) / 100:g}",
             )
 
 

@@ -20,7 +20,7 @@ from rigspec.sizing.group import tightest
 from rigspec.sizing.kvcache import kv_kind
 from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.verdict import Verdict, contexts_short
 
 LEAST_CONTEXT = 2048
 """A context below this is no remedy."""
@@ -183,16 +183,17 @@ def _slots(case: Case) -> Iterator[Remedy]:
 
 
 def _fraction(case: Case) -> Iterator[Remedy]:
-    """A larger share of the card, as long as CUDA contexts and other services keep their room."""
+    """As large a share of the card as leaves CUDA contexts and other services their room."""
     if case.settings.engine is not Engine.VLLM or case.settings.kv_bytes is not None:
         return
     total, context = case.card.total.value, vllm.context_overhead(case.settings).high
     most = min(1 - (context + 0.25) / total, case.spare_share)
     highest = math.floor(most * 100 + 1e-6) / 100
-    if highest > vllm.fraction_of(case.settings):
+    larger = highest > vllm.fraction_of(case.settings)
+    if larger or contexts_short(case.card, case.settings):
         write = f"gpu_memory_fraction: {highest:.2f}"
         changed = replace(case.settings, memory_fraction=highest)
-        yield from _remedy("larger share", write, case, changed)
+        yield from _remedy("larger share" if larger else "smaller share", write, case, changed)
 
 
 def _drafts(case: Case) -> Iterator[Remedy]:

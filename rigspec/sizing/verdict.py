@@ -31,7 +31,9 @@ def verdict_of(
     need = needed if needed is not None else exact(0.05)
     if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
         return Verdict.NO
-    if left.low < need.high or late_shortage(facts, card, settings):
+    if left.low < need.high or contexts_short(card, settings):
+        return Verdict.CLOSE
+    if late_shortage(facts, card, settings):
         return Verdict.CLOSE
     return Verdict.YES
 
@@ -43,6 +45,23 @@ def starts(card: Card, settings: EngineSettings) -> bool:
         return True
     free = card.free_gib if card.free_gib is not None else card.total.value
     return free - others + 0.01 >= vllm.fraction_of(settings) * card.total.value
+
+
+def contexts_short(card: Card, settings: EngineSettings) -> str:
+    """How little a stated share leaves CUDA contexts, if less than they take at least; else empty.
+
+    A share that is left to the engine is its makers' choice, and no sign of a slip.
+    """
+    share, taken = settings.memory_fraction, vllm.context_overhead(settings)
+    if settings.engine is not Engine.VLLM or share is None:
+        return ""
+    rest = card.total.value * (1 - share)
+    if rest >= taken.low:
+        return ""
+    return (
+        f"{share:g} of an {card.name} leaves {rest:.2f} GiB; CUDA contexts take "
+        f"{taken.low:.1f} to {taken.high:.1f} GiB beside it"
+    )
 
 
 def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:

@@ -287,6 +287,19 @@ def test_a_refused_shape_says_nothing_about_states_either() -> None:
     assert "blocks, one for each" not in done.output
 
 
+def test_a_share_that_leaves_contexts_no_room_is_too_close_to_call() -> None:
+    words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", "--count", "2")
+    full = fit(*words, "--fraction", "0.99").output
+    said = "0.99 of an NVIDIA GeForce RTX 3090 leaves 0.24 GiB; CUDA contexts take 1.2 to 2.3 GiB"
+    assert "too close to call" in full
+    assert f"warning: {said}" in full
+    assert "smaller share: gpu_memory_fraction: 0.89 (" in full
+    told = json.loads(fit(*words, "--fraction", "0.99", "--json").output)
+    assert told["verdict"] == "close"
+    assert told["warnings"][0].startswith(said)
+    assert ": fits\n" in fit(*words, "--fraction", "0.94").output
+
+
 def test_a_refused_dcp_names_the_sizes_that_the_heads_allow() -> None:
     eight_heads = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192")
     none = fit(*eight_heads, "--count", "4", "--dcp", "2")
