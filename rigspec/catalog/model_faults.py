@@ -16,59 +16,84 @@ class UnusableModel(ValueError):
     """A model's file that no engine could load either: cut short, impossible, contradictory."""
 
 
-_LARGEST: Mapping[str, int] = {
-    "hidden_size": 1 << 18,
-    "vocab_size": 1 << 24,
-    "num_hidden_layers": 4096,
-    "num_attention_heads": 1 << 14,
-    "num_key_value_heads": 1 << 14,
-    "head_dim": 1 << 14,
-    "intermediate_size": 1 << 22,
-    "moe_intermediate_size": 1 << 22,
-    "num_experts": 1 << 16,
-    "num_local_experts": 1 << 16,
-    "n_routed_experts": 1 << 16,
-    "num_experts_per_tok": 1 << 16,
-    "kv_lora_rank": 1 << 16,
-    "q_lora_rank": 1 << 16,
-    "sliding_window": 1 << 30,
-}
+_BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1 << 12, (
+        "num_hidden_layers", "n_layer", "num_layers", "depth", "vt_num_hidden_layers",
+        "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules",
+    )),
+    (1 << 14, (
+        "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads",
+        "num_kv_heads", "attention_head_dim", "global_head_dim", "v_head_dim",
+        "num_global_key_value_heads", "swa_num_attention_heads", "swa_num_key_value_heads",
+        "swa_head_dim", "swa_v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim",
+        "index_n_heads", "index_head_dim", "linear_num_key_heads", "linear_num_value_heads",
+        "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim",
+        "mamba_num_heads", "mamba_n_heads", "mamba_head_dim", "mamba_d_head", "mamba_d_state",
+        "mamba_d_conv", "ssm_state_size", "mamba_n_groups", "n_groups", "conv_kernel",
+        "vt_num_attention_heads", "patch_size", "temporal_patch_size", "spatial_merge_size",
+    )),
+    (1 << 16, (
+        "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
+        "num_experts_per_tok", "num_experts_per_token", "n_shared_experts", "num_shared_experts",
+        "kv_lora_rank", "q_lora_rank", "o_lora_rank", "index_topk",
+    )),
+    (1 << 18, (
+        "hidden_size", "n_embd", "d_model", "moe_latent_size", "routed_expert_hidden_size",
+        "hidden_size_per_layer_input", "vt_hidden_size", "out_hidden_size",
+    )),
+    (1 << 22, (
+        "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
+        "intermediate_size_mlp", "n_inner", "ffn_dim", "expert_intermediate_size",
+        "moe_ffn_hidden_size", "shared_expert_intermediate_size", "share_expert_dim",
+        "moe_shared_expert_intermediate_size", "shared_intermediate_size",
+        "vt_intermediate_size", "num_position_embeddings", "position_embedding_size",
+    )),
+    (1 << 24, ("vocab_size", "vocab_size_per_layer_input")),
+    (1 << 27, ("max_position_embeddings", "n_positions", "max_sequence_length")),
+    (1 << 30, ("sliding_window", "sliding_window_size", "attention_chunk_size")),
+)  # fmt: skip
 """Ten times and more beyond any published model: what is larger is a slip."""
+_STRETCH = 1 << 12
+"""`factor` of a rotary table; published ones go up to 128."""
 
 _NEEDED = ("hidden_size", "vocab_size", "num_hidden_layers")
 """Zero means "none" for the others, for example `num_experts: 0` in a dense model."""
+_REACH = ("max_position_embeddings", "n_positions", "max_sequence_length")
+"""Below nothing is said here of what a class without positions may write as -1."""
 
 
 def refuse_impossible(keys: Keys) -> None:
     """Raise UnusableModel for a size that is negative, zero, no number or absurd."""
-    for name, most in _LARGEST.items():
-        for section in keys.sections:
-            problem = _problem(section.get(name), most, needed=name in _NEEDED)
+    for section in keys.sections:
+        _refuse(section, "")
+        for name in ("vision_config", "rope_scaling", "rope_parameters"):
+            inner = section.get(name)
+            if isinstance(inner, Mapping):
+                _refuse(inner, f"{name}.")
+
+
+def _refuse(section: Mapping[str, object], inside: str) -> None:
+    for most, names in (*_BOUNDS, (_STRETCH, ("factor",))):
+        for name in names:
+            problem = _problem(section.get(name), most, name)
             if problem:
-                raise UnusableModel(f"`{name}` is {problem}")
+                raise UnusableModel(f"`{inside}{name}` is {problem}")
 
 
-def _problem(value: object, most: int, *, needed: bool) -> str:
+def _problem(value: object, most: int, name: str) -> str:
     """Why a figure cannot be; empty when it can, or where nothing is stated."""
     if isinstance(value, str):
-        fine = not value.strip() or _is_number(value)
-        return "" if fine else f"`{value[:40]}`, which is no number"
+        return f"the text `{value[:40]}`, which is no number to an engine"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if not math.isfinite(value):
         return f"{value}, which is no size"
-    if value < 0 or (needed and value == 0):
+    needed = name in _NEEDED
+    if (value < 0 and name not in _REACH) or (needed and value == 0):
         return f"{value:g}, a size is {'at least 1' if needed else 'never negative'}"
     if value > most:
         return f"{value:,.0f}, no model is beyond {most:,}: is a digit too many?"
     return ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def contradictions(keys: Keys) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from rigspec.catalog.model_faults import UnusableModel
 
 _MOST_BYTES = 256 << 20
 """The index of a model of a thousand shards is 20 MB; what is far beyond is not one."""
+
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Python's own reader of JSON takes such text, transformers and vLLM do not."""
 
 
 def json_object(path: Path) -> Mapping[str, object]:
@@ -22,8 +26,12 @@ def json_object(path: Path) -> Mapping[str, object]:
 
 def object_of(data: bytes, where: str) -> Mapping[str, object]:
     """The object in some JSON text; UnusableModel says what is wrong in `where`."""
+    if data.startswith(_MARKS) or b"\0" in data[:4]:
+        raise UnusableModel(
+            f"{where} is not UTF-8 without a byte order mark, which is what engines read"
+        )
     try:
-        loaded = json.loads(data)
+        loaded = json.loads(data.decode())
     except RecursionError as problem:
         raise UnusableModel(f"{where} is nested thousands of levels deep") from problem
     except UnicodeDecodeError as problem:

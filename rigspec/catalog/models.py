@@ -20,7 +20,7 @@ from rigspec.catalog.model_files import json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 from rigspec.catalog.model_keys import language_keys
-from rigspec.catalog.model_shapes import as_record, from_record
+from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes
 
 __all__ = [
     "ExactSizes",
@@ -33,7 +33,6 @@ __all__ = [
     "saved_models",
 ]
 
-PIN = "_rigspec"
 _Stamp = tuple[int, int, int] | None
 """What changes when a file is written: inode, time, size; None when there is no file."""
 
@@ -103,11 +102,7 @@ def saved_file(
     gguf: bool = False,
 ) -> str:
     """The text of a saved facts file: the config, the quantization record, and the pin."""
-    pin: dict[str, object] = {"name": name, "revision": revision}
-    if sizes is not None:
-        pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
-        pin |= {"source": sizes.source}
-        pin |= {"shapes": as_record(sizes.shapes)} if sizes.shapes is not None else {}
+    pin = pin_text(name, revision, sizes)
     if modelopt is not None:
         pin["hf_quant_config"] = modelopt
     if gguf:
@@ -147,15 +142,14 @@ def _stamp(path: Path) -> _Stamp:
 
 def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     config = json_object(path)
-    pin = config.get(PIN)
-    pinned = pin if isinstance(pin, Mapping) else {}
+    pinned = pin_of(config)
     record = pinned.get("hf_quant_config")
     beside = _modelopt(_record_of(path))
     known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
         raise UnusableModel(f"{path.name} states no {_lacking(config)}")
-    sizes, revision = _pinned_sizes(pinned), pinned.get("revision")
+    sizes, revision = pinned_sizes(pinned), pinned.get("revision")
     facts = replace(facts, revision=str(revision) if revision else None)
     if pinned.get("format") == "gguf" and sizes is not None:
         return with_gguf_sizes(facts, sizes)
@@ -175,15 +169,6 @@ def _lacking(config: Mapping[str, object]) -> str:
     keys = language_keys(config)
     missing = [f"`{names[0]}`" for names in _LEAST if not keys.whole(*names)]
     return ", ".join(missing or ["kind for any of its layers"])
-
-
-def _pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
-    total, draft = pin.get("total_bytes"), pin.get("draft_bytes")
-    if not isinstance(total, int) or total <= 0:
-        return None
-    source = str(pin.get("source") or "saved with the config")
-    shapes = from_record(pin.get("shapes"))
-    return ExactSizes(total, source, draft if isinstance(draft, int) else None, shapes=shapes)
 
 
 def _record_of(path: Path) -> Path:

@@ -147,7 +147,8 @@ def test_text_numbers_and_nested_sections_are_read() -> None:
 
 def test_a_layer_count_beyond_reason_is_refused() -> None:
     config = {"hidden_size": 8, "vocab_size": 8, "n_layer": 10**9}
-    assert facts_of_config("x", config) is None
+    with pytest.raises(UnusableModel, match="`n_layer` is 1,000,000,000, no model is beyond"):
+        facts_of_config("x", config)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,17 @@ def facts(**changed: object) -> ModelFacts:
         ("num_attention_heads", -8, "`num_attention_heads` is -8, a size is never negative"),
         ("num_key_value_heads", -8, "`num_key_value_heads` is -8, a size is never negative"),
         ("num_experts", -1, "`num_experts` is -1, a size is never negative"),
+        ("max_position_embeddings", 10**15, "`max_position_embeddings` is 1,000,000,000,000,000"),
+        ("max_position_embeddings", float("nan"), "`max_position_embeddings` is nan, which is no"),
+        ("num_nextn_predict_layers", 10**9, "`num_nextn_predict_layers` is 1,000,000,000, no mod"),
+        ("linear_num_value_heads", 10**12, "`linear_num_value_heads` is 1,000,000,000,000, no m"),
+        ("hidden_size", "4096", "`hidden_size` is the text `4096`, which is no number to an eng"),
+        ("num_key_value_heads", "", "`num_key_value_heads` is the text ``, which is no number"),
+        ("rope_scaling", {"rope_type": "linear", "factor": 1e9}, "`rope_scaling.factor` is 1,00"),
+        ("vision_config", {"depth": 10**9, "hidden_size": 8}, "`vision_config.depth` is 1,000,0"),
     ],
 )
-def test_a_size_that_cannot_be_is_refused_by_its_key(key: str, value: float, said: str) -> None:
+def test_a_size_that_cannot_be_is_refused_by_its_key(key: str, value: object, said: str) -> None:
     with pytest.raises(UnusableModel) as refused:
         facts_of_config("m", QWEN | {key: value})
     assert str(refused.value).startswith(said)
@@ -190,8 +198,11 @@ def test_a_broken_checkpoint_folder_says_which_file(
         (b"\x80\x81\xff", "config.json is not JSON: it holds bytes that are no text"),
         (b"[1, 2]", "config.json holds no JSON object"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "config.json is nested thousands of levels deep"),
+        (json.dumps(QWEN).encode("utf-16"), "config.json is not UTF-8 without a byte order mark"),
+        (json.dumps(QWEN).encode("utf-16-le"), "config.json is not UTF-8 without a byte order"),
+        (json.dumps(QWEN).encode("utf-8-sig"), "config.json is not UTF-8 without a byte order"),
     ],
-    ids=["cut short", "no text", "a list", "deep"],
+    ids=["cut short", "no text", "a list", "deep", "utf-16", "utf-16 unmarked", "marked"],
 )
 def test_a_broken_config_says_so(tmp_path: Path, config: bytes, said: str) -> None:
     folder(tmp_path, {}, config)
@@ -234,3 +245,35 @@ def test_a_gguf_file_of_absurd_counts_is_refused_at_once(tmp_path: Path) -> None
         (tmp_path / "damaged.gguf").write_bytes(damaged)
         with pytest.raises(UnusableModel, match=r"damaged\.gguf is cut short or damaged"):
             read_gguf(tmp_path / "damaged.gguf")
+
+
+@pytest.mark.parametrize(
+    ("pin", "said"),
+    [
+        ({"total_bytes": -5}, "`_rigspec.total_bytes` is -5, a size is never negative"),
+        ({"total_bytes": 0}, "`_rigspec.total_bytes` is 0, a size is at least 1"),
+        ({"total_bytes": "abc"}, "`_rigspec.total_bytes` is `abc`, which is no whole number of"),
+        ({"total_bytes": "16381470720"}, "`_rigspec.total_bytes` is `16381470720`, which is no"),
+        ({"total_bytes": 1.5}, "`_rigspec.total_bytes` is `1.5`, which is no whole number of"),
+        ({"total_bytes": True}, "`_rigspec.total_bytes` is `True`, which is no whole number of"),
+        ({"total_bytes": 10**30}, "`_rigspec.total_bytes` is 1,000,000,000,000,000,000,000,000,0"),
+        ({"total_bytes": 9, "draft_bytes": 10}, "`_rigspec.draft_bytes` is 10, `total_bytes` is"),
+        ({"draft_bytes": 10}, "`_rigspec.draft_bytes` is 10, there are no `total_bytes`"),
+        ([], "`_rigspec` is `[]`, it holds an object"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named_with_the_saved_file(
+    tmp_path: Path, pin: object, said: str
+) -> None:
+    saved = tmp_path / "ORG__NAME.json"
+    saved.write_text(json.dumps(QWEN | {"_rigspec": pin}))
+    with pytest.raises(UnusableModel) as refused:
+        load_model_facts("ORG/NAME", [tmp_path])
+    assert str(refused.value).startswith(f"{saved}: {said}")
+
+
+def test_a_saved_model_without_sizes_is_sized_by_its_dimensions(tmp_path: Path) -> None:
+    (tmp_path / "ORG__NAME.json").write_text(json.dumps(QWEN | {"_rigspec": {"name": "a/b"}}))
+    found = load_model_facts("ORG/NAME", [tmp_path])
+    assert found is not None
+    assert found.sizes is None

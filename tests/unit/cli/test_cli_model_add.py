@@ -193,7 +193,7 @@ def test_a_size_in_words_is_called_no_number(tmp_path: Path) -> None:
     for verb in (("model", "add"), ("fit", "--gpu", "rtx-3090")):
         done = CliRunner().invoke(main, [*verb, str(tmp_path)])
         assert done.exit_code == 2
-        assert "`num_hidden_layers` is `thirty-two`, which is no number" in done.output
+        assert "`num_hidden_layers` is the text `thirty-two`, which is no number" in done.output
 
 
 def test_a_folder_that_is_cut_short_is_not_sent_to_model_add(tmp_path: Path) -> None:

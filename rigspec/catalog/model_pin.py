@@ -1,0 +1,72 @@
+"""The key `_rigspec` of a saved model file: its name, revision, and exact bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rigspec.catalog.model_facts import ExactSizes
+from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_shapes import as_record, from_record
+
+PIN = "_rigspec"
+_MOST_BYTES = 1 << 50
+"""A pebibyte: hundreds of times beyond any published checkpoint."""
+
+
+def pin_of(config: Mapping[str, object]) -> Mapping[str, object]:
+    """What is pinned; empty in a config that nobody saved.
+
+    Raises UnusableModel where the key holds something else, or sizes that cannot be: whoever
+    wrote them counts on them, and the estimate from dimensions would not say that they are gone.
+    """
+    pin = config.get(PIN)
+    if pin is None:
+        return {}
+    if not isinstance(pin, Mapping):
+        raise UnusableModel(f"`{PIN}` is {_shown(pin)}, it holds an object")
+    total, draft = _bytes_of(pin, "total_bytes"), _bytes_of(pin, "draft_bytes")
+    if total == 0:
+        raise UnusableModel(f"`{PIN}.total_bytes` is 0, a size is at least 1")
+    if draft is not None and draft > (total or 0):
+        most = f"`total_bytes` is {total:,}" if total else "there are no `total_bytes`"
+        raise UnusableModel(f"`{PIN}.draft_bytes` is {draft:,}, {most}")
+    return pin
+
+
+def pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
+    """The bytes that are pinned; None where none are."""
+    total = _bytes_of(pin, "total_bytes")
+    if total is None:
+        return None
+    source = str(pin.get("source") or "saved with the config")
+    shapes = from_record(pin.get("shapes"))
+    return ExactSizes(total, source, _bytes_of(pin, "draft_bytes"), shapes=shapes)
+
+
+def pin_text(name: str, revision: str | None, sizes: ExactSizes | None) -> dict[str, object]:
+    """What is saved of a model beside its config."""
+    pin: dict[str, object] = {"name": name, "revision": revision}
+    if sizes is not None:
+        pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
+        pin |= {"source": sizes.source}
+        pin |= {"shapes": as_record(sizes.shapes)} if sizes.shapes is not None else {}
+    return pin
+
+
+def _bytes_of(pin: Mapping[str, object], key: str) -> int | None:
+    value = pin.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UnusableModel(f"`{PIN}.{key}` is {_shown(value)}, which is no whole number of bytes")
+    if value < 0:
+        raise UnusableModel(f"`{PIN}.{key}` is {value}, a size is never negative")
+    if value > _MOST_BYTES:
+        raise UnusableModel(
+            f"`{PIN}.{key}` is {value:,}, no model is beyond {_MOST_BYTES:,}: is a digit too many?"
+        )
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"`{str(value)[:40]}`"
