@@ -121,7 +121,8 @@ def _tensor_split(service: Service, flags: Flags) -> tuple[float, ...]:
         return ()
     words = [word.strip() for word in re.split(r"[,/]", text)]
     known = all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words)
-    return tuple(float(word) for word in words) if known else ()
+    shares = tuple(float(word) for word in words) if known else ()
+    return shares if any(shares) else ()
 
 
 def _whole(text: str | None) -> int:

@@ -182,12 +182,8 @@ def _stage_layers(facts: ModelFacts, settings: EngineSettings) -> tuple[Layer, .
     stages = max(1, settings.pipeline_parallel)
     layers = facts.layers[: math.ceil(len(facts.layers) / stages)]
     speculative = settings.speculative
-    if speculative is None:
-        return layers
-    if speculative.method not in ("mtp", "eagle", "unstated"):
-        # a draft model runs at the target's TP, and its layers are bound into the same pool
-        # (`vllm/v1/spec_decode/draft_model.py`)
-        return (*layers, *speculative.draft_layers)
+    if speculative is None or speculative.method not in ("mtp", "eagle", "unstated"):
+        return (*layers, *(speculative.draft_layers if speculative else ()))
     if speculative.method != "eagle" and facts.draft.layers:
         return (*layers, facts.draft.layers[0])
     full = [layer for layer in facts.layers if isinstance(layer.mixer, (Attention, Latent))]

@@ -40,7 +40,8 @@ class Speculative:
     """Mean tokens per step, the first one included."""
     draft_gib: float = 0.0
     draft_layers: tuple[Layer, ...] = ()
-    """Of a draft model of its own: they cache as many tokens as the target's."""
+    """Of a draft model of its own: vLLM runs it at the target's TP and binds its layers into the
+    same pool (`vllm/v1/spec_decode/draft_model.py`)."""
 
     @property
     def depth(self) -> int:

@@ -157,6 +157,12 @@ def test_a_split_is_read_however_it_is_written(more: str) -> None:
     assert settings_of(rig(more), "chat").tensor_split == (1.0, 2.5)
 
 
+@pytest.mark.parametrize("words", ["0,0", "a,b"])
+def test_a_split_that_says_nothing_is_none(words: str) -> None:
+    more = f'    extra_args: [--tensor-split, "{words}"]\n'
+    assert settings_of(rig(more), "chat").tensor_split == ()
+
+
 @pytest.mark.parametrize(
     ("more", "tight"),
     [
