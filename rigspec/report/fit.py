@@ -140,11 +140,7 @@ def _line(row: FitRow, *, set_aside: bool) -> dict[str, object]:
 
 def _pool(row: FitRow) -> dict[str, object]:
     """All that is left is cache."""
-    found = row.concurrency or 0.0
-    return {
-        "cache GiB": band(row.available_gib, 1),
-        "at once": round(found, 1) if found > 0 else 0.0,
-    }
+    return {"cache GiB": band(row.available_gib, 1), "at once": round(row.concurrency or 0.0, 1)}
 
 
 def _set_aside(row: FitRow) -> dict[str, object]:
@@ -162,13 +158,21 @@ def table_records(rows: Sequence[FitRow]) -> list[dict[str, Any]]:
 
 
 def _record(row: FitRow) -> dict[str, Any]:
-    tokens, speed = row.kv_tokens, row.decode_tok_s
+    """A shape that the engine refuses has neither memory nor speed."""
+    found = _figures(row)
     return {
         "tensor_parallel": row.tensor_parallel,
         "decode_context_parallel": row.decode_context_parallel,
         "context": row.context,
         "verdict": "refused" if row.refused else row.verdict.value,
         "refused": row.refused,
+        **(dict.fromkeys(found) if row.refused else found),
+    }
+
+
+def _figures(row: FitRow) -> dict[str, Any]:
+    tokens, speed = row.kv_tokens, row.decode_tok_s
+    return {
         "states": states_record(row.states),
         "weights_gib": amount(row.weights_gib),
         "available_gib": amount(row.available_gib),

@@ -100,7 +100,10 @@ def service_lines(sized: Sized) -> Iterator[str]:
     if not memory.refusals:  # else nothing would run in this shape
         yield from state_lines(memory.states)
         yield from memory_lines(sized)
-        yield from _speed_lines(sized, speeds_of(sized))
+        if memory.boots is Verdict.NO:
+            yield "  speed: none, it does not start"
+        else:
+            yield from _speed_lines(sized, speeds_of(sized))
 
 
 def warnings_of(sized: Sized) -> Iterator[str]:

@@ -40,11 +40,10 @@ def rig_record(rig: Rig, facts: CheckContext) -> Record:
 
 
 def service_record(sized: Sized) -> Record:
-    """One service: verdict, memory of the tightest card, speed."""
-    memory, speeds = sized.memory, speeds_of(sized)
+    """One service: verdict, memory of the tightest card, speed; only why, where it is refused."""
+    memory, speeds, found = sized.memory, speeds_of(sized), _memory(sized)
     return {
         "verdict": "refused" if memory.refusals else memory.boots.value,
-        "states": states_record(memory.states),
         "refusals": [asdict(refusal) for refusal in memory.refusals],
         "doubts": list(memory.doubts),
         "model": sized.facts.name,
@@ -55,6 +54,20 @@ def service_record(sized: Sized) -> Record:
         "tensor_parallel": sized.settings.tensor_parallel,
         "decode_context_parallel": sized.settings.decode_context_parallel,
         "card_gib": amount(sized.card.total),
+        **(dict.fromkeys(found) if memory.refusals else found),
+        "speed_at_tokens": speeds.depth,
+        "decode_tok_s": _speed(speeds.single),
+        "decode_speculative_tok_s": _speed(speeds.speculative),
+        "streams": speeds.streams,
+        "decode_streams_tok_s": _speed(speeds.batch),
+        "prefill_tok_s": _speed(speeds.prefill),
+    }
+
+
+def _memory(sized: Sized) -> Record:
+    memory = sized.memory
+    return {
+        "states": states_record(memory.states),
         "terms_gib": [
             {"name": term.name, **amount(term.size), "basis": term.basis} for term in memory.terms
         ],
@@ -62,12 +75,6 @@ def service_record(sized: Sized) -> Record:
         "request_gib": amount(memory.needed) if memory.needed else None,
         "concurrency": memory.concurrency,
         "largest_context": memory.largest_context,
-        "speed_at_tokens": speeds.depth,
-        "decode_tok_s": _speed(speeds.single),
-        "decode_speculative_tok_s": _speed(speeds.speculative),
-        "streams": speeds.streams,
-        "decode_streams_tok_s": _speed(speeds.batch),
-        "prefill_tok_s": _speed(speeds.prefill),
     }
 
 

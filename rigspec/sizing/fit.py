@@ -81,7 +81,8 @@ def _rows(
     for context in contexts:
         asked = replace(settings, context=context)
         found, _ = tightest(facts, (card,) * asked.tensor_parallel, asked)
-        speed = None if found.refusals else _speed(facts, card, asked, context, link)
+        runs = not found.refusals and found.boots is not Verdict.NO
+        speed = _speed(facts, card, asked, context, link) if runs else None
         yield _row(found, asked, context, speed)
 
 

@@ -198,10 +198,11 @@ def _needed(
 
 
 def _at_once(settings: EngineSettings, left: Amount, needed: Amount | None) -> float | None:
-    """Requests of the asked length; llama.cpp runs no more than its slots, whatever is free."""
+    """Requests of the asked length, 0 where room is missing; llama.cpp runs no more than its
+    slots, whatever is free."""
     if needed is None or needed.value <= 0:
         return None
-    found = settings.slots * left.value / needed.value
+    found = max(0.0, settings.slots * left.value / needed.value)
     return min(found, settings.slots) if settings.engine is Engine.LLAMA_CPP else found
 
 

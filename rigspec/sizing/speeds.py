@@ -12,6 +12,7 @@ from rigspec.sizing.settings import Engine
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
+from rigspec.sizing.verdict import Verdict
 
 DEPTH = 4096
 """Tokens already in the context, and in the prompt, where a speed is quoted."""
@@ -37,9 +38,9 @@ class Speeds:
 def speeds_of(sized: Sized) -> Speeds:
     """Speeds of one group: its cards together, over the slowest link between them.
 
-    None of a shape that the engine refuses: nothing would run.
+    None of a shape that the engine refuses, or of what does not fit: nothing would run.
     """
-    if sized.memory.refusals:
+    if sized.memory.refusals or sized.memory.boots is Verdict.NO:
         return Speeds(DEPTH, None, None, 0, None, None)
     facts, settings, link = sized.facts, sized.settings, sized.link
     # llama.cpp has one slot where it is told nothing

@@ -40,9 +40,28 @@ def test_refused_shape_ends_with_2_and_names_sizes_that_work() -> None:
     assert "each card" not in done.output
     told = json.loads(fit("Qwen/Qwen3-32B", "--gpu", "rtx-pro-6000-workstation", "--count", "3",
                           "--json").output)  # fmt: skip
-    speeds = {row["tensor_parallel"]: row["decode_tok_s"] for row in told}
-    assert speeds[2]
-    assert speeds[3] is None
+    whole, refused = ({row["tensor_parallel"]: row for row in told}[ranks] for ranks in (2, 3))
+    figures = ("decode_tok_s", "available_gib", "weights_gib", "concurrency", "largest_context")
+    assert all(whole[key] for key in figures)
+    assert all(refused[key] is None for key in figures)
+    one = json.loads(fit("Qwen/Qwen3-32B", "--gpu", "rtx-pro-6000-workstation", "--count", "3",
+                         "--context", "8192", "--json").output)  # fmt: skip
+    assert one["verdict"] == "refused"
+    assert one["terms_gib"] is one["request_gib"] is one["concurrency"] is None
+
+
+def test_what_does_not_fit_has_no_speed_and_no_streams_at_once() -> None:
+    words = ("Qwen/Qwen3-32B", "--gpu", "rtx-3090")
+    shown = fit(*words, "--context", "4096").output
+    assert "tok/s" not in shown
+    assert "speed: none, it does not start" in shown
+    one = json.loads(fit(*words, "--context", "4096", "--json").output)
+    rows = json.loads(fit(*words, "--json").output)
+    for record in (one, *rows):
+        assert record["verdict"] == "no"
+        assert record["concurrency"] == 0
+        assert record["decode_tok_s"] is None
+    assert one["prefill_tok_s"] is None
 
 
 def test_long_context_names_the_longest_that_fits() -> None:
