@@ -59,7 +59,10 @@ def terms(
     if fraction is None:
         fraction = default_fraction(card, settings, vision=facts.vision is not None)
     rest = card.total.value * (1 - fraction)
-    return (("activation, graphs, context", about(rest, 0.1 * rest), "1 − mem-fraction-static"),)
+    basis = "1 − mem-fraction-static"
+    if settings.memory_fraction is None:
+        basis += ", SGLang's own: 1 GiB more for every 8 ranks"
+    return (("activation, graphs, context", about(rest, 0.1 * rest), basis),)
 
 
 def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:

@@ -21,6 +21,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.sizing.cards import card_of
+from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
@@ -90,10 +91,13 @@ def test_more_context_never_needs_less(facts, card, asked, more) -> None:  # typ
 
 
 @EXAMPLES
-@given(FACTS, st.sampled_from(CARDS), SETTINGS)
-def test_more_gpus_never_need_more_per_gpu(facts, card, asked) -> None:  # type: ignore[no-untyped-def]
-    one = estimate(facts, card, replace(asked, tensor_parallel=asked.tensor_parallel))
-    two = estimate(facts, card, replace(asked, tensor_parallel=2 * asked.tensor_parallel))
+@given(FACTS, st.sampled_from(CARDS), SETTINGS, st.sampled_from([1, 2, 4, 8]))
+def test_more_gpus_never_need_more_per_gpu(facts, card, asked, ranks) -> None:  # type: ignore[no-untyped-def]
+    """Weights and cache; what an engine keeps free for itself may grow with its ranks (SGLang)."""
+    one, two = (
+        tightest(facts, (card,) * count, replace(asked, tensor_parallel=count))[0]
+        for count in (ranks, 2 * ranks)
+    )
     assume(not one.refusals and not two.refusals)
     assert two.weights.value <= one.weights.value + 0.07  # more ranks, more allocator remainders
     assert needs(two) <= needs(one) + TINY_GIB
