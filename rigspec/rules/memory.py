@@ -221,9 +221,10 @@ def _own_length(sized: Sized, service: Service) -> str:
 
 def _shortage(name: str, sized: Sized, length: str) -> str:
     memory, card = sized.memory, sized.card
+    where = "on one of its cards" if memory.beside else "per GPU"  # llama.cpp's cards hold unlike
     if memory.weights.low > card.total.high:
         return (
-            f"`{name}` does not fit: {memory.weights.value:.1f} GiB of weights per GPU, an "
+            f"`{name}` does not fit: {memory.weights.value:.1f} GiB of weights {where}, an "
             f"{card.name} has {card.total.value:.1f} GiB"
         )
     left, needed = memory.available, memory.needed
@@ -231,7 +232,7 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
     slots = sized.settings.slots
     who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
     return (
-        f"`{name}` does not fit: {who} {request} of cache per GPU, "
+        f"`{name}` does not fit: {who} {request} of cache {where}, "
         f"{max(0.0, left.high):.1f} GiB are left at best on an {card.name}"
     )
 

@@ -69,7 +69,7 @@ def remedies(
     """
     case = Case(facts, cards, tightest(facts, cards, settings)[1], settings, spare_share)
     if settings.engine is Engine.LLAMA_CPP:
-        return (*_shorter(case), *_slots(case))
+        return (*_own_split(case), *_shorter(case), *_slots(case))
     ways = (
         _other_dcp, _shorter, _cache_type, _shared_cache, _batches, _fraction, _drafts,
         _text_only, _more_cards, _weights,
@@ -113,6 +113,13 @@ def _shorter(case: Case) -> Iterator[Remedy]:
         if length < asked and fits(case.after(changed)):
             yield from _remedy("smaller context", f"context_length: {length}", case, changed)
             return
+
+
+def _own_split(case: Case) -> Iterator[Remedy]:
+    """llama.cpp's own split, by the memory of the cards, in place of the stated one."""
+    if case.settings.tensor_split:
+        changed = replace(case.settings, tensor_split=())
+        yield from _remedy("llama.cpp's own split", "no `--tensor-split`", case, changed)
 
 
 def _other_dcp(case: Case) -> Iterator[Remedy]:

@@ -15,6 +15,7 @@ from rigspec.report.sizing import memory_lines
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.group import portions, tightest
+from rigspec.sizing.remedies import remedies
 from rigspec.sizing.service import size_service, sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
 from rigspec.sizing.verdict import Verdict
@@ -93,6 +94,12 @@ def test_halves_do_not_fit_where_two_thirds_do() -> None:
     halves = replace(SPLIT, tensor_split=(1.0, 1.0))
     assert tightest(gguf(24.0), (LARGE, SMALL), halves)[0].verdict is Verdict.NO
     assert tightest(gguf(24.0), (LARGE, SMALL), SPLIT)[0].verdict is not Verdict.NO
+
+
+def test_the_hint_names_the_split_that_fits() -> None:
+    wrong = replace(SPLIT, tensor_split=(1.0, 2.0))
+    found = remedies(gguf(21.0), (LARGE, SMALL), wrong)
+    assert [remedy.write for remedy in found] == ["no `--tensor-split`"]
 
 
 def test_by_row_the_main_gpu_holds_the_cache_and_by_tensor_each_card_its_part() -> None:
