@@ -74,8 +74,7 @@ def settings_of(
         speculative=_speculative(service, models or {}),
         split=_split(service),
         tensor_split=_tensor_split(service, flags),
-        main_gpu=flags.whole("-mg", "--main-gpu")
-        or _whole(service.environment.get("LLAMA_ARG_MAIN_GPU")),
+        main_gpu=_main_gpu(service, flags),
         parallel=service.max_sequences or 1,
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
@@ -125,8 +124,10 @@ def _tensor_split(service: Service, flags: Flags) -> tuple[float, ...]:
     return shares if any(shares) else ()
 
 
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+def _main_gpu(service: Service, flags: Flags) -> int:
+    """By the flag, which wins over the environment; the first where neither says."""
+    said = flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or ""
+    return int(said) if said.isdigit() else 0
 
 
 def _ranks(rig: Rig, service: Service) -> int:

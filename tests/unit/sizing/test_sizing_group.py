@@ -177,6 +177,11 @@ def test_a_split_that_says_nothing_is_none(words: str) -> None:
         ('    split_mode: none\n    extra_args: [--main-gpu, "1"]\n', "RTX 3090"),
         ('    split_mode: none\n    extra_args: [-mg, "1"]\n', "RTX 3090"),
         ('    split_mode: none\n    environment: {LLAMA_ARG_MAIN_GPU: "1"}\n', "RTX 3090"),
+        (
+            '    split_mode: none\n    environment: {LLAMA_ARG_MAIN_GPU: "1"}\n'
+            '    extra_args: [-mg, "0"]\n',
+            "RTX 3060",
+        ),
     ],
 )
 def test_without_a_split_the_main_gpu_alone_is_judged(more: str, tight: str) -> None:
