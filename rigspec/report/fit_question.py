@@ -159,6 +159,6 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
 def _mend(name: str) -> str:
     """A saved file is written anew; weights that are damaged would only be read once more."""
     path = Path(name)
-    if path.is_dir() or path.suffix == ".gguf":
+    if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
         return "no engine could load it either: fetch the file again"
     return "`rigspec model add` saves it anew"

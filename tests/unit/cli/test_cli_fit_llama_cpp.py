@@ -90,3 +90,12 @@ def test_llama_cpp_has_no_decode_context_parallel(gguf: Path) -> None:
     done = of_gguf(gguf, "--dcp", "2", count="2")
     assert done.exit_code == 2
     assert "--dcp 2: llama.cpp has no such thing" in done.output
+
+
+def test_a_damaged_record_of_a_gguf_is_saved_anew_and_not_fetched(gguf: Path) -> None:
+    saved = gguf / "Tiny-Q4_K_M.gguf.json"
+    saved.write_text(saved.read_text().replace("4900000000", '"4.9 GB"'))
+    done = of_gguf(gguf)
+    assert done.exit_code == 2
+    assert "`_rigspec.total_bytes` is `4.9 GB`, which is no whole number of bytes" in done.output
+    assert "hint: `rigspec model add` saves it anew" in done.output
