@@ -50,7 +50,7 @@ def portions(layers: int, cards: tuple[Card, ...], settings: EngineSettings) -> 
     By layer the output matrix counts as one layer more, the last. By row the cache sits on the
     main GPU, and rows go by the memory of the cards; by tensor all is shared evenly.
     """
-    whole, shares = range(layers + 1), _shares(cards, settings)
+    whole, shares = range(layers + 1), shares_of(cards, settings)
     if settings.split == "layer":
         yield from (Portion(held) for held in _whole_layers(layers + 1, shares))
         return
@@ -59,8 +59,8 @@ def portions(layers: int, cards: tuple[Card, ...], settings: EngineSettings) -> 
         yield Portion(whole, rows=share, cache=cached)
 
 
-def _shares(cards: tuple[Card, ...], settings: EngineSettings) -> list[float]:
-    """As stated, missing ones 0; else by memory, or evenly by tensor."""
+def shares_of(cards: tuple[Card, ...], settings: EngineSettings) -> list[float]:
+    """What each takes: as stated, missing ones 0; else by memory, or evenly by tensor."""
     stated = (*settings.tensor_split, *(0.0 for _ in cards))[: len(cards)]
     even = settings.split == "tensor"
     own = [1.0 if even else card.free_gib or card.total.value for card in cards]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
+from rigspec.sizing.group import shares_of
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.throughput import Speed
 
@@ -30,13 +31,7 @@ def of_group(
     speeds = [one(card) for card in cards]
     if any(speed is None for speed in speeds):
         return None
-    return _one_behind_the_other([s for s in speeds if s is not None], _shares(cards, settings))
-
-
-def _shares(cards: tuple[Card, ...], settings: EngineSettings) -> list[float]:
-    stated = settings.tensor_split[: len(cards)]
-    parts = stated if len(stated) == len(cards) else [card.total.value for card in cards]
-    return [part / sum(parts) for part in parts]
+    return _one_behind_the_other([s for s in speeds if s is not None], shares_of(cards, settings))
 
 
 def _one_behind_the_other(speeds: list[Speed], shares: list[float]) -> Speed:
