@@ -124,11 +124,14 @@ def _no_card(keys: Keys) -> str:
 
 
 def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
-    """GiB of a card; up to the larger of two sizes sold under one name when none is stated."""
+    """GiB of a card; of two sizes sold under one name the stated one, or up to the larger."""
     found = visible_gib(named.total_mib or gpu.memory_mib)
-    if named.memory_gb is not None or gpu.larger_mib is None:
+    if named.total_mib or gpu.larger_mib is None:
         return found
-    return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
+    if named.memory_gb is None:
+        return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
+    sizes = (gpu.memory_mib, gpu.larger_mib)
+    return visible_gib(min(sizes, key=lambda mib: abs(mib / 1024 - (named.memory_gb or 0.0))))
 
 
 def _is_bound(name: str) -> bool:

@@ -257,4 +257,7 @@ def predict_accepted(case: Case) -> str:
     """Whether the engine takes the shape of the request."""
     facts = facts_of(case)
     card = case.card or Card("not named", exact(80.0), None, None)
-    return "no" if refusals(facts, case.settings, card) else "yes"
+    found = refusals(facts, case.settings, card)
+    if found and {one.rule for one in found} == {"context"} and case.stated.text("config_note"):
+        raise Unknown("the config is a sibling's, whose longest context may be another")
+    return "no" if found else "yes"

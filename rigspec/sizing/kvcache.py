@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
 from rigspec.sizing.drafter import drafter_kinds, is_block_drafted, is_windowed
+from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import EngineSettings
 
 NEW_TOKEN_LINE = (0, 20, 2)
@@ -25,11 +26,6 @@ ASYNC_WINDOW = (0, 29)
 STATES_CACHED = (0, 28)
 """Before this prefixes of models with recurrent states are only cached when asked for
 (`ModelConfig.is_prefix_caching_supported`; a boot of 0.26 charges one page of state less)."""
-
-_SPARSE_RECORD = {"fp8": 656, "nvfp4": 352, "nf3": 304}
-"""Bytes of one latent record for sparse attention (512 fp8 + 16 scales + 128 bf16 rope)."""
-_INDEX_RECORD = 132
-"""128 fp8 and one fp32 scale per token, on layers that own an indexer."""
 
 
 @dataclass(frozen=True)
@@ -223,76 +219,3 @@ def _signature(
     if isinstance(mixer, (Delta, Mamba)):
         return 0.0, state_bytes(facts, mixer, settings), 0
     return None
-
-
-def attention_token_bytes(facts: ModelFacts, a: Attention, settings: EngineSettings) -> float:
-    """Cache bytes per token of one attention layer on one rank."""
-    ranks = max(1, settings.tensor_parallel)
-    heads = max(1, math.ceil(a.kv_heads / ranks))
-    width, scales = _element_bytes(facts, settings)
-    return heads * ((a.head_dim + a.v_dim) * width + 2 * scales)
-
-
-def _element_bytes(facts: ModelFacts, settings: EngineSettings) -> tuple[float, int]:
-    """Bytes per cached element, and bytes of scale per token and head."""
-    kind = kv_kind(facts, settings)
-    table = {
-        "bf16": (2.0, 0),
-        "fp32": (4.0, 0),
-        "fp8": (1.0, 0),
-        "int8": (1.0, 4),
-        "nvfp4": (0.5625, 0),
-        "int4": (0.5, 4),
-        "3bit": (0.40625, 0),
-    }
-    return table.get(kind, (2.0, 0))
-
-
-def kv_kind(facts: ModelFacts, settings: EngineSettings) -> str:
-    """The cache type in one word; `auto` follows the checkpoint, then the model's dtype."""
-    text = settings.kv_dtype.lower()
-    if text in ("", "auto"):
-        if facts.quantization.kv_fp8:
-            return "fp8"
-        return "fp32" if facts.dtype_bytes == 4 else "bf16"
-    for word, kind in (
-        ("int8", "int8"),
-        ("int4", "int4"),
-        ("nvfp4", "nvfp4"),
-        ("nf3", "nf3"),
-        ("fp8", "fp8"),
-        ("e4m3", "fp8"),
-        ("e5m2", "fp8"),
-        ("3bit", "3bit"),
-        ("tq3", "3bit"),
-        ("float32", "fp32"),
-    ):
-        if word in text:
-            return kind
-    return "bf16"
-
-
-def latent_token_bytes(facts: ModelFacts, m: Latent, settings: EngineSettings) -> float:
-    """Cache bytes per token of one latent layer; the same on every rank."""
-    kind = kv_kind(facts, settings)
-    index = _INDEX_RECORD / facts.index_pool if m.index_heads else 0
-    sparse = m.index_topk > 0
-    if sparse and kind in _SPARSE_RECORD:
-        return _SPARSE_RECORD[kind] + index
-    width = {"fp8": 1.0, "fp32": 4.0}.get(kind, 2.0)
-    return m.record_width * width + index
-
-
-def state_bytes(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSettings) -> int:
-    """Bytes of recurrent and convolution state of one layer on one rank."""
-    ranks = max(1, settings.tensor_parallel)
-    drafts = settings.speculative.depth if settings.speculative else 0
-    width_of_state = settings.state_bytes or facts.state_bytes
-    if isinstance(mixer, Mamba):
-        conv = (mixer.inner + 2 * mixer.groups * mixer.state) // ranks * (mixer.kernel - 1)
-        recurrent = mixer.heads // ranks * mixer.head_dim * mixer.state
-        return conv * 2 + recurrent * width_of_state
-    width = 2 * mixer.key_heads * mixer.key_dim + mixer.value_heads * mixer.value_dim
-    conv = width // ranks * (mixer.kernel - 1 + drafts)
-    recurrent = max(1, mixer.value_heads // ranks) * mixer.value_dim * mixer.key_dim
-    return conv * 2 + recurrent * width_of_state

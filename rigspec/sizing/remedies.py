@@ -17,8 +17,8 @@ from rigspec.sizing import vllm
 from rigspec.sizing.accepted import decode_context_sizes, refusals
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
-from rigspec.sizing.kvcache import kv_kind
 from rigspec.sizing.memory import MemoryEstimate, asked_context
+from rigspec.sizing.records import kv_kind
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict, contexts_short
 

@@ -14,7 +14,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
-from rigspec.sizing.kvcache import attention_token_bytes, kv_kind
+from rigspec.sizing.records import attention_token_bytes, kv_kind
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import GIB
 

@@ -18,11 +18,11 @@ from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.hosts import ROW_SLOWER, host_ms, unexplained
-from rigspec.sizing.kvcache import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share, wider
+from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.weights import calibration
 

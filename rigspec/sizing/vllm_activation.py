@@ -13,7 +13,7 @@ from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
-from rigspec.units import GIB
+from rigspec.units import GIB, MIB
 
 SAMPLER_BYTES = {(0, 0): 14.3, (0, 8): 38.6, (0, 17): 14.3}
 """Bytes per (sequence × vocabulary entry) of the sampler's dummy run: fp32 copies of the logits.
@@ -174,6 +174,12 @@ def sparse_logits(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> 
     return 4.0 * batch.tokens * context / pools[0] if pools else 0.0
 
 
+LOGITS_BUDGET = 512 * MIB
+"""vLLM cuts a prompt so that these scores stay below (`VLLM_SPARSE_INDEXER_MAX_LOGITS_MB`, pull
+request 36178): GLM-5.2 on eight H20 and GLM-5.3 on four B200 kept 8 to 24 GiB more than whole
+scores leave. Forks of 0.20 did not cut."""
+
+
 def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> Amount:
     """vLLM 0.29/0.30: the largest of compilation, forward and sampler transients."""
     ranks, b = max(1, settings.tensor_parallel), facts.dtype_bytes
@@ -182,16 +188,19 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     logits = batch.seqs * facts.vocab * b * (2 if facts.soft_cap else 1)
     sampler = logits + residual if ranks == 1 else (2 * logits + logits / ranks + residual)
     widest = _forward(facts, settings, batch)
-    forward = max(widest, sparse_logits(facts, settings, batch))
+    whole = sparse_logits(facts, settings, batch)
+    forward = max(widest, min(whole, LOGITS_BUDGET))
     text_only = facts.vision is None
     compiles = ranks == 1 and text_only and not settings.eager
     compile_time = table + 2 * residual if compiles else 0.0
     # about half of one-GPU text boots keep the compile transient: the middle is the better guess
     peak = max(forward, sampler)
     scratch = state_scratch(facts, settings, batch)
-    # an image of unknown version may score in pieces: forks serve contexts that need it
+    # an image of unknown version may be a fork that scores whole prompts
     low = (max(widest, sampler) if settings.version is None else peak) + 0.5 * scratch
     high = max(peak, compile_time) + 1.8 * scratch
+    if settings.version is None:
+        high = max(high, whole)
     value = (max(peak, compile_time) if compile_time else peak) + scratch
     slack = (0.1 if facts.known else 0.5) * GIB
     if settings.version is None:

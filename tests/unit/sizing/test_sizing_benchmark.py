@@ -364,3 +364,24 @@ def test_a_run_with_drafts_of_an_unstated_cache_may_have_had_one_of_eight_bits()
     assert isinstance(speeds[0], Row)
     assert isinstance(speeds[1], Row)
     assert float(speeds[0].low) < 53.7 < float(speeds[1].low)
+
+
+def test_a_card_sold_in_two_sizes_is_the_stated_one() -> None:
+    case = raw("r8-h20x8-qwen3vl-235b-fp8-u70")
+    sizes = [
+        case_of({**case, "gpu": name, "gpu_total_gib": None}, models(), 0).cards[0].total
+        for name in ("NVIDIA H20 96GB", "NVIDIA H20 141GB", "NVIDIA H20")
+    ]
+    assert sizes[0].high < 96 < 139 < sizes[1].low
+    assert sizes[2].low < 96 < 139 < sizes[2].high
+
+
+def test_a_sibling_s_config_does_not_bound_the_context() -> None:
+    case = raw("r8-l40sx4-coder30b-bf16")  # the config is that of Qwen3-30B-A3B, up to 40,960
+    longer = case_of({**case, "max_model_len": 262144}, models(), 0)
+    found = {f.quantity: f for f in predictions(longer)}
+    assert isinstance(found["accepted"], Declined)
+    own = case_of({**case, "max_model_len": 262144, "config_note": None}, models(), 0)
+    refused = next(f for f in predictions(own) if f.quantity == "accepted")
+    assert isinstance(refused, Row)
+    assert refused.predicted == "no"

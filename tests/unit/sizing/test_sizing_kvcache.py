@@ -9,8 +9,9 @@ import pytest
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.kvcache import PoolShape, kv_kind, pool_shape
+from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.memory import tokens_of
+from rigspec.sizing.records import kv_kind
 from rigspec.sizing.settings import EngineSettings, Speculative
 from rigspec.units import GIB
 
@@ -188,3 +189,20 @@ def test_block_drafters_keep_their_own_layers_in_the_pool(
         ),
     )  # fmt: skip
     assert shape.tokens(gib * GIB, context) == pytest.approx(printed, rel=1e-3)
+
+
+def test_layers_that_share_an_indexer_kept_records_of_their_own_before() -> None:
+    # GLM-5.2 in 8 bits on eight H20, mid-2026: 28.74 GiB, 502,016 tokens; 0.25.1 keeps a quarter
+    facts = model("zai-org/GLM-5.2-FP8")
+    early, later = (
+        pool_shape(
+            facts,
+            EngineSettings(version=version, tensor_parallel=8, kv_dtype="fp8"),
+            in_flight=8192,
+        )
+        for version in ((0, 22), (0, 25, 1))
+    )
+    assert early is not None
+    assert later is not None
+    assert early.tokens(28.74 * GIB, 262144) == pytest.approx(502_016, rel=0.001)
+    assert later.tokens(8.25 * GIB, 131072) == pytest.approx(164_160, rel=0.001)

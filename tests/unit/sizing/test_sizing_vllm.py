@@ -122,3 +122,29 @@ def test_stages_of_the_first_engine_may_hold_the_cache_of_all_layers() -> None:
     assert estimate(facts, card("rtx-5090"), asked).boots is Verdict.CLOSE
     later = replace(asked, version=(0, 11))
     assert estimate(facts, card("rtx-5090"), later).boots is Verdict.YES
+
+
+def test_scores_of_sparse_attention_are_cut_to_a_budget() -> None:
+    # GLM-5.2 in 8 bits on eight H20 of 141 GB: 28.74 GiB at 262,144 tokens, 22.87 at 1,048,576 with
+    # drafts; whole scores would take 8 and 32 GiB
+    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", 139.8)
+    asked = EngineSettings(version=(0, 22), tensor_parallel=8, memory_fraction=0.9, kv_dtype="fp8")
+    short, long = (
+        estimate(facts, on, replace(asked, context=context)).available
+        for context in (262144, 1048576)
+    )
+    assert short.low < 28.74 < short.high
+    assert short == long
+
+
+def test_an_image_of_unknown_version_may_score_whole_prompts() -> None:
+    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", 139.8)
+    asked = EngineSettings(
+        tensor_parallel=8, memory_fraction=0.9, context=1048576, max_batched_tokens=8192
+    )
+    fork, known = (
+        vllm.peak_activation(facts, replace(asked, version=version), on)
+        for version in (None, (0, 26))
+    )
+    assert fork.value == known.value
+    assert fork.high >= 8192 * 1048576 * 4 / 2**30 > known.high
