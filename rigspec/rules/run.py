@@ -13,6 +13,7 @@ from rigspec.finding import Finding
 from rigspec.rules import (
     arguments,
     board,
+    circuit,
     containers,
     driver,
     engine,
@@ -42,8 +43,8 @@ from rigspec.spec.slips import unusable_catalog, unusable_faults
 Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
 _SUBJECTS: tuple[ModuleType, ...] = (
-    host, board, gpus, pcie, fabric, kernel, arguments, power, driver, containers, storage, models,
-    services, mounts, parallel, memory, exposure, images, engine, flags, environment,
+    host, board, gpus, pcie, fabric, kernel, arguments, circuit, power, driver, containers, storage,
+    models, services, mounts, parallel, memory, exposure, images, engine, flags, environment,
 )  # fmt: skip
 """In the order of the spec."""
 

@@ -12,12 +12,10 @@ from rigspec.units import text_w
 def circuit_w(circuit: Circuit) -> tuple[float, str]:
     """Watts the circuit gives for hours, and how that comes about.
 
-    Three phases named by the voltage between them (208, 400 V …) give √3 × V × A, named by the
-    voltage to neutral (120, 230 V) 3 × V × A.
+    `volts` lies between two live wires: three of them give √3 × V × A, two V × A, as both carry
+    the same current. Read as that to neutral it would promise more; that it is so, nothing shows.
     """
-    between = circuit.phases == 3 and (circuit.volts > 300 or 200 <= circuit.volts <= 219)
-    factor = math.sqrt(3) if between else float(circuit.phases)
-    shown = "√3 × " if between else f"{circuit.phases} × " if circuit.phases > 1 else ""
+    factor, shown = (math.sqrt(3), "√3 × ") if circuit.phases == 3 else (1.0, "")
     watts = factor * circuit.volts * circuit.amps * circuit.continuous_factor
     return watts, (
         f"{shown}{circuit.volts} V × {circuit.amps:g} A × {circuit.continuous_factor:g} "

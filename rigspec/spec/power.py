@@ -12,10 +12,15 @@ from rigspec.spec.base import GpuRef, Name, Section
 class Circuit(Section):
     """The circuit in the wall that feeds the rig."""
 
-    volts: Annotated[int, Field(ge=100, le=480)] = Field(description="Nominal voltage, volts.")
+    volts: Annotated[int, Field(ge=100, le=480)] = Field(
+        description="Nominal voltage, volts: with one phase that of the outlet, with two or three "
+        "that between two live wires (240 of 120/240, 208 of 120/208, 400 of 230/400)."
+    )
     amps: Annotated[float, Field(gt=0, le=200)] = Field(description="Breaker rating, amperes.")
     phases: Annotated[int, Field(ge=1, le=3)] = Field(
-        default=1, description="Phases that feed the rig."
+        default=1,
+        description="Live wires with a breaker's pole of their own. 1 and 2 (two hot legs) give "
+        "volts × amps, 3 give √3 × volts × amps when the supplies load them evenly.",
     )
     continuous_factor: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.8,

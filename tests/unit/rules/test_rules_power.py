@@ -47,8 +47,9 @@ def test_home_draws_what_the_sum_says(home: Rig) -> None:
         ({"volts": 120, "amps": 20}, 1920),
         ({"volts": 240, "amps": 30}, 5760),
         ({"volts": 230, "amps": 16, "continuous_factor": 1}, 3680),
-        ({"volts": 120, "amps": 20, "phases": 2}, 3840),
-        ({"volts": 230, "amps": 16, "phases": 3, "continuous_factor": 1}, 11040),
+        ({"volts": 240, "amps": 20, "phases": 2}, 3840),  # two hot legs, one breaker of two poles
+        ({"volts": 208, "amps": 20, "phases": 2}, 3328),  # two of three phases
+        ({"volts": 240, "amps": 30, "phases": 3}, 9977),  # a delta: nothing lies to neutral
         ({"volts": 400, "amps": 16, "phases": 3, "continuous_factor": 1}, 11085),
         ({"volts": 208, "amps": 30, "phases": 3}, 8646),
     ],
