@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from rigspec.asked import carried, checked, looked, planned, stop
+from rigspec.asked import Whole, carried, checked, looked, planned, stop
 
 if TYPE_CHECKING:
     from rigspec.plan.sections import Plan
@@ -148,7 +148,7 @@ def _give(rig: Rig, file: str, path: Path) -> None:
 
 @click.command()
 @_SPEC
-@click.option("--starts", type=click.IntRange(2, 10), default=3, help="Starts to measure over.")
+@click.option("--starts", type=Whole(2, 10), default=3, help="Starts to measure over.")
 @click.option("--yes", is_flag=True, help="Restart the services without asking.")
 @click.option("--measured", type=click.File(encoding="utf-8"), help="A measurement saved before.")
 def baseline(file: str, starts: int, yes: bool, measured: IO[str] | None) -> None:

@@ -5,6 +5,7 @@ Imports are inside the functions, as in `rigspec.cli`.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -21,19 +22,46 @@ if TYPE_CHECKING:
     from rigspec.spec.rig import Rig
 
 
+MOST = (1 << 31) - 1
+"""No engine counts tokens or sequences further: 32 bits with a sign."""
+
+
 class Whole(click.IntRange):
     """A whole number in an option; what is none gets the hint that a spec's numbers get."""
+
+    def __init__(self, least: int, most: int = MOST) -> None:
+        super().__init__(least, most)
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            int(value)
+            int(str(value).encode("ascii"))
         except ValueError:
             from rigspec.spec.numbers import number_hint
 
             hint = number_hint((), str(value)) if "%" not in str(value) else ""
-            self.fail(f"`{value}` is no whole number{hint and f': {hint}'}", param, ctx)
+            self.fail(f"`{_short(value)}` is no whole number{hint and f': {hint}'}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Share(click.FloatRange):
+    """A share of 1 in an option; `nan` lies in every range and is none."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            share = float(str(value).encode("ascii"))
+        except ValueError:
+            share = math.nan
+        if math.isnan(share):
+            self.fail(f"`{_short(value)}` is no number: a share of 1, such as 0.9", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _short(value: object) -> str:
+    """What was written, without the rest of a thousand digits."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def checked(file: str, *, notes: bool = False) -> Rig:

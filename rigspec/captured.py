@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from rigspec.asked import Whole
+
 if TYPE_CHECKING:
     from rigspec.discover.capture import Capture
     from rigspec.discover.seen import Seen
@@ -29,7 +31,7 @@ def _source(verb: F) -> F:
         click.argument("host", required=False, metavar="[HOST|SPEC]"),
         click.option("--from", "folder", type=click.Path(path_type=str), help=_FROM_HELP),
         click.option("--user", help="SSH user (also USER@HOST); ACS and kernel log need root."),
-        click.option("--port", type=click.IntRange(1, 65535), help="SSH port (also HOST:PORT)."),
+        click.option("--port", type=Whole(1, 65535), help="SSH port (also HOST:PORT)."),
         click.option("--key", type=click.Path(path_type=str), help="Private key file."),
         click.option("--known-hosts", type=click.Path(path_type=str), help="File of host keys."),
         click.option("--sudo", is_flag=True, help="Read as root through `sudo -n`."),

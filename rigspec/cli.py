@@ -16,7 +16,7 @@ import click
 from typing_extensions import override
 
 from rigspec import accepted, captured
-from rigspec.asked import Whole, checked, planned, stop, want_colour
+from rigspec.asked import Share, Whole, checked, planned, stop, want_colour
 from rigspec.loads import burn
 from rigspec.proved import verify
 
@@ -168,7 +168,7 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
     help="Default: llama_cpp for a GGUF file, else vllm.",
 )
 @click.option("--engine-version", help="For example 0.30.0; without it bands are wider.")
-@click.option("--fraction", type=click.FloatRange(0.05, 0.99), help="Share of the card's memory.")
+@click.option("--fraction", type=Share(0.05, 0.99), help="Share of the card's memory.")
 @click.option("--kv-dtype", default="auto", help="Type of the KV cache, for example fp8.")
 @click.option("--sequences", type=Whole(1), help="Sequences decoded at the same time.")
 @click.option("--power-limit-w", type=Whole(1), help="Power cap per card.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rigspec.asked import carried, checked, planned, stop, want_colour
+from rigspec.asked import Whole, carried, checked, planned, stop, want_colour
 
 if TYPE_CHECKING:
     from rigspec.observed.load import LoadReading
@@ -71,9 +71,7 @@ def remember_faults(rig: Rig, file: str, seen: Observation) -> str:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=str))
-@click.option(
-    "--minutes", type=click.IntRange(1, 1440), required=True, help="How long, at most a day."
-)
+@click.option("--minutes", type=Whole(1, 1440), required=True, help="How long, at most a day.")
 @click.option("--stop-services", is_flag=True, help="Stop servers for it, start them afterwards.")
 @click.option("--all", "every_row", is_flag=True, help="Show also what passed, row by row.")
 def burn(file: str, minutes: int, stop_services: bool, every_row: bool) -> None:

@@ -178,7 +178,7 @@ def memory_lines(sized: Sized) -> Iterator[str]:
 def bar(sizes: Sequence[float], cache: float, outside: float, total: float) -> str:
     """Terms, cache and rest as cells; what is beyond the card is cut off by `!`."""
     cells = "".join(
-        fill * round(size / total * BAR) or (fill if size > 0.2 else "")
+        fill * round(min(1.0, size / total) * BAR) or (fill if size > 0.2 else "")
         for fill, size in zip(FILLS, sizes, strict=False)
     )
     cells += "=" * round(cache / total * BAR) + "·" * round(outside / total * BAR)
