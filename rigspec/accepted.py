@@ -33,9 +33,13 @@ def proof_path(rig: Rig, file: str) -> Path:
 
 def read_proof(path: Path, rig: str) -> Proof | None:
     """The stored proof of a rig; None without one, WrongShape when it is damaged or another's."""
+    from rigspec.regular import no_file
     from rigspec.verify.from_json import WrongShape
     from rigspec.verify.proof_file import proof_from_json
 
+    instead = no_file(path)
+    if instead:
+        raise WrongShape(f"{path} {instead}", hint="accept the rig again")
     if not path.exists():
         return None
     try:

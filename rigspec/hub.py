@@ -6,6 +6,7 @@ files; `rigspec.catalog.models.saved_file` turns it into the small file beside a
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,10 @@ from typing import Any
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
-from rigspec.catalog.model_files import json_object, object_of
+from rigspec.catalog.model_files import holds_file, json_object, object_of
 from rigspec.catalog.model_gguf import open_gguf, read_gguf, shapes_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
-from rigspec.catalog.models import NOT_HERE, file_stem, is_place, saved_file
+from rigspec.catalog.models import NOT_HERE, file_stem, is_place, lacking, saved_file
 from rigspec.errors import RigspecError
 from rigspec.sizing.unknown import doubts_of
 from rigspec.units import text_gib
@@ -55,7 +56,7 @@ def read(source: str, file: str | None = None) -> Found:
 
 
 def _read(source: str, file: str | None) -> Found:
-    if Path(source).exists():
+    if os.path.lexists(source):
         return read_local(Path(source), file)
     elsewhere = (
         "weights on the rig's own disk are read there, or from the hub with --as FOLDER-NAME"
@@ -85,7 +86,8 @@ def save(found: Found, name: str | None, folder: Path) -> str:
         raise RigspecError(f"the config of {known}: {problem}", hint=BROKEN) from problem
     if facts is None:
         raise RigspecError(
-            f"the config of {known} states no widths and layers", hint="is this a language model?"
+            f"the config of {known} states no {lacking(found.config)}",
+            hint="is this a language model?",
         )
     path = folder / f"{file_stem(known)}.json"
     try:
@@ -103,19 +105,21 @@ def save(found: Found, name: str | None, folder: Path) -> str:
 
 def read_local(path: Path, file: str | None = None) -> Found:
     """A checkpoint folder or a GGUF file on this machine."""
-    if path.is_dir() and (path / CONFIG).is_file() and file is None:
+    if path.is_dir() and file is None and holds_file(path / CONFIG):
         modelopt = path / MODELOPT
         return Found(
             name=path.resolve().name,
             revision=None,
             config=json_object(path / CONFIG),
-            modelopt=json_object(modelopt) if modelopt.is_file() else None,
+            modelopt=json_object(modelopt) if holds_file(modelopt) else None,
             sizes=sizes_of_folder(path),
         )
+    if not path.is_dir():
+        holds_file(path)
     name = path.resolve().name
     if path.is_dir():
         names = [str(found.relative_to(path)) for found in sorted(path.rglob("*.gguf"))]
-        path = path / _chosen(names, file, str(path))
+        path = path / _chosen(names, file, str(path), has_config=(path / CONFIG).is_file())
     if path.suffix != ".gguf":
         raise RigspecError(
             f"{path} is neither a checkpoint folder nor a GGUF file",
@@ -136,7 +140,8 @@ def read_hub(
         with tempfile.TemporaryDirectory(prefix="rigspec-") as scratch:
             if CONFIG in files and file is None:
                 return _of_safetensors(api, name, info.sha, files, Path(scratch))
-            first = _chosen(sorted(f for f in files if f.endswith(".gguf")), file, name)
+            ggufs = sorted(f for f in files if f.endswith(".gguf"))
+            first = _chosen(ggufs, file, name, has_config=CONFIG in files)
             parts = [
                 _header_only(api, name, info.sha, part, files.get(part) or 0, Path(scratch))
                 for part in parts_of(first)
@@ -208,13 +213,18 @@ def parts_of(first: str) -> tuple[str, ...]:
     return tuple(f"{stem}-{part:05}-of-{count:05}.gguf" for part in range(1, count + 1))
 
 
-def _chosen(names: Sequence[str], file: str | None, where: str) -> str:
+def _chosen(names: Sequence[str], file: str | None, where: str, *, has_config: bool) -> str:
     """The GGUF file asked for, or the only one; the first part of a split one."""
     if file is not None and file in names:
         return file
     firsts = [name for name in names if not (m := _PART.search(name)) or int(m[1]) == 1]
     if file is None and len(firsts) == 1:
         return firsts[0]
+    if not firsts and file is not None and has_config:
+        raise RigspecError(
+            f"{where} has no file `{file}`, nor any other GGUF file",
+            hint="leave out --file: its config.json is read then",
+        )
     if not firsts:
         raise RigspecError(
             f"{where} holds neither config.json nor a GGUF file", hint="is this a model?"

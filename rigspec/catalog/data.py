@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ import yaml
 from typing_extensions import override
 
 from rigspec.errors import RigspecError
+from rigspec.regular import no_file
 
 ROW_FORMAT = "docs/fit.md"
 """Where the rows that an owner may write are explained."""
@@ -201,8 +203,9 @@ def load_table(name: str, extra: Path | None = None) -> Mapping[str, Row]:
 @lru_cache(maxsize=64)
 def _load_table(name: str, extra: Path | None) -> Mapping[str, Row]:
     rows = {row.id: row for row in _rows(DATA / f"{name}.yaml")}
-    if extra is not None and (extra / f"{name}.yaml").is_file():
-        rows |= {row.id: row for row in _rows(extra / f"{name}.yaml")}
+    own = extra / f"{name}.yaml" if extra is not None else None
+    if own is not None and os.path.lexists(own):
+        rows |= {row.id: row for row in _rows(own)}
     return MappingProxyType(rows)
 
 
@@ -228,6 +231,9 @@ def _rows(file: Path) -> tuple[Row, ...]:
 
 
 def _read(file: Path) -> object:
+    instead = no_file(file)  # a pipe would be waited for
+    if instead:
+        raise CatalogError(f"catalog file {file} {instead}", hint="put a file there, or remove it")
     try:
         with file.open("rb") as stream:
             # our own figures and the owner's, every value type-checked by Row: YAML 1.1 is harmless

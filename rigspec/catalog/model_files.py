@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rigspec.catalog.model_faults import UnusableModel
+from rigspec.regular import no_file
+
+
+def holds_file(path: Path) -> bool:
+    """Whether there is a file at a path; UnusableModel for anything else that stands there."""
+    instead = no_file(path)
+    if instead:
+        raise UnusableModel(f"{path.name} {instead}")
+    return path.is_file()
+
 
 _MOST_BYTES = 256 << 20
 """The index of a model of a thousand shards is 20 MB; what is far beyond is not one."""
@@ -18,6 +28,7 @@ _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 def json_object(path: Path) -> Mapping[str, object]:
     """The object of a JSON file; UnusableModel says which file is broken and where."""
+    holds_file(path)
     size = path.stat().st_size
     if size > _MOST_BYTES:
         raise UnusableModel(f"{path.name} has {size:,} bytes, which no such file has")

@@ -15,6 +15,7 @@ from typing import Any
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
+from rigspec.catalog.model_files import holds_file
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, Tensor, shapes_of
 
@@ -91,6 +92,8 @@ def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
 
 _DAMAGED = (ValueError, LookupError, ArithmeticError, TypeError, MemoryError)
 """What the library raises, at whatever depth, when bytes are not what the header promised."""
+_VERSIONS = (2, 3)
+"""What the library reads; a file of the other byte order has the same number turned round."""
 _MOST_TENSORS, _MOST_KEYS = 1 << 20, 1 << 16
 
 
@@ -98,10 +101,14 @@ def open_gguf(path: Path) -> Any:
     """The library's reader of one file; UnusableModel when it cannot follow the file to its end."""
     from gguf import GGUFReader
 
+    holds_file(path)
     with path.open("rb") as stream:
         start = stream.read(24)
     if start[:4] != b"GGUF":
         raise UnusableModel(f"{path.name} is no GGUF file: it does not begin with `GGUF`")
+    version = min(int.from_bytes(start[4:8], order) for order in ("little", "big"))
+    if len(start) >= 8 and version not in _VERSIONS:
+        raise UnusableModel(f"{path.name} is of GGUF version {version}; known are 2 and 3")
     tensors, keys = struct.unpack("<QQ", start[8:24]) if len(start) == 24 else (0, 0)
     if tensors > _MOST_TENSORS or keys > _MOST_KEYS:  # the library would count for years
         raise _damaged(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
-from rigspec.catalog.model_files import json_object, object_of
+from rigspec.catalog.model_files import holds_file, json_object, object_of
 from rigspec.catalog.model_shapes import Tensor, shapes_of
 
 INDEX = "model.safetensors.index.json"
@@ -75,7 +75,7 @@ def sizes_of_folder(folder: Path) -> ExactSizes | None:
     """
     files = sorted(folder.glob("*.safetensors"))
     files = [file for file in files if not file.name.startswith(_SKIPPED)]
-    index = json_object(folder / INDEX) if (folder / INDEX).is_file() else None
+    index = json_object(folder / INDEX) if holds_file(folder / INDEX) else None
     if files:
         _refuse_missing(index, files)
         return sizes_of_headers((_read_header(file) for file in files), _source(len(files)))
@@ -98,6 +98,7 @@ def _refuse_missing(index: Mapping[str, object] | None, files: list[Path]) -> No
 
 def _read_header(file: Path) -> Mapping[str, object]:
     """The header of one file; UnusableModel when the file ends before its header or its data."""
+    holds_file(file)
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(8)

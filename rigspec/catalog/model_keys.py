@@ -67,6 +67,11 @@ class Keys:
         found = self.section(*names)
         return found.sections[0] if found else {}
 
+    def first(self, *names: str) -> tuple[str, object] | None:
+        """The first value that is not null, whatever it is, with its name."""
+        each = ((name, section.get(name)) for section in self.sections for name in names)
+        return next(((name, value) for name, value in each if value is not None), None)
+
     def has(self, *names: str) -> bool:
         """Whether any of the names holds something other than null."""
         return any(True for _ in self._values(names))

@@ -16,11 +16,12 @@ from pathlib import Path
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
-from rigspec.catalog.model_files import json_object
+from rigspec.catalog.model_files import holds_file, json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
-from rigspec.catalog.model_keys import language_keys
+from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes
+from rigspec.regular import no_file
 
 __all__ = [
     "ExactSizes",
@@ -45,14 +46,14 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
     path = Path(model)
     if path.is_dir():
         return _of_folder(path)
-    if path.is_file():
+    if holds_file(path):
         return facts_of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
     name = str(model).partition("@")[0]
     for folder in folders:
         saved = folder / f"{file_stem(name)}.json"
-        if saved.is_file():
+        if _is_saved(saved):
             return _saved(saved, _stamp(saved), _stamp(_record_of(saved)), name)
-        if (folder / name / "config.json").is_file():
+        if holds_file(folder / name / "config.json"):
             return _of_folder(folder / name)
     return None
 
@@ -110,15 +111,26 @@ def saved_file(
     return json.dumps({**config, PIN: pin}, indent=1, sort_keys=True) + "\n"
 
 
+def _is_saved(path: Path) -> bool:
+    """`holds_file`, with the whole path in its words: the folder of saved models is ours."""
+    instead = no_file(path)
+    if instead:
+        raise UnusableModel(f"{path} {instead}")
+    return path.is_file()
+
+
 def _of_folder(folder: Path) -> ModelFacts | None:
-    config = folder / "config.json"
-    if not config.is_file():
+    path = folder / "config.json"
+    if not holds_file(path):
         files = sorted(folder.glob("*.gguf"))
-        return facts_of_gguf(files[0]) if files else None
-    facts = facts_of_config(
-        folder.name, json_object(config), _modelopt(folder / "hf_quant_config.json")
-    )
-    return facts.with_sizes(sizes_of_folder(folder)) if facts is not None else None
+        if not files:
+            raise UnusableModel("the folder holds neither config.json nor a GGUF file")
+        return facts_of_gguf(files[0])
+    config = json_object(path)
+    facts = facts_of_config(folder.name, config, _modelopt(folder / "hf_quant_config.json"))
+    if facts is None:
+        raise UnusableModel(f"config.json states no {lacking(config)}")
+    return facts.with_sizes(sizes_of_folder(folder))
 
 
 @lru_cache(maxsize=64)
@@ -148,7 +160,7 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
-        raise UnusableModel(f"{path.name} states no {_lacking(config)}")
+        raise UnusableModel(f"{path.name} states no {lacking(config)}")
     sizes, revision = pinned_sizes(pinned), pinned.get("revision")
     facts = replace(facts, revision=str(revision) if revision else None)
     if pinned.get("format") == "gguf" and sizes is not None:
@@ -164,11 +176,20 @@ _LEAST = (
 """What every config states, with the names that older classes have for it."""
 
 
-def _lacking(config: Mapping[str, object]) -> str:
-    """What a config must state and does not, by its usual names."""
+def lacking(config: Mapping[str, object]) -> str:
+    """What a config must state and does not, by its usual names, with what it states instead."""
     keys = language_keys(config)
-    missing = [f"`{names[0]}`" for names in _LEAST if not keys.whole(*names)]
+    missing = [_written(keys, names) for names in _LEAST if not keys.whole(*names)]
     return ", ".join(missing or ["kind for any of its layers"])
+
+
+def _written(keys: Keys, names: tuple[str, ...]) -> str:
+    """The first name, or the whole number that another value stands for."""
+    found = keys.first(*names)
+    if found is None:
+        return f"`{names[0]}`"
+    name, value = found
+    return f"whole number in `{name}: {json.dumps(value)[:40]}`"
 
 
 def _record_of(path: Path) -> Path:
@@ -177,4 +198,4 @@ def _record_of(path: Path) -> Path:
 
 
 def _modelopt(path: Path) -> Mapping[str, object] | None:
-    return json_object(path) if path.is_file() else None
+    return json_object(path) if holds_file(path) else None

@@ -5,6 +5,7 @@ Raises RigspecError with a did-you-mean for a card, a model or a word that is no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,7 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
 def _mend(name: str) -> str:
     """A saved file is written anew; weights that are damaged would only be read once more."""
     path = Path(name)
-    if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
+    is_weights = path.suffix == ".gguf" and os.path.lexists(path)
+    if path.is_dir() or is_place(name) or is_weights:
         return "no engine could load it either: fetch the file again"
     return "`rigspec model add` saves it anew"

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from rigspec.errors import SpecFileError
+from rigspec.regular import no_file
 
 Member = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*\.[0-9]+$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]
@@ -61,6 +62,9 @@ def faults_file(spec: Path) -> Path:
 def load_faults(spec: Path, rig: str) -> FabricFaults | None:
     """What is known to be wrong; None without the file. SpecFileError when it cannot be read."""
     file = faults_file(spec)
+    instead = no_file(file)
+    if instead:
+        raise SpecFileError(f"{file} {instead}", hint=AGAIN)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from pydantic import ValidationError
 
 from rigspec.finding import Finding
+from rigspec.regular import no_file
 from rigspec.spec import slips
 from rigspec.spec.rig import Rig
 from rigspec.spec.source import Source, parse
@@ -64,9 +65,7 @@ def _read(file: FilePath) -> str | slips.PlacedFinding:
     """The text without byte order mark, or why there is none."""
     try:
         if not file.is_file():
-            what = "is a folder" if file.is_dir() else "is no regular file"
-            what = what if file.exists() else "does not exist"
-            return slips.unreadable(f"the file {what}", _meant(file))
+            return slips.unreadable(f"the file {no_file(file) or 'does not exist'}", _meant(file))
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as problem:
@@ -89,7 +88,8 @@ def _meant(file: FilePath) -> str:
     if there is None:
         from difflib import get_close_matches  # a spec that is there does not need it
 
-        near = get_close_matches(file.stem, [place.stem for place in file.parent.glob("*.yaml")])
+        beside = [place.stem for place in file.parent.glob("*.yaml") if place.is_file()]
+        near = get_close_matches(file.stem, beside)
         there = file.with_name(f"{near[0]}.yaml") if near else None
     return f"did you mean {there}?" if there else "give the path of a rig spec"
 

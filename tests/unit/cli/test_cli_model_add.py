@@ -174,7 +174,7 @@ def test_config_without_dimensions_saves_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     done = CliRunner().invoke(main, ["model", "add", str(tmp_path), "--to", str(tmp_path / "m")])
     assert done.exit_code == 2
-    assert "states no widths and layers" in done.output
+    assert "states no `hidden_size`" in done.output
     assert not (tmp_path / "m").exists()
 
 
