@@ -280,7 +280,9 @@ def _power(states: PowerStates | None) -> Iterator[str]:
         )
     if states.default_w is not None:
         cap = states.highest_cap_w
-        yield f"  highest equal cap that everything carries: {_watts(cap) if cap else 'none'}"
+        on_socket = states.socket_cap_w
+        also = f", on a domestic socket {_watts(on_socket)}" if on_socket else ""
+        yield f"  highest equal cap that everything carries: {_watts(cap) if cap else 'none'}{also}"
 
 
 def _watts(watts: float | None) -> str:

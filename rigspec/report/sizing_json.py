@@ -119,6 +119,7 @@ def power_record(states: PowerStates) -> Record:
         "circuit_w": round(states.circuit_w, 1),
         "arithmetic": states.arithmetic,
         "highest_cap_w": states.highest_cap_w,
+        "highest_cap_on_domestic_socket_w": states.socket_cap_w,
         "supplies": [
             {
                 "name": load.psu.name,

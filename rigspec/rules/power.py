@@ -9,14 +9,16 @@ from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card, feeds, named, span
-from rigspec.rules.power_budget import highest_cap, loads, wall_w
-from rigspec.sizing.supplies import circuit_w
+from rigspec.rules.power_budget import highest_cap, loads, socket_cap, wall_w
+from rigspec.sizing.supplies import circuit_w, socket_w
 from rigspec.spec.rig import Rig, all_members
 from rigspec.units import text_w
 
-SOCKET_W = 2300
-"""10 A × 230 V: what a domestic socket takes for hours (Schuko is type-tested at 16 A for hours,
-not days; sockets burnt at lasting loads above 10 A)."""
+LEAST_SPIKES = 1.1
+"""The least `transient_factor` that leaves room for spikes, of supplies that are built for them."""
+_BUILT = f"; for a supply built for such spikes: `transient_factor: {LEAST_SPIKES:g}`"
+NORTH_AMERICAN_V = (208, 240, 277, 480)
+"""Nominal voltages of circuits under the NEC, beside those below 128 V (ANSI C84.1)."""
 
 
 def limit_in_range(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -128,6 +130,7 @@ def psu_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         factor = rig.power.transient_factor
         base = f" + {text_w(load.base_w)} host" if load.base_w else ""
         always = load.steady_w > load.rating_w
+        built = factor > LEAST_SPIKES and load.spikes_w(LEAST_SPIKES) <= load.rating_w
         yield error(
             "power.psu-overloaded",
             ("power", "psus", load.index, "watts"),
@@ -137,8 +140,7 @@ def psu_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             + (f"{load.gpu_sum}{base}" if always else f"{factor:g} × ({load.gpu_sum}){base}"),
             why="an overloaded supply switches off, and with it every job on the rig; a cap does "
             "not bound spikes of milliseconds",
-            hint=_cap_hint(rig, facts)
-            + ("" if always else "; for a supply built for such spikes: `transient_factor: 1.1`"),
+            hint=_cap_hint(rig, facts) + (_BUILT if built else ""),
         )
 
 
@@ -161,46 +163,51 @@ def circuit_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 
 def _cap_hint(rig: Rig, facts: CheckContext) -> str:
-    cap = highest_cap(rig, facts)
+    cap, on_socket = highest_cap(rig, facts), socket_cap(rig, facts)
     if cap is None:
         return "no cap that these cards take fits: move cards to another supply or circuit"
-    return f"`power_limit_w: {cap}` on every card fits; or take a larger supply or circuit"
+    also = f" ({on_socket} on a domestic socket)" if on_socket and on_socket < cap else ""
+    return f"`power_limit_w: {cap}` on every card fits{also}; or take a larger supply or circuit"
 
 
 def domestic_socket(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """What a domestic socket of 230 V takes for hours."""
     circuit, found = rig.power.circuit, loads(rig, facts)
-    if not found or circuit.phases != 1 or not 220 <= circuit.volts <= 250 or circuit.amps > 16:
+    socket = socket_w(circuit)
+    if not found or socket is None:
         return
-    wall = wall_w(found)[0]
-    if SOCKET_W < wall <= circuit_w(circuit)[0]:
+    wall, cap = wall_w(found)[0], socket_cap(rig, facts)
+    if socket < wall <= circuit_w(circuit)[0]:
         yield warning(
             "power.domestic-socket",
             ("power", "circuit"),
-            f"{text_w(wall)} for hours is much for one domestic socket; plan {SOCKET_W} W",
+            f"{text_w(wall)} for hours is much for one domestic socket; plan {text_w(socket)}",
             why="a Schuko socket is made for 16 A for hours, not for days, and a British plug's "
             "fuse is 13 A; contacts age and burn",
-            hint="an IEC 60309 socket (the blue one) or a fixed connection takes its full current",
+            hint="an IEC 60309 socket (the blue one) or a fixed connection takes its full current"
+            + (f"; on a domestic one `power_limit_w: {cap}` on every card" if cap else ""),
         )
 
 
 def whole_breaker(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """North American circuits keep a fifth in reserve."""
     circuit = rig.power.circuit
-    if circuit.volts <= 127 and circuit.continuous_factor > 0.8:
+    nec = circuit.volts <= 127 or circuit.volts in NORTH_AMERICAN_V
+    if nec and circuit.continuous_factor > 0.8:
         yield warning(
             "power.whole-breaker",
             ("power", "circuit", "continuous_factor"),
             f"`continuous_factor: {circuit.continuous_factor:g}` on a {circuit.volts} V circuit; "
-            "the electrical code allows 0.8 for loads of three hours and more",
+            "North America's code allows 0.8 for loads of three hours and more",
             why="breakers of this kind trip when they run at their rating for hours (NEC 210.20)",
-            hint="delete it, unless the breaker is rated for 100 % continuous load",
+            hint="delete it, unless the breaker is rated for 100 % continuous load"
+            + ("" if circuit.volts <= 127 else ", or this is no circuit of North America"),
         )
 
 
 def no_spikes(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Supplies must carry more than the sum of the caps."""
-    if rig.power.transient_factor < 1.1:
+    if rig.power.transient_factor < LEAST_SPIKES:
         yield warning(
             "power.no-spikes",
             ("power", "transient_factor"),

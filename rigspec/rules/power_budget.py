@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
-from rigspec.sizing.supplies import base_share_w, circuit_w
+from rigspec.sizing.supplies import base_share_w, circuit_w, socket_w
 from rigspec.spec.power import Psu
 from rigspec.spec.rig import Rig, all_members, members
 from rigspec.units import text_w
@@ -31,6 +31,10 @@ class Load:
     def rating_w(self) -> float:
         """What all its supplies give together."""
         return float(self.psu.watts * self.psu.count)
+
+    def spikes_w(self, factor: float) -> float:
+        """What it carries while its cards draw so many times their caps."""
+        return (self.steady_w - self.base_w) * factor + self.base_w
 
     @property
     def wall_w(self) -> float:
@@ -94,18 +98,28 @@ def highest_cap(rig: Rig, facts: CheckContext) -> int | None:
 
     In steps of 5 W, no higher than any card's default and no lower than any card's least cap.
     """
+    return _cap_within(rig, facts, circuit_w(rig.power.circuit)[0])
+
+
+def socket_cap(rig: Rig, facts: CheckContext) -> int | None:
+    """The highest equal cap where the circuit ends in a domestic socket; None where it cannot."""
+    socket = socket_w(rig.power.circuit)
+    return _cap_within(rig, facts, socket) if socket else None
+
+
+def _cap_within(rig: Rig, facts: CheckContext, wall_w: float) -> int | None:
     cards = [facts.gpu(rig, m) for m in all_members(rig.gpus)]
     known = [card for card in cards if card is not None]
     if not known or len(known) != len(cards):
         return None
     lowest = max(card.power_min_w or STEP_W for card in known)
-    cap = min([min(card.power_default_w for card in known), *_room(rig)])
+    cap = min([min(card.power_default_w for card in known), *_room(rig, wall_w)])
     cap = int(cap // STEP_W * STEP_W)
     return cap if cap >= lowest else None
 
 
-def _room(rig: Rig) -> Iterator[float]:
-    """Watts per card that each supply group, and the circuit, have room for."""
+def _room(rig: Rig, wall_w: float) -> Iterator[float]:
+    """Watts per card that each supply group, and the watts at the wall, have room for."""
     per_wall, base_wall = 0.0, 0.0
     for psu in rig.power.psus:
         fed = len(set(members(rig.gpus, psu.gpus)))
@@ -115,4 +129,4 @@ def _room(rig: Rig) -> Iterator[float]:
         if fed:
             yield (psu.watts * psu.count - base) / (fed * rig.power.transient_factor)
     if per_wall:
-        yield (circuit_w(rig.power.circuit)[0] - base_wall) / per_wall
+        yield (wall_w - base_wall) / per_wall

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import Load, highest_cap, loads, wall_w
+from rigspec.rules.power_budget import Load, highest_cap, loads, socket_cap, wall_w
 from rigspec.sizing.supplies import circuit_w
 from rigspec.spec.gpus import GpuGroup
 from rigspec.spec.rig import Rig
@@ -31,6 +31,8 @@ class PowerStates:
     supplies: tuple[Load, ...]
     highest_cap_w: int | None
     """Highest equal cap per GPU that circuit and supplies carry; None when none does."""
+    socket_cap_w: int | None = None
+    """The same where the circuit ends in a domestic socket; None where that changes nothing."""
 
 
 def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
@@ -39,6 +41,7 @@ def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
     if not supplies:
         return None
     wall, arithmetic = wall_w(supplies)
+    highest, on_socket = highest_cap(rig, facts), socket_cap(rig, facts)
     limit, limit_text = circuit_w(rig.power.circuit)
     return PowerStates(
         idle_w=_wall(rig, facts, IDLE_W),
@@ -48,7 +51,8 @@ def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
         circuit_w=limit,
         circuit_text=limit_text,
         supplies=supplies,
-        highest_cap_w=highest_cap(rig, facts),
+        highest_cap_w=highest,
+        socket_cap_w=on_socket if on_socket != highest else None,
     )
 
 

@@ -8,6 +8,17 @@ from rigspec.spec.power import Circuit, Psu
 from rigspec.spec.rig import Rig
 from rigspec.units import text_w
 
+SOCKET_W = 2300
+"""10 A × 230 V: what a domestic socket takes for hours (Schuko is type-tested at 16 A for hours,
+not days; sockets burnt at lasting loads above 10 A)."""
+
+
+def socket_w(circuit: Circuit) -> float | None:
+    """Watts for hours if the circuit ends in a domestic socket; None where it cannot, or carries
+    no more anyway."""
+    domestic = circuit.phases == 1 and 220 <= circuit.volts <= 250 and circuit.amps <= 16
+    return SOCKET_W if domestic and circuit_w(circuit)[0] > SOCKET_W else None
+
 
 def circuit_w(circuit: Circuit) -> tuple[float, str]:
     """Watts the circuit gives for hours, and how that comes about.

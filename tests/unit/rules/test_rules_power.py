@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rigspec.report.sizing import as_text
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_budget import circuit_w, highest_cap, loads, wall_w
+from rigspec.rules.power_states import power_states
 from rigspec.rules.run import check
 from rigspec.spec.load import load
 from rigspec.spec.power import Circuit
@@ -67,6 +72,67 @@ def test_highest_cap_fits_and_five_watts_more_do_not(home: Rig) -> None:
         data["gpus"]["main"]["power_limit_w"] = watts
         found = check(Rig.model_validate(data))
         assert ("power.circuit-overloaded" in {f.rule for f in found}) is not fits
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    watts=st.integers(300, 2000), cap=st.integers(150, 600), factor=st.sampled_from([1.1, 1.2, 1.5])
+)
+def test_what_an_overloaded_supply_is_advised_works(watts: int, cap: int, factor: float) -> None:
+    data = two_cards(watts, cap, factor)
+    for hint in overloads(data):
+        if proposed := re.search(r"`power_limit_w: (\d+)`", hint):
+            assert overloads(two_cards(watts, int(proposed[1]), factor)) == []
+        if "transient_factor" in hint:
+            assert factor > 1.1
+            assert overloads(two_cards(watts, cap, 1.1)) == []
+
+
+def two_cards(watts: int, cap: int, factor: float) -> dict[str, Any]:
+    """The rig at home with two of its cards on one supply of so many watts."""
+    rig = load(ROOT / "rigs" / "home.yaml").rig
+    assert rig is not None
+    data = rig.model_dump()
+    data["gpus"]["main"] |= {"count": 2, "power_limit_w": cap}
+    data["power"] |= {
+        "psus": [data["power"]["psus"][0] | {"watts": watts, "count": 1}],
+        "transient_factor": factor,
+        "circuit": {"volts": 240, "amps": 30},
+    }
+    return data
+
+
+def overloads(data: dict[str, Any]) -> list[str]:
+    found = check(Rig.model_validate(data))
+    return [f.hint for f in found if f.rule == "power.psu-overloaded"]
+
+
+def test_check_and_plan_name_one_cap_for_a_domestic_socket(home: Rig) -> None:
+    # (2300 W × 0.92 − 280 W) / 4 = 459 W; the breaker alone: (2944 W × 0.92 − 280 W) / 4 = 607 W
+    data = changed(home, circuit={"volts": 230, "amps": 16}).model_dump()
+    data["power"]["psus"] = [data["power"]["psus"][0] | {"watts": 4000}]
+    data["gpus"]["main"]["power_limit_w"] = 500
+    rig = Rig.model_validate(data)
+    states = power_states(rig, NOTHING_SAVED)
+    assert states is not None
+    assert (states.highest_cap_w, states.socket_cap_w) == (600, 455)
+    assert "600 W, on a domestic socket 455 W" in as_text(rig, NOTHING_SAVED)
+    (hint,) = (f.hint for f in check(rig) if f.rule == "power.domestic-socket")
+    assert "`power_limit_w: 455`" in hint
+    data["gpus"]["main"]["power_limit_w"] = 455
+    assert "power.domestic-socket" not in {f.rule for f in check(Rig.model_validate(data))}
+
+
+@pytest.mark.parametrize(
+    ("volts", "warned"),
+    [(100, True), (120, True), (208, True), (230, False), (240, True), (400, False)],
+)
+def test_a_whole_breaker_is_warned_about_where_the_nec_holds(
+    home: Rig, volts: int, warned: bool
+) -> None:
+    circuit = {"volts": volts, "amps": 30, "continuous_factor": 1}
+    found = {f.rule for f in check(changed(home, circuit=circuit))}
+    assert ("power.whole-breaker" in found) is warned
 
 
 def test_no_cap_is_proposed_that_the_card_refuses(home: Rig) -> None:
