@@ -15,7 +15,7 @@ from rigspec.sizing.accepted import is_beyond as is_beyond
 from rigspec.sizing.amount import band
 from rigspec.sizing.fit import FitRow, fit_table
 from rigspec.sizing.remedies import Remedy, remedies
-from rigspec.sizing.service import Sized, sized, usual_link
+from rigspec.sizing.service import Sized, sized, usual_link, usual_slot
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.unknown import doubts_of
 from rigspec.sizing.verdict import Verdict
@@ -72,9 +72,12 @@ def _idle(sized: Sized) -> Iterator[str]:
 
 
 def _assumed(sized: Sized) -> Iterator[str]:
+    card = sized.cards[0]
     if len(sized.cards) > 1:
-        peer = sized.cards[0].peer_access
-        way = "peer copies over PCIe 4 x16" if peer else "copies through host memory"
+        slot = usual_slot(sized.cards)
+        peers = f"peer copies over PCIe {slot.generation} x{slot.width}"
+        way = peers if card.peer_access else "copies through host memory"
+        way = "NVLink" if card.nvlink else way
         yield f"  assumed: {way}; a rig spec says what lies between the cards"
 
 

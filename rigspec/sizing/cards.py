@@ -38,6 +38,8 @@ class Card:
     free_gib: float | None = None
     power_limit_w: float | None = None
     power_default_w: float | None = None
+    pcie: tuple[int, int] | None = None
+    """Generation and lanes of the card itself; None for a module that has no slot."""
 
     @property
     def unified(self) -> bool:
@@ -79,6 +81,7 @@ def card_of(
         free_gib=free_gib,
         power_limit_w=power_limit_w,
         power_default_w=gpu.power_default_w,
+        pcie=(gpu.pcie_gen, gpu.pcie_width) if gpu.in_pcie_slot else None,
     )
 
 

@@ -146,7 +146,9 @@ def _path(a: Place, b: Place, places: Sequence[Place], peer: bool, redirect: boo
     ]
     slowest = min(hop.one_way_gb_s for hop in hops)
     known = [place.best_gb_s for place in (a, b) if place.best_gb_s]
-    one, two = _rates(label, slowest, peer, redirect)
+    one, two = _rates(label, slowest, peer)
+    if peer and redirect and common:
+        one, two = _redirected(one, two, min(slowest, _uplink(a, b)))
     return LinkPath(
         a.gpu, b.gpu, label, hops, peer, one, two,
         _amount(LATENCY_US[label] if peer else STAGED_LATENCY_US),
@@ -169,13 +171,27 @@ def _climb(place: Place, common: list[str]) -> Iterator[tuple[str, Hop]]:
         yield name, hop
 
 
-def _rates(label: Label, slowest: float, peer: bool, redirect: bool) -> tuple[Amount, Amount]:
+def _uplink(a: Place, b: Place) -> float:
+    """The slowest link between two GPUs and the CPU, GB/s."""
+    return min(hop.one_way_gb_s for hop in (*a.uplinks, *b.uplinks))
+
+
+def _redirected(one: Amount, two: Amount, slowest: float) -> tuple[Amount, Amount]:
+    """Low ends of what goes up to the CPU and down again: each direction takes the uplink's both,
+    so that both together have half of twice its rate."""
+    least = PEER_ONE_WAY[0] * slowest
+    both = REDIRECTED * PEER_TWO_WAY[0] * 2 * slowest
+    return (
+        Amount(one.value, min(one.low, least), one.high),
+        Amount(two.value, min(two.low, both), two.high),
+    )
+
+
+def _rates(label: Label, slowest: float, peer: bool) -> tuple[Amount, Amount]:
     one = _amount(PEER_ONE_WAY if peer else STAGED_ONE_WAY).times(slowest)
     two = _amount(PEER_TWO_WAY if peer else STAGED_TWO_WAY).times(2 * slowest)
     if label is Label.SYS:
         one, two = _at_most(one, SOCKET_ONE_WAY), _at_most(two, SOCKET_TWO_WAY)
-    if peer and redirect and label in (Label.PIX, Label.PXB):
-        two = Amount(two.value, REDIRECTED * two.low, two.high)
     return one, two
 
 
@@ -194,11 +210,16 @@ def all_reduce_link(found: Sequence[LinkPath]) -> Link:
     if not found:
         return PEER_PCIE
     slowest = min(path.bottleneck.one_way_gb_s for path in found)
-    if all(path.peer for path in found):
-        share = slowest / FITTED_GB_S
+    return link_of_width(slowest, peer=all(path.peer for path in found))
+
+
+def link_of_width(slowest_gb_s: float, *, peer: bool) -> Link:
+    """What all-reduces cost over PCIe whose slowest hop has this rate in theory, one way."""
+    if peer:
+        share = slowest_gb_s / FITTED_GB_S
         return Link(PEER_PCIE.start_us, PEER_PCIE.step_us, PEER_PCIE.bandwidth_gb_s * share)
     # staging passes each link twice, so a narrow one halves: 8 GB/s was fitted on x8 and wider
-    staged = min(HOST_PCIE.bandwidth_gb_s, slowest / 2)
+    staged = min(HOST_PCIE.bandwidth_gb_s, slowest_gb_s / 2)
     return Link(HOST_PCIE.start_us, HOST_PCIE.step_us, staged, HOST_PCIE.shared)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
+from rigspec.sizing.all_reduce import NVLINK, Link
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
 from rigspec.sizing.group import tightest
-from rigspec.sizing.links import LinkPath, all_reduce_link
+from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.spec.rig import Rig, members
@@ -75,8 +75,15 @@ def _over(paths: tuple[LinkPath, ...], cards: tuple[Card, ...]) -> Link:
 
 
 def usual_link(cards: tuple[Card, ...]) -> Link:
-    """NVLink where it joins them all; peer copies over PCIe 4 where the driver grants them; else
+    """NVLink where it joins them all; peer copies over PCIe where the driver grants them; else
     through host memory."""
     if all(card.nvlink for card in cards):
         return NVLINK
-    return PEER_PCIE if all(card.peer_access for card in cards) else HOST_PCIE
+    peer = all(card.peer_access for card in cards)
+    return link_of_width(usual_slot(cards).one_way_gb_s, peer=peer)
+
+
+def usual_slot(cards: tuple[Card, ...]) -> Hop:
+    """The slot that is assumed: PCIe 4 x16, less where a card has less itself."""
+    own = [card.pcie for card in cards if card.pcie]
+    return Hop("slot", min([4, *(gen for gen, _ in own)]), min([16, *(width for _, width in own)]))

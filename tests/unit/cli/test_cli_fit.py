@@ -64,6 +64,20 @@ def test_what_does_not_fit_has_no_speed_and_no_streams_at_once() -> None:
     assert one["prefill_tok_s"] is None
 
 
+@pytest.mark.parametrize(
+    ("sku", "way"),
+    [
+        ("t4", "peer copies over PCIe 3 x16"),
+        ("rtx-pro-6000-workstation", "peer copies over PCIe 4 x16"),
+        ("rtx-3090", "copies through host memory"),
+        ("h100-sxm", "NVLink"),
+    ],
+)
+def test_the_way_between_the_cards_that_is_assumed_is_one_they_have(sku: str, way: str) -> None:
+    done = fit("Qwen/Qwen3-8B", "--gpu", sku, "--count", "2", "--context", "1024")
+    assert f"assumed: {way}; " in done.output
+
+
 def test_long_context_names_the_longest_that_fits() -> None:
     done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "40960", "--json")
     record = json.loads(done.output)

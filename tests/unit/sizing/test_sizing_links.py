@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
@@ -20,7 +22,7 @@ from rigspec.sizing.links import (
     paths,
     shared_uplinks,
 )
-from rigspec.sizing.service import sized
+from rigspec.sizing.service import sized, usual_slot
 from rigspec.sizing.settings import EngineSettings
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
@@ -128,6 +130,46 @@ def test_redirected_switch_may_give_half_both_ways() -> None:
     path = only(below("a", LEAF), below("b", LEAF), redirect=True)
     assert holds(path.two_way_gb_s, 50.0)  # ASUS box with ACS on
     assert not holds(only(below("a", LEAF), below("b", LEAF)).two_way_gb_s, 50.0)
+
+
+def test_redirected_traffic_is_no_faster_than_the_uplink_it_climbs() -> None:
+    narrow = ("leaf", 4, 8)  # 15.75 GB/s up to the CPU, the cards below it at Gen4 x16
+    ends = (below("a", narrow, generation=4), below("b", narrow, generation=4))
+    path, direct_in_switch = only(*ends, redirect=True), only(*ends)
+    assert path.one_way_gb_s.low == pytest.approx(0.83 * 15.75, abs=0.05)
+    assert path.two_way_gb_s.low == pytest.approx(0.79 * 15.75, abs=0.05)
+    assert path.one_way_gb_s.high == direct_in_switch.one_way_gb_s.high  # it may not redirect
+    assert direct_in_switch.one_way_gb_s.low > 26
+    top = only(below("a", LEAF, ("top", 3, 8)), below("b", LEAF, ("top", 3, 8)), redirect=True)
+    assert top.one_way_gb_s.low < 7  # the uplinks above the switch count, too
+
+
+@given(
+    gpu=st.sampled_from([(3, 16), (4, 8), (4, 16), (5, 16)]),
+    up=st.lists(st.sampled_from([(3, 4), (3, 16), (4, 8), (4, 16), (5, 16)]), min_size=1,
+                max_size=3),
+)  # fmt: skip
+def test_a_redirect_never_adds_and_never_beats_an_uplink(
+    gpu: tuple[int, int], up: list[tuple[int, int]]
+) -> None:
+    switches = [(str(i), *link) for i, link in enumerate(up)]
+    ends = [below(name, *switches, generation=gpu[0], width=gpu[1]) for name in "ab"]
+    plain, path = only(*ends), only(*ends, redirect=True)
+    slowest = min(hop.one_way_gb_s for hop in (ends[0].link, *ends[0].uplinks))
+    assert path.one_way_gb_s.low <= min(plain.one_way_gb_s.low, slowest)
+    assert path.two_way_gb_s.low <= min(plain.two_way_gb_s.low, slowest)
+    assert path.one_way_gb_s.low <= path.one_way_gb_s.value
+
+
+@pytest.mark.parametrize(
+    ("sku", "form"),
+    [("t4", "Gen3 x16"), ("rtx-a6000", "Gen4 x16"), ("l4", "Gen4 x16"),
+     ("rtx-pro-6000-workstation", "Gen4 x16")],
+)  # fmt: skip
+def test_no_wider_slot_is_assumed_than_the_card_fills(sku: str, form: str) -> None:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    assert usual_slot((card_of(gpu),) * 2).form == form
 
 
 def test_latency_without_peers_is_that_of_host_memory() -> None:
