@@ -212,17 +212,16 @@ def model() -> None:
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
-    default=Path("rigs/models"),
-    show_default=True,
-    help="Folder of saved models: the one beside the rigs.",
+    help="Folder of saved models (default: rigs/models, from inside rigs/ models).",
 )
-def model_add(source: str, name: str | None, file: str | None, to: Path) -> None:
+def model_add(source: str, name: str | None, file: str | None, to: Path | None) -> None:
     """Save what sizing needs to know of a model: config and sizes, no weights are fetched."""
+    from rigspec.catalog.data import save_folder
     from rigspec.errors import RigspecError
     from rigspec.hub import read, save
 
     try:
-        saved = save(read(source, file), name, to)
+        saved = save(read(source, file), name, to or save_folder())
     except RigspecError as problem:
         stop(problem)
     click.echo(saved)

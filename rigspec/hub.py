@@ -105,22 +105,21 @@ def save(found: Found, name: str | None, folder: Path) -> str:
 
 def read_local(path: Path, file: str | None = None) -> Found:
     """A checkpoint folder or a GGUF file on this machine."""
+    # a link by its own name, as a spec's `path` has it; `.` and `..` have none
+    name = path.name if path.name not in ("", "..") else path.resolve().name
     if path.is_dir() and file is None and holds_file(path / CONFIG):
         modelopt = path / MODELOPT
         return Found(
-            name=path.resolve().name,
+            name=name,
             revision=None,
             config=json_object(path / CONFIG),
             modelopt=json_object(modelopt) if holds_file(modelopt) else None,
             sizes=sizes_of_folder(path),
         )
-    if not path.is_dir():
-        holds_file(path)
-    name = path.resolve().name
     if path.is_dir():
         names = [str(found.relative_to(path)) for found in sorted(path.rglob("*.gguf"))]
         path = path / _chosen(names, file, str(path), has_config=(path / CONFIG).is_file())
-    if path.suffix != ".gguf":
+    if holds_file(path) and path.suffix != ".gguf":
         raise RigspecError(
             f"{path} is neither a checkpoint folder nor a GGUF file",
             hint="give the folder that holds config.json",

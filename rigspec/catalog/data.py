@@ -195,6 +195,12 @@ def own_folder() -> Path | None:
     return next((folder for folder in OWN_FOLDERS if folder.is_dir()), None)
 
 
+def save_folder() -> Path:
+    """Where models are saved without being told: beside the rigs, also from inside `rigs/`."""
+    inside = Path.cwd().name == "rigs" and not Path("rigs").is_dir()
+    return Path("models" if inside else "rigs/models")
+
+
 def load_table(name: str, extra: Path | None = None) -> Mapping[str, Row]:
     """Rows of table `name` by id: ours, then those of the owner's folder `extra`; read once."""
     return _load_table(name, extra)

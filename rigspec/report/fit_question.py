@@ -6,10 +6,12 @@ Raises RigspecError with a did-you-mean for a card, a model or a word that is no
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rigspec.catalog.data import save_folder
 from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
@@ -150,10 +152,11 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         raise RigspecError(f"no such folder or file: `{name}`", hint=NOT_HERE)
     near = " or ".join(f"`{meant}`" for meant in nearest_saved(name, folders))
     hub = name if "/" in name else "ORG/NAME"
+    to = "" if save_folder() in folders else f" --to {shlex.quote(str(folders[0]))}"
     raise RigspecError(
         f"nothing is saved of `{name}`",
         hint=(f"did you mean {near}? " if near else "")
-        + f"`rigspec model add {hub}` reads its config and sizes once (no weights)",
+        + f"`rigspec model add {hub}{to}` reads its config and sizes once (no weights)",
     )
 
 

@@ -14,6 +14,7 @@ from rigspec.report.set_aside import cache_lines, sets_aside
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
+from rigspec.rules.to_save import to_save
 from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
@@ -81,7 +82,9 @@ def _service(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
 def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
     model = rig.models.get(rig.services[name].model)
     if rig.services[name].model not in facts.models and model is not None:
-        yield f"  `rigspec model add {model.hub or model.path}` saves it beside the rig"
+        *others, last = to_save(model, facts)
+        yield from (f"  {other}, or" for other in others)
+        yield f"  {last} saves it beside the rig"
 
 
 def service_lines(sized: Sized) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from rigspec.catalog.data import save_folder
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.spec.faults import FabricFaults, load_faults
 from rigspec.spec.rig import Rig
@@ -26,6 +27,8 @@ class CheckContext:
     """Why what is saved of a model cannot be used, by name of the spec's `models`."""
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
+    save_to: Path | None = None
+    """Where `rigspec model add` must be told to save for this spec; None: it does so by itself."""
     faults: FabricFaults | None = None
     """What a measurement found wrong between cards (`NAME.fabric.json`); None: nothing."""
     sized: dict[str, tuple[Rig, Sized | None]] = field(
@@ -46,12 +49,14 @@ def saved_context(rig: Rig, spec: Path) -> CheckContext:
     faults cannot be used: the plan would turn P2P on again.
     """
     catalog = spec.resolve().parent.parent / "catalog"
-    folders = [folder for folder in (spec.parent / "models", catalog / "models") if folder.is_dir()]
+    beside = spec.parent / "models"
+    folders = [folder for folder in (beside, catalog / "models") if folder.is_dir()]
     found, unusable = _saved_facts(rig, folders) if folders else ({}, {})
     return CheckContext(
         MappingProxyType(found),
         MappingProxyType(unusable),
         catalog if catalog.is_dir() else None,
+        None if beside.resolve() == save_folder().resolve() else beside,
         load_faults(spec, rig.name),
     )
 

@@ -36,6 +36,7 @@ from rigspec.rules import (
 )
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.sizable import on_host
+from rigspec.rules.to_save import to_save
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
 from rigspec.spec.slips import unusable_catalog, unusable_faults
@@ -111,11 +112,11 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
     known = context.models.keys() | context.unusable.keys()
     for name in sorted({service.model for service in rig.services.values()} - known):
         model = rig.models.get(name)
-        if model and model.hub:
-            at = f"@{model.revision}" if model.revision else ""
+        if model:
+            commands = ", or ".join(to_save(model, context))
             yield (
-                f"whether `{name}` fits was not checked: nothing is saved of it; "
-                f"`rigspec model add {model.hub}{at}` reads its config and sizes once (no weights)"
+                f"whether `{name}` fits was not checked: nothing is saved of it; {commands} reads "
+                "its config and sizes once (no weights)"
             )
     for name in rig.services:
         held = on_host(rig, name, context)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from rigspec.rules.run import unchecked
 from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).resolve().parents[3]
+CONFIG = (ROOT / "rigs" / "models" / "Qwen__Qwen3.6-27B-FP8.json").read_text()
 STARTER = (ROOT / "rigs" / "starter.yaml").read_text()
 
 
@@ -36,9 +40,38 @@ def test_a_spec_cut_off_before_its_services_serves_nothing(tmp_path: Path) -> No
     assert "nothing is served" in said(spec)
 
 
-@pytest.mark.parametrize("name", ["home", "starter"])
-def test_a_spec_with_its_facts_leaves_nothing_unchecked(name: str) -> None:
-    assert "\n  " not in said(ROOT / "rigs" / f"{name}.yaml")
+def test_a_spec_with_its_facts_leaves_nothing_unchecked() -> None:
+    assert "\n  " not in said(ROOT / "rigs" / "starter.yaml")
+
+
+def test_weights_that_lie_on_the_host_are_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    end = said(Path("rigs/home.yaml"))
+    assert "whether `transcribe` fits was not checked" in end
+    assert "`rigspec model add /srv/models/cohere-transcribe-03-2026` where that lies" in end
+    assert "`rigspec model add ORG/NAME --as cohere-transcribe-03-2026`" in end
+    assert "`glm`" not in end
+
+
+@pytest.mark.parametrize("inside", [".", "rigs", "elsewhere"])
+@pytest.mark.parametrize("spec", ["rigs/mine.yaml", "specs of mine/mine.yaml"])
+def test_the_command_that_is_advised_saves_where_the_spec_looks(
+    inside: str, spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("rigs", "elsewhere", "specs of mine"):
+        (tmp_path / folder).mkdir()
+    weights = tmp_path / "srv" / "chat"
+    weights.mkdir(parents=True)
+    (weights / "config.json").write_text(CONFIG)
+    source = f"    path: {weights}"
+    (tmp_path / spec).write_text(re.sub(r"(?m)^    hub:(.*\n){3}", f"{source}\n", STARTER))
+    monkeypatch.chdir(tmp_path / inside)
+    shown = Path(os.path.relpath(tmp_path / spec))
+    advised = re.search(r"`rigspec (model add [^`]*)` where that lies", said(shown))
+    assert advised is not None
+    assert CliRunner().invoke(main, shlex.split(advised[1])).exit_code == 0
+    assert "was not checked" not in said(shown)
+    assert not (tmp_path / "rigs" / "rigs").exists()
 
 
 def test_a_spec_of_the_wrong_shape_says_that_more_may_come(tmp_path: Path) -> None:

@@ -16,14 +16,16 @@ def test_model_that_is_not_known_ends_with_2_and_how_to_add_it() -> None:
     assert done.exit_code == 2
     assert "nothing is saved of `Qwen/Qwen3-32`" in done.output
     assert "did you mean `Qwen/Qwen3-32B` or" in done.output
-    assert "rigspec model add Qwen/Qwen3-32" in done.output
+    assert f"`rigspec model add Qwen/Qwen3-32 --to {SAVED}`" in done.output  # `--models` was given
+    done = rigspec("fit", "Qwen/Qwen3-32", "--gpu", "rtx-3090")
+    assert "`rigspec model add Qwen/Qwen3-32`" in done.output
 
 
 def test_a_family_s_name_is_answered_with_saved_models_of_it() -> None:
     done = fit("qwen3.6", "--gpu", "rtx-3090")
     assert done.exit_code == 2
     assert "did you mean `nvidia/Qwen3.6-27B-NVFP4` or `nvidia/Qwen3.6-35B-A3B" in done.output
-    assert "`rigspec model add ORG/NAME`" in done.output
+    assert "`rigspec model add ORG/NAME " in done.output
 
 
 def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:
