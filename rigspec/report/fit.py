@@ -30,11 +30,11 @@ def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
 
 
 def table_answer(question: Question, context: int | None, *, as_json: bool) -> str:
-    """The table for every TP size up to the number of cards."""
-    card = question.cards[0]
+    """The table for every TP size up to the number of cards, or for the one that was asked."""
+    card, only, most = question.cards[0], question.only, len(question.cards)
     rows = fit_table(
         question.facts, card, question.settings, count=len(question.cards), asked=context,
-        link=usual_link(question.cards),
+        only=question.only, link=usual_link(question.cards),
     )  # fmt: skip
     engine = question.settings.engine
     said, doubted = list(unfit(question.facts, engine)), doubts_of(question.facts)
@@ -42,7 +42,8 @@ def table_answer(question: Question, context: int | None, *, as_json: bool) -> s
         common = {"engine": engine.value, "warnings": said, "doubts": list(doubted)}
         records = [common | record for record in table_records(rows)]
         return json.dumps(records, indent=2, ensure_ascii=False)
-    title = f"{question.facts.name} on up to {len(question.cards)} × {card.name}, {engine.label}"
+    cards = f"up to {most}" if only is None else f"{only} of {most}" if only < most else f"{most}"
+    title = f"{question.facts.name} on {cards} × {card.name}, {engine.label}"
     head = (
         title,
         "figures in parentheses are the expected band",

@@ -36,6 +36,8 @@ class Question:
     facts: ModelFacts
     cards: tuple[Card, ...]
     settings: EngineSettings
+    only: int | None = None
+    """The one tensor parallel size that was asked for; None: a table holds all."""
 
 
 def ask(
@@ -79,7 +81,7 @@ def ask(
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,
     )
-    return Question(facts, (card,) * count, settings)
+    return Question(facts, (card,) * count, settings, tp)
 
 
 def _loadable(facts: ModelFacts, engine: str) -> None:

@@ -51,16 +51,17 @@ def fit_table(
     count: int,
     contexts: Sequence[int] = CONTEXTS,
     asked: int | None = None,
+    only: int | None = None,
     link: Link = PEER_PCIE,
 ) -> tuple[FitRow, ...]:
     """A row per tensor-parallel size up to `count` cards and per context up to the model's own;
-    `asked` has one in any case."""
+    `asked` has one in any case, and of `only` a size there is no other."""
     limit = facts.max_positions or max(contexts)
     usual = [context for context in contexts if context <= limit] or [limit]
     wanted = sorted({*usual, asked}) if asked else usual
     return tuple(
         row
-        for ranks in group_sizes(count)
+        for ranks in ((only,) if only else group_sizes(count))
         for row in _rows(facts, card, replace(settings, tensor_parallel=ranks), wanted, link)
     )
 

@@ -101,6 +101,14 @@ def test_without_a_context_the_table_covers_lengths_and_sizes() -> None:
     assert (one["verdict"], four["verdict"]) == ("no", "yes")
 
 
+@pytest.mark.parametrize(("tp", "cards"), [("2", "on 2 of 4 × "), ("4", "on 4 × ")])
+def test_table_holds_the_asked_size_alone(tp: str, cards: str) -> None:
+    words = ("Qwen/Qwen3-32B", "--gpu", "rtx-3090", "--count", "4", "--tp", tp)
+    rows = json.loads(fit(*words, "--json").output)
+    assert {row["tensor_parallel"] for row in rows} == {int(tp)}
+    assert cards in fit(*words).output
+
+
 def test_table_takes_the_asked_context_as_a_row() -> None:
     done = fit("Qwen/Qwen3-32B", "--gpu", "3090", "--count", "4", "--context", "20000", "--table")
     assert done.exit_code == 0
