@@ -189,7 +189,11 @@ def uplink_narrow(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 "pcie.uplink-narrow",
                 (*path, "upstream_width"),
                 f"the uplink of `{switch.name}` is x{switch.upstream_width}: {up:.1f} GB/s for "
-                f"{cards} card{'s' if cards > 1 else ''} that take {down:.1f} GB/s each",
+                + (
+                    f"{cards} cards that take {down:.1f} GB/s each"
+                    if cards > 1
+                    else f"a card that takes {down:.1f} GB/s"
+                ),
                 why="loading weights and traffic to cards beyond the switch go at uplink speed; "
                 "copies below the switch do not",
                 hint="each SlimSAS or MCIO 8i cable carries x8: x16 takes two",
