@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 from typing_extensions import override
@@ -76,7 +77,8 @@ def checked(file: str, *, notes: bool = False) -> Rig:
     loaded = check_file(file)
     told = [f for f in loaded.findings if notes or f.severity is not Severity.NOTE]
     if told:
-        said = report.as_text(told, loaded.source, colour=want_colour())
+        columns = terminal_columns(sys.stderr)
+        said = report.as_text(told, loaded.source, colour=want_colour(), columns=columns)
         click.echo(said, err=True)
     if loaded.rig is None or has_errors(loaded.findings):
         sys.exit(2)
@@ -136,6 +138,11 @@ def stop(problem: RigspecError) -> NoReturn:
     hint = f"\nhint: {problem.hint}" if problem.hint else ""
     click.echo(f"{problem.message}{hint}", err=True)
     sys.exit(2)
+
+
+def terminal_columns(stream: TextIO) -> int | None:
+    """How wide the terminal is; None where a file or a pipe takes lines of any length."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def want_colour() -> bool:

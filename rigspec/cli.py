@@ -16,7 +16,7 @@ import click
 from typing_extensions import override
 
 from rigspec import accepted, captured
-from rigspec.asked import Share, Whole, checked, planned, stop, want_colour
+from rigspec.asked import Share, Whole, checked, planned, stop, terminal_columns, want_colour
 from rigspec.loads import burn
 from rigspec.proved import verify
 
@@ -73,7 +73,9 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
             records += report.as_records(loaded.findings, loaded.source)
         else:
             found, more = loaded.findings, loaded.unchecked
-            texts.append(report.as_text(found, loaded.source, more, colour=want_colour()))
+            columns, colour = terminal_columns(sys.stdout), want_colour()
+            text = report.as_text(found, loaded.source, more, colour=colour, columns=columns)
+            texts.append(text)
     click.echo(report.as_json(records) if as_json else "\n\n".join(texts))
     gc.freeze()  # nor is it looked for once more at the end: a tenth of a check
     sys.exit(2 if failed else 0)
@@ -151,7 +153,8 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
         rows = rows_of(table, " ".join(words) or None)
     except RigspecError as problem:
         stop(problem)
-    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_table(rows))
+    shown = as_table(rows, terminal_columns(sys.stdout))
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else shown)
 
 
 @main.command()
@@ -180,7 +183,9 @@ def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
 
     question = _question(folder, **asked)
     if table or asked["context"] is None:
-        click.echo(report.table_answer(question, asked["context"], as_json=as_json))
+        columns = terminal_columns(sys.stdout)
+        said = report.table_answer(question, asked["context"], as_json=as_json, columns=columns)
+        click.echo(said)
         sys.exit(2 if report.is_beyond(question.facts, question.settings) else 0)
     fits, said = report.single_answer(question, as_json=as_json)
     click.echo(said)

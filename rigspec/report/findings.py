@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.cells import cell_len
 
 from rigspec.finding import WAYS_OUT, Finding, Severity
+from rigspec.report.words import wrapped
 from rigspec.spec.secrets import masked_lines
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import Source
@@ -22,6 +23,9 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What could steer a terminal: escapes, and letters that turn the direction of writing."""
 _WINDOW = 160
 """Longest stretch of a source line that is shown, characters."""
+
+_LEAST, _ANY = 40, 1 << 30
+"""Columns: what a sentence needs to stay one, and more than any has."""
 
 _COLOURS = {Severity.ERROR: "31;1", Severity.WARNING: "33;1", Severity.NOTE: "36;1"}
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
@@ -50,11 +54,17 @@ def as_text(
     unchecked: Sequence[str] = (),
     *,
     colour: bool = False,
+    columns: int | None = None,
 ) -> str:
-    """All findings of one file, the summary line, and below it what no rule could judge."""
-    lines = masked_lines(source)
-    blocks = [_block(f, source, lines, colour) for f in sorted_findings(findings, source)]
-    end = [summary(findings, source.file), *(f"  {_clean(what)}" for what in unchecked)]
+    """All findings of one file, the summary line, and below it what no rule could judge.
+
+    Sentences are broken to `columns` of a terminal; None: lines of any length, as in a file.
+    """
+    shown = sorted_findings(findings, source)
+    lines, room = masked_lines(source), _ANY if columns is None else max(columns, _LEAST)
+    blocks = [_block(f, source, lines, colour, room) for f in shown]
+    end = [summary(findings, source.file)]
+    end += [line for what in unchecked for line in _said("  ", what, room)]
     return "\n\n".join([*blocks, "\n".join(end)])
 
 
@@ -95,43 +105,61 @@ def as_json(records: Sequence[Mapping[str, str | int]]) -> str:
     return json.dumps(records, indent=2, ensure_ascii=False)
 
 
-def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool) -> str:
+def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool, room: int) -> str:
     place = place_of(finding, source)
     where = source.file if place is None else f"{source.file}:{place.line}:{place.column}"
     code = _COLOURS[finding.severity]
-    kind = f"\x1b[{code}m{finding.severity}\x1b[0m" if colour else str(finding.severity)
-    out = [f"{_clean(where)}: {kind}: {_clean(finding.message)}  [{finding.rule}]"]
+    head = f"{_clean(where)}: {finding.severity}: {_clean(finding.message)}  [{finding.rule}]"
+    out = _broken(head, room, "  ")
+    if colour:
+        named = f"{finding.severity}:"  # broken lines are counted without the letters of a colour
+        out[0] = out[0].replace(named, f"\x1b[{code}m{finding.severity}\x1b[0m:", 1)
     if place is not None and place.line <= len(lines):
-        out += _excerpt(place, lines, code if colour else "")
+        out += _excerpt(place, lines, code if colour else "", room)
     out += [f"  also: {_also(path, source)}" for path in finding.also]
-    out += [f"  why:  {_clean(finding.why)}"] if finding.why else []
-    out += _hint(_clean(finding.hint)) if finding.hint else []
+    out += _said("  why:  ", finding.why, room) if finding.why else []
+    out += _hint(finding.hint, room) if finding.hint else []
     return "\n".join(out)
 
 
-def _hint(text: str) -> list[str]:
+def _hint(text: str, room: int) -> list[str]:
     """One line, or one for each of several ways out."""
     before, these, ways = text.partition(WAYS_OUT)
-    if not these:
-        return [f"  hint: {text}"]
-    return [f"  hint: {before}{these.rstrip()}", *(f"    - {way}" for way in ways.split("; "))]
+    said = _said("  hint: ", f"{before}{these.rstrip()}", room)
+    each = ways.split("; ") if these else []
+    return said + [line for way in each for line in _said("    - ", way, room)]
+
+
+def _said(start: str, text: str, room: int) -> list[str]:
+    """A sentence behind its mark, its further lines below its first word."""
+    first, *others = _broken(_clean(text), room - len(start), "")
+    return [start + first, *(" " * len(start) + line for line in others)]
+
+
+def _broken(text: str, room: int, indent: str) -> list[str]:
+    if len(text) * 2 <= room:  # no letter is wider than two cells
+        return [text]
+    return [line.rstrip() for line in wrapped(text, room, indent)]
 
 
 def _also(path: tuple[str | int, ...], source: Source) -> str:
     return f"line {source.locate(path).line}, `{_clean(dotted(path))}`"
 
 
-def _excerpt(place: Place, lines: Sequence[str], code: str) -> list[str]:
-    """The line before, the line itself, and the caret."""
+def _excerpt(place: Place, lines: Sequence[str], code: str, room: int) -> list[str]:
+    """The line before, the line itself, and the caret; a broken line would have it elsewhere."""
     width = len(str(place.line))
+    window = min(_WINDOW, room - width - len("   | ……"))
     out = []
     before = lines[place.line - 2] if place.line > 1 else ""
     if before.strip():
-        out.append(f"  {place.line - 1:>{width}} | {_clean(before)[:_WINDOW]}".rstrip())
+        out.append(f"  {place.line - 1:>{width}} | {_clean(before)[:window]}".rstrip())
     line, column = _clean(lines[place.line - 1]), place.column - 1
-    if len(line) > _WINDOW:  # one line of JSON or a forgotten line break: show where it hurts
-        start = max(0, min(column - _WINDOW // 2, len(line) - _WINDOW))
-        line, column = "…" + line[start : start + _WINDOW] + "…", column - start + 1
+    if len(line) > window:  # one line of JSON or a forgotten line break: show where it hurts
+        start = max(0, min(column - window // 2, len(line) - window))
+        end = "…" if start + window < len(line) else ""
+        line = ("…" if start else "") + line[start : start + window] + end
+        column += 1 - start if start else 0
     out.append(f"  {place.line} | {line}".rstrip())
     marked = line[column : column + place.width]
     caret = _blank(line[:column]) + "^" * max(1, cell_len(marked))

@@ -29,7 +29,9 @@ def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
     return fits(asked), answer_text(asked)
 
 
-def table_answer(question: Question, context: int | None, *, as_json: bool) -> str:
+def table_answer(
+    question: Question, context: int | None, *, as_json: bool, columns: int | None = None
+) -> str:
     """The table for every TP size up to the number of cards, or for the one that was asked."""
     card, only, most = question.cards[0], question.only, len(question.cards)
     rows = fit_table(
@@ -51,7 +53,7 @@ def table_answer(question: Question, context: int | None, *, as_json: bool) -> s
     )
     unclear = (f"not understood: {doubt}: the figures are bounds" for doubt in doubted)
     aside = engine is Engine.LLAMA_CPP
-    return table_text("\n".join((*head, *unclear)), rows, set_aside=aside)
+    return table_text("\n".join((*head, *unclear)), rows, set_aside=aside, columns=columns)
 
 
 def answer_text(found: Sized) -> str:
@@ -104,13 +106,16 @@ def answer_record(sized: Sized) -> dict[str, Any]:
     }
 
 
-def table_text(title: str, rows: Sequence[FitRow], *, set_aside: bool = False) -> str:
+def table_text(
+    title: str, rows: Sequence[FitRow], *, set_aside: bool = False, columns: int | None = None
+) -> str:
     """A line per tensor-parallel size and context."""
     refused: dict[str, dict[int, None]] = {}
     for row in rows:
         if row.refused:
             refused.setdefault(row.refused, {})[row.tensor_parallel] = None
-    lines = [title, as_table([_line(row, set_aside=set_aside) for row in rows if not row.refused])]
+    shown = [_line(row, set_aside=set_aside) for row in rows if not row.refused]
+    lines = [title, as_table(shown, columns)]
     word = "cards" if set_aside else "TP"
     for reason, sizes in refused.items():
         lines.append(f"{word} {', '.join(map(str, sizes))}: refused, {reason}")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from rigspec.finding import WAYS_OUT, Finding, Severity, error, note, warning
 from rigspec.report.findings import as_json, as_records, as_text, summary
+from rigspec.rules.run import check_file
 from rigspec.spec.slips import unreadable
 from rigspec.spec.source import Source, parse
+
+ERRORS = Path(__file__).resolve().parents[2] / "errors"
 
 
 def said(text: str, *found: Finding, colour: bool = False) -> list[str]:
@@ -134,3 +139,24 @@ def test_ways_out_stand_one_per_line_and_in_json_as_one_string() -> None:
         "    - more GPUs: `b`",
     ]
     assert as_records(found, source)[0]["hint"] == hint
+
+
+@pytest.mark.parametrize("case", sorted(ERRORS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_terminal_of_80_columns_gets_the_same_words_and_the_caret_in_its_place(
+    case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ERRORS)
+    loaded = check_file(case.name)
+    wide, narrow = (
+        as_text(loaded.findings, loaded.source, loaded.unchecked, columns=columns)
+        for columns in (None, 80)
+    )
+    spoken = [
+        [word for line in text.splitlines() if " | " not in line for word in line.split()]
+        for text in (wide, narrow)
+    ]
+    assert spoken[0] == spoken[1]
+    assert [line for line in narrow.splitlines() if cell_len(line) > 80 and " " in line[8:]] == []
+    for before, caret in pairwise(narrow.splitlines()):
+        if set(caret.partition("| ")[2].strip()) == {"^"}:
+            assert caret.index("^") <= cell_len(before)

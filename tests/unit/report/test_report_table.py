@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from rigspec.report.catalog import rows_of
 from rigspec.report.table import MOST, as_table
 
 
@@ -24,3 +27,25 @@ def test_numbers_stand_to_the_right_and_the_unknown_is_said() -> None:
     lines = as_table([{"name": "a", "n": 7}, {"name": "b", "n": None}]).splitlines()
     assert [line[-1] for line in lines] == ["n", "7", "?"]
     assert as_table([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [("gpus", None), ("models", None), ("boards", None), ("switches", None), ("circuits", None),
+     ("gpus", "rtx-3090"), ("boards", "wrx90e-sage")],
+)  # fmt: skip
+def test_a_terminal_of_80_columns_gets_every_word_whole_in_lines_of_its_own(
+    table: str, name: str | None
+) -> None:
+    rows = rows_of(table, name)
+    lines = as_table(rows, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sorted(" ".join(lines).split()) == sorted(as_table(rows).split())
+    assert as_table(rows, 200) == as_table(rows)
+
+
+def test_names_too_wide_for_the_terminal_stand_above_their_rows() -> None:
+    rows = [{"sku": "a-card-with-a-long-name", "W": 7}, {"sku": "b", "W": None}]
+    assert as_table(rows, 20).splitlines() == [
+        "sku", "  W", "a-card-with-a-long-name", "  7", "b", "  ?",
+    ]  # fmt: skip
