@@ -101,7 +101,8 @@ def open_gguf(path: Path) -> Any:
     """The library's reader of one file; UnusableModel when it cannot follow the file to its end."""
     from gguf import GGUFReader
 
-    holds_file(path)
+    if not holds_file(path):
+        raise UnusableModel(f"{path.name} is not there")
     with path.open("rb") as stream:
         start = stream.read(24)
     if start[:4] != b"GGUF":

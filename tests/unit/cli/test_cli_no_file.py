@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from asked import ROOT, fit, rigspec
 from click.testing import Result
+from gguf import GGUFWriter
 
 SAVED = ROOT / "rigs" / "models" / "Qwen__Qwen3.6-27B-FP8.json"
 STARTER = (ROOT / "rigs" / "starter.yaml").read_text(encoding="utf-8")
@@ -108,6 +109,17 @@ def test_a_gguf_file_asked_for_and_not_there(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "has no file `x.gguf`" in done.output
     assert "neither config.json" not in done.output
+
+
+def test_a_split_gguf_without_its_second_part(tmp_path: Path) -> None:
+    writer = GGUFWriter(tmp_path / "x-00001-of-00002.gguf", "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    done = rigspec("model", "add", str(tmp_path))
+    assert done.exit_code == 2
+    assert "x-00002-of-00002.gguf is not there" in done.output
 
 
 def test_gguf_of_a_version_to_come(tmp_path: Path) -> None:
