@@ -67,6 +67,13 @@ STATE_FLOPS = 200.0
 """What one element of a recurrent state costs per token in llama.cpp, whose kernels leave the
 tensor cores idle: 35B-A3B prompts ran at 55 to 80 % of the fit (ten runs, 3090 to 5090)."""
 
+MXFP4_RISE = 1.35
+"""llama.cpp's products of MXFP4 experts: gpt-oss reads prompts 1.2 to 1.7 times as fast as other
+experts of its size (seven runs, 3060 to GB10; a V100 and an SFF board do not)."""
+UNPACKED_BITS, UNPACK_FALL = 3.5, 2.8
+"""Experts of fewer bits may be unpacked for every prompt: 235B Q2_K on a GB10 and 80B-A3B Q2_K_XL
+on a 5090 took 2.7 times as long, a 35B-A3B Q2_K on a 3090 did not."""
+
 ROW_FALL = 9.0
 """llama.cpp's row split of a prompt: 151 instead of 1,633 tok/s on four 3090s (one run)."""
 
@@ -156,7 +163,7 @@ def prefill(
     tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
-    fall = _fall(card, settings, spread) * cap.value / cap.low
+    fall = _fall(facts, card, settings, spread) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     return Speed(
         Amount(tok_s, tok_s / fall, tok_s * rise),
@@ -171,20 +178,21 @@ def _ring(link: Link, ranks: int) -> float:
     return LONG_RING if ranks > 2 and over_pcie else 1.0
 
 
-def _fall(card: Card, settings: EngineSettings, spread: float) -> float:
+def _fall(facts: ModelFacts, card: Card, settings: EngineSettings, spread: float) -> float:
     """How many times slower a prompt may be than computed."""
     untried = card.compute is not None and card.compute < (8, 0)
     row = ROW_FALL if settings.split == "row" else 1.0
-    return max(1 + spread, row, UNTRIED_FALL if untried else 1.0)
+    few = (facts.quantization.bits_per_weight or UNPACKED_BITS) < UNPACKED_BITS
+    unpacks = settings.engine is Engine.LLAMA_CPP and facts.has_experts and few
+    return max(1 + spread, row, UNTRIED_FALL if untried else 1.0, UNPACK_FALL if unpacks else 1.0)
 
 
 def _llama_share(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
-    plain = settings.engine is Engine.LLAMA_CPP and not facts.has_experts
-    return (
-        LLAMA_SHARE.get(card.compute or (0, 0), 1.0)
-        if plain and "GeForce" not in card.name
-        else 1.0
-    )
+    if settings.engine is not Engine.LLAMA_CPP:
+        return 1.0
+    if facts.has_experts:
+        return MXFP4_RISE if facts.quantization.expert_scheme is Scheme.MXFP4 else 1.0
+    return 1.0 if "GeForce" in card.name else LLAMA_SHARE.get(card.compute or (0, 0), 1.0)
 
 
 def active_elements(facts: ModelFacts) -> float:

@@ -150,3 +150,21 @@ def test_recurrent_states_cost_their_elements_in_llama_cpp_only() -> None:
     facts = model("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", Quantization())
     assert state_flops(facts, LLAMA) == 200 * 23 * 4096 * 128
     assert state_flops(facts, EngineSettings()) == 0.0
+
+
+def test_experts_in_mxfp4_read_prompts_faster_in_llama_cpp() -> None:
+    # gpt-oss-20b, llama-bench pp512: 7,784 tok/s on a 5070 Ti, 3,839 on a 5060 Ti, 7,477 on a 5080
+    packed = Quantization(Scheme.GGUF, bits_per_weight=8.5, expert_scheme=Scheme.MXFP4)
+    facts = model("openai/gpt-oss-20b", packed)
+    other = replace(facts, quantization=replace(packed, expert_scheme=Scheme.INT4))
+    for sku, measured in (("rtx-5070-ti", 7784), ("rtx-5060-ti", 3839), ("rtx-5080", 7477)):
+        found, usual = (prompt_speed(each, card(sku), LLAMA, 512).tok_s for each in (facts, other))
+        assert found.low < measured < found.high
+        assert found.value == pytest.approx(1.35 * usual.value)
+
+
+@pytest.mark.parametrize(("bits", "held"), [(3.16, True), (4.9, False)])
+def test_experts_of_few_bits_may_be_unpacked_for_every_prompt(bits: float, held: bool) -> None:
+    # Qwen3-235B-A22B Q2_K on a GB10, pp512: 134 tok/s
+    found = prompt_speed(gguf("Qwen/Qwen3-235B-A22B", bits), card("gb10"), LLAMA, 512).tok_s
+    assert (found.low < 134.1) is held
