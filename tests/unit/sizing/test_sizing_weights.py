@@ -124,6 +124,19 @@ def test_known_sizes_outweigh_the_formula() -> None:
     assert found.basis == "header bytes"
 
 
+def test_a_rounded_figure_of_a_page_is_not_taken_alone() -> None:
+    # cyankiwi's AWQ of Qwen3.6-27B is called 17 GB on a page and loads 18.47 GiB with its drafts
+    page = ExactSizes(17_000_000_000, "published GB", None, 0.03)
+    facts = replace(model("Qwen/Qwen3.5-27B"), quantization=Quantization(Scheme.INT4), sizes=page)
+    asked = EngineSettings(speculative=Speculative("mtp", 1))
+    found = rank_weights(facts, asked).amount
+    assert found.low < 18.47 < found.high
+    header = replace(facts, sizes=replace(page, source="header bytes", relative_error=0.0))
+    assert rank_weights(header, asked).amount.value < found.value
+    plain = replace(facts, quantization=Quantization(), sizes=replace(page, total_bytes=54 * 10**9))
+    assert rank_weights(plain, EngineSettings()).amount.value == pytest.approx(54e9 / GIB, rel=0.02)
+
+
 def test_unknown_architecture_widens_the_band() -> None:
     facts = model("Qwen/Qwen3-8B")
     known = rank_weights(facts, EngineSettings()).amount
