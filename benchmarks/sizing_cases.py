@@ -180,6 +180,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         version=version_of(keys.text("engine_version"), keys.text("date"))
         if engine is Engine.VLLM
         else None,
+        patched=re.search("fork|patched", keys.text("engine_version") or "") is not None,
         tensor_parallel=max(1, ranks),
         pipeline_parallel=max(1, keys.whole("pp") or 1),
         decode_context_parallel=max(1, keys.whole("dcp") or 1),

@@ -13,7 +13,7 @@ from rigspec.catalog.data import Row, load_table
 from rigspec.catalog.drivers import CudaDriver, cuda_driver
 
 ENGINES = ("vllm", "sglang", "llama_cpp")
-FIGURES = ("flags", "api_key", "exit_codes", "images")
+FIGURES = ("flags", "api_key", "exit_codes", "stock", "images")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Engine:
     """Version whose flags the catalog knows exactly."""
     caches: Mapping[str, str]
     """Environment variable to folder below the cache volume."""
+    stock: tuple[str, ...]
+    """Repositories of the project's own images; any other may hold a patched engine."""
     images: tuple[tuple[re.Pattern[str], str], ...]
     """Image name pattern to the CUDA release inside."""
     sources: Mapping[str, str]
@@ -64,10 +66,26 @@ class Engine:
         name = image.removeprefix("docker.io/").partition("@")[0]
         return next((cuda for pattern, cuda in self.images if pattern.search(name)), None)
 
+    def is_stock(self, image: str) -> bool:
+        """Whether an image is the project's own build."""
+        return repository(image).removeprefix("docker.io/") in self.stock
+
     def driver_floor(self, image: str, cuda: str | None = None) -> CudaDriver | None:
         """Driver an image needs: by the stated CUDA release, else by its tag; None: unknown."""
         release = cuda or self.cuda_of_image(image)
         return cuda_driver(release) if release else None
+
+
+def repository(image: str) -> str:
+    """`registry:5000/a/b:tag@sha256:…` without tag and digest."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+def tag(image: str) -> str:
+    """The tag alone; empty where there is none."""
+    return image.partition("@")[0].removeprefix(repository(image)).removeprefix(":")
 
 
 @lru_cache(maxsize=8)
@@ -106,6 +124,7 @@ def _engine(row: Row) -> Engine:
         exit_codes=ExitCodes(**codes),
         flag_version=row.text("flag_version"),
         caches=MappingProxyType(cast(dict[str, str], row.mapping("caches"))),
+        stock=row.texts("stock"),
         images=tuple((re.compile(image["match"]), image["cuda"]) for image in images),
         sources=row.sources(FIGURES, {}),
     )

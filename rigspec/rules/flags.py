@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rigspec.finding import Finding, Path, Severity, error
 from rigspec.rules.context import CheckContext
-from rigspec.rules.images import is_stock, version_of_tag
+from rigspec.rules.images import is_stock, version_told
 from rigspec.spec.rig import Rig
 from rigspec.spec.secrets import hide_tokens
 from rigspec.spec.services import Service
@@ -152,7 +152,7 @@ def flag_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         line = _command_line(name, service)
         lenient = not is_stock(service.engine, service.image)
         problems = check_argv(
-            service.engine, _version(service), [w.text for w in line], lenient_image=lenient
+            service.engine, version_told(service), [w.text for w in line], lenient_image=lenient
         )
         for problem in problems:
             if problem.kind == "secret" or (lenient and problem.kind in ("registry", "suggested")):
@@ -176,7 +176,7 @@ def variable_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     for name, service in rig.services.items():
         if not service.environment or not is_stock(service.engine, service.image):
             continue  # a patched engine has variables of its own
-        for problem in check_env(service.engine, service.environment, _version(service)):
+        for problem in check_env(service.engine, service.environment, version_told(service)):
             if problem.kind == "env":
                 yield Finding(
                     problem.severity,
@@ -185,11 +185,6 @@ def variable_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                     problem.message,
                     hint=problem.hint,
                 )
-
-
-def _version(service: Service) -> str | None:
-    """The version that flags are judged by: what is written, else what a stock image's tag says."""
-    return service.engine_version or version_of_tag(service.engine, service.image) or None
 
 
 @dataclass(frozen=True)
@@ -241,7 +236,7 @@ def _how_sure(service: Service, lenient: bool, severity: Severity) -> str:
         return ""
     if lenient:
         return "this image is not the project's own: a patched engine may know it"
-    if _version(service) is None:
+    if version_told(service) is None:
         return (
             "neither `engine_version` nor the image's tag says the version, so the newest known "
             "flag list was used"

@@ -5,44 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rigspec.catalog.engines import engine
+from rigspec.catalog.engines import engine, tag
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
-
-STOCK = {
-    "vllm": ("vllm/vllm-openai", "docker.io/vllm/vllm-openai"),
-    "sglang": ("lmsysorg/sglang", "docker.io/lmsysorg/sglang"),
-    "llama_cpp": ("ghcr.io/ggml-org/llama.cpp",),
-}
-"""The projects' own images; any other may hold a patched engine with flags of its own."""
+from rigspec.spec.services import Service
 
 
-def repository(image: str) -> str:
-    """`registry:5000/a/b:tag@sha256:…` without tag and digest."""
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    return head + slash + last.partition(":")[0]
-
-
-def is_stock(engine: str, image: str) -> bool:
+def is_stock(name: str, image: str) -> bool:
     """Whether an image is the project's own build."""
-    return repository(image) in STOCK[engine]
+    return engine(name).is_stock(image)
 
 
-def version_of_tag(engine: str, image: str) -> str:
+def version_of_tag(name: str, image: str) -> str:
     """`0.30.0` of `vllm/vllm-openai:v0.30.0`; empty where the tag of a stock image names none."""
     from rigspec.sizing.from_spec import version_of  # its estimates are for later
 
-    tag = _tag(image) if is_stock(engine, image) else ""
-    if engine == "llama_cpp":  # its releases are builds: `server-cuda-b6700`
-        return tag.rpartition("-")[2] if re.search(r"(^|-)b\d+$", tag) else ""
-    told = version_of(tag)
+    said = tag(image) if is_stock(name, image) else ""
+    if name == "llama_cpp":  # its releases are builds: `server-cuda-b6700`
+        return said.rpartition("-")[2] if re.search(r"(^|-)b\d+$", said) else ""
+    told = version_of(said)
     return ".".join(map(str, told)) if told else ""
 
 
-def _tag(image: str) -> str:
-    return image.partition("@")[0].removeprefix(repository(image)).removeprefix(":")
+def version_told(service: Service) -> str | None:
+    """The version an engine is judged by: what is written, else what a stock image's tag says."""
+    return service.engine_version or version_of_tag(service.engine, service.image) or None
 
 
 def digest_missing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -107,7 +95,7 @@ def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 "images.version-contradicts-tag",
                 ("services", name, "engine_version"),
                 f"`engine_version: {service.engine_version}`, but the image's tag is "
-                f"`{_tag(service.image)}`",
+                f"`{tag(service.image)}`",
                 why="flags, defaults and memory are judged by the version",
                 hint=f"set `engine_version: {written}`, or take that image",
             )

@@ -162,6 +162,8 @@ _SHAPES = {
 
 def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The cards run the weights' number format, natively or unpacked."""
+    from rigspec.sizing.accepted import CARD
+
     for name, sized in _sized(rig, facts):
         path = ("services", name, "model")
         refused = [r for r in sized.memory.refusals if r.rule == "compute-capability"]
@@ -176,6 +178,8 @@ def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         word = sized.facts.quantization.label
         formats = _formats(sized)
+        if any(r.rule == CARD for r in sized.memory.refusals):
+            continue  # `refused.card` says it
         if formats and not formats & _tensor_formats(rig, name, facts):
             yield note(
                 "memory.format-runs",

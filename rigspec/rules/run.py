@@ -31,6 +31,7 @@ from rigspec.rules import (
     parallel,
     pcie,
     power,
+    refused,
     services,
     storage,
 )
@@ -45,7 +46,8 @@ Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
 _SUBJECTS: tuple[ModuleType, ...] = (
     host, board, gpus, pcie, fabric, kernel, arguments, circuit, power, driver, containers, storage,
-    models, services, mounts, parallel, memory, exposure, images, engine, flags, environment,
+    models, services, mounts, parallel, memory, exposure, images, engine, refused, flags,
+    environment,
 )  # fmt: skip
 """In the order of the spec."""
 

@@ -1,7 +1,7 @@
-"""What an engine refuses by shape alone, before any memory is counted.
+"""What an engine refuses by shape and card alone, before any memory is counted.
 
 Rules of vLLM 0.33 and their printed messages; SGLang shares the divisibility rules. Each refusal
-carries the arithmetic.
+carries the arithmetic. Cards, cache types and weight formats: `catalog/data/engine_support.yaml`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -19,6 +20,8 @@ from rigspec.sizing.settings import Engine, EngineSettings
 _VOCAB_PAD = 64
 _BLOCK = 128
 """fp8 block-scaled kernels want expert and feed-forward shards in multiples of this."""
+CARD, ATTENTION = "card", "attention"
+"""Rules that have complaints of their own in `rigspec/rules/refused.py`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[R
     found: list[Refusal] = []
     for rule in (_heads, _vocabulary, _states, _blocks, _context, _decode_context, _stages):
         found += rule(facts, settings)
-    return (*found, *_precision(facts, settings, card))
+    return (*_support(facts, settings, card), *found)
 
 
 def _heads(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
@@ -132,18 +135,45 @@ def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
         yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
 
 
-_MINIMUM = {
-    Scheme.FP8: (7, 5), Scheme.FP8_BLOCK: (7, 5), Scheme.INT8: (7, 5), Scheme.INT4: (7, 5),
-    Scheme.INT4_ZERO: (7, 5), Scheme.NVFP4: (7, 5), Scheme.MXFP4: (8, 0), Scheme.MXFP8: (7, 5),
-}  # fmt: skip
-"""Lowest compute capability that runs a scheme at all in vLLM 0.33, weight-only included."""
+def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:
+    """What the engine's own builds have no kernels for; somebody else's build may have them."""
+    taken = support(settings.engine.value)
+    if taken is None or settings.patched or card.compute is None:
+        return
+    built = taken.least_card(settings.version)
+    who = settings.engine.label
+    if card.compute < built.least:
+        yield Refusal(CARD, built.refusal(who, card.name, card.compute))
+        return
+    row = taken.refused_attention(
+        settings.kv_dtype,
+        attention_kind(facts),
+        facts.quantization.method,
+        card.compute,
+        settings.version,
+    )
+    if row is not None:
+        yield Refusal(ATTENTION, row.refusal(who, settings.kv_dtype, card.name, card.compute))
+    yield from _format(taken, facts, card)
 
 
-def _precision(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:
-    least = _MINIMUM.get(facts.quantization.scheme)
+def _format(taken: Support, facts: ModelFacts, card: Card) -> Iterator[Refusal]:
+    weights = facts.quantization
+    least = taken.least_format(weights.scheme.value, weights.method)
     if least and card.compute and card.compute < least:
         yield Refusal(
             "compute-capability",
-            f"{facts.quantization.scheme.value} weights need compute capability "
+            f"{weights.scheme.value} weights need compute capability "
             f"{least[0]}.{least[1]}, {card.name} has {card.compute[0]}.{card.compute[1]}",
         )
+
+
+def attention_kind(facts: ModelFacts) -> Kind | None:
+    """The attention of a model as `engine_support` names it; None where it is not understood."""
+    mixers = [layer.mixer for layer in facts.layers]
+    latent = [mixer for mixer in mixers if isinstance(mixer, Latent)]
+    if not facts.known or any(isinstance(mixer, Compressed) for mixer in mixers):
+        return None
+    if latent:
+        return "sparse" if any(mixer.index_topk for mixer in latent) else "latent"
+    return "plain"

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from rigspec.catalog.engines import engine as engine_row
+from rigspec.catalog.engines import tag
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
@@ -51,7 +53,8 @@ def settings_of(
     flags = Flags(service.extra_args)
     return EngineSettings(
         engine=engine,
-        version=version_of(service.engine_version),
+        version=version_of(service.engine_version or _stock_tag(service)),
+        patched=not engine_row(service.engine).is_stock(service.image),
         tensor_parallel=_ranks(rig, service) if llama else service.tensor_parallel_size,
         pipeline_parallel=service.pipeline_parallel_size,
         decode_context_parallel=service.decode_context_parallel_size,
@@ -132,6 +135,11 @@ def _main_gpu(service: Service, flags: Flags) -> int:
 
 def _ranks(rig: Rig, service: Service) -> int:
     return 1 if service.split_mode == "none" else max(1, len(members(rig.gpus, service.gpus)))
+
+
+def _stock_tag(service: Service) -> str:
+    """The tag of the project's own image, which names the release."""
+    return tag(service.image) if engine_row(service.engine).is_stock(service.image) else ""
 
 
 def version_of(text: str | None) -> tuple[int, ...] | None:

@@ -68,6 +68,8 @@ class EngineSettings:
 
     engine: Engine = Engine.VLLM
     version: tuple[int, ...] | None = None
+    patched: bool = False
+    """Not the project's own build: it may hold kernels that the project's do not."""
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     decode_context_parallel: int = 1

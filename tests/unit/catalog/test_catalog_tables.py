@@ -12,6 +12,7 @@ from rigspec.catalog.boards import FIGURES as BOARD_FIGURES
 from rigspec.catalog.boards import all_boards, find_board
 from rigspec.catalog.circuits import all_circuits, circuits_like
 from rigspec.catalog.data import CatalogError, load_table
+from rigspec.catalog.engine_support import support
 from rigspec.catalog.engines import ENGINES, engine, engines_with, flag_for
 from rigspec.catalog.flag_table import load_flags
 from rigspec.catalog.kernel_params import (
@@ -23,6 +24,7 @@ from rigspec.catalog.kernel_params import (
     nearest_options,
     nearest_parameters,
 )
+from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.switches import FIGURES as SWITCH_FIGURES
 from rigspec.catalog.switches import all_switches, find_switch, switches_with_pci_id
 
@@ -282,9 +284,28 @@ def test_an_owners_switch_is_shown_with_ours(tmp_path: Path) -> None:
         find_board("mine", tmp_path)
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_what_an_engine_refuses_says_where_it_was_read(name: str) -> None:
+    taken = support(name)
+    if taken is None:
+        assert name == "llama_cpp"
+        return
+    rows = (*taken.cards, *taken.attention, *taken.formats, taken.arguments)
+    assert all(row.source.startswith(("measured: ", "vendor: ", "derived: ")) for row in rows)
+    assert taken.cards[0].versions.every  # any release has a row
+    known = {scheme.value for scheme in Scheme}
+    assert all(row.schemes <= known for row in taken.formats)
+    flag, _ = load_flags(name).by_name["--kv-cache-dtype"]
+    listed = {*flag.choices, *flag.also_accepts, *flag.suggested}
+    assert all(row.types <= listed for row in taken.attention)
+
+
 def test_all_tables_load_within_two_tenths_of_a_second() -> None:
     """Measured 35 ms on two quiet cores; best of five, since other work shares the machine."""
-    names = ("gpus", "switches", "boards", "circuits", "drivers", "containers", "engines", "kernel")
+    names = (
+        "gpus", "switches", "boards", "circuits", "drivers", "containers", "engines", "kernel",
+        "engine_support",
+    )  # fmt: skip
     seconds = []
     for _ in range(5):
         data._load_table.cache_clear()

@@ -57,7 +57,71 @@ def test_expert_parallelism_lifts_the_block_rule() -> None:
 
 
 def test_mxfp4_needs_ampere() -> None:
-    assert rules("openai/gpt-oss-20b", EngineSettings(), "tesla-p40") == ["compute-capability"]
+    assert rules("openai/gpt-oss-20b", EngineSettings(), "rtx-2080-ti") == ["compute-capability"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "sku", "refused"),
+    [
+        (Engine.VLLM, (0, 30, 0), "tesla-p40", True),
+        (Engine.VLLM, (0, 10, 0), "tesla-p100-pcie-16gb", True),
+        (Engine.VLLM, (0, 19, 1), "tesla-v100-pcie-32gb", False),
+        (Engine.VLLM, (0, 20), "tesla-v100-pcie-32gb", True),
+        (Engine.VLLM, None, "tesla-v100-pcie-32gb", True),
+        (Engine.VLLM, (0, 33, 0), "rtx-2080-ti", False),
+        (Engine.SGLANG, (0, 5, 6), "rtx-2080-ti", False),
+        (Engine.SGLANG, (0, 5, 7), "rtx-2080-ti", True),
+        (Engine.SGLANG, (0, 4, 6), "tesla-v100-pcie-32gb", True),
+        (Engine.LLAMA_CPP, None, "tesla-p40", False),
+    ],
+)
+def test_cards_that_the_engines_builds_hold_no_code_for(
+    engine: Engine, version: tuple[int, ...] | None, sku: str, refused: bool
+) -> None:
+    settings = EngineSettings(engine=engine, version=version)
+    assert ("card" in rules("Qwen/Qwen3-8B", settings, sku)) is refused
+
+
+def test_a_patched_build_may_hold_kernels_that_the_projects_own_does_not() -> None:
+    settings = EngineSettings(version=(0, 30, 0), patched=True, kv_dtype="nvfp4")
+    assert rules("Qwen/Qwen3-8B", settings, "tesla-p40") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "cache", "sku", "refused"),
+    [
+        ("Qwen/Qwen3-8B", (0, 30, 0), "nvfp4", "rtx-3090", True),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "nvfp4", "rtx-3090", False),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "nvfp4", "rtx-2080-ti", True),
+        ("Qwen/Qwen3-8B", (0, 30, 0), "nvfp4", "b200", False),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8_inc", "h100", True),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8_ds_mla", "h100", True),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "turboquant_4bit_nc", "rtx-3090", False),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8_per_token_head", "rtx-3090", True),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8", "rtx-3090", False),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8_e5m2", "rtx-3090", False),
+        ("Qwen/Qwen3-8B", (0, 33, 0), "fp8", "rtx-2080-ti", True),
+        ("Qwen/Qwen3-8B", (0, 22, 0), "fp8", "rtx-2080-ti", False),
+        ("zai-org/GLM-4.7-Flash", (0, 33, 0), "fp8", "rtx-3090", True),
+        ("zai-org/GLM-4.7-Flash", (0, 33, 0), "fp8", "rtx-4090", False),
+        ("zai-org/GLM-4.7-Flash", (0, 33, 0), "turboquant_4bit_nc", "h100", True),
+        ("zai-org/GLM-4.7-Flash", (0, 33, 0), "nvfp4", "b200", True),
+        ("zai-org/GLM-5.1", (0, 33, 0), "auto", "rtx-3090", True),
+        ("zai-org/GLM-5.1", (0, 33, 0), "fp8_ds_mla", "h100", False),
+        ("MiniMaxAI/MiniMax-M2.7", (0, 33, 0), "fp8_e5m2", "rtx-3090", True),
+    ],
+)
+def test_attention_and_cache_types_that_no_kernel_reads(
+    name: str, version: tuple[int, ...], cache: str, sku: str, refused: bool
+) -> None:
+    settings = EngineSettings(version=version, kv_dtype=cache)
+    assert ("attention" in rules(name, settings, sku)) is refused
+
+
+def test_sglang_has_the_nvfp4_cache_for_blackwell_only() -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, version=(0, 5, 23), kv_dtype="nvfp4")
+    assert rules("Qwen/Qwen3-8B", settings, "h100") == ["attention"]
+    assert rules("Qwen/Qwen3-8B", settings, "rtx-5090") == []
 
 
 def test_llama_cpp_takes_any_shape() -> None:

@@ -146,6 +146,7 @@ def test_unknown_architecture_widens_the_band() -> None:
 
 LIVELY = EngineSettings(
     stretched=True,
+    patched=True,
     engine=Engine.LLAMA_CPP,
     version=(0, 20),
     tensor_parallel=2,

@@ -1,0 +1,200 @@
+"""What engines refuse at start: sure of the project's own images, careful with others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.finding import Finding, Severity
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import check
+from rigspec.spec.load import load
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = ROOT / "benchmarks" / "data" / "model-configs"
+STOCK = "vllm/vllm-openai:v0.33.0@sha256:" + "0" * 64
+SGLANG = "lmsysorg/sglang:v0.5.23-cu130@sha256:" + "0" * 64
+OWN = "example/engine:v1@sha256:" + "0" * 64
+
+
+def model(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def found(rule: str, sku: str = "rtx-3090", serves: str = "", **service: Any) -> list[Finding]:
+    """What a rule says of the fine base spec with other cards and a changed service."""
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"] = {"main": {"sku": sku, "count": 2}}
+    data["services"]["chat"] |= {"engine_version": None, **service}
+    facts = CheckContext({"chat": model(serves)}) if serves else CheckContext()
+    return [f for f in check(Rig.model_validate(data), facts) if f.rule == rule]
+
+
+def severity(findings: list[Finding]) -> str:
+    return " ".join(finding.severity.value for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("sku", "service", "said"),
+    [
+        ("tesla-p40", {"image": STOCK}, "error"),
+        ("tesla-v100-pcie-32gb", {"image": STOCK}, "error"),
+        ("tesla-v100-pcie-32gb", {"image": STOCK.replace("v0.33.0", "v0.19.1")}, ""),
+        ("tesla-v100-pcie-32gb", {"image": STOCK.replace("v0.33.0", "latest")}, "warning"),
+        ("tesla-p40", {"image": STOCK.replace("v0.33.0", "latest")}, "error"),
+        ("tesla-p40", {"image": OWN, "engine_version": "0.33.0"}, "warning"),
+        ("tesla-p40", {"engine": "sglang", "image": SGLANG}, "error"),
+        ("tesla-t4", {"engine": "sglang", "image": SGLANG}, "error"),
+        ("tesla-t4", {"image": STOCK}, ""),
+        ("rtx-3090", {"engine": "sglang", "image": SGLANG}, ""),
+    ],
+)
+def test_a_card_that_the_engines_builds_have_no_code_for(
+    sku: str, service: dict[str, Any], said: str
+) -> None:
+    findings = found("refused.card", sku, **service)
+    assert severity(findings) == said
+    assert all(f.path == ("services", "chat", "gpus", 0) for f in findings)
+
+
+def test_the_old_card_is_found_behind_a_new_one() -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"]["old"] = {"sku": "tesla-p40", "count": 1}
+    data["services"]["chat"]["gpus"] = ["main", "old"]
+    rule = [f for f in check(Rig.model_validate(data)) if f.rule == "refused.card"]
+    assert [f.path for f in rule] == [("services", "chat", "gpus", 1)]
+
+
+@pytest.mark.parametrize(
+    ("serves", "service", "said"),
+    [
+        ("", {"image": STOCK, "kv_cache_dtype": "nvfp4"}, ""),
+        ("", {"image": STOCK.replace("33", "30"), "kv_cache_dtype": "nvfp4"}, "error"),
+        ("", {"image": OWN, "engine_version": "0.30.0", "kv_cache_dtype": "nvfp4"}, "warning"),
+        ("", {"image": STOCK, "kv_cache_dtype": "fp8_inc"}, "error"),
+        ("", {"image": STOCK, "kv_cache_dtype": "fp8"}, ""),
+        ("zai-org/GLM-4.7-Flash", {"image": STOCK, "kv_cache_dtype": "fp8"}, "error"),
+        ("zai-org/GLM-4.7-Flash", {"image": STOCK}, ""),
+        ("zai-org/GLM-5.1", {"image": STOCK}, "error"),
+        ("", {"engine": "sglang", "image": SGLANG, "kv_cache_dtype": "nvfp4"}, "error"),
+        ("", {"engine": "sglang", "image": SGLANG, "kv_cache_dtype": "fp8_e5m2"}, ""),
+    ],
+)
+def test_a_cache_type_or_an_attention_without_kernels(
+    serves: str, service: dict[str, Any], said: str
+) -> None:
+    findings = found("refused.attention", serves=serves, **service)
+    assert severity(findings) == said
+    place = "kv_cache_dtype" if "kv_cache_dtype" in service else "model"
+    assert all(f.path == ("services", "chat", place) for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("serves", "engine", "argument", "refused"),
+    [
+        ("MiniMaxAI/MiniMax-M2.7", "vllm", "awq", True),
+        ("MiniMaxAI/MiniMax-M2.7", "vllm", "fp8", False),
+        ("MiniMaxAI/MiniMax-M2.7", "sglang", "awq_marlin", True),
+        ("MiniMaxAI/MiniMax-M2.7", "vllm", "my_plugin", False),
+        ("Qwen/Qwen3-8B", "vllm", "awq", True),
+        ("Qwen/Qwen3-8B", "vllm", "gptq_marlin", True),
+        ("Qwen/Qwen3-8B", "vllm", "fp8", False),
+        ("Qwen/Qwen3-8B", "vllm", "bitsandbytes", False),
+        ("Qwen/Qwen3-8B", "sglang", "gptq", True),
+    ],
+)
+def test_a_quantization_that_the_weights_do_not_have(
+    serves: str, engine: str, argument: str, refused: bool
+) -> None:
+    image = STOCK if engine == "vllm" else SGLANG
+    findings = found(
+        "refused.quantization", serves=serves, engine=engine, image=image, quantization=argument
+    )
+    assert severity(findings) == ("error" if refused else "")
+    assert all(f.path == ("services", "chat", "quantization") for f in findings)
+
+
+def test_faster_kernels_of_the_same_format_are_taken() -> None:
+    awq = next(
+        facts
+        for file in sorted(CONFIGS.glob("*.json"))
+        if (facts := load_model_facts(file.stem.replace("__", "/"), [CONFIGS])) is not None
+        and facts.quantization.method == "awq"
+    )
+    for argument, refused in (("awq_marlin", False), ("gptq", True)):
+        findings = found(
+            "refused.quantization", serves=awq.name, image=STOCK, quantization=argument
+        )
+        assert bool(findings) is refused
+
+
+@pytest.mark.parametrize(
+    ("sku", "words", "refused"),
+    [
+        ("tesla-t4", ["--dtype", "bfloat16"], True),
+        ("tesla-t4", ["--dtype=bfloat16"], True),
+        ("tesla-t4", ["--dtype", "half"], False),
+        ("rtx-3090", ["--dtype", "bfloat16"], False),
+    ],
+)
+def test_bfloat16_before_ampere(sku: str, words: list[str], refused: bool) -> None:
+    findings = found("refused.bfloat16", sku, image=STOCK, extra_args=words)
+    last = ("services", "chat", "extra_args", len(words) - 1)
+    assert [f.path for f in findings] == ([last] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("batch", "words", "refused"),
+    [
+        (8192, ["--no-enable-chunked-prefill"], True),
+        (16384, ["--no-enable-chunked-prefill"], False),
+        (8192, [], False),
+        (None, ["--no-enable-chunked-prefill"], False),
+    ],
+)
+def test_prompts_longer_than_a_batch(batch: int | None, words: list[str], refused: bool) -> None:
+    findings = found(
+        "refused.long-prompts",
+        image=STOCK,
+        context_length=16384,
+        max_batched_tokens=batch,
+        extra_args=words,
+    )
+    assert bool(findings) is refused
+
+
+@pytest.mark.parametrize(
+    ("build", "cache", "words", "refused"),
+    [
+        ("-b11434", "q8_0", [], False),
+        ("-b11434", "q8_0", ["-fa", "off"], True),
+        ("-b11434", "f16", ["-fa", "off"], False),
+        ("-b11434", "q8_0", ["--flash-attn", "on"], False),
+        ("-b6000", "q8_0", [], True),
+        ("-b6000", "q8_0", ["-fa"], False),
+        ("", "q8_0", [], False),
+    ],
+)
+def test_a_quantized_cache_of_values(
+    build: str, cache: str, words: list[str], refused: bool
+) -> None:
+    findings = found(
+        "refused.value-cache",
+        engine="llama_cpp",
+        image=f"ghcr.io/ggml-org/llama.cpp:server-cuda{build}@sha256:" + "0" * 64,
+        kv_cache_dtype=cache,
+        extra_args=words,
+    )
+    assert bool(findings) is refused
+    assert all(f.severity is Severity.ERROR for f in findings)
