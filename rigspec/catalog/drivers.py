@@ -71,11 +71,26 @@ class CudaDriver:
 
 @dataclass(frozen=True)
 class CardDriver:
-    """First driver that knows a card, and the last branch that still does."""
+    """First driver that knows a card, and the last branch that still does; CUDA likewise."""
 
     minimum: str
     last_branch: int | None
     source: str
+
+
+@dataclass(frozen=True)
+class CardCuda:
+    """CUDA releases that compile for a card; None where there is no end."""
+
+    first: str
+    last: str | None
+    source: str
+
+    def compiles(self, cuda: str) -> Literal["yes", "not yet", "no longer"]:
+        """Whether a release of CUDA can hold code for the card."""
+        if _numbers(cuda) < _numbers(self.first):
+            return "not yet"
+        return "no longer" if self.last and _numbers(cuda) > _numbers(self.last) else "yes"
 
 
 def packages_for(
@@ -122,6 +137,15 @@ def card_driver(gpu: Gpu) -> CardDriver | None:
     if row is None:
         return None
     return CardDriver(row.text("minimum"), row.optional_whole("last_branch"), row.text("source"))
+
+
+def card_cuda(gpu: Gpu) -> CardCuda | None:
+    """CUDA releases that compile for a card, by its major capability: code for 8.0 runs on 8.9."""
+    table, (major, minor) = load_table("drivers"), gpu.compute_capability
+    row = table.get(f"code-{major}.{minor}") or table.get(f"code-{major}")
+    if row is None:
+        return None
+    return CardCuda(row.text("first"), row.optional_text("last"), row.text("source"))
 
 
 def driver_covers(branch: int, version: str | None, minimum: str) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rigspec.catalog.engines import engine, tag
+from rigspec.catalog.drivers import CardCuda, card_cuda
+from rigspec.catalog.engine_support import support
+from rigspec.catalog.engines import ENGINES, engine, repository, tag
+from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.places import a_card
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 
@@ -113,3 +117,90 @@ def cuda_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 why="the driver floor follows from it",
                 hint=f'set `cuda: "{told}"`, or delete the line',
             )
+
+
+def other_engine(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The image of a well-known repository holds the engine that is asked for."""
+    for name, service in rig.services.items():
+        holds = next((e for e in ENGINES if is_stock(e, service.image)), service.engine)
+        if holds != service.engine:
+            yield error(
+                "images.other-engine",
+                ("services", name, "image"),
+                f"`{repository(service.image)}` holds `{holds}`, not `{service.engine}`",
+                why="the command of one engine is started in the image of another",
+                hint=f"`engine: {holds}`, or the image `{engine(service.engine).stock[0]}`",
+            )
+
+
+def without_cuda(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """llama.cpp's own image holds a server, and one that computes with CUDA."""
+    for name, service in rig.services.items():
+        found = _LLAMA_TAG.fullmatch(tag(service.image))
+        if service.engine != "llama_cpp" or not is_stock("llama_cpp", service.image) or not found:
+            continue
+        kind, variant = found.group("kind"), found.group("variant") or ""
+        if kind != "light" and variant in ("cuda", "cuda12", "cuda13", "vulkan"):
+            continue  # Vulkan computes on NVIDIA's cards as well
+        lacks = "`llama-server`" if kind == "light" else "CUDA"
+        yield error(
+            "images.without-cuda",
+            ("services", name, "image"),
+            f"`{tag(service.image)}` is an image without {lacks}",
+            why="the container ends at once"
+            if kind == "light"
+            else "the model would be computed by the CPU, without a message",
+            hint="take `server-cuda` (CUDA 12) or `server-cuda13`",
+        )
+
+
+_LLAMA_TAG = re.compile(
+    r"(?P<kind>server|full|light)"
+    r"(-(?P<variant>cuda1[23]|cuda|rocm|musa|intel|vulkan|openvino|s390x))?(-b\d+)?"
+)
+"""Tags of docs/docker.md; `light` has `llama-cli` and `llama-completion` only."""
+
+
+def cuda_for_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The image's CUDA release compiles for every card."""
+    for name, service in rig.services.items():
+        release = service.cuda or engine(service.engine).cuda_of_image(service.image)
+        groups = dict.fromkeys(ref.partition(".")[0] for ref in service.gpus)
+        for card in filter(None, (facts.gpu(rig, group) for group in groups)):
+            known = card_cuda(card)
+            compiles = known.compiles(release) if known and release else "yes"
+            if known is None or compiles == "yes":
+                continue
+            if compiles == "not yet" and service.engine == "llama_cpp":
+                continue  # its images hold PTX, which the driver compiles for newer cards
+            if compiles == "no longer" and _without_code(service, card):
+                continue  # `refused.card` says it
+            edge = f"{known.last} is the last" if compiles == "no longer" else f"{known.first} is"
+            edge += " that does" if compiles == "no longer" else " the first that does"
+            stock = is_stock(service.engine, service.image) or compiles == "no longer"
+            yield (error if stock else warning)(
+                "images.cuda-for-card",
+                ("services", name, "cuda" if service.cuda else "image"),
+                f"CUDA {release} does not compile for {a_card(card)}; {edge}",
+                why="`no kernel image is available for execution on the device`, or the CPU "
+                "computes",
+                hint=_other_cuda(service.engine, known),
+            )
+
+
+def _without_code(service: Service, card: Gpu) -> bool:
+    """Whether the project's own builds leave a card out whatever their CUDA release."""
+    from rigspec.sizing.from_spec import version_of  # its estimates are for later
+
+    taken = support(service.engine)
+    if taken is None or not is_stock(service.engine, service.image):
+        return False
+    return card.compute_capability < taken.least_card(version_of(version_told(service))).least
+
+
+def _other_cuda(name: str, known: CardCuda) -> str:
+    if known.last is None:
+        return f"take an image built with CUDA {known.first} or newer"
+    if name == "llama_cpp":
+        return "`ghcr.io/ggml-org/llama.cpp:server-cuda` is built with CUDA 12"
+    return f"take an image built with CUDA {known.last} or older"
