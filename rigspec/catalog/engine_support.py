@@ -53,7 +53,9 @@ class CardRow:
 
     def refusal(self, engine: str, card: str, compute: Compute) -> str:
         """In one sentence what the engine's builds hold, and what a card would need."""
-        who = f"{engine} from {self.since} on" if self.since else engine
+        below = self.versions.below
+        until = f"to before {'.'.join(map(str, below))}" if below else "on"
+        who = f"{engine} from {self.since} {until}" if self.since else engine
         least = f"{self.least[0]}.{self.least[1]}"
         return (
             f"{who} holds code for compute capability {least} and newer; {card} has "

@@ -291,7 +291,7 @@ def test_what_an_engine_refuses_says_where_it_was_read(name: str) -> None:
         assert name == "llama_cpp"
         return
     rows = (*taken.cards, *taken.attention, *taken.formats, taken.arguments)
-    assert all(row.source.startswith(("measured: ", "vendor: ", "derived: ")) for row in rows)
+    assert all(row.source.startswith(("measured: ", "reported: ", "derived: ")) for row in rows)
     assert taken.cards[0].versions.every  # any release has a row
     known = {scheme.value for scheme in Scheme}
     assert all(row.schemes <= known for row in taken.formats)

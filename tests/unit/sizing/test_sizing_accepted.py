@@ -65,6 +65,9 @@ def test_mxfp4_needs_ampere() -> None:
     [
         (Engine.VLLM, (0, 30, 0), "tesla-p40", True),
         (Engine.VLLM, (0, 10, 0), "tesla-p100-pcie-16gb", True),
+        (Engine.VLLM, (0, 8, 5), "tesla-v100-pcie-32gb", False),
+        (Engine.VLLM, (0, 9, 0), "tesla-v100-pcie-32gb", True),
+        (Engine.VLLM, (0, 10, 2), "tesla-v100-pcie-32gb", False),
         (Engine.VLLM, (0, 19, 1), "tesla-v100-pcie-32gb", False),
         (Engine.VLLM, (0, 20), "tesla-v100-pcie-32gb", True),
         (Engine.VLLM, None, "tesla-v100-pcie-32gb", True),
