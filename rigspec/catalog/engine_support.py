@@ -6,12 +6,14 @@ its builds differ by their CUDA release alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from rigspec.catalog.data import load_table
+from rigspec.catalog.data import DATA, load_table
+from rigspec.catalog.flag_table import FlagHistory
 
 Kind = Literal["plain", "latent", "sparse"]
 """Attention of a model: with key/value heads, with a latent record, with an index beside it."""
@@ -197,6 +199,18 @@ def support(engine: str) -> Support | None:
             arguments["source"],
         ),
     )
+
+
+@lru_cache(maxsize=4)
+def architectures(engine: str) -> FlagHistory | None:
+    """First and last sampled version that lists an architecture (`Qwen3ForCausalLM`), where the
+    samples differ; None for an engine without rows."""
+    file = DATA / "engine_models" / f"{engine}.json"
+    if not file.is_file():
+        return None
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    spans = {name: (first, last) for name, (first, last) in raw["architectures"].items()}
+    return FlagHistory(tuple(raw["versions"]), spans)
 
 
 def _attention(row: Mapping[str, Any]) -> AttentionRow:

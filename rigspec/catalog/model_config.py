@@ -104,8 +104,14 @@ def facts_of_config(
         extra_elements=_per_layer_tables(keys),
         weights_doubt=_weights_doubt(keys, quantization),
         doubts=(*doubts, *missing),
+        architecture=next(iter(_architectures(config)), ""),
         is_novel=not _is_known(model_type) or "unknown" in kinds,
     )
+
+
+def _architectures(config: Mapping[str, object]) -> tuple[str, ...]:
+    listed = config.get("architectures")
+    return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
 
 
 def _reach(keys: Keys) -> int | None:

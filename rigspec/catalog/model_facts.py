@@ -71,6 +71,8 @@ class ModelFacts:
     weights_doubt: float = 0.0
     """Extra relative doubt about the weights, where the file at hand is not the one that runs."""
     doubts: tuple[str, ...] = field(default=())
+    architecture: str = ""
+    """The class that its config names for it (`architectures`); empty in a GGUF file."""
     is_novel: bool = False
     """Its architecture, or a kind of its layers, is not known: nothing says what a step holds or
     how matrices are cut."""

@@ -198,3 +198,20 @@ def test_a_quantized_cache_of_values(
     )
     assert bool(findings) is refused
     assert all(f.severity is Severity.ERROR for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("serves", "version", "said"),
+    [
+        ("zai-org/GLM-4.7-Flash", "0.14.1", "warning"),
+        ("zai-org/GLM-4.7-Flash", "0.15.0", ""),  # between two samples that differ
+        ("zai-org/GLM-4.7-Flash", "0.16.0", ""),
+        ("zai-org/GLM-4.7-Flash", "0.14.1.dev7", ""),
+        ("Qwen/Qwen3-8B", "0.33.0", ""),
+    ],
+)
+def test_an_architecture_that_came_later(serves: str, version: str, said: str) -> None:
+    image = STOCK.replace("0.33.0", "latest")
+    findings = found("refused.architecture", "h100", serves, image=image, engine_version=version)
+    assert severity(findings) == said
+    assert all(f.path == ("services", "chat", "engine_version") for f in findings)
