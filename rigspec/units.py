@@ -27,6 +27,12 @@ def text_gib(n_bytes: float) -> str:
     return f"{n_bytes / GIB:.1f} GiB"
 
 
+def with_article(name: str) -> str:
+    """`an NVIDIA A40`, `a Tesla T4`, `an L4`: as it is spoken."""
+    spelled = name.startswith("NV") or (name[:1] in "FHLMNRSX" and name[1:2].isdigit())
+    return f"{'an' if spelled or name[:1] in 'AEIOaeio' else 'a'} {name}"
+
+
 def count(amount: int, noun: str) -> str:
     """`1 stream`, `8 streams`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"

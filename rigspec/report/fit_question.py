@@ -21,6 +21,7 @@ from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import ENGINES, version_of
 from rigspec.sizing.settings import EngineSettings
+from rigspec.units import with_article
 
 _CACHE_TYPE = {
     "vllm": "--kv-cache-dtype",
@@ -104,7 +105,7 @@ def _possible_cap(gpu: Gpu, cap_w: int | None) -> None:
     lowest, highest = gpu.power_min_w or 0, gpu.power_max_w or cap_w or 0
     if cap_w is not None and not lowest <= cap_w <= highest:
         raise RigspecError(
-            f"--power-limit-w {cap_w} is no cap of an {gpu.name}",
+            f"--power-limit-w {cap_w} is no cap of {with_article(gpu.name)}",
             hint=f"its caps go from {lowest} to {highest} W",
         )
 

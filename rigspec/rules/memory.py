@@ -16,6 +16,7 @@ from rigspec.rules.services import spare_share
 from rigspec.rules.sizable import sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
+from rigspec.units import with_article
 
 if TYPE_CHECKING:
     from rigspec.sizing.accepted import Refusal
@@ -57,7 +58,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             _place(sized, rig.services[name]),
             f"`{name}` {wanted} of cache for one full request"
             f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
-            f"GiB are left on an {sized.card.name}",
+            f"GiB are left on {with_article(sized.card.name)}",
             why=_breakdown(sized),
             hint="the first start decides; " + _ways_out(rig, sized, facts),
         )
@@ -79,8 +80,8 @@ def _late(name: str, sized: Sized, service: Service) -> Iterator[Finding]:
         ("services", name, "gpu_memory_fraction")
         if _given(service, "gpu_memory_fraction")
         else ("services", name, "model"),
-        f"`{name}` has room for its cache; {outside:.1f} GiB of an {card.name} lie outside its "
-        f"share, and contexts, drafts and scratch may take {wanted:.1f} GiB there",
+        f"`{name}` has room for its cache; {outside:.1f} GiB of {with_article(card.name)} lie "
+        f"outside its share, and contexts, drafts and scratch may take {wanted:.1f} GiB there",
         why="the engine starts, and may run out of memory under load",
         hint=f"`gpu_memory_fraction: {fraction:g}`, or smaller `max_batched_tokens`",
     )
@@ -184,8 +185,8 @@ def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield note(
                 "memory.format-runs",
                 path,
-                f"{word} weights are emulated on an {sized.card.name}: unpacked to 16 bit for "
-                "each multiplication",
+                f"{word} weights are emulated on {with_article(sized.card.name)}: unpacked to 16 "
+                "bit for each multiplication",
                 why="they save memory and bandwidth as usual; prompts run at 16-bit speed",
             )
 
@@ -237,7 +238,7 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
     who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
     return (
         f"`{name}` does not fit: {who} {request} of cache {where}, "
-        f"{max(0.0, left.high):.1f} GiB are left at best on an {card.name}"
+        f"{max(0.0, left.high):.1f} GiB are left at best on {with_article(card.name)}"
     )
 
 

@@ -9,6 +9,7 @@ from rigspec.sizing import vllm
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.units import with_article
 
 
 class Verdict(StrEnum):
@@ -59,7 +60,7 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
     if rest >= taken.low:
         return ""
     return (
-        f"{share:g} of an {card.name} leaves {rest:.2f} GiB; CUDA contexts take "
+        f"{share:g} of {with_article(card.name)} leaves {rest:.2f} GiB; CUDA contexts take "
         f"{taken.low:.1f} to {taken.high:.1f} GiB beside it"
     )
 
