@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import NVLINK, Link
+from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
 from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig, members
 
 
@@ -42,6 +43,8 @@ def size_service(
     facts, cards = models.get(service.model), cards_of(rig, name, catalog)
     if facts is None or not cards:
         return None
+    if settings.engine is not Engine.LLAMA_CPP:
+        facts = as_loaded(facts, service.quantization)
     if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
         cards = cards[settings.main_gpu : settings.main_gpu + 1] or cards[:1]
     return sized(
