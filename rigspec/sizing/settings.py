@@ -122,8 +122,11 @@ class EngineSettings:
     @property
     def turns(self) -> int:
         """Cards that work one after another on a single sequence: llama.cpp's split by layers."""
-        in_turns = self.engine is Engine.LLAMA_CPP and self.split == "layer"
-        return max(1, self.tensor_parallel) if in_turns else 1
+        if self.engine is not Engine.LLAMA_CPP or self.split != "layer":
+            return 1
+        stated = self.tensor_split[: self.tensor_parallel]
+        held = sum(part > 0 for part in stated) if any(stated) else self.tensor_parallel
+        return max(1, held)
 
     @property
     def of_loading(self) -> EngineSettings:

@@ -28,6 +28,9 @@ ACCEPT_CHANCE = 0.72
 
 ACCEPT_RANGE = (0.60, 0.84)
 """Chance per token of prose and of code, the ends of what published runs print."""
+GUESSED_CHANCE, GUESSED_RANGE = 0.25, (0.0, 0.6)
+"""Where a draft is copied from the text so far (n-grams): next to nothing in a new essay, most of
+it in an edit of a file; the usual gain of chats is 1 to 1.5 (an estimate, nobody prints it)."""
 UNSTATED_GAIN = (0.75, 1.15, 2.1)
 """When a run says only that it may speculate: from drafts that cost more than they bring to the
 best of the published pairs."""
@@ -59,7 +62,8 @@ def accepted_length(spec: Speculative) -> float:
     """Mean tokens per step, the first included."""
     if spec.accepted is not None:
         return spec.accepted
-    return _mean_length(ACCEPT_CHANCE, spec.depth)
+    guessed = spec.method == "ngram"
+    return _mean_length(GUESSED_CHANCE if guessed else ACCEPT_CHANCE, spec.depth)
 
 
 def _mean_length(chance: float, depth: int) -> float:
@@ -158,7 +162,8 @@ def gain_doubt(spec: Speculative, dearer: float) -> float:
     """By which factor the gain may be missed: what the text accepts, how much dearer a step is."""
     texts = 1.15
     if spec.accepted is None:
-        least, most = (_mean_length(chance, spec.depth) for chance in ACCEPT_RANGE)
+        ends = GUESSED_RANGE if spec.method == "ngram" else ACCEPT_RANGE
+        least, most = (_mean_length(chance, spec.depth) for chance in ends)
         texts = math.sqrt(most / least)
     depth = 1.25 if spec.tokens is None else 1.0
     return _joined(texts, dearer, depth)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import shares_of
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed
 
 
@@ -26,24 +26,25 @@ def of_group(
     token passes every card: the times add up (5070 Ti with 5060 Ti, 5070 Ti with 3060: five models
     ran at 0.9 to 1.1 of the sum, at 0.65 to 0.8 of what the faster card alone would give).
     """
-    if settings.turns == 1 or len({(card.name, card.power_limit_w) for card in cards}) == 1:
+    by_layers = settings.engine is Engine.LLAMA_CPP and settings.split == "layer"
+    if not by_layers or len({(card.name, card.power_limit_w) for card in cards}) == 1:
         return one(slowest(cards))
-    speeds = [one(card) for card in cards]
-    if any(speed is None for speed in speeds):
-        return None
-    return _one_behind_the_other([s for s in speeds if s is not None], shares_of(cards, settings))
+    parts = zip(cards, shares_of(cards, settings), strict=True)
+    held = [(one(card), share) for card, share in parts if share]
+    speeds = [(speed, share) for speed, share in held if speed is not None]
+    return _one_behind_the_other(speeds) if len(speeds) == len(held) else None
 
 
-def _one_behind_the_other(speeds: list[Speed], shares: list[float]) -> Speed:
+def _one_behind_the_other(speeds: list[tuple[Speed, float]]) -> Speed:
     """Times per token added up, each card's by its share of the layers."""
 
-    def joined(rates: list[float]) -> float:
-        return 1 / sum(share / rate for share, rate in zip(shares, rates, strict=True) if share)
+    def joined(rate: Callable[[Amount], float]) -> float:
+        return 1 / sum(share / rate(speed.tok_s) for speed, share in speeds)
 
-    amounts = [speed.tok_s for speed in speeds]
     tok_s = Amount(
-        joined([amount.value for amount in amounts]),
-        joined([amount.low for amount in amounts]),
-        joined([amount.high for amount in amounts]),
+        joined(lambda amount: amount.value),
+        joined(lambda amount: amount.low),
+        joined(lambda amount: amount.high),
     )
-    return replace(min(speeds, key=lambda speed: speed.tok_s.value), tok_s=tok_s)
+    slow = min((speed for speed, _ in speeds), key=lambda speed: speed.tok_s.value)
+    return replace(slow, tok_s=tok_s)

@@ -254,3 +254,16 @@ def test_a_block_drafter_costs_experts_one_pass() -> None:
     drafted = with_speculation(plain, facts, on, block).tok_s.value
     assert drafted / plain.tok_s.value == pytest.approx(1.98, rel=0.05)
     assert drafted > 1.3 * with_speculation(plain, facts, on, serial).tok_s.value
+
+
+def test_drafts_copied_from_the_text_promise_little() -> None:
+    facts, on = model("Qwen/Qwen3-8B"), card("h200")
+    plain = decode(facts, on, EngineSettings())
+    assert plain is not None
+    copied, layers = (
+        with_speculation(plain, facts, on, EngineSettings(speculative=Speculative(method, 4))).tok_s
+        for method in ("ngram", "mtp")
+    )
+    assert plain.tok_s.value < copied.value < 1.5 * plain.tok_s.value
+    assert copied.low < plain.tok_s.value
+    assert copied.value < layers.value

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
@@ -69,3 +71,21 @@ def test_a_card_of_unknown_bandwidth_leaves_the_group_unknown() -> None:
     assert facts is not None
     cards = (card("rtx-5070-ti"), unknown)
     assert of_group(cards, LAYERS, lambda on: decode(facts, on, LAYERS)) is None
+
+
+def test_a_card_without_layers_neither_waits_nor_holds_up() -> None:
+    alone = replace(LAYERS, tensor_split=(1.0, 0.0))
+    assert (LAYERS.turns, alone.turns) == (2, 1)
+    one = replace(LAYERS, tensor_parallel=1)
+    facts = load_model_facts("google/gemma-3-27b-it", [CONFIGS])
+    assert facts is not None
+    for settings in (alone, one):
+        found = prefill(facts, card("rtx-5070-ti"), settings, prompt=4096)
+        assert found is not None
+        assert found.tok_s.value == pytest.approx(prompt_of_one(facts).value)
+
+
+def prompt_of_one(facts: ModelFacts) -> Amount:
+    found = prefill(facts, card("rtx-5070-ti"), EngineSettings(Engine.LLAMA_CPP), prompt=4096)
+    assert found is not None
+    return found.tok_s
