@@ -111,7 +111,8 @@ def _shown_plan(rig: Rig, file: str, as_json: bool, out: str | None) -> str:
         return to_json(made).rstrip("\n")
     if written:
         return f"{written}, digest {digest(made)}"
-    return f"{report.as_text(made)}\n\n{_sizing(rig, file, as_json=False)}"
+    columns = terminal_columns(sys.stdout)
+    return f"{report.as_text(made, columns)}\n\n{_sizing(rig, file, as_json=False)}"
 
 
 def _sizing(rig: Rig, file: str, as_json: bool) -> str:
@@ -124,7 +125,7 @@ def _sizing(rig: Rig, file: str, as_json: bool) -> str:
     facts = saved_context(rig, Path(file))
     if as_json:
         return json.dumps(rig_record(rig, facts), indent=2, ensure_ascii=False)
-    return as_text(rig, facts)
+    return as_text(rig, facts, terminal_columns(sys.stdout))
 
 
 @main.command()
@@ -181,13 +182,12 @@ def fit(folder: Path | None, as_json: bool, table: bool, **asked: Any) -> None:
     """Say whether MODEL fits some cards, and how fast it is; 2 if it certainly does not fit."""
     from rigspec.report import fit as report
 
-    question = _question(folder, **asked)
+    question, columns = _question(folder, **asked), terminal_columns(sys.stdout)
     if table or asked["context"] is None:
-        columns = terminal_columns(sys.stdout)
         said = report.table_answer(question, asked["context"], as_json=as_json, columns=columns)
         click.echo(said)
         sys.exit(2 if report.is_beyond(question.facts, question.settings) else 0)
-    fits, said = report.single_answer(question, as_json=as_json)
+    fits, said = report.single_answer(question, as_json=as_json, columns=columns)
     click.echo(said)
     sys.exit(0 if fits else 2)
 

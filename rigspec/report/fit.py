@@ -11,6 +11,7 @@ from rigspec.report.fit_question import Question
 from rigspec.report.sizing import VERDICTS, service_lines, state_lines, unfit, warnings_of
 from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
+from rigspec.report.words import screen
 from rigspec.sizing.accepted import is_beyond as is_beyond
 from rigspec.sizing.amount import band
 from rigspec.sizing.fit import FitRow, fit_table
@@ -21,12 +22,14 @@ from rigspec.sizing.unknown import doubts_of
 from rigspec.sizing.verdict import Verdict
 
 
-def single_answer(question: Question, *, as_json: bool) -> tuple[bool, str]:
+def single_answer(
+    question: Question, *, as_json: bool, columns: int | None = None
+) -> tuple[bool, str]:
     """Whether it may fit, and the answer for one context length."""
     asked = sized(question.facts.name, question.facts, question.cards, question.settings)
     if as_json:
         return fits(asked), json.dumps(answer_record(asked), indent=2, ensure_ascii=False)
-    return fits(asked), answer_text(asked)
+    return fits(asked), answer_text(asked, columns)
 
 
 def table_answer(
@@ -56,10 +59,11 @@ def table_answer(
     return table_text("\n".join((*head, *unclear)), rows, set_aside=aside, columns=columns)
 
 
-def answer_text(found: Sized) -> str:
+def answer_text(found: Sized, columns: int | None = None) -> str:
     """One service, and what would make it fit when it does not surely."""
     idle = (f"  warning: {sentence}" for sentence in _idle(found))
-    return "\n".join([*service_lines(found), *idle, *_assumed(found), *_ways_out(found)])
+    lines = [*service_lines(found, columns), *idle, *_assumed(found), *_ways_out(found)]
+    return screen("\n".join(lines), columns)
 
 
 def fits(sized: Sized) -> bool:
@@ -120,7 +124,7 @@ def table_text(
     for reason, sizes in refused.items():
         lines.append(f"{word} {', '.join(map(str, sizes))}: refused, {reason}")
     lines += _states(row for row in rows if not row.refused)
-    return "\n".join(line for line in lines if line)
+    return screen("\n".join(line for line in lines if line), columns)
 
 
 def _states(rows: Iterable[FitRow]) -> Iterator[str]:

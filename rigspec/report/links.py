@@ -22,14 +22,19 @@ WORDS = {
 }
 
 
-def link_lines(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
-    """Matrix, rates by kind, bottlenecks, shared uplinks."""
+def link_lines(
+    paths: Sequence[LinkPath], gpus: Sequence[str], columns: int | None = None
+) -> Iterator[str]:
+    """Matrix (side by side as much of it as a terminal holds), rates by kind, bottlenecks, shared
+    uplinks.
+    """
     if not paths:
         return
     way = "peer copies" if paths[0].peer else "no peer copies: through host memory"
     rates = ", GB/s one way" if len(gpus) <= MOST_COLUMNS else ""
     yield f"  links{rates} ({way})"
-    yield from (f"    {line}" for line in _matrix(paths, gpus))
+    room = None if columns is None else columns - len("    ")
+    yield from (f"    {line}" for line in _matrix(paths, gpus, room))
     yield from _bridges([path for path in paths if path.bridged])
     for label in dict.fromkeys(path.label for path in paths):
         yield from _kind(label, [path for path in paths if path.label is label])
@@ -37,7 +42,7 @@ def link_lines(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
     yield from _shared(paths)
 
 
-def _matrix(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
+def _matrix(paths: Sequence[LinkPath], gpus: Sequence[str], room: int | None) -> Iterator[str]:
     """Half of a table: cards by cards, or where there are many, one row for those alike."""
     found = {frozenset((path.first, path.second)): path for path in paths}
     alike = [[gpu] for gpu in gpus] if len(gpus) <= MOST_COLUMNS else _alike(found, gpus)
@@ -46,11 +51,16 @@ def _matrix(paths: Sequence[LinkPath], gpus: Sequence[str]) -> Iterator[str]:
     columns, rows = (names, alike) if many else (names[1:], alike[:-1])
     width = max(map(len, names))
     cell = max(width, 7 if len(gpus) <= MOST_COLUMNS else 3)
-    yield " " * width + "".join(f"  {name:<{cell}}" for name in columns).rstrip()
+    table = [("", columns)]
     for at, row in enumerate(rows):
         later = alike[at:] if many else alike[at + 1 :]
         cells = [""] * at + [_cell(_between(found, row, b), len(gpus)) for b in later]
-        yield (f"{names[at]:<{width}}" + "".join(f"  {text:<{cell}}" for text in cells)).rstrip()
+        table.append((names[at], cells))
+    step = len(columns) if room is None else max(1, (room - width) // (cell + 2))
+    for start in range(0, len(columns), step):
+        for name, cells in table:
+            shown = "".join(f"  {text:<{cell}}" for text in cells[start : start + step]).rstrip()
+            yield from (f"{name:<{width}}{shown}",) if shown else ()
 
 
 def _alike(found: Mapping[frozenset[str], LinkPath], gpus: Sequence[str]) -> list[list[str]]:

@@ -10,10 +10,14 @@ from rigspec.plan.relied import planned_units
 from rigspec.plan.rig import PLAN_FILE, all_files, digest, to_json
 from rigspec.plan.sections import AptRepository, Package, Plan, ServicePlan
 from rigspec.plan.stages import Stage, plan_stages
+from rigspec.report.words import screen
 
 
-def as_text(plan: Plan) -> str:
-    """The whole plan, one screen after the other, ending with the digest."""
+def as_text(plan: Plan, columns: int | None = None) -> str:
+    """The whole plan, one screen after the other, ending with the digest.
+
+    In the width of a terminal where it has one.
+    """
     parts = (
         f"rig {plan.rig}: what {plan.preflight.os} will be given",
         *_section("stages, in this order", _stages(plan_stages(plan))),
@@ -26,7 +30,7 @@ def as_text(plan: Plan) -> str:
         *(text for service in plan.services for text in _service(service)),
         f"\ndigest {digest(plan)}",
     )
-    return "\n".join(parts)
+    return screen("\n".join(parts), columns)
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
+from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
@@ -30,7 +31,8 @@ from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
 
 BAR = 64
-"""Cells of the memory bar."""
+"""Cells of the memory bar, where the screen has room for them."""
+_LEAST_BAR = 10
 FILLS = "█▓▒░"
 """One per term in the order of the breakdown; the cache is `=`, what stays outside is `·`."""
 VERDICTS = {
@@ -44,22 +46,23 @@ SCREEN = 100
 """Columns of the screen."""
 
 
-def as_text(rig: Rig, facts: CheckContext) -> str:
-    """The whole screen."""
+def as_text(rig: Rig, facts: CheckContext, columns: int | None = None) -> str:
+    """The whole screen, in the width of a terminal where it has one."""
     lines = [f"rig {rig.name}: estimates; figures in parentheses are the expected band"]
     seen: set[tuple[str, ...]] = set()
     rig = as_served(rig, facts.faults)
     for name, service in rig.services.items():
         used = members(rig.gpus, service.gpus)
-        lines += ["", *_service(rig, name, facts)]
+        lines += ["", *_service(rig, name, facts, columns)]
         lines += [f"  P2P off: {why}" for why in why_peers_off(rig, name, facts.faults)]
         if len(used) > 1 and used not in seen:
             joined = cards_of(rig, name, catalog_of(facts.catalog))
             if joined and all(card.nvlink for card in joined):
                 lines += [f"  NVLink joins these cards{_reduces(rig, name)}"]
-            lines += link_lines(paths_of(rig, name, catalog_of(facts.catalog)), used)
+            found = paths_of(rig, name, catalog_of(facts.catalog))
+            lines += link_lines(found, used, columns)
         seen.add(used)
-    return "\n".join([*lines, "", *_power(power_states(rig, facts))])
+    return screen("\n".join([*lines, "", *_power(power_states(rig, facts))]), columns)
 
 
 def _reduces(rig: Rig, name: str) -> str:
@@ -69,14 +72,14 @@ def _reduces(rig: Rig, name: str) -> str:
     return "" if by_layer else ": all-reduces go there, not over the links below"
 
 
-def _service(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
+def _service(rig: Rig, name: str, facts: CheckContext, columns: int | None) -> Iterator[str]:
     sized = sized_once(rig, name, facts)
     if sized is None:
         title, why = f"{name}: unknown whether it fits,", why_unsized(rig, name, facts)
         yield from (f"{title} {why}",) if len(title + why) < SCREEN else (title, f"  {why}")
         yield from _to_save(rig, name, facts)
         return
-    yield from service_lines(sized)
+    yield from service_lines(sized, columns)
 
 
 def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
@@ -87,8 +90,8 @@ def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:
         yield f"  {last} saves it beside the rig"
 
 
-def service_lines(sized: Sized) -> Iterator[str]:
-    """One service: memory of a card, then speed."""
+def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
+    """One service: memory of a card, then speed; the bar as long as a terminal lets it be."""
     settings, memory = sized.settings, sized.memory
     spread = _spread(settings, len(sized.cards))
     verdict = "refused" if memory.refusals else VERDICTS[memory.boots]
@@ -102,7 +105,7 @@ def service_lines(sized: Sized) -> Iterator[str]:
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
     if not memory.refusals:  # else nothing would run in this shape
         yield from state_lines(memory.states)
-        yield from memory_lines(sized)
+        yield from memory_lines(sized, columns)
         if memory.boots is Verdict.NO:
             yield "  speed: none, it does not start"
         else:
@@ -156,7 +159,7 @@ def _whose(sized: Sized) -> str:
     return "fullest card" if sized.memory.beside else "each card"
 
 
-def memory_lines(sized: Sized) -> Iterator[str]:
+def memory_lines(sized: Sized, columns: int | None = None) -> Iterator[str]:
     """The bar of one card and its terms."""
     memory, total = sized.memory, sized.card.total.value
     *terms, free = memory.terms
@@ -165,7 +168,9 @@ def memory_lines(sized: Sized) -> Iterator[str]:
     if sets_aside(sized) and memory.needed is not None:
         cache = min(cache, memory.needed.value)
     outside = max(0.0, total - sum(sizes) - cache)
-    yield f"  {_whose(sized)}, {total:.1f} GiB  |{bar(sizes, cache, outside, total)}|"
+    title = f"  {_whose(sized)}, {total:.1f} GiB  "
+    room = BAR if columns is None else max(_LEAST_BAR, columns - len(f"{title}||"))
+    yield f"{title}|{bar(sizes, cache, outside, total, min(BAR, room))}|"
     for fill, term in zip(FILLS, terms, strict=False):
         yield f"    {fill} {term.name:<30} {band(term.size, 1)} GiB, {term.basis}"
     if sets_aside(sized):
@@ -178,16 +183,16 @@ def memory_lines(sized: Sized) -> Iterator[str]:
         yield f"    · {'left to CUDA contexts':<30} {outside:.1f} GiB"
 
 
-def bar(sizes: Sequence[float], cache: float, outside: float, total: float) -> str:
+def bar(sizes: Sequence[float], cache: float, outside: float, total: float, room: int = BAR) -> str:
     """Terms, cache and rest as cells; what is beyond the card is cut off by `!`."""
     cells = "".join(
-        fill * round(min(1.0, size / total) * BAR) or (fill if size > 0.2 else "")
+        fill * round(min(1.0, size / total) * room) or (fill if size > 0.2 else "")
         for fill, size in zip(FILLS, sizes, strict=False)
     )
-    cells += "=" * round(cache / total * BAR) + "·" * round(outside / total * BAR)
+    cells += "=" * round(cache / total * room) + "·" * round(outside / total * room)
     if sum(sizes) > total:
-        return cells[: BAR - 1] + "!"
-    return cells[:BAR].ljust(BAR, "·" if outside else "=")
+        return cells[: room - 1] + "!"
+    return cells[:room].ljust(room, "·" if outside else "=")
 
 
 def _left(room: Amount) -> str:

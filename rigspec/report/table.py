@@ -19,7 +19,8 @@ def as_table(rows: Sequence[Row], columns: int | None = None) -> str:
     """A header line and one line per row, more where a text is long; empty text for no rows.
 
     Where a terminal has fewer `columns`, texts are broken earlier; where words that someone may
-    copy are too wide even so, those of the first column stand above their row.
+    copy are too wide even so, those of the first column stand above their row, and where that is
+    still too wide, every value stands in a line of its own.
     """
     if not rows:
         return ""
@@ -28,7 +29,10 @@ def as_table(rows: Sequence[Row], columns: int | None = None) -> str:
     while columns is not None and _total(widths) > columns:
         narrower = _narrower(rows, most, widths)
         if narrower is None:
-            return _below_its_name(rows)
+            below = _below_its_name(rows)
+            if _width(below) <= columns:
+                return below
+            return min(below, _one_by_one(rows, columns), key=_width)
         most, widths = narrower
     return "\n".join(_lines(rows, most, widths))
 
@@ -53,6 +57,19 @@ def _below_its_name(rows: Sequence[Row]) -> str:
         return "\n".join(_lines(rows, most := [MOST] * len(rows[0]), _widths(rows, most)))
     named = zip((_cell(row.get(name)) for row in rows), lines, strict=True)
     return "\n".join([name, f"{_BETWEEN}{head}", *(f"{n}\n{_BETWEEN}{line}" for n, line in named)])
+
+
+def _one_by_one(rows: Sequence[Row], columns: int) -> str:
+    """A block per row, a line per value behind its column's name."""
+    said = (
+        [f"{name} {value}".strip() for name in row if (value := _cell(row[name]))] for row in rows
+    )
+    blocks = ([part for line in lines for part in wrapped(line, columns, "  ")] for lines in said)
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def _width(text: str) -> int:
+    return max(map(cell_len, text.splitlines()))
 
 
 def _cells(rows: Sequence[Row], most: list[int]) -> Iterator[list[list[str]]]:

@@ -43,3 +43,22 @@ def wrapped(text: str, width: int, indent: str) -> list[str]:
         else:
             lines.append(indent + word)
     return lines
+
+
+def screen(text: str, columns: int | None) -> str:
+    """A finished screen in the width of a terminal; None: lines of any length, as in a file."""
+    if columns is None:
+        return text
+    return "\n".join(part for line in text.splitlines() for part in _hung(line, columns))
+
+
+def _hung(line: str, columns: int) -> list[str]:
+    """A line that is too long, its further ones below the text of its last narrow column."""
+    if cell_len(line) <= columns:
+        return [line]
+    within = [found.end() for found in re.finditer(r"(?<=\S) {2,}(?=\S)", line)]
+    said = line.lstrip()
+    lead = line[: len(line) - len(said)]
+    at = max((end - len(lead) for end in within if end <= columns // 2), default=2)
+    parts = wrapped(said, columns - len(lead), " " * at)
+    return [lead + part.rstrip() for part in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,11 +154,11 @@ def test_power_in_three_states_by_hand() -> None:
     assert states.circuit_w == pytest.approx(120 * 15 * 0.8)
 
 
-def switched(cards: int, each: int) -> list[str]:
+def switched(cards: int, each: int, columns: int | None = None) -> list[str]:
     gpus = [f"main.{i}" for i in range(cards)]
     leaf = [Place(g, Hop(g, 5, 16), (f"s{i // each}",), (Hop(f"uplink of s{i // each}", 5, 16),))
             for i, g in enumerate(gpus)]  # fmt: skip
-    return list(link_lines(paths(leaf, peer=True), gpus))
+    return list(link_lines(paths(leaf, peer=True), gpus, columns))
 
 
 BRIDGED = ("    count: 2\n", "    count: 2\n    nvlink_bridge: true\n")
@@ -230,3 +231,41 @@ def test_a_cache_without_room_says_what_is_missing() -> None:
     assert _left(Amount(3.1, 2.4, 9.2)) == "3.1 (2.4–9.2) GiB"
     assert _left(Amount(-3.0, -3.7, 8.7)) == "none: 3.0 GiB are missing, at best 8.7 are left"
     assert _left(Amount(-3.0, -3.7, -1.0)) == "none: 3.0 GiB are missing"
+
+
+def test_screens_hold_the_width_of_a_terminal_with_every_word_whole() -> None:
+    starter, beside = rig(STARTER), known()
+    for shown in (partial(as_text, starter, beside), partial(plan_text, plan_rig(starter))):
+        whole, narrow = shown(), shown(columns=80)
+        lines = [line for line in narrow.splitlines() if "@sha256:" not in line]
+        assert max(map(len, lines)) <= 80 < max(map(len, whole.splitlines()))
+        words = [[w for w in text.split() if "█" not in w] for text in (whole, narrow)]
+        assert words[0] == words[1]
+        starts = [
+            {
+                line.partition(line.split()[0])[0] + line.split()[0]
+                for line in text.splitlines()
+                if line
+            }
+            for text in (whole, narrow)
+        ]
+        assert starts[0] <= starts[1]  # first words stay where they stood
+        assert shown(columns=300) == whole
+
+
+def test_further_lines_of_a_term_stand_below_its_figures() -> None:
+    lines = as_text(rig(STARTER), known(), 80).splitlines()
+    (term,) = (n for n, line in enumerate(lines) if line.startswith("    █ weights"))
+    assert lines[term].index("14.4") == len(lines[term + 1]) - len(lines[term + 1].lstrip())
+
+
+def test_a_wide_matrix_goes_on_below() -> None:
+    assert max(map(len, switched(6, 2)[1:7])) > 40
+    lines = switched(6, 2, columns=40)
+    end = next(n for n, line in enumerate(lines) if line.startswith("    PIX"))
+    assert max(map(len, lines[1:end])) <= 40
+    assert lines[1:3] == [
+        "            main.1   main.2   main.3",
+        "    main.0  PIX 54   PHB 54   PHB 54",
+    ]
+    assert lines[end - 1] == "    main.4           PIX 54"

@@ -49,3 +49,13 @@ def test_names_too_wide_for_the_terminal_stand_above_their_rows() -> None:
     assert as_table(rows, 20).splitlines() == [
         "sku", "  W", "a-card-with-a-long-name", "  7", "b", "  ?",
     ]  # fmt: skip
+
+
+def test_rows_too_wide_for_any_column_are_told_value_by_value() -> None:
+    rows = [
+        {"TP": 1, "verdict": "fits", "bound by": "bandwidth"},
+        {"TP": 2, "verdict": "no", "bound by": ""},
+    ]
+    assert as_table(rows, 12).splitlines() == [
+        "TP 1", "verdict fits", "bound by", "  bandwidth", "", "TP 2", "verdict no",
+    ]  # fmt: skip
