@@ -151,27 +151,36 @@ def _holder(rig: Rig, path: Path) -> DirectSlots | Switch | None:
 
 
 def link_above_switch(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """No link below a switch is expected to be faster or wider than the switch's ports."""
+    """Some port is as fast and as wide as the links that are expected."""
+    # each link is reckoned with the lower of port and `pcie`: a slower switch beside a faster one
+    # needs no lower figure for both
+    own = [switch for _, switch in switches(rig) if switch.gpus]
+    fast = any(s.generation >= rig.pcie.generation for s in own)
+    wide = any(s.downstream_width >= rig.pcie.width for s in own)
+    fast = fast or any(slots.generation is None for slots in rig.pcie.direct)
+    wide = wide or any(slots.width is None for slots in rig.pcie.direct)
+    best = max((s.generation for s in own), default=0)
+    widest = max((s.downstream_width for s in own), default=0)
     for path, switch in switches(rig):
         if not switch.gpus:
             continue
-        if rig.pcie.generation > switch.generation:
+        if not fast:
             yield error(
                 "pcie.link-above-switch",
                 (*path, "generation"),
                 f"switch `{switch.name}` has Gen{switch.generation} ports, `pcie.generation` "
                 f"expects Gen{rig.pcie.generation}",
                 why="a link is as fast as its slower end",
-                hint=f"set `pcie.generation: {switch.generation}`",
+                hint=f"set `pcie.generation: {best}`",
             )
-        if rig.pcie.width > switch.downstream_width:
+        if not wide:
             yield error(
                 "pcie.link-above-switch",
                 (*path, "downstream_width"),
                 f"switch `{switch.name}` gives x{switch.downstream_width} per port, `pcie.width` "
                 f"expects x{rig.pcie.width}",
                 why="a link is as wide as its narrower end",
-                hint=f"set `pcie.width: {switch.downstream_width}`",
+                hint=f"set `pcie.width: {widest}`",
             )
 
 

@@ -47,7 +47,9 @@ class Switch(Section):
 class Pcie(Section):
     """The PCIe tree and the wanted state of its links."""
 
-    generation: PciGeneration = Field(description="Expected PCIe generation of every GPU link.")
+    generation: PciGeneration = Field(
+        description="Expected PCIe generation of every GPU link; a slower port holds its own."
+    )
     width: PciWidth = Field(
         default=16, description="Expected lanes of every GPU link (1, 2, 4, 8, 12, 16 or 32)."
     )
