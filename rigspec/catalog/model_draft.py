@@ -9,6 +9,15 @@ _COPIES_VOCABULARY = ("deepseek", "glm", "kimi", "minimax", "step")
 """Families whose draft layer stores its own copies of embedding and head (header sizes)."""
 
 
+DRAFTLESS = frozenset({
+    "llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma2", "gemma3",
+    "gemma3_text", "phi3", "gpt_oss",
+})  # fmt: skip
+"""Model types that vLLM knows no prediction layers of (`hf_config_override` of its
+`config/speculative.py`, 0.11 to 0.30). Others may store some that their config does not count, as
+Qwen3-Next does."""
+
+
 def draft_of(keys: Keys, model_type: str, layers: tuple[Layer, ...]) -> Draft:
     """The draft layers, shaped like the model's last layers."""
     count = keys.whole("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules") or 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from rigspec.catalog.model_draft import DRAFTLESS
 from rigspec.catalog.model_parts import (
     Attention,
     Delta,
@@ -92,6 +93,11 @@ class ModelFacts:
     def is_gguf(self) -> bool:
         """Whether its weights are a GGUF file, which llama.cpp loads and other engines do not."""
         return self.quantization.scheme is Scheme.GGUF
+
+    @property
+    def surely_draftless(self) -> bool:
+        """Whether it has no prediction layers of its own; False also where nobody knows."""
+        return self.model_type in DRAFTLESS and not self.draft.layers and not self.is_gguf
 
     @property
     def has_experts(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.images import is_stock
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import AUTO, Service
 
@@ -114,6 +115,13 @@ def batch_below_sequences(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
+_BEYOND = {
+    "vllm": "vLLM refuses to start",
+    "sglang": "SGLang refuses to start",
+    "llama_cpp": "llama.cpp starts, and answers nonsense beyond that length",
+}
+
+
 def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """No context longer than the model's own, where it is known."""
     for name, service in rig.services.items():
@@ -129,7 +137,7 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 ("services", name, "context_length"),
                 f"{service.context_length} tokens are more than the {model.max_positions} that "
                 f"`{service.model}` was made for",
-                why="vLLM refuses to start; others answer nonsense beyond that length",
+                why=_BEYOND[service.engine],
                 hint=f"at most {model.max_positions}",
             )
 
@@ -181,6 +189,33 @@ def draft_needed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"`{wanted.method}` drafts with a second model, and none is named",
                 hint="describe it below `models` and name it in `speculative.model`",
             )
+
+
+def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """A model that drafts with layers of its own has some."""
+    for name, service in rig.services.items():
+        wanted, model = service.speculative, facts.models.get(service.model)
+        if wanted is None or model is None or wanted.model is not None:
+            continue
+        named_elsewhere = {"model", "draft_model_path"} & wanted.options.keys()
+        own = wanted.method.lower() in _OWN_LAYERS.get(service.engine, frozenset())
+        if own and not named_elsewhere and model.surely_draftless:
+            yield (error if is_stock(service.engine, service.image) else warning)(
+                "engine.draft-layers",
+                ("services", name, "speculative", "method"),
+                f"`{wanted.method}` drafts with the model's own layers, and a "
+                f"`{model.model_type}` such as `{service.model}` has none for it",
+                why=_NO_LAYERS[service.engine],
+                hint="delete `speculative`, or take `ngram`, or a draft model made for it "
+                "(`speculative.model`) with its method",
+            )
+
+
+_OWN_LAYERS = {"vllm": frozenset({"mtp"}), "sglang": frozenset({"nextn", "mtp"})}
+_NO_LAYERS = {
+    "vllm": "`Unsupported speculative method: 'mtp'` (`vllm/config/speculative.py`)",
+    "sglang": "it then looks for a draft model, and none is named",
+}
 
 
 def _drafts(service: Service, method: str) -> bool:

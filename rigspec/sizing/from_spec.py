@@ -94,8 +94,17 @@ def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:
     return own.max_positions if own else None
 
 
+_LONGER: dict[str, tuple[str, frozenset[str]]] = {
+    "vllm": ("VLLM_ALLOW_LONG_MAX_MODEL_LEN", frozenset({"1", "true"})),
+    "sglang": ("SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", frozenset({"1", "true", "yes", "y"})),
+}
+"""What lets an engine start beyond the model's own length, and how it is said: `vllm/envs.py`,
+`sglang/srt/configs/model_config.py` and `sglang/srt/environ.py`."""
+
+
 def _stretched(service: Service) -> bool:
-    allowed = service.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") == "1"
+    name, yes = _LONGER.get(service.engine, ("", frozenset()))
+    allowed = service.environment.get(name, "").lower() in yes
     scaled = ("rope" in word or "hf-overrides" in word for word in service.extra_args)
     return allowed or any(scaled)
 

@@ -53,6 +53,9 @@ def speeds_of(sized: Sized) -> Speeds:
 
     def drafted(card: Card) -> Speed | None:
         single = plain(card)
+        spec = settings.speculative
+        if spec and spec.method == "mtp" and not spec.draft_gib and facts.surely_draftless:
+            return None  # `engine.draft-layers`: nothing would draft
         return None if single is None else with_speculation(single, facts, card, settings)
 
     def together(one: Callable[[Card], Speed | None]) -> Speed | None:

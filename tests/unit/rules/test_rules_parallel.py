@@ -9,6 +9,7 @@ import pytest
 
 from rigspec.catalog.models import load_model_facts
 from rigspec.finding import Path as SpecPath
+from rigspec.report.sizing import as_text
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import check
 from rigspec.spec.load import load
@@ -117,6 +118,36 @@ def test_sglang_drives_built_in_drafts_by_the_name_eagle() -> None:
     eagle = {"speculative": {"method": "EAGLE", "tokens": 4}}
     assert not found("engine.draft-needed", engine="sglang", **eagle)
     assert found("engine.draft-needed", engine="vllm", **eagle)
+
+
+@pytest.mark.parametrize(
+    ("engine", "draft", "known", "said"),
+    [
+        ("vllm", {"method": "mtp"}, "Example/Llama-8B-FP8", True),
+        ("sglang", {"method": "NEXTN"}, "Example/Llama-8B-FP8", True),
+        ("vllm", {"method": "mtp"}, "Qwen/Qwen3.6-27B-FP8", False),
+        ("vllm", {"method": "mtp", "model": "chat"}, "Example/Llama-8B-FP8", False),
+        ("vllm", {"method": "ngram"}, "Example/Llama-8B-FP8", False),
+        ("vllm", {"method": "mtp"}, None, False),
+    ],
+)
+def test_a_model_without_prediction_layers_cannot_draft_with_them(
+    engine: str, draft: dict[str, str], known: str | None, said: bool
+) -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["services"]["chat"] |= {"engine": engine, "speculative": draft | {"tokens": 3}}
+    folders = [ROOT / "rigs/models", ROOT / "tests/errors/models"]
+    facts = load_model_facts(known, folders) if known else None
+    saved = CheckContext(models={"chat": facts} if facts else {})
+    changed = Rig.model_validate(data)
+    rules = {finding.rule for finding in check(changed, saved)}
+    assert ("engine.draft-layers" in rules) is said
+    drafts_itself = known is not None and known.startswith("Qwen")
+    assert ("with drafts" in as_text(changed, saved)) is (
+        drafts_itself or "ngram" in draft.values()
+    )
 
 
 @pytest.mark.parametrize(

@@ -302,3 +302,22 @@ def test_a_stretched_context_is_not_refused_in_the_plan_either() -> None:
     scaled = settings_of(rig(STARTER, ("context_length: 32768", words)), "qwen")
     assert is_beyond(facts, plain)
     assert not is_beyond(facts, scaled)
+
+
+@pytest.mark.parametrize(
+    ("engine", "variable", "refused"),
+    [
+        ("vllm", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", False),
+        ("sglang", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", False),
+        ("sglang", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", True),
+        ("vllm", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", True),
+    ],
+)
+def test_each_engine_is_let_beyond_the_model_by_its_own_variable(
+    engine: str, variable: str, refused: bool
+) -> None:
+    facts = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert facts is not None
+    words = f"context_length: 500000\n    environment: {{{variable}: '1'}}"
+    said = (("engine: vllm", f"engine: {engine}"), ("context_length: 32768", words))
+    assert is_beyond(facts, settings_of(rig(STARTER, *said), "qwen")) is refused
