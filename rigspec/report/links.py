@@ -99,7 +99,8 @@ def _cell(path: LinkPath | None, size: int) -> str:
         return "?" if size <= MOST_COLUMNS else "-"
     if path.bridged or size > MOST_COLUMNS:  # the rates are those of PCIe
         return _word(path)
-    return f"{path.label.value} {path.one_way_gb_s.value:.0f}"
+    rate = path.one_way_gb_s.value
+    return f"{path.label.value} {rate:.{0 if rate >= 10 else 1}f}"
 
 
 def _bridges(paths: Sequence[LinkPath]) -> Iterator[str]:

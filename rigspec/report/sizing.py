@@ -5,6 +5,7 @@ Figures in parentheses are the band the truth is expected in; docs/sizing.md say
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -13,6 +14,7 @@ from rigspec.report.links import link_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
+from rigspec.rules.power_budget import caps_text
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.rules.to_save import to_save
@@ -95,7 +97,7 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
     settings, memory = sized.settings, sized.memory
     spread = _spread(settings, len(sized.cards))
     verdict = "refused" if memory.refusals else VERDICTS[memory.boots]
-    cards = f"{len(sized.cards)} × {_names(sized)}, {settings.engine.label}"
+    cards = f"{_names(sized)}, {settings.engine.label}"
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
     # a long model's name must not push the verdict off the screen
@@ -148,8 +150,8 @@ def state_lines(room: StateRoom | None) -> Iterator[str]:
 
 
 def _names(sized: Sized) -> str:
-    names = dict.fromkeys(card.name.removeprefix("NVIDIA ") for card in sized.cards)
-    return " and ".join(names)
+    counted = Counter(card.name.removeprefix("NVIDIA ") for card in sized.cards)
+    return " and ".join(f"{number} × {name}" for name, number in counted.items())
 
 
 def _whose(sized: Sized) -> str:
@@ -287,10 +289,11 @@ def _power(states: PowerStates | None) -> Iterator[str]:
             f"{text_w(load.rating_w)} at {load.psu.efficiency * 100:.0f} % efficiency"
         )
     if states.default_w is not None:
-        cap = states.highest_cap_w
-        on_socket = states.socket_cap_w
-        also = f", on a domestic socket {_watts(on_socket)}" if on_socket else ""
-        yield f"  highest equal cap that everything carries: {_watts(cap) if cap else 'none'}{also}"
+        caps, on_socket = states.highest_caps_w, states.socket_caps_w
+        what = "caps" if caps and len(set(caps.values())) > 1 else "equal cap"
+        also = f", on a domestic socket {caps_text(on_socket)}" if on_socket else ""
+        said = caps_text(caps) if caps else "none"
+        yield f"  highest {what} that everything carries: {said}{also}"
 
 
 def _watts(watts: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.rules.context import CheckContext
+from rigspec.rules.power_budget import equal_cap
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.sizing.amount import Amount
@@ -118,8 +119,9 @@ def power_record(states: PowerStates) -> Record:
         "wall_at_default_limits_w": _watts(states.default_w),
         "circuit_w": round(states.circuit_w, 1),
         "arithmetic": states.arithmetic,
-        "highest_cap_w": states.highest_cap_w,
-        "highest_cap_on_domestic_socket_w": states.socket_cap_w,
+        "highest_cap_w": equal_cap(states.highest_caps_w),
+        "highest_cap_on_domestic_socket_w": equal_cap(states.socket_caps_w),
+        "highest_caps_w": states.highest_caps_w,
         "supplies": [
             {
                 "name": load.psu.name,

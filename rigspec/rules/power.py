@@ -9,7 +9,14 @@ from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import a_card, feeds, named, span
-from rigspec.rules.power_budget import highest_cap, loads, socket_cap, wall_w
+from rigspec.rules.power_budget import (
+    caps_text,
+    caps_to_write,
+    highest_caps,
+    loads,
+    socket_caps,
+    wall_w,
+)
 from rigspec.sizing.supplies import circuit_w, socket_w
 from rigspec.spec.rig import Rig, all_members
 from rigspec.units import text_w
@@ -163,11 +170,12 @@ def circuit_overloaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 
 def _cap_hint(rig: Rig, facts: CheckContext) -> str:
-    cap, on_socket = highest_cap(rig, facts), socket_cap(rig, facts)
-    if cap is None:
+    caps, on_socket = highest_caps(rig, facts), socket_caps(rig, facts)
+    if caps is None:
         return "no cap that these cards take fits: move cards to another supply or circuit"
-    also = f" ({on_socket} on a domestic socket)" if on_socket and on_socket < cap else ""
-    return f"`power_limit_w: {cap}` on every card fits{also}; or take a larger supply or circuit"
+    less = on_socket is not None and on_socket != caps
+    also = f" ({caps_text(on_socket)} on a domestic socket)" if on_socket and less else ""
+    return f"{caps_to_write(caps)} fits{also}; or take a larger supply or circuit"
 
 
 def domestic_socket(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -176,7 +184,7 @@ def domestic_socket(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     socket = socket_w(circuit)
     if not found or socket is None:
         return
-    wall, cap = wall_w(found)[0], socket_cap(rig, facts)
+    wall, caps = wall_w(found)[0], socket_caps(rig, facts)
     if socket < wall <= circuit_w(circuit)[0]:
         yield warning(
             "power.domestic-socket",
@@ -185,7 +193,7 @@ def domestic_socket(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why="a Schuko socket is made for 16 A for hours, not for days, and a British plug's "
             "fuse is 13 A; contacts age and burn",
             hint="an IEC 60309 socket (the blue one) or a fixed connection takes its full current"
-            + (f"; on a domestic one `power_limit_w: {cap}` on every card" if cap else ""),
+            + (f"; on a domestic one {caps_to_write(caps)}" if caps else ""),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
@@ -13,6 +13,8 @@ from rigspec.units import text_w
 
 STEP_W = 5
 """Caps are proposed in steps of 5 W."""
+Caps = Mapping[str, int]
+"""Watts per card by group of the spec."""
 
 
 @dataclass(frozen=True)
@@ -93,40 +95,56 @@ def _wall_part(load: Load) -> str:
     return f"({' + '.join(terms)}) / {load.psu.efficiency:g}"
 
 
-def highest_cap(rig: Rig, facts: CheckContext) -> int | None:
-    """The highest equal cap per card that every supply and the circuit carry; None if none does.
+def highest_caps(rig: Rig, facts: CheckContext) -> Caps | None:
+    """The highest cap of each group that every supply and the circuit carry; None if none does.
 
-    In steps of 5 W, no higher than any card's default and no lower than any card's least cap.
+    One for all, in steps of 5 W, save for cards whose default limit is below it: these keep theirs.
     """
-    return _cap_within(rig, facts, circuit_w(rig.power.circuit)[0])
+    return _caps_within(rig, facts, circuit_w(rig.power.circuit)[0])
 
 
-def socket_cap(rig: Rig, facts: CheckContext) -> int | None:
-    """The highest equal cap where the circuit ends in a domestic socket; None where it cannot."""
+def socket_caps(rig: Rig, facts: CheckContext) -> Caps | None:
+    """The same where the circuit ends in a domestic socket; None where it cannot."""
     socket = socket_w(rig.power.circuit)
-    return _cap_within(rig, facts, socket) if socket else None
+    return _caps_within(rig, facts, socket) if socket else None
 
 
-def _cap_within(rig: Rig, facts: CheckContext, wall_w: float) -> int | None:
-    cards = [facts.gpu(rig, m) for m in all_members(rig.gpus)]
-    known = [card for card in cards if card is not None]
+def equal_cap(caps: Caps | None) -> int | None:
+    """The one cap of all groups; None where they differ or there is none."""
+    one = set(caps.values()) if caps else set()
+    return one.pop() if len(one) == 1 else None
+
+
+def caps_text(caps: Caps) -> str:
+    """`350 W`, or for unequal ones `big 350 W, small 170 W`."""
+    one = equal_cap(caps)
+    return f"{one} W" if one else ", ".join(f"{name} {watts} W" for name, watts in caps.items())
+
+
+def caps_to_write(caps: Caps) -> str:
+    """The words of a hint: what to write, and in which group."""
+    one = equal_cap(caps)
+    if one:
+        return f"`power_limit_w: {one}` on every card"
+    return ", ".join(f"`power_limit_w: {watts}` in `{name}`" for name, watts in caps.items())
+
+
+def _caps_within(rig: Rig, facts: CheckContext, limit_w: float) -> Caps | None:
+    cards = {name: facts.gpu(rig, f"{name}.0") for name in rig.gpus}
+    known = {name: card for name, card in cards.items() if card is not None}
     if not known or len(known) != len(cards):
         return None
-    lowest = max(card.power_min_w or STEP_W for card in known)
-    cap = min([min(card.power_default_w for card in known), *_room(rig, wall_w)])
-    cap = int(cap // STEP_W * STEP_W)
-    return cap if cap >= lowest else None
+    highest = max(card.power_default_w for card in known.values())
+    for cap in range(highest // STEP_W * STEP_W, 0, -STEP_W):
+        caps = {name: min(cap, card.power_default_w) for name, card in known.items()}
+        if any(caps[name] < (card.power_min_w or 0) for name, card in known.items()):
+            return None
+        if _carried(rig, caps, limit_w):
+            return caps
+    return None
 
 
-def _room(rig: Rig, wall_w: float) -> Iterator[float]:
-    """Watts per card that each supply group, and the watts at the wall, have room for."""
-    per_wall, base_wall = 0.0, 0.0
-    for psu in rig.power.psus:
-        fed = len(set(members(rig.gpus, psu.gpus)))
-        base = base_share_w(rig, psu)
-        per_wall += fed / psu.efficiency
-        base_wall += base / psu.efficiency
-        if fed:
-            yield (psu.watts * psu.count - base) / (fed * rig.power.transient_factor)
-    if per_wall:
-        yield (wall_w - base_wall) / per_wall
+def _carried(rig: Rig, caps: Caps, limit_w: float) -> bool:
+    by_member = {member: caps[member.partition(".")[0]] for member in all_members(rig.gpus)}
+    found = tuple(_load(rig, by_member, i, psu) for i, psu in enumerate(rig.power.psus))
+    return wall_w(found)[0] <= limit_w and all(load.peak_w <= load.rating_w for load in found)

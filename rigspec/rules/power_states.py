@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import Load, highest_cap, loads, socket_cap, wall_w
+from rigspec.rules.power_budget import Caps, Load, highest_caps, loads, socket_caps, wall_w
 from rigspec.sizing.supplies import circuit_w
 from rigspec.spec.gpus import GpuGroup
 from rigspec.spec.rig import Rig
@@ -25,13 +25,13 @@ class PowerStates:
     arithmetic: str
     """How `capped_w` comes about."""
     default_w: float | None
-    """None when a card's default limit is unknown; then `highest_cap_w` is, too."""
+    """None when a card's default limit is unknown; then `highest_caps_w` is, too."""
     circuit_w: float
     circuit_text: str
     supplies: tuple[Load, ...]
-    highest_cap_w: int | None
-    """Highest equal cap per GPU that circuit and supplies carry; None when none does."""
-    socket_cap_w: int | None = None
+    highest_caps_w: Caps | None
+    """Highest cap of each group that circuit and supplies carry; None when none does."""
+    socket_caps_w: Caps | None = None
     """The same where the circuit ends in a domestic socket; None where that changes nothing."""
 
 
@@ -41,7 +41,7 @@ def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
     if not supplies:
         return None
     wall, arithmetic = wall_w(supplies)
-    highest, on_socket = highest_cap(rig, facts), socket_cap(rig, facts)
+    highest, on_socket = highest_caps(rig, facts), socket_caps(rig, facts)
     limit, limit_text = circuit_w(rig.power.circuit)
     return PowerStates(
         idle_w=_wall(rig, facts, IDLE_W),
@@ -51,8 +51,8 @@ def power_states(rig: Rig, facts: CheckContext) -> PowerStates | None:
         circuit_w=limit,
         circuit_text=limit_text,
         supplies=supplies,
-        highest_cap_w=highest,
-        socket_cap_w=on_socket if on_socket != highest else None,
+        highest_caps_w=highest,
+        socket_caps_w=on_socket if on_socket != highest else None,
     )
 
 

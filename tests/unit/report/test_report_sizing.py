@@ -269,3 +269,18 @@ def test_a_wide_matrix_goes_on_below() -> None:
         "    main.0  PIX 54   PHB 54   PHB 54",
     ]
     assert lines[end - 1] == "    main.4           PIX 54"
+
+
+def test_slow_links_keep_a_digit_in_the_matrix() -> None:
+    leaf = [Place(g, Hop(g, 1, 1), (), ()) for g in ("a", "b")]
+    lines = list(link_lines(paths(leaf, peer=False), ["a", "b"]))
+    assert lines[2] == "    a  PHB 0.2"
+
+
+def test_unequal_cards_are_counted_by_kind() -> None:
+    text = "gpus:\n  small: {sku: rtx-3060, count: 1}\n"
+    two = rig(STARTER, ("gpus:\n", text), ("gpus: [pair]", "gpus: [pair, small]"),
+              ("gpus: [pair]", "gpus: [pair, small]"),
+              ("    gpus: [pair]\n", "    gpus: [pair, small]\n"), *LLAMA)  # fmt: skip
+    shown = as_text(two, known())
+    assert "on 2 × GeForce RTX 3090 and 1 × GeForce RTX 3060, llama.cpp" in shown

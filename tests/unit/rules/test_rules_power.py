@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rigspec.report.sizing import as_text
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import circuit_w, highest_cap, loads, wall_w
+from rigspec.rules.power_budget import circuit_w, equal_cap, highest_caps, loads, wall_w
 from rigspec.rules.power_states import power_states
 from rigspec.rules.run import check
 from rigspec.spec.load import load
@@ -64,7 +64,7 @@ def test_circuit_gives_its_continuous_watts(circuit: dict[str, float], watts: fl
 
 
 def test_highest_cap_fits_and_five_watts_more_do_not(home: Rig) -> None:
-    cap = highest_cap(home, NOTHING_SAVED)
+    cap = equal_cap(highest_caps(home, NOTHING_SAVED))
     # the circuit rules: (1920 W × 0.92 − 280 W) / 4 = 371.6 W
     assert cap == 370
     for watts, fits in ((370, True), (375, False)):
@@ -115,12 +115,35 @@ def test_check_and_plan_name_one_cap_for_a_domestic_socket(home: Rig) -> None:
     rig = Rig.model_validate(data)
     states = power_states(rig, NOTHING_SAVED)
     assert states is not None
-    assert (states.highest_cap_w, states.socket_cap_w) == (600, 455)
+    assert (states.highest_caps_w, states.socket_caps_w) == ({"main": 600}, {"main": 455})
     assert "600 W, on a domestic socket 455 W" in as_text(rig, NOTHING_SAVED)
     (hint,) = (f.hint for f in check(rig) if f.rule == "power.domestic-socket")
     assert "`power_limit_w: 455`" in hint
     data["gpus"]["main"]["power_limit_w"] = 455
     assert "power.domestic-socket" not in {f.rule for f in check(Rig.model_validate(data))}
+
+
+def test_unequal_cards_get_a_cap_each_and_none_above_its_own_default(home: Rig) -> None:
+    # 2 × 350 W + 2 × 170 W fit at their defaults; of 1320 W, (1100 − 280 − 2 × 170) / 2 = 240 W
+    data = home.model_dump()
+    data["gpus"] = {
+        "big": data["gpus"]["main"] | {"sku": "rtx-3090", "count": 2, "power_limit_w": None},
+        "small": data["gpus"]["main"] | {"sku": "rtx-3060", "count": 2, "power_limit_w": None},
+    }
+    data["pcie"] |= {"switches": [], "direct": [{"gpus": ["big", "small"]}]}
+    psu = data["power"]["psus"][0] | {"gpus": ["big", "small"], "count": 1}
+    data["power"] |= {"base_load_w": 280, "transient_factor": 1.0}
+    data["power"] |= {"psus": [psu | {"watts": 3000}], "circuit": {"volts": 240, "amps": 30}}
+    data["services"] = {}
+    rig = Rig.model_validate(data)
+    states = power_states(rig, NOTHING_SAVED)
+    assert states is not None
+    assert states.highest_caps_w == {"big": 350, "small": 170}
+    said = "highest caps that everything carries: big 350 W, small 170 W"
+    assert said in as_text(rig, NOTHING_SAVED)
+    data["power"]["psus"] = [psu | {"watts": 1100}]
+    (hint,) = overloads(data)
+    assert hint.startswith("`power_limit_w: 240` in `big`, `power_limit_w: 170` in `small` fits")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +161,7 @@ def test_a_whole_breaker_is_warned_about_where_the_nec_holds(
 def test_no_cap_is_proposed_that_the_card_refuses(home: Rig) -> None:
     # 150 W is the least this card takes: (150 × 4 + 280) / 0.92 is above 120 V × 8 A × 0.8 = 768 W
     small = changed(home, circuit={"volts": 120, "amps": 8})
-    assert highest_cap(small, NOTHING_SAVED) is None
+    assert highest_caps(small, NOTHING_SAVED) is None
     hints = [f.hint for f in check(small) if f.rule == "power.circuit-overloaded"]
     assert "no cap that these cards take fits" in hints[0]
 
