@@ -15,7 +15,7 @@ from rigspec.report.words import screen
 from rigspec.sizing.accepted import is_beyond as is_beyond
 from rigspec.sizing.amount import band
 from rigspec.sizing.fit import FitRow, fit_table
-from rigspec.sizing.remedies import Remedy, remedies
+from rigspec.sizing.remedies import Remedy, beyond_and_too_large, remedies
 from rigspec.sizing.service import Sized, sized, usual_link, usual_slot
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.unknown import doubts_of
@@ -91,8 +91,10 @@ def _assumed(sized: Sized) -> Iterator[str]:
 def _ways_out(sized: Sized) -> Iterator[str]:
     if sized.memory.verdict is Verdict.YES and not sized.memory.refusals:
         return
-    found = remedies(sized.facts, sized.cards, sized.settings)
-    yield "  what would fit:" if found else "  no single change makes it fit"
+    asked = (sized.facts, sized.cards, sized.settings)
+    found, own = remedies(*asked), beyond_and_too_large(*asked)
+    also = f"{own:,} tokens do not fit either; " if own else ""
+    yield f"  {also}what would fit:" if found else f"  {also}no single change makes it fit"
     yield from (f"    {_said(remedy)}" for remedy in found)
 
 

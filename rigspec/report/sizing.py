@@ -28,7 +28,7 @@ from rigspec.sizing.speeds import Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.sizing.turns import slowest
-from rigspec.sizing.verdict import Verdict, contexts_short
+from rigspec.sizing.verdict import Verdict, contexts_short, late_short
 from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
 
@@ -117,8 +117,12 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
 def warnings_of(sized: Sized) -> Iterator[str]:
     """What `rigspec check` warns about in a spec of the same service."""
     yield from unfit(sized.facts, sized.settings.engine)
+    late = late_short(sized.facts, sized.card, sized.settings)
     shortage = contexts_short(sized.card, sized.settings)
-    yield from (shortage,) if shortage else ()
+    if late and sized.memory.verdict is Verdict.CLOSE:
+        yield late
+    elif shortage:
+        yield shortage
 
 
 def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:

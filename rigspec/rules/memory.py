@@ -50,7 +50,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         left, needed = memory.available, memory.needed
         if needed is not None and left.low >= needed.high:
-            yield from _late(name, sized, rig.services[name])
+            yield from _late(rig, name, sized, facts)
             continue
         wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
         yield warning(
@@ -64,26 +64,20 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _late(name: str, sized: Sized, service: Service) -> Iterator[Finding]:
+def _late(rig: Rig, name: str, sized: Sized, facts: CheckContext) -> Iterator[Finding]:
     """The cache has room, what grows after it was sized may have none."""
-    from rigspec.sizing.verdict import late_shortage
-    from rigspec.sizing.vllm import context_overhead, fraction_of, late_gib
+    from rigspec.sizing.verdict import late_short
 
-    card, settings = sized.card, sized.settings
-    if not late_shortage(sized.facts, card, settings):
+    shortage = late_short(sized.facts, sized.card, sized.settings)
+    if not shortage:
         return  # `contexts_have_room` says so
-    outside = card.total.value * (1 - fraction_of(settings))
-    wanted = context_overhead(settings).value + late_gib(sized.facts, card, settings)
-    fraction = int((1 - (wanted + 0.25) / card.total.value) * 100) / 100
+    given = _given(rig.services[name], "gpu_memory_fraction")
     yield warning(
         "memory.fits-closely",
-        ("services", name, "gpu_memory_fraction")
-        if _given(service, "gpu_memory_fraction")
-        else ("services", name, "model"),
-        f"`{name}` has room for its cache; {outside:.1f} GiB of {with_article(card.name)} lie "
-        f"outside its share, and contexts, drafts and scratch may take {wanted:.1f} GiB there",
+        ("services", name, "gpu_memory_fraction" if given else "model"),
+        f"`{name}` has room for its cache, but {shortage}",
         why="the engine starts, and may run out of memory under load",
-        hint=f"`gpu_memory_fraction: {fraction:g}`, or smaller `max_batched_tokens`",
+        hint=_ways_out(rig, sized, facts),
     )
 
 
@@ -152,6 +146,10 @@ _SHAPES = {
         "tensor_parallel_size",
         "fp8 scales cover blocks of 128: vLLM and SGLang refuse a shard that cuts one, only their "
         "newest builds pad it",
+    ),
+    "groups": (
+        "tensor_parallel_size",
+        "a scale covers a group of rows: vLLM and SGLang refuse a shard that cuts one",
     ),
     "dcp": (
         "decode_context_parallel_size",
@@ -254,8 +252,9 @@ def _ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
     from rigspec.sizing.remedies import remedies
 
     found = remedies(
-        sized.facts, sized.cards, sized.settings, spare_share=spare_share(rig, sized.name, facts)
-    )
+        sized.facts, sized.cards, sized.settings,
+        spare_share=spare_share(rig, sized.name, facts), idle=sized.idle,
+    )  # fmt: skip
     if not found:
         return "no single change helps: take a smaller model or larger cards"
     return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])

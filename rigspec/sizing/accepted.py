@@ -16,6 +16,7 @@ from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Ma
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.shards import cut_group
 
 _VOCAB_PAD = 64
 _BLOCK = 128
@@ -37,7 +38,7 @@ def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[R
     if settings.engine is Engine.LLAMA_CPP:  # it has no shards
         return tuple(_context(facts, settings))
     found: list[Refusal] = []
-    for rule in (_heads, _vocabulary, _states, _blocks, _context, _decode_context, _stages):
+    for rule in RULES:
         found += rule(facts, settings)
     return (*_support(facts, settings, card), *found)
 
@@ -93,6 +94,13 @@ def _blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
             return
 
 
+def _groups(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    """Integer weights with a scale per group: a shard must hold whole groups."""
+    cut = cut_group(facts, settings.tensor_parallel) if settings.tensor_parallel > 1 else ""
+    if cut:
+        yield Refusal("groups", cut)
+
+
 def _context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     if is_beyond(facts, settings):
         beyond = f"context {settings.context} is above the model's maximum {facts.max_positions}"
@@ -133,6 +141,9 @@ def decode_context_sizes(
 def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     if len(facts.layers) < settings.pipeline_parallel:
         yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
+
+
+RULES = (_heads, _vocabulary, _states, _blocks, _groups, _context, _decode_context, _stages)
 
 
 def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:

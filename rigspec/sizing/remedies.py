@@ -9,51 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme, with_scheme
 from rigspec.sizing import vllm
-from rigspec.sizing.accepted import decode_context_sizes, refusals
+from rigspec.sizing.accepted import decode_context_sizes, is_beyond, refusals
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
-from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.records import kv_kind
+from rigspec.sizing.remedies_llamacpp import llama_remedies
+from rigspec.sizing.remedy import MOST_RANKS, Case, Remedy, fits, shorter, tried
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.verdict import Verdict, contexts_short
+from rigspec.sizing.verdict import Verdict, contexts_short, late_room_gib, late_short
 
-LEAST_CONTEXT = 2048
-"""A context below this is no remedy."""
-MOST_RANKS = 16
+__all__ = ["Remedy", "beyond_and_too_large", "fits", "remedies"]
+
 SHARED_SINCE = (0, 11)
 """Earlier releases have no decode context parallel, or not for every latent attention."""
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """One change after which it fits: a name, what to write, and what it gives."""
-
-    name: str
-    write: str
-    gives: str
-    surely: bool
-    """Whether even the low end of the band fits."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What does not surely fit, and the card of its group with the least room."""
-
-    facts: ModelFacts
-    cards: tuple[Card, ...]
-    card: Card
-    settings: EngineSettings
-    spare_share: float
-    """Share of a card that other services leave."""
-
-    def after(self, changed: EngineSettings) -> MemoryEstimate:
-        """The estimate with other settings."""
-        return tightest(self.facts, self.cards, changed)[0]
 
 
 def remedies(
@@ -62,64 +35,53 @@ def remedies(
     settings: EngineSettings,
     *,
     spare_share: float = 1.0,
+    idle: tuple[Card, ...] = (),
 ) -> tuple[Remedy, ...]:
     """Every single change that makes one full request fit, at the expected figures.
 
-    `spare_share` is the share of a card that other services leave of it.
+    `spare_share` is the share of a card that other services leave of it, `idle` are cards that
+    llama.cpp's `split_mode: none` leaves out. A context beyond the model's own is no such change:
+    the others are then those of the model's own, which is written beside them.
     """
     case = Case(facts, cards, tightest(facts, cards, settings)[1], settings, spare_share)
-    if settings.engine is Engine.LLAMA_CPP:
-        return (*_own_split(case), *_shorter(case), *_slots(case))
-    ways = (
-        _other_dcp, _shorter, _cache_type, _shared_cache, _batches, _fraction, _drafts,
-        _text_only, _more_cards, _weights,
-    )  # fmt: skip
-    return tuple(remedy for way in ways for remedy in way(case))
-
-
-def fits(found: MemoryEstimate) -> bool:
-    """Whether one full request fits at the expected figures."""
-    return (
-        found.boots is not Verdict.NO
-        and found.needed is not None
-        and found.available.value >= found.needed.value
-        and not found.refusals
+    own = _at_own_length(case)
+    if own is None:
+        return tuple(_ways(case, idle))
+    write = f"context_length: {own.settings.context}"
+    if fits(own.before):
+        return tuple(tried("smaller context", write, case, own.settings))
+    return tuple(
+        each if each.name == "smaller context" else replace(each, write=f"{each.write}, {write}")
+        for each in _ways(own, idle)
     )
 
 
-def _remedy(name: str, write: str, case: Case, changed: EngineSettings) -> Iterator[Remedy]:
-    found = case.after(changed)
-    if fits(found):
-        yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
+def beyond_and_too_large(
+    facts: ModelFacts, cards: tuple[Card, ...], settings: EngineSettings
+) -> int | None:
+    """The model's own length, where one beyond it was asked for and not even that fits."""
+    case = Case(facts, cards, tightest(facts, cards, settings)[1], settings, 1.0)
+    own = _at_own_length(case)
+    return None if own is None or fits(own.before) else own.settings.context
 
 
-def _room(found: MemoryEstimate) -> str:
-    longest = f", at most {found.largest_context:,} tokens" if found.largest_context else ""
-    return f"{found.available.value:.1f} GiB for the cache{longest}"
+def _at_own_length(case: Case) -> Case | None:
+    """The case with the model's own context, where one beyond it was asked for."""
+    if not is_beyond(case.facts, case.settings):
+        return None
+    return replace(case, settings=replace(case.settings, context=case.facts.max_positions))
 
 
-def _shorter(case: Case) -> Iterator[Remedy]:
-    """The longest context that fits, rounded down."""
-    asked = asked_context(case.facts, case.settings)
-    if asked is None:
+def _ways(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
+    if case.settings.engine is Engine.LLAMA_CPP:
+        yield from llama_remedies(case, idle)
         return
-    changed, length = case.settings, asked
-    for _ in range(4):  # activation may shrink with the context, so look again
-        found = case.after(changed)
-        if found.largest_context is None or found.largest_context < LEAST_CONTEXT:
-            return
-        length = found.largest_context // 1024 * 1024
-        changed = replace(case.settings, context=length)
-        if length < asked and fits(case.after(changed)):
-            yield from _remedy("smaller context", f"context_length: {length}", case, changed)
-            return
-
-
-def _own_split(case: Case) -> Iterator[Remedy]:
-    """llama.cpp's own split, by the memory of the cards, in place of the stated one."""
-    if case.settings.tensor_split:
-        changed = replace(case.settings, tensor_split=())
-        yield from _remedy("llama.cpp's own split", "no `--tensor-split`", case, changed)
+    ways = (
+        _other_dcp, shorter, _cache_type, _shared_cache, _batches, _fraction, _drafts,
+        _text_only, _more_cards, _weights,
+    )  # fmt: skip
+    for way in ways:
+        yield from way(case)
 
 
 def _other_dcp(case: Case) -> Iterator[Remedy]:
@@ -129,7 +91,7 @@ def _other_dcp(case: Case) -> Iterator[Remedy]:
     for size in reversed(decode_context_sizes(case.facts, case.settings, case.card)):
         name = "another DCP" if size > 1 else "no DCP"
         changed = replace(case.settings, decode_context_parallel=size)
-        yield from _remedy(name, f"decode_context_parallel_size: {size}", case, changed)
+        yield from tried(name, f"decode_context_parallel_size: {size}", case, changed)
 
 
 def _cache_type(case: Case) -> Iterator[Remedy]:
@@ -138,8 +100,16 @@ def _cache_type(case: Case) -> Iterator[Remedy]:
         return
     if case.card.compute is not None and case.card.compute < (8, 0):
         return
-    changed = replace(case.settings, kv_dtype="fp8")
-    yield from _remedy("kv dtype", "kv_cache_dtype: fp8", case, changed)
+    for word in _fp8_words(case):
+        changed = replace(case.settings, kv_dtype=word)
+        yield from tried("kv dtype", f"kv_cache_dtype: {word}", case, changed)
+
+
+def _fp8_words(case: Case) -> tuple[str, ...]:
+    """What the engine calls it: SGLang has no `fp8`, and Triton no e4m3 before Ada."""
+    if case.settings.engine is not Engine.SGLANG:
+        return ("fp8",)
+    return ("fp8_e5m2",) if case.card.compute and case.card.compute < (8, 9) else ("fp8_e4m3",)
 
 
 def _shared_cache(case: Case) -> Iterator[Remedy]:
@@ -152,7 +122,7 @@ def _shared_cache(case: Case) -> Iterator[Remedy]:
         if settings.tensor_parallel % size == 0:
             write = f"decode_context_parallel_size: {size}"
             changed = replace(settings, decode_context_parallel=size)
-            found = list(_remedy("shared cache", write, case, changed))
+            found = list(tried("shared cache", write, case, changed))
             if found:
                 yield found[0]
                 return
@@ -165,54 +135,41 @@ def _batches(case: Case) -> Iterator[Remedy]:
         if seqs < batch.seqs:
             write = f"max_sequences: {seqs}"
             changed = replace(case.settings, max_seqs=seqs)
-            found = list(_remedy("fewer sequences", write, case, changed))
+            found = list(tried("fewer sequences", write, case, changed))
             if found:
                 yield found[0]
                 break
     if batch.tokens > 2048:
         changed = replace(case.settings, max_batched_tokens=2048)
-        yield from _remedy("smaller batch", "max_batched_tokens: 2048", case, changed)
-
-
-def _slots(case: Case) -> Iterator[Remedy]:
-    """llama.cpp sets a full cache aside for each sequence: as many as find room."""
-    found = case.after(case.settings)
-    if case.settings.slots < 2 or found.needed is None or not found.needed.value:
-        return
-    most = int(case.settings.slots * found.available.value / found.needed.value)
-    for slots in range(min(most, case.settings.slots - 1), 0, -1):
-        changed = replace(case.settings, slots=slots, parallel=slots)
-        write = f"max_sequences: {slots}"
-        fitting = list(_remedy("fewer sequences", write, case, changed))
-        if fitting:
-            yield fitting[0]
-            return
+        yield from tried("smaller batch", "max_batched_tokens: 2048", case, changed)
 
 
 def _fraction(case: Case) -> Iterator[Remedy]:
     """As large a share of the card as leaves CUDA contexts and other services their room."""
     if case.settings.engine is not Engine.VLLM or case.settings.kv_bytes is not None:
         return
-    total, context = case.card.total.value, vllm.context_overhead(case.settings).high
-    most = min(1 - (context + 0.25) / total, case.spare_share)
+    facts, card, settings = case.facts, case.card, case.settings
+    context = vllm.context_overhead(settings).high + 0.25
+    outside = max(context, late_room_gib(facts, card, settings))
+    most = min(1 - outside / card.total.value, case.spare_share)
     highest = math.floor(most * 100 + 1e-6) / 100
-    larger = highest > vllm.fraction_of(case.settings)
-    if larger or contexts_short(case.card, case.settings):
+    larger = highest > vllm.fraction_of(settings)
+    if larger or contexts_short(card, settings) or late_short(facts, card, settings):
         write = f"gpu_memory_fraction: {highest:.2f}"
         changed = replace(case.settings, memory_fraction=highest)
-        yield from _remedy("larger share" if larger else "smaller share", write, case, changed)
+        yield from tried("larger share" if larger else "smaller share", write, case, changed)
 
 
 def _drafts(case: Case) -> Iterator[Remedy]:
     if case.settings.speculative is not None:
         changed = replace(case.settings, speculative=None)
-        yield from _remedy("no drafts", "no `speculative`", case, changed)
+        yield from tried("no drafts", "no `speculative`", case, changed)
 
 
 def _text_only(case: Case) -> Iterator[Remedy]:
     if case.facts.vision is not None and not case.settings.language_only:
         changed = replace(case.settings, language_only=True)
-        yield from _remedy("text only", "`--language-model-only`", case, changed)
+        yield from tried("text only", "`--language-model-only`", case, changed)
 
 
 def _more_cards(case: Case) -> Iterator[Remedy]:
@@ -226,7 +183,7 @@ def _more_cards(case: Case) -> Iterator[Remedy]:
             continue
         cards = larger * case.settings.pipeline_parallel
         write = f"{cards} such GPUs, tensor_parallel_size: {larger}"
-        found = list(_remedy("more GPUs", write, case, changed))
+        found = list(tried("more GPUs", write, case, changed))
         if found:
             yield found[0]
             return
@@ -238,7 +195,7 @@ def _fewer_cards(case: Case) -> Iterator[Remedy]:
         changed = replace(case.settings, tensor_parallel=smaller)
         if not refusals(case.facts, changed, case.card):
             write = f"tensor_parallel_size: {smaller}"
-            yield from _remedy("fewer GPUs", write, case, changed)
+            yield from tried("fewer GPUs", write, case, changed)
             return
 
 

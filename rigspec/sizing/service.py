@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import NVLINK, Link
@@ -33,6 +33,8 @@ class Sized:
     paths: tuple[LinkPath, ...]
     link: Link
     """What an all-reduce of the group costs."""
+    idle: tuple[Card, ...] = ()
+    """Cards that llama.cpp's `split_mode: none` leaves out."""
 
 
 def size_service(
@@ -45,12 +47,15 @@ def size_service(
         return None
     if settings.engine is not Engine.LLAMA_CPP:
         facts = as_loaded(facts, service.quantization)
+    idle: tuple[Card, ...] = ()
     if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
-        cards = cards[settings.main_gpu : settings.main_gpu + 1] or cards[:1]
-    return sized(
+        main = settings.main_gpu if settings.main_gpu < len(cards) else 0
+        cards, idle = cards[main : main + 1], (*cards[:main], *cards[main + 1 :])
+    found = sized(
         name, facts, cards, settings,
         gpus=members(rig.gpus, service.gpus), paths=paths_of(rig, name, catalog),
     )  # fmt: skip
+    return replace(found, idle=idle)
 
 
 def sized(

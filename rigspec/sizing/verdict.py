@@ -34,7 +34,7 @@ def verdict_of(
         return Verdict.NO
     if left.low < need.high or contexts_short(card, settings):
         return Verdict.CLOSE
-    if late_shortage(facts, card, settings):
+    if late_short(facts, card, settings):
         return Verdict.CLOSE
     return Verdict.YES
 
@@ -65,14 +65,30 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
     )
 
 
-def late_shortage(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
-    """Whether what comes after sizing may not find room: contexts, drafts, delta-net scratch.
+LATE_GIB, LATE_MARGIN_GIB = 0.5, 0.25
+"""Less than the first comes out of what any boot leaves; the second is kept free beside it."""
+
+
+def late_short(facts: ModelFacts, card: Card, settings: EngineSettings) -> str:
+    """How little the share leaves what grows after the cache is sized, if too little; else empty.
 
     Two boots died that way under load: a 27B hybrid on two 3090s, a DFlash drafter on two 5090s.
     """
-    if settings.engine is not Engine.VLLM:
-        return False
-    late = vllm.late_gib(facts, card, settings)
-    return late > 0.5 and card.total.value * (1 - vllm.fraction_of(settings)) < (
-        vllm.context_overhead(settings).value + late + 0.25
+    wanted = late_room_gib(facts, card, settings)
+    outside = card.total.value * (1 - vllm.fraction_of(settings))
+    if outside >= wanted:
+        return ""
+    return (
+        f"{outside:.1f} GiB of {with_article(card.name)} lie outside the engine's share; contexts, "
+        f"graphs, drafts and warm-up may take {wanted:.1f} GiB there"
     )
+
+
+def late_room_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """GiB to leave outside vLLM's share for contexts and what grows late; 0 if that is little."""
+    if settings.engine is not Engine.VLLM:
+        return 0.0
+    late = vllm.late_gib(facts, card, settings)
+    if late <= LATE_GIB:
+        return 0.0
+    return vllm.context_overhead(settings).value + late + LATE_MARGIN_GIB

@@ -30,9 +30,14 @@ __all__ = ["batch_of", "last_stage_gap", "peak_activation"]
 DEFAULT_FRACTION = {(0, 0): 0.90, (0, 24): 0.92}
 """`--gpu-memory-utilization` when unset, by first version."""
 
-MXFP4_LATE_GIB = 3.0
-"""MXFP4 kernels' workspaces and sampler warm-up: gpt-oss-20b boots at 0.90 of an H100 and runs out
-of memory at 0.95."""
+MXFP4_TRITON, MXFP4_LATE_GIB = 9, 3.0
+"""Cards of this generation multiply MXFP4 experts by Triton's kernels, whose workspaces come late
+and are cut by rank; others take Marlin's. gpt-oss-20b boots at 0.90 of an H100 and runs out at 0.95
+(0.11), 120b runs out at 0.97 with one sequence (0.14.1); 20b boots at 0.9 of an L4 and a 5090."""
+
+MXFP4_LOGITS_BYTES = 4
+"""Per (sequence × vocabulary entry), beside what every model's warm-up sorts: what the H100 lacked
+was one more copy of 1,024 rows (786 MiB, with 552 left)."""
 
 MOST_GRAPH = 8192
 """A larger capture size is a slip."""
@@ -188,10 +193,17 @@ def late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     if graph_estimate(facts, settings, card).value == 0.0:
         late += graph_actual(facts, settings, card)
     if facts.quantization.scheme is Scheme.MXFP4:
-        late += MXFP4_LATE_GIB + 4 * batch.seqs * facts.vocab / GIB
+        late += mxfp4_late_gib(facts, card, settings)
     if settings.speculative is not None:
         late += 0.75 if settings.speculative.method == "dflash" else 0.3
     return late
+
+
+def mxfp4_late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
+    """GiB that MXFP4 experts' kernels and the sampler take once the pool is there."""
+    logits = MXFP4_LOGITS_BYTES * batch_of(settings, card).seqs * facts.vocab / GIB
+    on_triton = card.compute is None or card.compute[0] == MXFP4_TRITON
+    return logits + (MXFP4_LATE_GIB / settings.tensor_parallel if on_triton else 0.0)
 
 
 def context_overhead(settings: EngineSettings) -> Amount:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.models import load_model_facts
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import facts_of_config, load_model_facts
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -130,3 +131,39 @@ def test_sglang_has_the_nvfp4_cache_for_blackwell_only() -> None:
 def test_llama_cpp_takes_any_shape() -> None:
     odd = replace(EngineSettings(engine=Engine.LLAMA_CPP), tensor_parallel=3)
     assert rules("Qwen/Qwen3-8B", odd) == []
+
+
+def grouped(method: str, group: int = 128, kept: str = "") -> ModelFacts:
+    """Qwen2.5-72B with its own width, which a community quantizer leaves unpadded."""
+    record = {
+        "quant_method": method, "bits": 4, "group_size": group, "sym": True,
+        "modules_to_not_convert": [kept] if kept else [],
+    }  # fmt: skip
+    config = {
+        "model_type": "qwen2", "hidden_size": 8192, "vocab_size": 152064,
+        "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
+        "intermediate_size": 29568, "max_position_embeddings": 32768,
+        "quantization_config": record,
+    }  # fmt: skip
+    facts = facts_of_config("q72", config)
+    assert facts is not None
+    return facts
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
+@pytest.mark.parametrize("method", ["awq", "gptq"])
+def test_a_shard_must_hold_whole_groups(method: str, engine: Engine) -> None:
+    # vLLM 13980: "The input size is not aligned with the quantized weight shape", TP 2 of 72B
+    settings = EngineSettings(engine=engine, tensor_parallel=2)
+    found = refusals(grouped(method), settings, card("rtx-3090"))
+    assert [refusal.message for refusal in found] == [
+        "down_proj width 29568 / TP 2 = 14784, not a multiple of its group size 128"
+    ]
+    assert refusals(grouped(method), replace(settings, tensor_parallel=1), card("rtx-3090")) == ()
+
+
+def test_groups_that_the_shard_holds_whole_are_taken() -> None:
+    settings = EngineSettings(tensor_parallel=2)
+    assert refusals(grouped("gptq", 64), settings, card("rtx-3090")) == ()
+    assert refusals(grouped("gptq", -1), settings, card("rtx-3090")) == ()
+    assert refusals(grouped("awq", kept="down_proj"), settings, card("rtx-3090")) == ()

@@ -109,6 +109,15 @@ def test_mxfp4_needs_room_outside_its_share(share: float, verdict: Verdict) -> N
     assert found.verdict is verdict  # 0.90 boots, 0.95 ran out with 552 MiB left
 
 
+@pytest.mark.parametrize(("sku", "ranks"), [("rtx-5090", 1), ("rtx-5090", 16), ("l4", 1)])
+def test_mxfp4_needs_little_outside_its_share_beyond_hopper(sku: str, ranks: int) -> None:
+    # r4-5090-gptoss20b and vllm-gptoss20b-l4 boot at 0.9: Marlin has no such workspaces
+    settings = EngineSettings(memory_fraction=0.9, context=16384, tensor_parallel=ranks)
+    facts = model("openai/gpt-oss-20b")
+    assert vllm.late_gib(facts, card(sku), settings) < 0.5
+    assert estimate(facts, card(sku), settings).verdict is Verdict.YES
+
+
 def test_a_fixed_cache_size_replaces_what_is_left() -> None:
     settings = replace(H100, kv_bytes=4 * GIB)
     found = estimate(model("Qwen/Qwen3-8B"), card("h100"), settings)

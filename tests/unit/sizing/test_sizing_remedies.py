@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import exact
-from rigspec.sizing.cards import card_of
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
-from rigspec.sizing.remedies import fits, remedies
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.remedies import beyond_and_too_large, fits, remedies
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.verdict import Verdict
+from rigspec.units import GIB
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks/data/model-configs"
 SAVED = Path(__file__).parents[3] / "rigs/models"
@@ -47,3 +52,78 @@ def test_a_remedy_that_leaves_the_states_in_doubt_is_no_sure_one() -> None:
     settings = EngineSettings(tensor_parallel=2, context=262144)
     sure = {remedy.name: remedy.surely for remedy in remedies(facts, (card_of(gpu),), settings)}
     assert sure["smaller context"] is False
+
+
+def known(name: str) -> ModelFacts:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    return facts
+
+
+def card(sku: str) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu)
+
+
+def gguf(gib: float) -> ModelFacts:
+    return replace(
+        known("Qwen/Qwen3-32B"),
+        quantization=Quantization(Scheme.GGUF, bits_per_weight=4.5),
+        sizes=ExactSizes(int(gib * GIB), "a file", None, 0.0),
+    )
+
+
+def test_what_grows_outside_the_share_is_cured_outside_the_cache() -> None:
+    # gpt-oss-20b at 0.95 of an H100: the cache has room, the warm-up has none
+    settings = EngineSettings(memory_fraction=0.95, context=16384)
+    facts, cards = known("openai/gpt-oss-20b"), (card("h100"),)
+    found = {remedy.name: remedy for remedy in remedies(facts, cards, settings)}
+    assert {"fewer sequences", "smaller share"} <= set(found)
+    assert not {"kv dtype", "larger share", "smaller batch"} & set(found)
+    assert all(remedy.surely for remedy in found.values())
+    share = float(found["smaller share"].write.rpartition(" ")[2])
+    followed = replace(settings, memory_fraction=share)
+    assert tightest(facts, cards, followed)[0].boots is Verdict.YES
+
+
+def test_a_gguf_is_cured_by_context_cache_type_or_cards() -> None:
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, context=40960, kv_dtype="q8_0")
+    found = remedies(gguf(17.0), (card("rtx-3090"),), settings)
+    assert [(each.name, each.surely) for each in found] == [
+        ("smaller context", True), ("kv dtype", True), ("more GPUs", True),
+    ]  # fmt: skip
+    assert found[1].write == "kv_cache_dtype: q4_0"
+    assert found[2].write == "2 such GPUs"
+
+
+def test_a_main_gpu_that_is_too_small_is_cured_by_the_others() -> None:
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, context=8192)
+    found = remedies(gguf(17.0), (card("rtx-3060"),), settings, idle=(card("rtx-3090"),))
+    assert [(each.name, each.write) for each in found] == [
+        ("split by layer", "no `split_mode: none`")
+    ]
+
+
+@pytest.mark.parametrize(("sku", "word"), [("rtx-3090", "fp8_e5m2"), ("rtx-4090", "fp8_e4m3")])
+def test_sglang_is_offered_its_own_words_and_nothing_without_effect(sku: str, word: str) -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, memory_fraction=0.85, context=32000)
+    found = remedies(known("meta-llama/Llama-3.1-8B-Instruct"), (card(sku),), settings)
+    written = {each.name: each.write for each in found}
+    assert written["kv dtype"] == f"kv_cache_dtype: {word}"
+    assert not {"fewer sequences", "smaller batch"} & set(written)
+
+
+def test_cures_are_those_of_the_models_own_length() -> None:
+    facts, settings = known("Qwen/Qwen3-32B"), EngineSettings(tensor_parallel=2, context=131072)
+    found = remedies(facts, (card("rtx-3090"),) * 2, settings)
+    assert beyond_and_too_large(facts, (card("rtx-3090"),) * 2, settings) == 40960
+    assert {each.name for each in found} == {"more GPUs", "another quantization"}
+    assert all(each.write.endswith(", context_length: 40960") for each in found)
+
+
+def test_a_context_beyond_the_model_is_cured_alone_where_that_is_all() -> None:
+    facts, settings = known("Qwen/Qwen3-8B"), EngineSettings(context=131072)
+    (found,) = remedies(facts, (card("h100"),), settings)
+    assert (found.name, found.write) == ("smaller context", "context_length: 40960")
+    assert beyond_and_too_large(facts, (card("h100"),), settings) is None

@@ -1,0 +1,127 @@
+"""What every engine's cures share: one change, recomputed, and kept only where it helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.cards import Card
+from rigspec.sizing.group import tightest
+from rigspec.sizing.memory import MemoryEstimate, asked_context
+from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.verdict import Verdict, contexts_short, late_short
+
+LEAST_CONTEXT = 2048
+"""A context below this is no remedy."""
+CONTEXT_STEP = 1024
+MOST_RANKS = 16
+NOTICED_GIB = 0.05
+"""What is less changes no figure that is shown."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One change after which it fits: a name, what to write, and what it gives."""
+
+    name: str
+    write: str
+    gives: str
+    surely: bool
+    """Whether even the low end of the band fits."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What does not surely fit, and the card of its group with the least room."""
+
+    facts: ModelFacts
+    cards: tuple[Card, ...]
+    card: Card
+    settings: EngineSettings
+    spare_share: float
+    """Share of a card that other services leave."""
+
+    @cached_property
+    def before(self) -> MemoryEstimate:
+        """The estimate as things are."""
+        return self.after(self.settings)
+
+    def after(self, changed: EngineSettings) -> MemoryEstimate:
+        """The estimate with other settings."""
+        return tightest(self.facts, self.cards, changed)[0]
+
+
+def fits(found: MemoryEstimate) -> bool:
+    """Whether one full request fits at the expected figures."""
+    return (
+        found.boots is not Verdict.NO
+        and found.needed is not None
+        and found.available.value >= found.needed.value
+        and not found.refusals
+    )
+
+
+def tried(name: str, write: str, case: Case, changed: EngineSettings) -> Iterator[Remedy]:
+    """The remedy, if it fits then, and better than before."""
+    found = case.after(changed)
+    if fits(found) and _helps(case.before, found):
+        yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
+
+
+def _helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
+    """Where it was too close to call, a doubt must go, or the cache gain; what grows outside the
+    engine's share is no matter of the cache."""
+    if not fits(before) or found.boots is Verdict.YES:
+        return True
+    asked = before.asked
+    if contexts_short(asked.card, asked.settings):
+        return False
+    if late_short(asked.facts, asked.card, asked.settings):
+        return False
+    return _spare(found) > _spare(before) + NOTICED_GIB
+
+
+def _spare(found: MemoryEstimate) -> float:
+    return found.available.value - (found.needed.value if found.needed else 0.0)
+
+
+def _room(found: MemoryEstimate) -> str:
+    longest = f", at most {found.largest_context:,} tokens" if found.largest_context else ""
+    return f"{found.available.value:.1f} GiB for the cache{longest}"
+
+
+def shorter(case: Case) -> Iterator[Remedy]:
+    """The longest context that fits, rounded down; the longest sure one where the asked may fit."""
+    asked = asked_context(case.facts, case.settings)
+    if asked is None:
+        return
+    length = _surely(case, asked) if fits(case.before) else _at_most(case, asked)
+    if length is not None and LEAST_CONTEXT <= length < asked:
+        changed = replace(case.settings, context=length)
+        yield from tried("smaller context", f"context_length: {length}", case, changed)
+
+
+def _at_most(case: Case, asked: int) -> int | None:
+    """The longest at the expected figures."""
+    found = case.before
+    for _ in range(4):  # activation may shrink with the context, so look again
+        if found.largest_context is None or found.largest_context < LEAST_CONTEXT:
+            return None
+        length = found.largest_context // CONTEXT_STEP * CONTEXT_STEP
+        found = case.after(replace(case.settings, context=length))
+        if length < asked and fits(found):
+            return length
+    return None
+
+
+def _surely(case: Case, asked: int) -> int | None:
+    """The longest that even the low end holds."""
+    low, high = LEAST_CONTEXT // CONTEXT_STEP - 1, -(-asked // CONTEXT_STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        changed = replace(case.settings, context=middle * CONTEXT_STEP)
+        surely = case.after(changed).boots is Verdict.YES
+        low, high = (middle, high) if surely else (low, middle)
+    return low * CONTEXT_STEP
