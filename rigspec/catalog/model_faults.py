@@ -6,6 +6,7 @@ standing as a bound: the engine may read the file another way than we do.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 
@@ -62,6 +63,13 @@ _REACH = ("max_position_embeddings", "n_positions", "max_sequence_length")
 """Below nothing is said here of what a class without positions may write as -1."""
 
 
+_ONE_NUMBER = (
+    "num_attention_heads", "num_key_value_heads", "n_head", "head_dim", "kv_lora_rank",
+    "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "max_position_embeddings",
+)  # fmt: skip
+"""Sizes of all layers alike; published models state lists of widths, experts and windows only."""
+
+
 def refuse_impossible(keys: Keys) -> None:
     """Raise UnusableModel for a size that is negative, zero, no number or absurd."""
     for section in keys.sections:
@@ -85,7 +93,8 @@ def _problem(value: object, most: int, name: str) -> str:
     if isinstance(value, str):
         return f"the text `{value[:40]}`, which is no number to an engine"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return ""
+        wrong = name in _ONE_NUMBER and value is not None
+        return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
         return f"{value}, which is no size"
     needed = name in _NEEDED

@@ -115,6 +115,8 @@ def open_gguf(path: Path) -> Any:
         raise _damaged(path)
     try:
         return GGUFReader(str(path))
+    except RecursionError as problem:
+        raise UnusableModel(f"{path.name} nests arrays thousands of levels deep") from problem
     except _DAMAGED as problem:
         raise _damaged(path) from problem
 

@@ -47,7 +47,7 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
     if path.is_dir():
         return _of_folder(path)
     if holds_file(path):
-        return facts_of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
+        return _of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
     name = str(model).partition("@")[0]
     for folder in folders:
         saved = folder / f"{file_stem(name)}.json"
@@ -125,12 +125,22 @@ def _of_folder(folder: Path) -> ModelFacts | None:
         files = sorted(folder.glob("*.gguf"))
         if not files:
             raise UnusableModel("the folder holds neither config.json nor a GGUF file")
-        return facts_of_gguf(files[0])
+        return _of_gguf(files[0])
     config = json_object(path)
     facts = facts_of_config(folder.name, config, _modelopt(folder / "hf_quant_config.json"))
     if facts is None:
         raise UnusableModel(f"config.json states no {lacking(config)}")
     return facts.with_sizes(sizes_of_folder(folder))
+
+
+def _of_gguf(path: Path) -> ModelFacts:
+    facts = facts_of_gguf(path)
+    if facts is None:
+        raise UnusableModel(
+            f"{path.name} states no width, no vocabulary or no layers: it is no language model, or "
+            "was written by a broken converter"
+        )
+    return facts
 
 
 @lru_cache(maxsize=64)

@@ -47,6 +47,9 @@ def facts(**changed: object) -> ModelFacts:
         ("linear_num_value_heads", 10**12, "`linear_num_value_heads` is 1,000,000,000,000, no m"),
         ("hidden_size", "4096", "`hidden_size` is the text `4096`, which is no number to an eng"),
         ("num_key_value_heads", "", "`num_key_value_heads` is the text ``, which is no number"),
+        ("num_attention_heads", [32], "`num_attention_heads` is `[32]`, an engine reads one num"),
+        ("head_dim", {"all": 128}, '`head_dim` is `{"all": 128}`, an engine reads one number'),
+        ("num_key_value_heads", True, "`num_key_value_heads` is `true`, an engine reads one"),
         ("rope_scaling", {"rope_type": "linear", "factor": 1e9}, "`rope_scaling.factor` is 1,00"),
         ("vision_config", {"depth": 10**9, "hidden_size": 8}, "`vision_config.depth` is 1,000,0"),
     ],
@@ -277,3 +280,22 @@ def test_a_saved_model_without_sizes_is_sized_by_its_dimensions(tmp_path: Path) 
     found = load_model_facts("ORG/NAME", [tmp_path])
     assert found is not None
     assert found.sizes is None
+
+
+def test_a_gguf_file_of_nested_arrays_is_refused(tmp_path: Path) -> None:
+    # an array's element type, its count of one, twenty thousand times over
+    nested = struct.pack("<IQ", 9, 1) * 20_000
+    key = b"general.name"
+    field = struct.pack("<Q", len(key)) + key + struct.pack("<I", 9) + nested
+    field += struct.pack("<IQB", 0, 1, 0)
+    path = tmp_path / "nest.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + field + bytes(4096))
+    with pytest.raises(UnusableModel, match=r"nest\.gguf nests arrays thousands of levels deep"):
+        read_gguf(path)
+
+
+def test_a_gguf_file_without_dimensions_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "empty.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(64))
+    with pytest.raises(UnusableModel, match=r"empty\.gguf states no width, no vocabulary"):
+        load_model_facts(path)
