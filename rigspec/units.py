@@ -30,6 +30,7 @@ def text_gib(n_bytes: float) -> str:
 def with_article(name: str) -> str:
     """`an NVIDIA A40`, `a Tesla T4`, `an L4`: as it is spoken."""
     spelled = name.startswith("NV") or (name[:1] in "FHLMNRSX" and name[1:2].isdigit())
+    spelled = spelled or name.startswith("fp8")
     return f"{'an' if spelled or name[:1] in 'AEIOaeio' else 'a'} {name}"
 
 

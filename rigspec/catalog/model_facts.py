@@ -81,7 +81,7 @@ class ModelFacts:
     def with_sizes(self, sizes: ExactSizes | None) -> ModelFacts:
         """The same model with sizes that somebody read, and what they say otherwise."""
         shapes = sizes.shapes if sizes is not None else None
-        told = contradicted(shapes, self.layers, max(1, len(self.draft.layers)))
+        told = contradicted(shapes, self.layers, max(1, len(self.draft.layers)), self.vocab)
         return replace(self, sizes=sizes, doubts=(*self.doubts, *told))
 
     @property

@@ -47,8 +47,10 @@ def object_of(data: bytes, where: str) -> Mapping[str, object]:
         raise UnusableModel(f"{where} is nested thousands of levels deep") from problem
     except UnicodeDecodeError as problem:
         raise UnusableModel(f"{where} is not JSON: it holds bytes that are no text") from problem
-    except ValueError as problem:
+    except json.JSONDecodeError as problem:
         raise UnusableModel(f"{where} is not JSON: {problem}; was it cut short?") from problem
+    except ValueError as problem:  # what Python says of a number that is too long to be read
+        raise UnusableModel(f"{where} holds a number of thousands of digits") from problem
     if not isinstance(loaded, Mapping):
         raise UnusableModel(f"{where} holds no JSON object")
     return loaded

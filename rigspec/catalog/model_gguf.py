@@ -145,7 +145,7 @@ def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shape
     mixed = config.get("sliding_window") or config.get("linear_value_head_dim")
     if found is None or mixed:
         return Shapes(found.layers) if found else None
-    return Shapes(found.layers, found.q_rows[-1:], found.k_rows[-1:])
+    return Shapes(found.layers, found.q_rows[-1:], found.k_rows[-1:], found.words)
 
 
 def with_gguf_sizes(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:

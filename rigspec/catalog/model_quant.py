@@ -43,7 +43,6 @@ _FIXED_BYTES = {
 }  # fmt: skip
 """Bytes per element of formats with a scale per fixed block."""
 
-
 _INTEGERS = (Scheme.INT4, Scheme.INT4_ZERO)
 _PACKED = ("awq", "gptq", "auto-round", "autoround", "auto_round")
 _PACKED_BITS = (2, 3, 4, 8)
@@ -114,9 +113,8 @@ class Quantization:
         if plain_by_habit or (self.experts_only and not expert):
             return Scheme.PLAIN
         if draft and self.scheme.is_four_bit:
-            return (
-                Scheme.PLAIN
-            )  # four-bit lists exclude `mtp*`; numbered draft layers are not in it
+            # four-bit lists exclude `mtp*`; numbered draft layers are not in it
+            return Scheme.PLAIN
         if mixer and self.mixer_scheme is not None:
             return self.mixer_scheme
         if self.keeps is not None and self.keeps.fullmatch(name):
@@ -180,11 +178,18 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         per_layer=_per_layer(record.mapping("quantized_layers")),
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
-        label=(record.text("quant_method") or "") if doubts else scheme.value,
+        label=(record.text("quant_method") or "") if doubts else _word(record, scheme),
         method=(record.text("quant_method") or "").lower(),
         bits=(record.whole("bits") or 4) if scheme in _INTEGERS else 4,
         doubts=doubts,
     )
+
+
+def _word(record: Keys, scheme: Scheme) -> str:
+    """What people call the format: integers go by the method that packed them."""
+    method = (record.text("quant_method") or "").upper()
+    by_method = scheme in _INTEGERS and method in ("AWQ", "GPTQ")
+    return f"{method} {record.whole('bits') or 4}-bit" if by_method else scheme.value
 
 
 def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:

@@ -16,6 +16,7 @@ Tensor = tuple[str, tuple[int, ...]]
 """A name and its shape, rows first."""
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks?|blk)\.(\d+)\.")
+_TABLE = re.compile(r"(?:^|\.)(?:embed_tokens|wte|token_embd|word_embeddings)\.weight$")
 _ROWS = re.compile(r"\.(?:([qk])_proj|attn_([qk]))\.weight$")
 _BESIDE = (
     "vision", "visual", "vit.", "audio", "speech", "encoder", "projector", "resampler", "talker",
@@ -26,20 +27,25 @@ _BESIDE = (
 
 @dataclass(frozen=True)
 class Shapes:
-    """Layers that tensors were found of, and the rows of their query and key projections."""
+    """Layers that tensors were found of, the rows of their query and key projections, and those of
+    the table of words."""
 
     layers: int
     q_rows: tuple[int, ...] = ()
     k_rows: tuple[int, ...] = ()
+    words: tuple[int, ...] = ()
 
 
 def shapes_of(tensors: Iterable[Tensor]) -> Shapes | None:
     """What the tensors of all files of a checkpoint show; None where no layer is named."""
     layers: set[str] = set()
-    rows: dict[str, set[int]] = {"q": set(), "k": set()}
+    rows: dict[str, set[int]] = {"q": set(), "k": set(), "words": set()}
     for name, shape in tensors:
         layer = _LAYER.search(name)
-        if layer is None or any(word in name.lower() for word in _BESIDE):
+        if any(word in name.lower() for word in _BESIDE):
+            continue
+        if layer is None:
+            rows["words"] |= {shape[0]} if _TABLE.search(name) and len(shape) == 2 else set()
             continue
         layers.add(layer[1])
         projection = _ROWS.search(name)
@@ -47,13 +53,14 @@ def shapes_of(tensors: Iterable[Tensor]) -> Shapes | None:
             rows[projection[1] or projection[2]].add(shape[0])
     if not layers:
         return None
-    return Shapes(len(layers), tuple(sorted(rows["q"])), tuple(sorted(rows["k"])))
+    return Shapes(len(layers), *(tuple(sorted(rows[kind])) for kind in ("q", "k", "words")))
 
 
 def as_record(shapes: Shapes) -> dict[str, object]:
     """As it is saved with the facts of a model."""
     return {
         "layers": shapes.layers, "q_rows": list(shapes.q_rows), "k_rows": list(shapes.k_rows),
+        "words": list(shapes.words),
     }  # fmt: skip
 
 
@@ -61,8 +68,7 @@ def from_record(record: object) -> Shapes | None:
     """What was saved; None where nothing was, or nothing usable."""
     if not isinstance(record, Mapping) or type(layers := record.get("layers")) is not int:
         return None
-    q_rows, k_rows = (record.get(key) for key in ("q_rows", "k_rows"))
-    return Shapes(layers, _whole(q_rows), _whole(k_rows))
+    return Shapes(layers, *(_whole(record.get(key)) for key in ("q_rows", "k_rows", "words")))
 
 
 def _whole(value: object) -> tuple[int, ...]:
@@ -70,13 +76,21 @@ def _whole(value: object) -> tuple[int, ...]:
     return tuple(item for item in items if type(item) is int)
 
 
-def contradicted(shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int) -> Iterator[str]:
+PADDED = 1024
+"""Rows that a table of words may have beyond, or short of, the stated vocabulary."""
+
+
+def contradicted(
+    shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int, vocab: int
+) -> Iterator[str]:
     """What a config says otherwise than the headers; `drafts` layers may be stored, or not."""
     if shapes is None:
         return
     stated = len(layers)
     if abs(shapes.layers - stated) > drafts:
         yield f"the files hold {shapes.layers} layers, the config states {stated}"
+    if len(shapes.words) == 1 and abs(shapes.words[0] - vocab) > PADDED:
+        yield f"the table of words has {shapes.words[0]:,} rows, `vocab_size` is {vocab:,}"
     mixers = [layer.mixer for layer in layers if layer.mixer is not None]
     plain = [mixer for mixer in mixers if isinstance(mixer, Attention)]
     if not plain or not all(isinstance(m, (Attention, Delta, Mamba)) for m in mixers):

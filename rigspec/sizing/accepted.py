@@ -174,7 +174,7 @@ def _format(taken: Support, facts: ModelFacts, card: Card) -> Iterator[Refusal]:
     if least and card.compute and card.compute < least:
         yield Refusal(
             "compute-capability",
-            f"{weights.scheme.value} weights need compute capability "
+            f"{weights.label or weights.scheme.value} weights need compute capability "
             f"{least[0]}.{least[1]}, {card.name} has {card.compute[0]}.{card.compute[1]}",
         )
 

@@ -27,8 +27,11 @@ SHORT_CONTEXT = 4096
 a context, vLLM that takes what fits."""
 
 
-STEP = 1024
-"""Tokens to which the longest context is found where other terms hang on it."""
+STEP = 256
+"""Tokens to which the longest context is found where other terms hang on it: in whole steps from
+nothing, whatever was asked, so that two answers about one service state one figure."""
+UNLIMITED = 1 << 20
+"""Tokens beyond which nobody asks, where the model's own limit is not known or is stretched."""
 
 
 FREE = "free for the cache"
@@ -265,16 +268,18 @@ def _longest(found: MemoryEstimate) -> int | None:
     least, beyond = sorted((asked, first))
     if fits(beyond):
         return beyond
-    while beyond - least > STEP:
-        middle = (least + beyond) // 2
-        least, beyond = (middle, beyond) if fits(middle) else (least, middle)
-    return least
+    low, high = least // STEP, -(-beyond // STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * STEP) else (low, middle)
+    # a pool that does not hang on the context ends on a block of its own
+    return max(low * STEP, first if first < asked and fits(first) else 0)
 
 
 def _largest(
     facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, left: Amount
 ) -> int | None:
-    limit = facts.max_positions or 1 << 20
+    limit = (None if settings.stretched else facts.max_positions) or UNLIMITED
     if settings.engine is Engine.LLAMA_CPP:
         return llamacpp.largest_context(facts, settings, left.value, limit)
     if shape is None:

@@ -22,6 +22,7 @@ from rigspec.sizing.remedies_llamacpp import llama_remedies
 from rigspec.sizing.remedy import MOST_RANKS, Case, Remedy, fits, shorter, tried
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict, contexts_short, late_room_gib, late_short
+from rigspec.units import with_article
 
 __all__ = ["Remedy", "beyond_and_too_large", "fits", "remedies"]
 
@@ -221,6 +222,6 @@ def _weights(case: Case) -> Iterator[Remedy]:
             if fits(found):
                 gives = f"about {found.weights.value:.1f} GiB of weights per GPU"
                 surely = found.boots is Verdict.YES
-                write = f"a {word} checkpoint{also}"
+                write = f"{with_article(word)} checkpoint{also}"
                 yield Remedy("another quantization", write, gives, surely)
                 return

@@ -116,8 +116,8 @@ class Service(Section):
     )
     context_length: ContextLength | None = Field(
         default=None,
-        description="Longest sequence in tokens (default: the model's own); `auto`: the longest "
-        "that the cache holds, found by vLLM itself (from 0.14).",
+        description="Longest sequence in tokens (default: the model's own); `auto` or -1: the "
+        "longest that the cache holds, found by vLLM itself (from 0.14).",
     )
     gpu_memory_fraction: Annotated[float, Field(gt=0, le=0.99)] | None = Field(
         default=None,

@@ -200,12 +200,13 @@ def test_a_broken_checkpoint_folder_says_which_file(
         (json.dumps(QWEN).encode()[:100], "config.json is not JSON: "),
         (b"\x80\x81\xff", "config.json is not JSON: it holds bytes that are no text"),
         (b"[1, 2]", "config.json holds no JSON object"),
+        (b'{"a":' + b"9" * 5000 + b"}", "config.json holds a number of thousands of digits"),
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "config.json is nested thousands of levels deep"),
         (json.dumps(QWEN).encode("utf-16"), "config.json is not UTF-8 without a byte order mark"),
         (json.dumps(QWEN).encode("utf-16-le"), "config.json is not UTF-8 without a byte order"),
         (json.dumps(QWEN).encode("utf-8-sig"), "config.json is not UTF-8 without a byte order"),
     ],
-    ids=["cut short", "no text", "a list", "deep", "utf-16", "utf-16 unmarked", "marked"],
+    ids=["cut short", "no text", "a list", "digits", "deep", "utf-16", "utf-16 unmarked", "marked"],
 )
 def test_a_broken_config_says_so(tmp_path: Path, config: bytes, said: str) -> None:
     folder(tmp_path, {}, config)

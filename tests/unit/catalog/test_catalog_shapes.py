@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 from gguf import GGUFWriter
 
+from rigspec.catalog.model_parts import Layer
+from rigspec.catalog.model_shapes import Shapes, as_record, contradicted, from_record, shapes_of
 from rigspec.catalog.models import load_model_facts
 from rigspec.cli import main
 
@@ -80,6 +82,16 @@ def said_everywhere(source: Path, said: str, tmp_path: Path) -> bool:
     found = [said in added.output, said in fitted.output, said in facts.doubts]
     assert len(set(found)) == 1, found
     return found[0]
+
+
+@pytest.mark.parametrize(("stated", "doubted"), [(32000, True), (128000, False)])
+def test_a_vocabulary_that_the_table_of_words_contradicts_is_a_doubt(
+    stated: int, doubted: bool
+) -> None:
+    tables = [("model.embed_tokens.weight", (128256, 64)), ("model.layers.0.x.weight", (8, 8))]
+    shapes = from_record(as_record(shapes_of(tables) or Shapes(0)))
+    said = f"the table of words has 128,256 rows, `vocab_size` is {stated:,}"
+    assert list(contradicted(shapes, (Layer(None),), 1, stated)) == ([said] if doubted else [])
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,12 @@ def test_a_shard_must_hold_whole_groups(method: str, engine: Engine) -> None:
     assert refusals(grouped(method), replace(settings, tensor_parallel=1), card("rtx-3090")) == ()
 
 
+def test_integer_weights_go_by_the_method_that_packed_them() -> None:
+    assert grouped("awq").quantization.label == "AWQ 4-bit"
+    found = refusals(grouped("gptq"), EngineSettings(), card("tesla-p40"))
+    assert not any("int4" in refusal.message for refusal in found)
+
+
 def test_groups_that_the_shard_holds_whole_are_taken() -> None:
     settings = EngineSettings(tensor_parallel=2)
     assert refusals(grouped("gptq", 64), settings, card("rtx-3090")) == ()

@@ -317,3 +317,23 @@ def test_bridged_pairs_hold_no_buffers_of_switched_cards() -> None:
         for sku, nvlink in (("rtx-3090", True), ("h100", True), ("rtx-3090", False))
     )
     assert bridged == bare < switched
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.LLAMA_CPP])
+def test_the_longest_context_does_not_hang_on_what_was_asked(engine: Engine) -> None:
+    facts, settings = model("meta-llama/Llama-3.1-8B-Instruct"), EngineSettings(engine=engine)
+    found = {
+        estimate(facts, card("rtx-3090"), replace(settings, context=asked)).largest_context
+        for asked in (4096, 8000, 20000, 40000, 41000, 69000, 131072)
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.LLAMA_CPP])
+def test_a_stretched_context_is_not_cut_at_the_models_own(engine: Engine) -> None:
+    facts = model("Qwen/Qwen3-8B")
+    assert facts.max_positions == 40960
+    settings = EngineSettings(engine=engine, context=131072, stretched=True)
+    longest = estimate(facts, card("h100"), settings).largest_context
+    assert longest is not None
+    assert longest > 131072

@@ -13,6 +13,7 @@ from rigspec.units import with_article
         ("NVIDIA A40", "an NVIDIA A40"),
         ("Tesla T4", "a Tesla T4"),
         ("L4", "an L4"),
+        ("fp8", "an fp8"),
         ("Radeon", "a Radeon"),
         ("A100", "an A100"),
     ],
