@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
+from rigspec.report.power_lines import power_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
-from rigspec.rules.power_budget import caps_text
-from rigspec.rules.power_states import PowerStates, power_states
+from rigspec.rules.power_states import power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.rules.to_save import to_save
 from rigspec.sizing.amount import Amount, band
@@ -64,7 +64,7 @@ def as_text(rig: Rig, facts: CheckContext, columns: int | None = None) -> str:
             found = paths_of(rig, name, catalog_of(facts.catalog))
             lines += link_lines(found, used, columns)
         seen.add(used)
-    return screen("\n".join([*lines, "", *_power(power_states(rig, facts))]), columns)
+    return screen("\n".join([*lines, "", *power_lines(power_states(rig, facts))]), columns)
 
 
 def _reduces(rig: Rig, name: str) -> str:
@@ -275,30 +275,3 @@ def _cap_lines(sized: Sized) -> Iterator[str]:
     yield f"{cap} keeps of the speed: {shares}{unknown}"
     yield from (f"    unknown: {reckoned}",) if unknown else ()
     yield f"    measured: {next(iter(known.values())).source}"
-
-
-def _power(states: PowerStates | None) -> Iterator[str]:
-    if states is None:
-        yield "power: unknown, a card is not in the catalog"
-        return
-    yield (
-        f"power at the wall: idle at most {_watts(states.idle_w)}, at the caps "
-        f"{_watts(states.capped_w)}, at default limits {_watts(states.default_w)}"
-    )
-    yield f"  caps     {states.arithmetic}"
-    yield f"  circuit  {states.circuit_text}, for hours"
-    for load in states.supplies:
-        yield (
-            f"  {load.psu.name:<8} {text_w(load.steady_w)}, with spikes {text_w(load.peak_w)}, of "
-            f"{text_w(load.rating_w)} at {load.psu.efficiency * 100:.0f} % efficiency"
-        )
-    if states.default_w is not None:
-        caps, on_socket = states.highest_caps_w, states.socket_caps_w
-        what = "caps" if caps and len(set(caps.values())) > 1 else "equal cap"
-        also = f", on a domestic socket {caps_text(on_socket)}" if on_socket else ""
-        said = caps_text(caps) if caps else "none"
-        yield f"  highest {what} that everything carries: {said}{also}"
-
-
-def _watts(watts: float | None) -> str:
-    return "unknown" if watts is None else text_w(watts)

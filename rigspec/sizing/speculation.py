@@ -146,7 +146,7 @@ def with_speculation(
         step = 1 + added + sent * spec.depth
         floor = host_floor_ms(facts, card, settings) / plain.step.total_ms
         gain = max(0.8, accepted / max(step, floor))
-        text = f"accepted length {accepted:.2g} of {spec.depth} drafted"
+        text = f"accepted length {accepted:.2g}, {spec.depth} drafted"
         dearer = (1.0 if facts.has_experts else 0.5) * added  # experts woken: a guess
         unfloored = max(0.8, accepted / step)
         low, high = gain, unfloored if _may_run_whole(card, settings) else gain
