@@ -104,7 +104,8 @@ def _groups(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
 def _context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     if is_beyond(facts, settings):
         beyond = f"context {settings.context} is above the model's maximum {facts.max_positions}"
-        others = "" if settings.engine is Engine.VLLM else "; answers beyond it are nonsense"
+        starts = settings.engine is Engine.LLAMA_CPP  # the others end at once
+        others = "; answers beyond it are nonsense" if starts else ""
         yield Refusal("context", beyond + others)
 
 

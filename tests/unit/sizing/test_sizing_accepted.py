@@ -173,3 +173,14 @@ def test_groups_that_the_shard_holds_whole_are_taken() -> None:
     assert refusals(grouped("gptq", 64), settings, card("rtx-3090")) == ()
     assert refusals(grouped("gptq", -1), settings, card("rtx-3090")) == ()
     assert refusals(grouped("awq", kept="down_proj"), settings, card("rtx-3090")) == ()
+
+
+@pytest.mark.parametrize(
+    ("engine", "starts"), [(Engine.VLLM, False), (Engine.SGLANG, False), (Engine.LLAMA_CPP, True)]
+)
+def test_only_an_engine_that_starts_answers_nonsense(engine: Engine, starts: bool) -> None:
+    facts = load_model_facts("Qwen/Qwen3-8B", [CONFIGS])
+    assert facts is not None
+    asked = EngineSettings(engine=engine, context=100_000)
+    (found,) = (r for r in refusals(facts, asked, card("rtx-3090")) if r.rule == "context")
+    assert ("nonsense" in found.message) is starts
