@@ -71,6 +71,8 @@ def test_a_card_of_unknown_bandwidth_leaves_the_group_unknown() -> None:
     assert facts is not None
     cards = (card("rtx-5070-ti"), unknown)
     assert of_group(cards, LAYERS, lambda on: decode(facts, on, LAYERS)) is None
+    idle = replace(LAYERS, tensor_split=(1.0, 0.0))  # nobody waits for it then
+    assert of_group(cards, idle, lambda on: decode(facts, on, idle)) is not None
 
 
 def test_a_card_without_layers_neither_waits_nor_holds_up() -> None:

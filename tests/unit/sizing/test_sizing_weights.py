@@ -12,6 +12,7 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Portion, Speculative
+from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
 
@@ -90,6 +91,16 @@ def test_a_tied_table_is_on_both_ends_of_a_pipeline() -> None:
     assert staged.low < 17.06 < staged.high
     assert ranked.low < 15.85 < ranked.high
     assert staged.value - ranked.value == pytest.approx(262144 * 5376 / GIB, rel=0.1)
+
+
+def test_a_last_stage_that_is_the_fullest_holds_the_tied_table_as_well() -> None:
+    facts = model("deepseek-ai/DeepSeek-V2-Lite")  # its first layer has no experts
+    last = fullest_stage(matrices(facts), facts, EngineSettings(pipeline_parallel=2))
+    tied = replace(facts, tied=True)
+    shared = fullest_stage(matrices(tied), tied, EngineSettings(pipeline_parallel=2))
+    assert max(m.layer or 0 for m in last) == max(m.layer or 0 for m in shared) == 26
+    assert Part.EMBEDDING not in {m.part for m in last}
+    assert Part.EMBEDDING in {m.part for m in shared}
 
 
 def test_a_first_stage_may_be_the_fullest() -> None:
