@@ -11,9 +11,11 @@ from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
+from rigspec.report.sizing import service_lines
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.service import Sized, size_service
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
 
@@ -78,3 +80,13 @@ def test_a_service_is_sized_with_its_argument() -> None:
     assert plain.memory.boots == "no"
     assert eight.memory.boots != "no"
     assert eight.memory.weights.value < 0.6 * plain.memory.weights.value
+
+
+@pytest.mark.parametrize(("context", "depth"), [("2048", 2048), ("32768", 4096)])
+def test_speeds_are_quoted_where_the_context_reaches(context: str, depth: int) -> None:
+    found = sized(
+        ("    context_length: 32768\n", f"    context_length: {context}\n"),
+        ("    tensor_parallel_size: 2\n", "    tensor_parallel_size: 2\n    quantization: fp8\n"),
+    )
+    assert speeds_of(found).depth == depth
+    assert any(f"decode at {depth:,} tokens" in line for line in service_lines(found, None))
