@@ -78,6 +78,8 @@ class Quantization:
     """What the record calls it; one method may cover two formats (fp8 with 4-bit experts)."""
     bits: int = 4
     """Bits per element of packed integers (GPTQ also packs 2 and 3)."""
+    at_load: bool = False
+    """Made of the model's own dtype while the engine loads it."""
     doubts: tuple[str, ...] = ()
     """What of the record is not understood; the scheme is then a middle, not a fact."""
 
@@ -238,9 +240,8 @@ def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:
         width, size = weights.whole("num_bits") or 8, weights.whole("group_size") or 0
         if weights.text("type") == "float":
             if width == 8:
-                return (
-                    Scheme.FP8_BLOCK if size or weights.items("block_structure") else Scheme.FP8
-                ), 128
+                blocks = size or weights.items("block_structure")
+                return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), 128
             return (Scheme.NVFP4, 16) if size == 16 else (Scheme.MXFP4, 32)
         return (Scheme.INT8, size) if width == 8 else (Scheme.INT4, size or 128)
     return None
@@ -276,9 +277,8 @@ def _pattern(names: Iterable[str]) -> re.Pattern[str] | None:
         else:
             plain = normalise(name)
             glob = fnmatch.translate(plain).removesuffix(r"\Z").removesuffix(r"\z")
-            parts.append(
-                rf"(?:.*\.)?(?:{glob})(?:\..*)?" if "." not in plain else rf"(?:{glob})(?:\..*)?"
-            )
+            anywhere = "" if "." in plain else r"(?:.*\.)?"
+            parts.append(rf"{anywhere}(?:{glob})(?:\..*)?")
     try:
         return re.compile("|".join(parts)) if parts else None
     except re.error:

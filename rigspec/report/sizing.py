@@ -28,7 +28,7 @@ from rigspec.sizing.speeds import Speeds, speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
 from rigspec.sizing.turns import slowest
-from rigspec.sizing.verdict import Verdict, contexts_short, late_short
+from rigspec.sizing.verdict import Verdict, contexts_short, late_short, load_short
 from rigspec.spec.rig import Rig, members
 from rigspec.units import count, text_w
 
@@ -117,6 +117,9 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
 def warnings_of(sized: Sized) -> Iterator[str]:
     """What `rigspec check` warns about in a spec of the same service."""
     yield from unfit(sized.facts, sized.settings.engine)
+    loading = load_short(sized.facts, sized.card, sized.settings)
+    if loading:
+        yield loading
     late = late_short(sized.facts, sized.card, sized.settings)
     shortage = contexts_short(sized.card, sized.settings)
     if late and sized.memory.verdict is Verdict.CLOSE:

@@ -10,41 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rigspec.finding import WAYS_OUT, Finding, Path, error, note, warning
+from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
-from rigspec.rules.services import spare_share
-from rigspec.rules.sizable import sized_once
+from rigspec.rules.sizable import sized_services
+from rigspec.rules.ways_out import breakdown, ways_out
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 from rigspec.units import with_article
 
 if TYPE_CHECKING:
     from rigspec.sizing.accepted import Refusal
-    from rigspec.sizing.remedies import Remedy
     from rigspec.sizing.service import Sized
-
-MOST_REMEDIES = 6
 
 
 def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """One request of full length fits beside the weights."""
-    for name, sized in _sized(rig, facts):
-        if sized.memory.verdict != "no":
+    for name, sized in sized_services(rig, facts):
+        if sized.memory.verdict != "no" or _loading(sized) == "no":
             continue
         complain = error if sized.facts.known else warning
         yield complain(
             "memory.fits",
             _place(sized, rig.services[name]),
             _shortage(name, sized, _own_length(sized, rig.services[name])),
-            why=_breakdown(sized)
+            why=breakdown(sized)
             + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
-            hint=_ways_out(rig, sized, facts),
+            hint=ways_out(rig, sized, facts),
         )
 
 
 def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """It may fit, it may not: the answer lies inside the known error."""
-    for name, sized in _sized(rig, facts):
+    for name, sized in sized_services(rig, facts):
         memory = sized.memory
         if memory.verdict != "close":
             continue
@@ -59,9 +56,36 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"`{name}` {wanted} of cache for one full request"
             f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
             f"GiB are left on {with_article(sized.card.name)}",
-            why=_breakdown(sized),
-            hint="the first start decides; " + _ways_out(rig, sized, facts),
+            why=breakdown(sized),
+            hint="the first start decides; " + ways_out(rig, sized, facts),
         )
+
+
+def loads(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """The weights find room until the last of them is quantized."""
+    from rigspec.sizing.verdict import load_short
+
+    for name, sized in sized_services(rig, facts):
+        loading = _loading(sized)
+        if loading == "yes" or (loading == "close" and sized.memory.verdict == "no"):
+            continue
+        surely = loading == "no"
+        complain = error if surely else warning
+        yield complain(
+            "memory.loads",
+            ("services", name, "quantization"),
+            f"`{name}`: {load_short(sized.facts, sized.card, sized.settings)}",
+            why=f"the engine{'' if surely else ', or some version of it,'} loads all 16 bits first "
+            "and runs out of memory before it serves",
+            hint="take a checkpoint that is stored in 8 bits and delete the line, or vLLM 0.15 or "
+            "newer, which quantizes tensor by tensor",
+        )
+
+
+def _loading(sized: Sized) -> str:
+    from rigspec.sizing import verdict
+
+    return verdict.loads(sized.facts, sized.card, sized.settings)
 
 
 def _late(rig: Rig, name: str, sized: Sized, facts: CheckContext) -> Iterator[Finding]:
@@ -77,13 +101,13 @@ def _late(rig: Rig, name: str, sized: Sized, facts: CheckContext) -> Iterator[Fi
         ("services", name, "gpu_memory_fraction" if given else "model"),
         f"`{name}` has room for its cache, but {shortage}",
         why="the engine starts, and may run out of memory under load",
-        hint=_ways_out(rig, sized, facts),
+        hint=ways_out(rig, sized, facts),
     )
 
 
 def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every sequence the engine may run finds a block for its recurrent state."""
-    for name, sized in _sized(rig, facts):
+    for name, sized in sized_services(rig, facts):
         room = sized.memory.states
         if room is None or room.surely or sized.memory.verdict == "no":
             continue
@@ -102,7 +126,7 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """What CUDA itself takes lies outside vLLM's share."""
-    for name, sized in _sized(rig, facts):
+    for name, sized in sized_services(rig, facts):
         from rigspec.sizing.verdict import contexts_short
         from rigspec.sizing.vllm import context_overhead
 
@@ -120,7 +144,7 @@ def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The engine takes the model's shape at these sizes, whatever memory there is."""
-    for name, sized in _sized(rig, facts):
+    for name, sized in sized_services(rig, facts):
         for refusal in sized.memory.refusals:
             complaint = _SHAPES.get(refusal.rule)
             dcp = sized.settings.decode_context_parallel
@@ -163,7 +187,7 @@ def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The cards run the weights' number format, natively or unpacked."""
     from rigspec.sizing.accepted import CARD
 
-    for name, sized in _sized(rig, facts):
+    for name, sized in sized_services(rig, facts):
         path = ("services", name, "model")
         refused = [r for r in sized.memory.refusals if r.rule == "compute-capability"]
         if refused:
@@ -207,14 +231,6 @@ def _tensor_formats(rig: Rig, name: str, facts: CheckContext) -> set[str]:
     return set.intersection(*known) if known else set()
 
 
-def _sized(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
-    """Services that can be sized: model and cards known, all of it on the cards."""
-    for name in rig.services if facts.models else ():
-        sized = sized_once(rig, name, facts)
-        if sized is not None:
-            yield name, sized
-
-
 def _own_length(sized: Sized, service: Service) -> str:
     """Which length is meant where the spec writes none: vLLM takes the model's own."""
     if _given(service, "context_length") or sized.settings.context is None:
@@ -238,31 +254,6 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
         f"`{name}` does not fit: {who} {request} of cache {where}, "
         f"{max(0.0, left.high):.1f} GiB are left at best on {with_article(card.name)}"
     )
-
-
-def _breakdown(sized: Sized) -> str:
-    """`of 23.6 GiB: weights 14.4 (14.3–14.6), activation peak 0.5 (0.2–1.3) …`, as in the plan."""
-    from rigspec.sizing.amount import band
-
-    parts = [f"{term.name} {band(term.size, 1)}" for term in sized.memory.terms]
-    return f"of {sized.card.total.value:.1f} GiB: {', '.join(parts)} GiB"
-
-
-def _ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
-    from rigspec.sizing.remedies import remedies
-
-    found = remedies(
-        sized.facts, sized.cards, sized.settings,
-        spare_share=spare_share(rig, sized.name, facts), idle=sized.idle,
-    )  # fmt: skip
-    if not found:
-        return "no single change helps: take a smaller model or larger cards"
-    return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
-
-
-def _said(remedy: Remedy) -> str:
-    written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
-    return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'})"
 
 
 def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:

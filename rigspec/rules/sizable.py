@@ -5,6 +5,7 @@ The arithmetic modules are imported on use: a spec without saved facts must not 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rigspec.rules.context import CheckContext
@@ -27,6 +28,14 @@ def sized_once(rig: Rig, name: str, facts: CheckContext) -> Sized | None:
         kept = rig, found
         facts.sized[name] = kept
     return kept[1]
+
+
+def sized_services(rig: Rig, facts: CheckContext) -> Iterator[tuple[str, Sized]]:
+    """Services that can be sized: model and cards known, all of it on the cards."""
+    for name in rig.services if facts.models else ():
+        sized = sized_once(rig, name, facts)
+        if sized is not None:
+            yield name, sized
 
 
 def why_unsized(rig: Rig, name: str, facts: CheckContext) -> str:

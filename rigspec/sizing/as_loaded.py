@@ -6,16 +6,35 @@ from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.sizing.amount import Amount
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.weights import rank_weights
 
+_FP8 = Quantization(Scheme.FP8, 0, label="fp8 (at load)", at_load=True)
 AT_LOAD = {
-    "fp8": Quantization(Scheme.FP8, 0, label="fp8 (at load)"),
-    "bitsandbytes": Quantization(Scheme.INT4, 64, label="4-bit (at load)"),
+    "fp8": _FP8,
+    "fp8_per_tensor": _FP8,
+    "fp8_per_block": replace(_FP8, scheme=Scheme.FP8_BLOCK),
+    "mxfp8": Quantization(Scheme.MXFP8, 32, label="mxfp8 (at load)", at_load=True),
+    "bitsandbytes": Quantization(Scheme.INT4, 64, label="4-bit (at load)", at_load=True),
 }
-"""`quantization` arguments that vLLM and SGLang take for weights of 16 bits; the table and the head
-stay as they are. Llama-3.1-70B loads 67.70 GiB so on a PRO 6000 (0.23), Qwen3-8B 9.06 on an L4."""
+"""`quantization` arguments that vLLM and SGLang take for weights of 16 bits (vLLM's documentation,
+"Online Quantization"); the table and the head stay as they are. Llama-3.1-70B loads 67.70 GiB so
+on a PRO 6000 (0.23), Qwen3-8B 9.06 on an L4."""
 
-AT_LOAD_DOUBT = {"fp8": 0.03, "bitsandbytes": 0.12}
+EIGHT_BIT_DOUBT, FOUR_BIT_DOUBT = 0.03, 0.12
 """8B on the L4 loaded 2.8 % more than the formula; nobody printed what 4 bits leave alone."""
+
+BOTH_SINCE, STREAMED_SINCE = (0, 13), (0, 15)
+"""vLLM that holds both copies until the last is made (vllm-project/vllm pull 32773: 30B-A3B ran out
+of 80 GB), and that makes one tensor after another (pull 31914); older ones hold the 16 bits of all
+(issue 6875)."""
+
+SGLANG_WHOLE_UNTIL = (0, 5, 8)
+"""SGLang known to load all 16 bits first: sgl-project/sglang pull 17945, open at this release."""
+
+BOTH_COPIES = 1.5
+"""Of the 16 bits: with the 8 made of them. An SGLang of July 2025 kept 1.46 (issue 8337)."""
 
 
 def as_loaded(facts: ModelFacts, argument: str | None) -> ModelFacts:
@@ -24,7 +43,28 @@ def as_loaded(facts: ModelFacts, argument: str | None) -> ModelFacts:
     The sizes of the files say nothing of it. A checkpoint that is quantized already is taken as it
     is: the engine refuses another word for it (`refused.quantization`).
     """
-    if argument not in AT_LOAD or facts.quantization.scheme is not Scheme.PLAIN:
+    found = AT_LOAD.get(argument or "")
+    if found is None or facts.quantization.scheme is not Scheme.PLAIN:
         return facts
-    doubt = max(facts.weights_doubt, AT_LOAD_DOUBT[argument])
-    return replace(facts, quantization=AT_LOAD[argument], sizes=None, weights_doubt=doubt)
+    own = FOUR_BIT_DOUBT if found.scheme.is_four_bit else EIGHT_BIT_DOUBT
+    doubt = max(facts.weights_doubt, own)
+    return replace(facts, quantization=found, sizes=None, weights_doubt=doubt)
+
+
+def load_peak(facts: ModelFacts, settings: EngineSettings) -> Amount | None:
+    """GiB of weights that the fullest rank holds before the last of them is quantized.
+
+    None where no more is held than is kept: nothing is quantized, or each tensor on its own
+    (bitsandbytes, vLLM from `STREAMED_SINCE` on).
+    """
+    kept = facts.quantization
+    if not kept.at_load or kept.scheme.is_four_bit:
+        return None
+    version, sglang = settings.version, settings.engine is Engine.SGLANG
+    if not sglang and version is not None and version >= STREAMED_SINCE:
+        return None
+    whole = rank_weights(replace(facts, quantization=Quantization()), settings).amount
+    known = version is not None and (not sglang or version <= SGLANG_WHOLE_UNTIL)
+    least = whole.low if known else rank_weights(facts, settings).amount.low
+    both = sglang or version is None or version >= BOTH_SINCE
+    return Amount(whole.value, least, whole.high * (BOTH_COPIES if both else 1.0))

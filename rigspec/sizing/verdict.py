@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import vllm
-from rigspec.sizing.amount import Amount, exact
+from rigspec.sizing.amount import Amount, about, exact
+from rigspec.sizing.as_loaded import load_peak
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import with_article
@@ -20,6 +21,10 @@ class Verdict(StrEnum):
     CLOSE = "close"
 
 
+CONTEXT_GIB = about(0.6, 0.2)
+"""What CUDA takes beside weights while they load."""
+
+
 def verdict_of(
     facts: ModelFacts,
     card: Card,
@@ -30,13 +35,38 @@ def verdict_of(
 ) -> Verdict:
     """`yes` when even the low end holds one request, `no` when not even the high end does."""
     need = needed if needed is not None else exact(0.05)
+    loading = loads(facts, card, settings)
     if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
+        return Verdict.NO
+    if loading is Verdict.NO:
         return Verdict.NO
     if left.low < need.high or contexts_short(card, settings):
         return Verdict.CLOSE
     if late_short(facts, card, settings):
         return Verdict.CLOSE
-    return Verdict.YES
+    return loading
+
+
+def loads(facts: ModelFacts, card: Card, settings: EngineSettings) -> Verdict:
+    """Whether the weights find room until the last of them is quantized."""
+    peak = load_peak(facts, settings)
+    if peak is None:
+        return Verdict.YES
+    room = card.total - exact(settings.other_processes_gib) - CONTEXT_GIB
+    if peak.low > room.high:
+        return Verdict.NO
+    return Verdict.CLOSE if peak.high > room.low else Verdict.YES
+
+
+def load_short(facts: ModelFacts, card: Card, settings: EngineSettings) -> str:
+    """How much the card lacks while weights are quantized at load, if it may; else empty."""
+    peak = load_peak(facts, settings)
+    if peak is None or loads(facts, card, settings) is Verdict.YES:
+        return ""
+    return (
+        f"{peak.low:.1f} to {peak.high:.1f} GiB of weights lie on each GPU until the last of them "
+        f"is quantized; {with_article(card.name)} has {card.total.value:.1f}"
+    )
 
 
 def starts(card: Card, settings: EngineSettings) -> bool:

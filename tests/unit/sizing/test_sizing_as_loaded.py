@@ -12,9 +12,9 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import service_lines
-from rigspec.sizing.as_loaded import as_loaded
+from rigspec.sizing.as_loaded import as_loaded, load_peak
 from rigspec.sizing.service import Sized, size_service
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
@@ -49,10 +49,50 @@ def test_four_bits_at_load_take_less_and_are_doubted() -> None:
     assert found.high - found.low > 0.2 * found.value
 
 
-@pytest.mark.parametrize("argument", [None, "awq", "fp8_per_block", "modelopt"])
+@pytest.mark.parametrize("argument", [None, "awq", "fp8_per_nothing", "modelopt"])
 def test_other_arguments_change_nothing(argument: str | None) -> None:
     facts = model("Qwen/Qwen3-8B")
     assert as_loaded(facts, argument) is facts
+
+
+@pytest.mark.parametrize("argument", ["fp8", "fp8_per_tensor", "fp8_per_block", "mxfp8"])
+def test_every_word_for_eight_bits_halves_the_layers(argument: str) -> None:
+    facts = model("Qwen/Qwen3-8B")
+    whole = rank_weights(facts, EngineSettings()).amount.value
+    found = rank_weights(as_loaded(facts, argument), EngineSettings()).amount.value
+    assert 0.5 * whole < found < 0.62 * whole  # the table and the head stay in 16 bits
+
+
+SIXTEEN_GIB = 15.27
+"""8B parameters of 2 bytes: 8,190,735,360, the checkpoint's index."""
+EIGHT_GIB = 8.79
+"""The same with a byte each, but for table and head: 2 x 151,936 x 4,096."""
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "least_gib", "most_gib"),
+    [
+        (Engine.VLLM, (0, 11, 2), SIXTEEN_GIB, SIXTEEN_GIB),  # all of it in 16 bits first
+        (Engine.VLLM, (0, 14, 0), SIXTEEN_GIB, 1.5 * SIXTEEN_GIB),  # and the 8 bits beside
+        (Engine.VLLM, None, EIGHT_GIB, 1.5 * SIXTEEN_GIB),
+        (Engine.SGLANG, (0, 5, 7), SIXTEEN_GIB, 1.5 * SIXTEEN_GIB),
+        (Engine.SGLANG, (0, 5, 23), EIGHT_GIB, 1.5 * SIXTEEN_GIB),
+    ],
+)
+def test_what_lies_there_while_it_loads(
+    engine: Engine, version: tuple[int, ...] | None, least_gib: float, most_gib: float
+) -> None:
+    facts = as_loaded(model("Qwen/Qwen3-8B"), "fp8")
+    found = load_peak(facts, EngineSettings(engine=engine, version=version))
+    assert found is not None
+    assert found.low == pytest.approx(least_gib, rel=0.04)
+    assert found.high == pytest.approx(most_gib, rel=0.04)
+
+
+@pytest.mark.parametrize(("argument", "version"), [("fp8", (0, 15)), ("bitsandbytes", (0, 11))])
+def test_tensor_by_tensor_nothing_more_is_held(argument: str, version: tuple[int, ...]) -> None:
+    facts = as_loaded(model("Qwen/Qwen3-8B"), argument)
+    assert load_peak(facts, EngineSettings(version=version)) is None
 
 
 def test_a_checkpoint_that_is_quantized_stays_as_it_is() -> None:
@@ -90,3 +130,16 @@ def test_speeds_are_quoted_where_the_context_reaches(context: str, depth: int) -
     )
     assert speeds_of(found).depth == depth
     assert any(f"decode at {depth:,} tokens" in line for line in service_lines(found, None))
+
+
+LOADED = "    tensor_parallel_size: 2\n    quantization: fp8\n"
+
+
+def test_an_older_engine_ends_while_it_loads() -> None:
+    # 30 GiB of 16 bits lie on each 3090 of 24 before the 16 of 8 bits are made
+    ranks = ("    tensor_parallel_size: 2\n", LOADED)
+    older = (("v0.30.0@", "v0.12.0@"), ("engine_version: 0.30.0", "engine_version: 0.12.0"))
+    found = sized(ranks, *older)
+    assert found.memory.boots == "no"
+    assert any("until the last of them is quantized" in line for line in service_lines(found, None))
+    assert sized(ranks).memory.boots != "no"
