@@ -162,6 +162,8 @@ def predict_tokens(case: Case) -> Amount:
     """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
     facts = facts_of(case)
     printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
+    if case.settings.engine is Engine.SGLANG:  # it prints the target's pool; a draft's is another
+        case = replace(case, settings=replace(case.settings, speculative=None))
     shape = _shape(case, facts)
     if case.settings.version is None and shape.mixed:
         raise Unknown(_two_lines(case, facts, shape, printed))

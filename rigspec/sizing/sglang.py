@@ -12,6 +12,7 @@ import math
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
+from rigspec.sizing import drafter
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.records import attention_token_bytes, kv_kind
@@ -72,21 +73,33 @@ def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
     ]
     if any(isinstance(layer.mixer, Compressed) for layer in layers):
         return 0.0
-    found = 0.0
-    for layer in layers:
-        if isinstance(layer.mixer, Attention) and not layer.mixer.shares_cache:
-            share = WINDOW_TOKENS if layer.mixer.window else 1.0
-            found += share * attention_token_bytes(facts, layer.mixer, settings)
-        elif isinstance(layer.mixer, Latent):
-            width = 1 if kv_kind(facts, settings) == "fp8" else 2
-            found += layer.mixer.record_width * width + (132 if layer.mixer.index_heads else 0)
-    return found * (1 + _draft_layers(settings) / len(facts.layers))
+    found = [_layer_bytes(facts, layer, settings) for layer in layers]
+    whole = (layer for layer in layers if not getattr(layer.mixer, "window", 0))
+    full = max((_layer_bytes(facts, layer, settings) for layer in whole), default=0.0)
+    return sum(found) + _draft_layers(facts, settings) * full
 
 
-def _draft_layers(settings: EngineSettings) -> int:
-    """Layers of a draft model, each of which SGLang takes to cache what one of the target's does
+def _layer_bytes(facts: ModelFacts, layer: Layer, settings: EngineSettings) -> float:
+    """Cache bytes per token of one layer; 0 where it keeps a state, or shares another's cache."""
+    mixer = layer.mixer
+    if isinstance(mixer, Attention) and not mixer.shares_cache:
+        share = WINDOW_TOKENS if mixer.window else 1.0
+        return share * attention_token_bytes(facts, mixer, settings)
+    if isinstance(mixer, Latent):
+        width = 1 if kv_kind(facts, settings) == "fp8" else 2
+        return mixer.record_width * width + (132 if mixer.index_heads else 0)
+    return 0.0
+
+
+def _draft_layers(facts: ModelFacts, settings: EngineSettings) -> int:
+    """Layers that draft, each of which SGLang takes to cache what one full layer of the target does
     (`pool_configurator.py` of 0.5.x)."""
-    return len(settings.speculative.draft_layers) if settings.speculative else 0
+    spec = settings.speculative
+    if spec is None or spec.method == "ngram":
+        return 0
+    if spec.method == "dflash":
+        return drafter.LAYERS
+    return len(spec.draft_layers or facts.draft.layers) or 1
 
 
 def tokens(facts: ModelFacts, settings: EngineSettings, pool_gib: float) -> int:

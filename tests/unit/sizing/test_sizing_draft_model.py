@@ -10,10 +10,11 @@ import pytest
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
+from rigspec.sizing import sglang
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.memory import estimate
-from rigspec.sizing.settings import Engine, EngineSettings, Speculative
+from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
 from rigspec.spec.load import load_text
 from rigspec.units import GIB
 
@@ -68,6 +69,33 @@ def test_sglang_counts_a_draft_layer_like_one_of_the_target() -> None:
     assert one is not None
     assert two is not None
     assert two.value == pytest.approx(one.value * (36 + 28) / 36)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "drafting", "caching"),
+    [
+        # 64 layers, every fourth attends: MTP brings one more
+        ("Qwen/Qwen3.5-27B", "mtp", 1, 16),
+        ("Qwen/Qwen3-8B", "eagle", 1, 36),
+        ("Qwen/Qwen3-8B", "dflash", 5, 36),
+        ("Qwen/Qwen3-8B", "ngram", 0, 36),
+    ],
+)
+def test_sglang_counts_every_drafting_layer_like_a_full_one(
+    name: str, method: Speculation, drafting: int, caching: int
+) -> None:
+    facts, plain = model(name), EngineSettings(engine=Engine.SGLANG)
+    drafted = replace(plain, speculative=Speculative(method))
+    one, two = (sglang.bytes_per_token(facts, asked) for asked in (plain, drafted))
+    assert two == pytest.approx(one * (caching + drafting) / caching)
+
+
+def test_sglang_s_drafts_do_not_attend_to_a_window() -> None:
+    facts = model("nvidia/Gemma-4-31B-IT-NVFP4")  # its window layers cache more than full ones
+    plain = EngineSettings(engine=Engine.SGLANG, kv_dtype="bfloat16")
+    drafted = replace(plain, speculative=Speculative("eagle"))
+    one, two = (sglang.bytes_per_token(facts, asked) for asked in (plain, drafted))
+    assert two - one == 2 * 4 * 512 * 2  # keys and values, four heads of 512, 16 bits
 
 
 def test_llama_cpp_gives_the_draft_a_cache_of_16_bits_beside_the_models() -> None:
