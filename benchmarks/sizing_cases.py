@@ -18,7 +18,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card, visible_gib
-from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings, Lora
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         ),
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
+        lora=_lora(keys),
         estimates_graphs=_estimates_graphs(keys),
         tensor_split=_shares(keys),
         split="tensor" if split == "tensor" else "row" if split == "row" else "layer",
@@ -210,6 +211,12 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True,
     )
+
+
+def _lora(keys: Keys) -> Lora | None:
+    """Slots for adapters, where a run states them."""
+    slots, rank = keys.whole("max_loras"), keys.whole("max_lora_rank")
+    return Lora(slots or Lora().slots, rank or Lora().rank) if slots or rank else None
 
 
 def _shares(keys: Keys) -> tuple[float, ...]:

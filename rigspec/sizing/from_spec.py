@@ -18,7 +18,7 @@ from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
-from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
+from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
 from rigspec.spec.services import AUTO, Service
@@ -75,6 +75,7 @@ def settings_of(
         state_bytes=_STATE_BYTES.get(flags.text("--mamba-ssm-cache-dtype") or ""),
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
+        lora=_lora(service, flags),
         split=_split(service),
         tensor_split=_tensor_split(service, flags),
         main_gpu=_main_gpu(service, flags),
@@ -117,6 +118,16 @@ def _prefix_caching(flags: Flags) -> bool | None:
     if flags.given("--no-enable-prefix-caching", "--disable-radix-cache"):
         return False
     return True if flags.given("--enable-prefix-caching") else None
+
+
+def _lora(service: Service, flags: Flags) -> Lora | None:
+    """Slots for adapters; SGLang's are as wide as the adapters given, which nobody reads."""
+    if service.engine != "vllm" or not flags.given("--enable-lora"):
+        return None
+    usual = Lora()
+    return Lora(
+        flags.whole("--max-loras") or usual.slots, flags.whole("--max-lora-rank") or usual.rank
+    )
 
 
 def _split(service: Service) -> Literal["layer", "row", "tensor"]:

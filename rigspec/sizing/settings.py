@@ -51,6 +51,14 @@ class Speculative:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """vLLM's slots for LoRA adapters: `--max-loras` of `--max-lora-rank`."""
+
+    slots: int = 1
+    rank: int = 16
+
+
+@dataclass(frozen=True)
 class Portion:
     """What one card of llama.cpp's split holds."""
 
@@ -94,6 +102,7 @@ class EngineSettings:
     """Bytes per element of a recurrent state, where the owner sets it."""
     language_only: bool = False
     speculative: Speculative | None = None
+    lora: Lora | None = None
     estimates_graphs: bool | None = None
     """vLLM's VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS; None is the version's default."""
     split: Literal["layer", "row", "tensor"] = "layer"
@@ -140,6 +149,7 @@ class EngineSettings:
             expert_parallel=self.expert_parallel,
             language_only=self.language_only,
             speculative=self.speculative,
+            lora=self.lora,
             tensor_split=self.tensor_split,
             portion=self.portion,
         )

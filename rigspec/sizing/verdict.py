@@ -105,13 +105,22 @@ def late_short(facts: ModelFacts, card: Card, settings: EngineSettings) -> str:
     Two boots died that way under load: a 27B hybrid on two 3090s, a DFlash drafter on two 5090s.
     """
     wanted = late_room_gib(facts, card, settings)
-    outside = card.total.value * (1 - vllm.fraction_of(settings))
+    outside = outside_gib(card, settings)
     if outside >= wanted:
         return ""
     return (
-        f"{outside:.1f} GiB of {with_article(card.name)} lie outside the engine's share; contexts, "
-        f"graphs, drafts and warm-up may take {wanted:.1f} GiB there"
+        f"{outside:.1f} GiB of {with_article(card.name)} are left beside the engine's share; "
+        f"contexts, graphs, drafts and warm-up may take {wanted:.1f} GiB there"
     )
+
+
+def outside_gib(card: Card, settings: EngineSettings) -> float:
+    """GiB that nobody has taken beside vLLM's share, where known, its own context among them."""
+    share = vllm.fraction_of(settings) * card.total.value
+    beside = card.total.value - settings.other_processes_gib
+    if card.free_gib is not None:
+        beside = min(beside, card.free_gib + vllm.context_overhead(settings).value)
+    return beside - share
 
 
 def late_room_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:

@@ -23,6 +23,7 @@ from rigspec.sizing.vllm_activation import (
     state_scratch,
     warm_up_gib,
 )
+from rigspec.sizing.vllm_runner import has_second_runner, sets_graphs_aside
 from rigspec.units import GIB, KIB, MIB
 
 __all__ = ["batch_of", "last_stage_gap", "peak_activation"]
@@ -41,6 +42,10 @@ was one more copy of 1,024 rows (786 MiB, with 552 left)."""
 
 MOST_GRAPH = 8192
 """A larger capture size is a slip."""
+
+GRAPH_BASE_GIB = 0.25
+"""What the first runner's profile adds whatever is captured, but for dense models: 0.26 to 0.43 GiB
+for one or two sizes (35B-A3B, 26B-A4B), 0.3 beside many (27B on an L40S and a GB10)."""
 
 GRAPHS_DEDUCTED = (0, 20)
 """Boots of 0.20.0 and 0.20.2 print that graphs are profiled, one of 0.19.2rc1 that they are not."""
@@ -78,9 +83,9 @@ UNIFIED_TAKEN_GIB = 13.0
 1.5 to 13.5 GiB less than the estimate, four on Thor were within 3."""
 
 
-UNIFIED_GIVEN_GIB = 6.5
+UNIFIED_GIVEN_GIB = 7.5
 """What the host gives back while the engine profiles, as page cache of the load is dropped: three
-boots on GB10 (0.11 to 0.23, at fractions of 0.22 to 0.6) had 4.9 to 6.0 GiB more."""
+boots on GB10 (0.11 to 0.23, at fractions of 0.22 to 0.6) had 4.9 to 7.3 GiB more."""
 
 
 def shared_doubt(card: Card) -> Amount:
@@ -99,9 +104,9 @@ BRIDGED = (8, 6)
 buffers of switched cards would leave 8.1."""
 
 
-RUNNERS = ((0, 21), (0, 27), Amount(0.0, -1.2, 0.6))
-"""What the runners of these releases hold beside the estimate: from 2.0 GiB less to 1.6 more in
-eleven boots on 3090, 5090, L40S and RTX PRO 6000; nothing that they print tells which."""
+RUNNERS = ((0, 21), (0, 29), Amount(0.0, -1.0, 0.6))
+"""What a runner of these releases may hold beside the estimate: dense models are within 0.2 GiB on
+seven cards, 1 to 2 less on two, hybrids and experts 0.6 to both sides; nothing printed tells."""
 
 
 ALL_LAYERS = (0, 9)
@@ -123,7 +128,7 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
     """GiB outside the allocator: NCCL and all-reduce buffers, library workspaces."""
     batch, version = batch_of(settings, card), settings.version
     ranks = settings.tensor_parallel
-    if version is not None and version < (0, 21):
+    if version is not None and not has_second_runner(facts, settings):
         alone = 0.25 if version >= (0, 18) else 0.13
         if runs_old_engine(settings, card):
             # V0 profiled other processes too: 0.01 to 0.35 in five boots, 1.79 in a sixth
@@ -162,7 +167,7 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     version = settings.version
     if asked is None:
         asked = version is None or version >= GRAPHS_DEDUCTED
-    if not asked:
+    if not asked or not sets_graphs_aside(facts, settings):
         return exact(0.0)
     batch = batch_of(settings, card)
     full = [size for size in graph_sizes(settings, batch.seqs) if size <= batch.seqs]
@@ -170,6 +175,8 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     if facts.is_latent:
         each = int(1.39 * MIB)
     estimate = len(facts.layers) * len(full) * each / GIB
+    if not has_second_runner(facts, settings) and (facts.has_experts or facts.has_states):
+        estimate += GRAPH_BASE_GIB
     if settings.speculative is not None:
         estimate = min(estimate, 0.15)  # piecewise graphs only
     least = 0.0 if version is None else 0.4 * estimate  # an older engine deducts nothing
@@ -185,12 +192,23 @@ def graph_actual(facts: ModelFacts, settings: EngineSettings, card: Card) -> flo
     return len(facts.layers) * len(sizes) * 420 * KIB / GIB + 0.15
 
 
+NEIGHBOUR_GIB = 0.75
+"""What is taken of a card before the engine starts is more than its own context: 4B on a 4090 with
+a process of 0.5 GiB beside it ran out in the sampler's warm-up, of a version that nobody states."""
+
+
+def is_shared(card: Card) -> bool:
+    """Whether somebody else holds memory of the card, as far as that is stated."""
+    return card.free_gib is not None and card.total.value - card.free_gib > NEIGHBOUR_GIB
+
+
 def late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """GiB that grow after the pool is sized, outside every budget."""
     batch = batch_of(settings, card)
     late = 1.3 * state_scratch(facts, settings, batch) / GIB
     late += warm_up_gib(settings, batch, facts.vocab)
-    if graph_estimate(facts, settings, card).value == 0.0:
+    deducted = graph_estimate(facts, settings, card)
+    if deducted.value == 0.0 or (deducted.low == 0.0 and is_shared(card)):
         late += graph_actual(facts, settings, card)
     if facts.quantization.scheme is Scheme.MXFP4:
         late += mxfp4_late_gib(facts, card, settings)

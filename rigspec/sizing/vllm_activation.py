@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Experts, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing.amount import Amount, about
+from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.vllm_runner import has_second_runner
 from rigspec.units import GIB, MIB
 
 SAMPLER_BYTES = {(0, 0): 14.3, (0, 8): 38.6, (0, 17): 14.3}
@@ -28,9 +29,9 @@ FLASHINFER_BYTES = 8.0
 """The same where FlashInfer is installed, which those versions then sampled with: no sorted copies
 (four boots of 0.10 on A100, whose logs say so)."""
 
-NEW_ACTIVATION = (0, 21)
-"""From here on activations follow allocator histories of 0.29/0.30 (28 boots)."""
-
+SCRATCH_SINCE = (0, 20)
+"""27B and 35B-A3B with batches of 2,048 to 8,192 tokens: 0.5 to 2.7 GiB more than text (0.20 to
+0.26, nine boots), nothing in four of 0.18 and 0.19."""
 
 IMAGE_BYTES, IMAGE_TOKENS = 230 * 1024, 16384
 """Most of what a dummy image took per token of the encoder's budget, which is the batch or the
@@ -92,10 +93,9 @@ def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> 
     """GiB of the largest dummy step."""
     asked = replace(settings, context=settings.context or facts.max_positions)
     batch = batch_of(asked, card)
-    version = settings.version
-    if version is not None and version < NEW_ACTIVATION:
-        return _with_image(facts, settings, batch, _old_activation(facts, settings, batch))
-    return _new_activation(facts, settings, batch)
+    if has_second_runner(facts, settings):
+        return _new_activation(facts, settings, batch)
+    return _with_image(facts, settings, batch, _old_activation(facts, settings, batch))
 
 
 def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> Amount:
@@ -104,16 +104,39 @@ def _old_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     logits = per_entry * batch.seqs * facts.vocab / GIB + SAMPLER_BASE_GIB
     logits += expert_workspace(facts, settings, batch) / GIB
     forward = 2 * batch.tokens * (3 * facts.hidden + 3 * _width(facts, settings)) / GIB
-    forward = max(forward, sparse_logits(facts, settings, batch) / GIB)
+    scores = old_scores(facts, settings, batch) / GIB
+    forward = max(forward, scores)
     if settings.pipeline_parallel > 1:
-        return about(forward + 0.2, 0.15)  # the printed stage holds no head
+        return _of_stage(settings, about(forward + 0.2, 0.15))
     doubt = 0.25 + (0.08 if facts.vision is not None and not settings.language_only else 0.0)
     if facts.quantization.scheme is Scheme.INT8 or facts.dtype_bytes == 4:
         doubt += 0.15  # scratch of int8 kernels, wider logits: one boot each
-    doubt += 0.4 * sparse_logits(facts, settings, batch) / GIB  # images of one rig differ by 3 GiB
+    doubt += 0.4 * scores  # images of one rig differ by 3 GiB
     found = about(max(logits, forward), doubt if batch.stated else doubt + 0.4)
     lean = _lean_sampler(facts, settings, batch, logits)
-    return Amount(found.value, min(found.low, max(lean, forward) - doubt), found.high)
+    text = Amount(found.value, min(found.low, max(lean, forward) - doubt), found.high)
+    return text + _old_scratch(facts, settings, batch)
+
+
+def _of_stage(settings: EngineSettings, stage: Amount) -> Amount:
+    """The printed stage holds no head; two boots of 31B on two 3090s took 2 GiB more (0.21)."""
+    newer = settings.version is not None and settings.version >= SCRATCH_SINCE
+    return replace(stage, high=stage.high + 2.0) if newer else stage
+
+
+def old_scores(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:
+    """Bytes of sparse attention's scores in the first runner, whole before `CUT_SINCE`."""
+    whole = sparse_logits(facts, settings, batch)
+    cut = settings.version is not None and settings.version >= CUT_SINCE
+    return min(whole, LOGITS_BUDGET) if cut else whole
+
+
+def _old_scratch(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> Amount:
+    """GiB of the delta nets' buffers, which profiles show from `SCRATCH_SINCE` on."""
+    if settings.version is None or settings.version < SCRATCH_SINCE:
+        return exact(0.0)
+    scratch = state_scratch(facts, settings, batch) / GIB
+    return Amount(scratch, 0.5 * scratch, 1.8 * scratch)
 
 
 def _lean_sampler(
@@ -174,7 +197,7 @@ def sparse_logits(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> 
     return 4.0 * batch.tokens * context / pools[0] if pools else 0.0
 
 
-LOGITS_BUDGET = 512 * MIB
+CUT_SINCE, LOGITS_BUDGET = (0, 21), 512 * MIB
 """vLLM cuts a prompt so that these scores stay below (`VLLM_SPARSE_INDEXER_MAX_LOGITS_MB`, pull
 request 36178): GLM-5.2 on eight H20 and GLM-5.3 on four B200 kept 8 to 24 GiB more than whole
 scores leave. Forks of 0.20 did not cut."""

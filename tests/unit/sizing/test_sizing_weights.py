@@ -11,7 +11,7 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import Part, matrices
-from rigspec.sizing.settings import Engine, EngineSettings, Portion, Speculative
+from rigspec.sizing.settings import Engine, EngineSettings, Lora, Portion, Speculative
 from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
@@ -180,6 +180,7 @@ LIVELY = EngineSettings(
     state_bytes=2,
     language_only=True,
     speculative=Speculative("mtp", 2, draft_gib=0.5),
+    lora=Lora(3, 8),
     estimates_graphs=True,
     split="row",
     tensor_split=(3.0, 1.0),

@@ -1,0 +1,128 @@
+"""What loading adds to the stored bytes: tables, the allocator's rounding, kernels' own layouts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Latent
+from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.amount import Amount, about, exact, within
+from rigspec.sizing.matrices import Matrix
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.units import GIB, MIB
+
+LOADED_EXTRA_GIB = 0.003
+"""What is left of 50 printed loads (0.19) after rotary tables and allocator rounding."""
+
+BUFFERS_IN_LOAD, BUFFERS_GIB = (0, 22), 0.1
+"""From here on a load may print this much more (0.22.0 and 0.27.1: 0.04 with Qwen2.5-7B, 0.28.0:
+0.09 with 1.5B); rotary tables are in some prints and not in others (Llama-3.1-8B
+prints 14.96 and 14.99, with tables of 0.03)."""
+
+SGLANG_EXTRA_GIB = 0.15
+"""SGLang measures free memory before and after, so its own start-up may be inside (two boots)."""
+
+SGLANG_REPACKED = (0.25, 0.0, 1.05)
+"""Share of packed integers, experts apart, that SGLang counts twice: the originals stay in
+PyTorch's cache until graphs are captured (AWQ on 3090 pairs: Gemma 4 31B 0.23, Devstral 0.95)."""
+
+MARLIN_EXTRA = (0.008, 0.0, 0.035)
+"""Of 4-bit weights in the kernel's order, beside what is stored: twelve official AWQ and GPTQ files
+of 7B to 70B load 0 to 1.5 % more, Qwen3-8B-AWQ once 2.5 (5.68 → 5.82 GiB)."""
+
+BLOCKS_LOADED = 0.03
+"""What 8-bit blocks may take more than stored: Marlin keeps a scale for each 128 weights of every
+column, not one per block (31B on 3090s 2.5 %, 0.21; GLM-5.3-Flash on H100 and H200 2.3 to 3.9)."""
+
+
+_FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "up", "up_proj": "up"}
+"""Matrices that engines keep as one tensor."""
+
+
+def allocator_waste(held: Iterable[tuple[Matrix, float]]) -> float:
+    """Bytes lost to PyTorch's allocator: tensors above 10 MiB take whole 2 MiB steps, and a rest of
+    up to 1 MiB is never given to another tensor (Qwen2.5-72B: 78 MiB at TP 2, 120 MiB at TP 4)."""
+    fused: dict[tuple[int | None, str], float] = {}
+    for matrix, size in held:
+        head, _, name = matrix.name.rpartition(".")
+        key = (matrix.layer, f"{head}.{_FUSED.get(name, name)}")
+        fused[key] = fused.get(key, 0.0) + size
+    rests = (-size % (2 * MIB) for size in fused.values() if size > 10 * MIB)
+    return sum(rest for rest in rests if rest <= MIB)
+
+
+def load_extra(
+    facts: ModelFacts, settings: EngineSettings, kept: tuple[Matrix, ...], waste: float
+) -> Amount:
+    """What loading adds to the stored bytes, GiB; `waste` is the allocator's."""
+    ranks = max(1, settings.tensor_parallel)
+    own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
+    rotary = facts.rotary_bytes / GIB
+    most = own + waste + rotary
+    start = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else 0.0
+    doubt = 0.009 + 0.004 * math.log2(ranks)
+    # expandable segments (PYTORCH_CUDA_ALLOC_CONF, some images' default) round nothing up
+    least = most - rotary - start - doubt - waste
+    extra = Amount(most, least, most + doubt + _late_buffers_gib(settings))
+    if facts.has_states:
+        extra = extra + about(0.0, 0.15)
+    if facts.is_latent:
+        absorbed = sum(
+            layer.mixer.kv_rank * layer.mixer.heads * (layer.mixer.nope_dim + layer.mixer.v_dim)
+            for layer in facts.layers
+            if isinstance(layer.mixer, Latent)
+        )
+        extra = extra + within(absorbed * 2 / ranks / GIB, 0.3)
+        if ranks > 1:
+            extra = extra + about(
+                0.05, 0.05
+            )  # many tensors of 1–10 MiB packed into 20 MiB segments
+    return (
+        extra + _repacking(settings, kept) + _spread_scales(settings, kept) + _tiles(settings, kept)
+    )
+
+
+def _late_buffers_gib(settings: EngineSettings) -> float:
+    """GiB of tables that an engine may make while it loads, or later, by version."""
+    newer = settings.version is not None and settings.version >= BUFFERS_IN_LOAD
+    return BUFFERS_GIB if newer and settings.engine is Engine.VLLM else 0.0
+
+
+def _spread_scales(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What 8-bit blocks may take more once a kernel has put their scales in order, GiB."""
+    blocks = sum(m.stored_bytes for m in kept if m.scheme is Scheme.FP8_BLOCK)
+    most = blocks * BLOCKS_LOADED / max(1, settings.ranks) / GIB
+    return Amount(0.0, 0.0, most if settings.engine is Engine.VLLM else 0.0)
+
+
+def _repacking(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What turning packed 4-bit integers into the kernel's order adds, GiB."""
+    packed = (m for m in kept if m.scheme in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert)
+    size = sum(m.stored_bytes for m in packed) / max(1, settings.tensor_parallel) / GIB
+    if settings.engine is Engine.SGLANG:
+        value, low, high = (share * size for share in SGLANG_REPACKED)
+        return Amount(value, low, high)
+    if settings.engine is not Engine.VLLM:
+        return exact(0.0)
+    value, low, high = (share * size for share in MARLIN_EXTRA)
+    return Amount(value, low, high)
+
+
+NVFP4_TILE = 128
+"""To this some kernels widen a rank's share of NVFP4 experts: Nemotron-3-Nano loads 9.83 GiB at TP
+2 (0.13), 9.1 as stored; Gemma 4 26B-A4B, 704 wide, does not (15.8 and 17.2 to 17.9)."""
+
+
+def _tiles(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
+    """What NVFP4 experts may take more once their width is a multiple of a tile, GiB."""
+    if settings.engine is not Engine.VLLM or settings.expert_parallel:
+        return exact(0.0)
+    ranks, most = max(1, settings.tensor_parallel), 0.0
+    for m in kept:
+        if m.scheme is Scheme.NVFP4 and m.expert and m.width:
+            cut = m.width / ranks
+            wider = math.ceil(cut / NVFP4_TILE) * NVFP4_TILE / cut - 1
+            most += wider * m.stored_bytes / settings.ranks / GIB
+    return Amount(0.0, 0.0, most)

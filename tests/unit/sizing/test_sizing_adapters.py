@@ -1,0 +1,73 @@
+"""Slots for LoRA adapters lie beside the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.adapters import adapters_gib
+from rigspec.sizing.from_spec import settings_of
+from rigspec.sizing.settings import EngineSettings, Lora
+from rigspec.sizing.weights import rank_weights
+from rigspec.spec.load import load_text
+
+ROOT = Path(__file__).parents[3]
+
+
+def model(name: str) -> ModelFacts:
+    found = load_model_facts(name, [ROOT / "benchmarks" / "data" / "model-configs"])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("slots", "printed_gib"), [(1, 7.63), (16, 8.78), (64, 12.49)]
+)  # of rank 16, on a 4090
+def test_what_slots_took_beside_4b_is_inside_the_band(slots: int, printed_gib: float) -> None:
+    asked = EngineSettings(lora=Lora(slots, 16))
+    found = rank_weights(model("Qwen/Qwen3-4B"), asked).amount
+    assert found.low < printed_gib < found.high
+    assert found.value == pytest.approx(printed_gib, rel=0.05)
+
+
+def test_without_slots_nothing_is_taken() -> None:
+    assert adapters_gib(model("Qwen/Qwen3-4B"), EngineSettings()).high == 0.0
+
+
+def test_twice_the_rank_takes_twice_as_much() -> None:
+    facts = model("Qwen/Qwen3-4B")
+    one, two = (adapters_gib(facts, EngineSettings(lora=Lora(1, rank))) for rank in (16, 32))
+    assert two.value == pytest.approx(2 * one.value)
+
+
+def test_ranks_share_one_side_of_each_matrix() -> None:
+    facts, asked = model("Qwen/Qwen3-4B"), EngineSettings(lora=Lora(4, 16))
+    one, two = (adapters_gib(facts, replace(asked, tensor_parallel=n)).value for n in (1, 2))
+    assert one / 2 < two < one
+
+
+def test_experts_get_pairs_of_their_own_in_newer_releases() -> None:
+    facts, asked = model("Qwen/Qwen3-30B-A3B"), EngineSettings(lora=Lora(1, 16))
+    older, newer = (adapters_gib(facts, replace(asked, version=v)) for v in ((0, 10), (0, 12)))
+    assert newer.value > 10 * older.value
+    assert newer.high == older.high  # of neither is it known for certain
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("[--enable-lora]", Lora(1, 16)),
+        ("[--enable-lora, --max-loras, 4, --max-lora-rank=64]", Lora(4, 64)),
+        ("[--max-loras, 4]", None),
+    ],
+)
+def test_a_spec_s_flags_arrive(words: str, found: Lora | None) -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    ranks = "    tensor_parallel_size: 2\n"
+    loaded = load_text("rig.yaml", text.replace(ranks, f"{ranks}    extra_args: {words}\n"))
+    assert loaded.rig is not None, loaded.findings
+    assert settings_of(loaded.rig, "qwen").lora == found

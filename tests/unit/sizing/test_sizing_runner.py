@@ -1,0 +1,116 @@
+"""vLLM's two model runners: which serves what, and what each sets aside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import load_model_facts
+from rigspec.sizing import vllm
+from rigspec.sizing.amount import exact
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.memory import estimate
+from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.verdict import Verdict, late_short, outside_gib
+from rigspec.sizing.vllm_runner import has_second_runner
+
+CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+
+
+def model(name: str) -> ModelFacts:
+    found = load_model_facts(name, [CONFIGS])
+    assert found is not None
+    return found
+
+
+def card(sku: str) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu)
+
+
+DENSE, EXPERTS, HYBRID = "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3.5-27B"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "second"),
+    [
+        (DENSE, (0, 24), False), (DENSE, (0, 25), True), (DENSE, None, True),
+        (EXPERTS, (0, 28), False), (EXPERTS, (0, 29), True), (EXPERTS, None, True),
+        (HYBRID, (0, 26), False), (HYBRID, (0, 29), True),
+    ],
+)  # fmt: skip
+def test_the_second_runner_came_to_dense_models_first(
+    name: str, version: tuple[int, ...] | None, second: bool
+) -> None:
+    assert has_second_runner(model(name), EngineSettings(version=version)) is second
+
+
+@pytest.mark.parametrize(
+    ("version", "aside"),
+    [((0, 19), False), ((0, 22), True), ((0, 26), False), ((0, 28), False), ((0, 29), True)],
+)
+def test_graphs_of_dense_models_were_not_set_aside_for_four_releases(
+    version: tuple[int, ...], aside: bool
+) -> None:
+    found = vllm.graph_estimate(model(DENSE), EngineSettings(version=version), card("l40s"))
+    assert (found.value > 0) is aside
+    assert (found.high > 0) is aside
+
+
+@pytest.mark.parametrize(
+    ("sku", "name", "version", "fraction", "printed_gib"),
+    [
+        # dense: weights, a sampler's step, the runner's own; no graphs (0.28), graphs (0.22)
+        ("l40s", "Qwen/Qwen3-14B", (0, 28, 0), 0.92, 11.70),
+        ("a10", "Qwen/Qwen2.5-7B-Instruct", (0, 22, 0), 0.92, 4.76),
+    ],
+)
+def test_what_a_dense_boot_printed_is_met(
+    sku: str, name: str, version: tuple[int, ...], fraction: float, printed_gib: float
+) -> None:
+    asked = EngineSettings(version=version, memory_fraction=fraction, context=16384)
+    found = estimate(model(name), card(sku), asked).available
+    assert found.value == pytest.approx(printed_gib, abs=0.3)
+
+
+def test_graphs_that_nobody_set_aside_need_room_beside_the_share() -> None:
+    # 70B FP8 on eight L40S ran out as its graphs were captured (0.25.1)
+    facts = model("meta-llama/Llama-3.1-70B-Instruct")
+    asked = EngineSettings(tensor_parallel=8, memory_fraction=0.95, context=8192, version=(0, 23))
+    newer = replace(asked, version=(0, 26))
+    assert not late_short(facts, card("l40s"), asked)
+    assert "graphs" in late_short(facts, card("l40s"), newer)
+    assert estimate(facts, card("l40s"), newer).boots is Verdict.CLOSE
+
+
+def test_a_neighbour_takes_what_is_left_beside_the_share() -> None:
+    # 4B at 0.92 of a 4090 with 0.5 GiB held by another process: out of memory in the warm-up
+    facts, asked = model("Qwen/Qwen3-4B"), EngineSettings(memory_fraction=0.92, context=8192)
+    alone = replace(card("rtx-4090"), total=exact(23.52))
+    shared = replace(alone, free_gib=22.64)
+    assert not late_short(facts, alone, asked)
+    assert late_short(facts, shared, asked)
+    assert outside_gib(alone, asked) - outside_gib(shared, asked) == pytest.approx(0.38, abs=0.01)
+    beside = replace(asked, other_processes_gib=1.0)
+    assert outside_gib(alone, asked) - outside_gib(alone, beside) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("version", "more"), [((0, 19), False), ((0, 20), True)])
+def test_delta_nets_take_their_buffers_in_the_first_runner_too(
+    version: tuple[int, ...], more: bool
+) -> None:
+    asked = EngineSettings(version=version, max_batched_tokens=8192, max_seqs=1)
+    facts = model(HYBRID)
+    plain = replace(facts, layers=tuple(each for each in facts.layers if not _is_state(each)))
+    found = [vllm.peak_activation(each, asked, card("rtx-5090")).value for each in (facts, plain)]
+    buffers = 40 * 8192 * 48 * 128 / 2**30  # bytes x tokens x value heads x their width
+    assert found[0] - found[1] == pytest.approx(buffers if more else 0.0, abs=0.01)
+
+
+def _is_state(layer: object) -> bool:
+    return type(getattr(layer, "mixer", None)).__name__ == "Delta"
