@@ -17,7 +17,7 @@ from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
 from rigspec.rules.sizable import sized_once, why_unsized
-from rigspec.rules.to_save import to_save
+from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
@@ -82,6 +82,8 @@ def _service(rig: Rig, name: str, facts: CheckContext, columns: int | None) -> I
         yield from _to_save(rig, name, facts)
         return
     yield from service_lines(sized, columns)
+    drafts = (said for service, said in unread_drafts(rig, facts) if service == name)
+    yield from (f"  not reckoned: its draft model, {said}" for said in drafts)
 
 
 def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:

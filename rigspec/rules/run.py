@@ -37,7 +37,7 @@ from rigspec.rules import (
 )
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.sizable import on_host
-from rigspec.rules.to_save import to_save
+from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
 from rigspec.spec.slips import unusable_catalog, unusable_faults
@@ -120,6 +120,8 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
                 f"whether `{name}` fits was not checked: nothing is saved of it; {commands} reads "
                 "its config and sizes once (no weights)"
             )
+    for name, draft in unread_drafts(rig, context):
+        yield f"the draft model of `{name}` is not reckoned: {draft}"
     for name in rig.services:
         held = on_host(rig, name, context)
         if held:

@@ -50,6 +50,13 @@ def drafter_gib(facts: ModelFacts, settings: EngineSettings) -> Amount:
     return Amount(SHARE.value * whole, SHARE.low * whole, SHARE.high * whole)
 
 
+def stored_gib(draft: ModelFacts) -> float:
+    """GiB of a draft model's files, by its dimensions where nobody read their sizes."""
+    if draft.sizes is not None:
+        return draft.sizes.total_bytes / GIB
+    return sum(matrix.stored_bytes for matrix in matrices(draft)) / GIB
+
+
 def layer_elements(facts: ModelFacts) -> float:
     """Weights of the model's largest layer without experts."""
     found: dict[int, int] = {}
@@ -66,3 +73,16 @@ def drafter_kinds(kinds: Sequence[LayerKind], settings: EngineSettings) -> list[
         return []
     window = WINDOW if is_windowed(settings) else 0
     return [replace(full[0], name="window" if window else "full", count=LAYERS, window=window)]
+
+
+UNREAD_GIB, UNREAD_SHARE = 3.5, 0.25
+"""What a head that nobody read may hold with its cache; a draft model of its own, of the target."""
+
+
+def draft_doubt(settings: EngineSettings, weights: Amount) -> Amount:
+    """GiB that a separate drafter of unstated size and its cache may take, beside the target's."""
+    spec = settings.speculative
+    if spec is None or spec.draft_gib or spec.method in ("mtp", "ngram"):
+        return exact(0.0)
+    own = UNREAD_SHARE * weights.value if spec.method == "draft" else 0.0
+    return Amount(0.0, 0.0, max(UNREAD_GIB, own))

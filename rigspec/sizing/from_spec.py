@@ -17,12 +17,12 @@ from rigspec.catalog.engines import tag
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.drafter import stored_gib
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
 from rigspec.spec.services import AUTO, Service
-from rigspec.units import GIB
 
 Catalog = Callable[[str], Gpu | None]
 """The card of a SKU; None when nobody knows it."""
@@ -202,7 +202,7 @@ def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculat
     known = (ours for theirs, ours in _METHODS if theirs in word)
     method: Speculation = next(known, "unstated")
     draft = models.get(asked.model or "")
-    size = draft.sizes.total_bytes / GIB if draft and draft.sizes else 0.0
+    size = stored_gib(draft) if draft else 0.0
     accepted = None if asked.acceptance is None else 1 + asked.acceptance * asked.tokens
     layers = draft.layers if draft and method == "draft" else ()
     return Speculative(method, asked.tokens, accepted, size, layers)

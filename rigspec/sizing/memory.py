@@ -14,6 +14,7 @@ from rigspec.sizing import llamacpp, sglang, vllm
 from rigspec.sizing.accepted import Refusal, refusals
 from rigspec.sizing.amount import Amount, above_zero, exact, total
 from rigspec.sizing.cards import Card
+from rigspec.sizing.drafter import draft_doubt
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom, state_room
@@ -163,11 +164,12 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
     used = total(term.amount for term in terms)
     others = exact(settings.other_processes_gib)
     if settings.engine is Engine.VLLM:
-        taken = used + vllm.draft_doubt(settings) + vllm.shared_doubt(card)
+        taken = used + draft_doubt(settings, terms[0].amount) + vllm.shared_doubt(card)
         taken = taken + vllm.runner_doubt(settings, card)
         return vllm.requested(settings, card) - taken
     if settings.engine is Engine.SGLANG:
-        return sglang.pool(card, settings, terms[0].amount)
+        static = terms[0].amount + draft_doubt(settings, terms[0].amount)
+        return sglang.pool(card, settings, static)
     return card.total - used - others
 
 

@@ -70,14 +70,6 @@ def requested(settings: EngineSettings, card: Card) -> Amount:
     return share
 
 
-def draft_doubt(settings: EngineSettings) -> Amount:
-    """GiB that a separate drafter of unstated size and its cache may take."""
-    spec = settings.speculative
-    if spec is None or spec.draft_gib or spec.method in ("mtp", "ngram"):
-        return exact(0.0)
-    return Amount(0.0, 0.0, 3.5)
-
-
 UNIFIED_TAKEN_GIB = 13.0
 """What the host and its page cache may hold of memory that the GPU shares: six boots on GB10 had
 1.5 to 13.5 GiB less than the estimate, four on Thor were within 3."""

@@ -10,6 +10,8 @@ import pytest
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import unchecked
 from rigspec.sizing import sglang
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
@@ -118,3 +120,32 @@ def test_a_spec_s_draft_model_arrives_with_its_layers(method: str) -> None:
     found = settings_of(rig, "qwen", {"small": DRAFT}).speculative
     assert found is not None
     assert found.draft_layers == DRAFT.layers
+    # the config alone: 596,049,920 weights of 2 bytes, as the checkpoint's index counts them
+    assert found.draft_gib == pytest.approx(596_049_920 * 2 / GIB, rel=0.001)
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
+def test_a_draft_that_nobody_read_may_take_a_quarter_of_the_target(engine: Engine) -> None:
+    plain = replace(DRAFTED, engine=engine, speculative=None)
+    found = []
+    for method in ("ngram", "eagle", "draft"):
+        asked = replace(plain, speculative=Speculative(method, 4), max_graph_size=1)
+        left = estimate(TARGET, card(), asked).available
+        found.append(left.value - left.low)
+    assert found[0] + 2.0 < found[1] < found[0] + 3.6  # doubts of their own do not add up fully
+    assert found[1] < found[2] < found[1] + 0.5  # a quarter of 15.3 GiB
+
+
+def test_a_draft_that_nobody_read_is_said_to_be() -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    text = text.replace("\nservices:\n", "\n  head:\n    path: /srv/eagle\n\nservices:\n", 1)
+    drafts = "\n    speculative: {method: eagle3, model: head, tokens: 4}\n    gpus: [pair]\n"
+    rig = load_text("rig.yaml", text.replace("\n    gpus: [pair]\n", drafts)).rig
+    assert rig is not None
+    said = [
+        line for line in unchecked(rig, CheckContext(models={"qwen": TARGET})) if "draft" in line
+    ]
+    assert len(said) == 1
+    assert "`rigspec model add /srv/eagle`" in said[0]
+    known = CheckContext(models={"qwen": TARGET, "head": DRAFT})
+    assert not [line for line in unchecked(rig, known) if "draft" in line]
