@@ -91,6 +91,8 @@ def _engine(keys: Keys) -> Engine:
 def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
     total, free = keys.number("gpu_total_gib"), keys.number("gpu_free_gib")
     bridged = _says_nvlink(keys)
+    if total is None and _is_slice(keys.text("gpu") or ""):
+        return ()
     if named.gpus:
         return tuple(
             Card(
@@ -120,6 +122,8 @@ def _no_card(keys: Keys) -> str:
     name = keys.text("gpu") or "not named"
     if _is_bound(name):
         return f"`{name}` is a bound of the card's memory, not its size"
+    if _is_slice(name):
+        return f"`{name}` is a slice of a card, and nobody says of how much memory"
     return f"the card `{name}` is not in the catalogue"
 
 
@@ -137,6 +141,10 @@ def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
 def _is_bound(name: str) -> bool:
     """`>110 GiB card`: larger than that, nobody says by how much."""
     return re.search(r"[<>≥≤]\s*\d+(\.\d+)?\s*Gi?B", name) is not None
+
+
+def _is_slice(name: str) -> bool:
+    return re.search(r"\bvGPU of\b|\bMIG \d", name) is not None
 
 
 def _room(keys: Keys, total: Amount) -> Amount:

@@ -111,10 +111,11 @@ def _printed_file(keys: Keys) -> ExactSizes | None:
 
 def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
     """No quantization is named, and the unquantized weights exceed all cards together."""
-    if facts.quantization.scheme is not Scheme.PLAIN or not named.gpus:
+    largest = max((gpu.memory_mib * 2**20 for gpu in named.gpus), default=0)
+    card = largest or (keys.number("gpu_total_gib") or 0.0) * GIB
+    if facts.quantization.scheme is not Scheme.PLAIN or not card:
         return False
-    gpus = max(keys.whole("gpu_count") or 1, len(named.gpus))
-    room = gpus * max(gpu.memory_mib for gpu in named.gpus) * 2**20
+    room = max(keys.whole("gpu_count") or 1, len(named.gpus)) * card
     return sum(matrix.stored_bytes for matrix in matrices(facts)) > 0.9 * room
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Latent
+from rigspec.catalog.model_parts import Compressed, Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -40,6 +40,11 @@ FLOATS_TUNED, UNTUNED_FALL = (0, 20), 1.55
 """Their kernels were slow before: 32B FP8 and NVFP4 at 16 streams 1.5 times the computed step where
 16 bits took 0.94 of it (0.13), 72B FP8 1.4 times (SGLang 0.5.6)."""
 
+LATENT_FALL, COMPRESSED_FALL = 2.6, 4.5
+"""llama.cpp's latent attention, by build and by how a file keeps it: GLM-4.7-Flash as computed on
+three cards, DeepSeek-V2-Lite and V3 2.1 and 2.5 times slower. V4 on eight and ten V100 3.6 and 3.8
+times."""
+
 
 def host_ms(facts: ModelFacts, settings: EngineSettings) -> float:
     """Milliseconds the host needs to launch one step's kernels; next to nothing from graphs."""
@@ -60,7 +65,15 @@ def unexplained(
         TURING_FALL if untuned else 1.0,
         1 + _float_kernels(facts, card, settings, step_ms),
         EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
+        _latent_fall(facts) if settings.engine is Engine.LLAMA_CPP else 1.0,
     )
+
+
+def _latent_fall(facts: ModelFacts) -> float:
+    kinds = {type(layer.mixer) for layer in facts.layers}
+    if Compressed in kinds:
+        return COMPRESSED_FALL
+    return LATENT_FALL if Latent in kinds else 1.0
 
 
 def _float_kernels(

@@ -47,7 +47,7 @@ def kv_kind(facts: ModelFacts, settings: EngineSettings) -> str:
     for word, kind in (
         ("int8", "int8"),
         ("int4", "int4"),
-        ("nvfp4", "nvfp4"),
+        ("fp4", "nvfp4"),  # SGLang's fp4_e2m1 has scales of 16 elements, too
         ("nf3", "nf3"),
         ("fp8", "fp8"),
         ("e4m3", "fp8"),

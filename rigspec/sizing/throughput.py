@@ -165,7 +165,7 @@ def step_of(
     traffic_us = count * link.traffic_us(row, shards)
     traffic_us += link.traffic_us(gathered, settings.decode_context_parallel) / 2  # once around
     link_us = count * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
-    per_layer = _slow_layer_us(card, settings) or layer_us(facts, settings, shards)
+    per_layer = _slow_layer_us(card, settings) or layer_us(facts, settings, card, shards)
     return Step(
         weights_ms=read * row_share(facts, settings, streams) / per_ms,
         cache_ms=cache / per_ms,
@@ -270,5 +270,6 @@ def _attention_bytes(
 ) -> float:
     if settings.engine is not Engine.LLAMA_CPP:
         return attention_token_bytes(facts, mixer, settings)
-    key, value = cache_widths(settings.kv_dtype)
+    # a quantized cache is unpacked before it is used: no faster to read (3090, 32,768 tokens)
+    key, value = (max(2.0, width) for width in cache_widths(settings.kv_dtype))
     return mixer.kv_heads * (mixer.head_dim * key + mixer.v_dim * value) / ranks

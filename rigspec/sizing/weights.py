@@ -166,7 +166,7 @@ def _packers_doubt(facts: ModelFacts) -> float:
     or a tower by up to 14 %.
     """
     if facts.has_experts:
-        return 0.09 if facts.has_states else 0.045
+        return 0.12 if facts.has_states else 0.045
     return 0.12 if facts.has_states or facts.vision is not None else 0.04
 
 

@@ -89,3 +89,40 @@ def test_a_gguf_keeps_experts_that_came_in_mxfp4(text: str, rest: float) -> None
         Scheme.MXFP4
     )
     assert found.scheme_of("layers.0.self_attn.q_proj", plain_by_habit=False) is Scheme.GGUF
+
+
+@pytest.mark.parametrize(
+    ("text", "experts", "states", "attention"),
+    [
+        ("AWQ int4", True, True, Scheme.PLAIN),  # Qwen3.5-122B: 36.7 GiB per card, 33.7 otherwise
+        ("AWQ int4", True, False, Scheme.INT4_ZERO),
+        ("AWQ int4", False, True, Scheme.INT4_ZERO),
+        ("NVFP4", False, True, Scheme.FP8),
+    ],
+)
+def test_what_packers_leave_of_attention(
+    text: str, experts: bool, states: bool, attention: Scheme
+) -> None:
+    words = scheme_words(text)
+    assert words is not None
+    made = apply_words(Quantization(), words, text, has_experts=experts, has_states=states)
+    name = "layers.1.self_attn.o_proj"
+    assert made.scheme_of(name, plain_by_habit=False, mixer=True) is attention
+
+
+@pytest.mark.parametrize(
+    ("text", "states", "group"),
+    [
+        ("AWQ INT4", True, 32),
+        ("AWQ INT4", False, 128),
+        ("AutoRound int4", True, 128),
+        ("int4 g64 (compressed-tensors)", True, 64),
+        ("bitsandbytes 4-bit", False, 64),
+        ("bitsandbytes 4-bit", True, 64),
+    ],
+)
+def test_the_group_of_packed_integers(text: str, states: bool, group: int) -> None:
+    words = scheme_words(text)
+    assert words is not None
+    made = apply_words(Quantization(), words, text, has_experts=False, has_states=states)
+    assert made.group == group

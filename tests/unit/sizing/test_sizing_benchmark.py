@@ -16,12 +16,13 @@ from benchmarks.sizing import BEGIN, DATA, END, load_cases, main, run
 from benchmarks.sizing_cases import Case, case_of
 from benchmarks.sizing_gpus import cards_named
 from benchmarks.sizing_models import Models
-from benchmarks.sizing_predict import Declined, Row, predictions
+from benchmarks.sizing_predict import Declined, Row, facts_of, predictions
 from benchmarks.sizing_table import error_of, is_inside, verdicts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
 from benchmarks.sizing_yaml import read_yaml
+from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.model_sizes import size_table
-from rigspec.sizing.settings import Speculative
+from rigspec.sizing.settings import Lora, Speculative
 
 MODELS = DATA / "model-configs"
 
@@ -385,3 +386,29 @@ def test_a_sibling_s_config_does_not_bound_the_context() -> None:
     refused = next(f for f in predictions(own) if f.quantity == "accepted")
     assert isinstance(refused, Row)
     assert refused.predicted == "no"
+
+
+def test_a_slice_of_a_card_is_declined_where_nobody_says_how_large() -> None:
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192") | {"gpu_total_gib": None}
+    sliced = case_of(case | {"gpu": "NVIDIA A100 80GB, vGPU of about 24 GB"}, models(), 0)
+    assert sliced.cards == ()
+    assert "is a slice of a card" in sliced.no_card
+    named = case_of(case | {"gpu": "NVIDIA A100 80GB (vGPU DC-4-96Q, 96GB)"}, models(), 0)
+    assert named.cards
+
+
+def test_weights_that_no_card_holds_are_taken_as_packed_where_only_the_size_is_known() -> None:
+    case = raw("vllm019-qwen2-5-72b-instruct-tp2pp1-8192") | {"quantization": "not stated"}
+    alone = case | {"gpu": "not named", "gpu_total_gib": 79.0, "gpu_count": 1, "tp": 1}
+    small, large = (
+        facts_of(case_of(alone | {"gpu_total_gib": size}, models(), 0)) for size in (79.0, 179.0)
+    )
+    assert small.quantization.scheme is Scheme.INT4
+    assert large.quantization.scheme is Scheme.PLAIN
+
+
+def test_slots_for_adapters_are_read() -> None:
+    case = raw("vllm019-qwen3-8b-tp1pp1-8192")
+    assert case_of(case, models(), 0).settings.lora is None
+    stated = case_of(case | {"max_loras": 4, "max_lora_rank": 64}, models(), 0)
+    assert stated.settings.lora == Lora(4, 64)
