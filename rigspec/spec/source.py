@@ -17,6 +17,7 @@ from yaml._yaml import CParser
 
 from rigspec.finding import Finding, Path
 from rigspec.spec import slips
+from rigspec.spec.escapes import EscapeScanner, NoCharacterError, no_character
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.telltales import told
 
@@ -90,6 +91,8 @@ def parse(file: str, text: str) -> tuple[Source, Any, tuple[Finding, ...]]:
         return source, None, (told(slip, source.lines) or slip,)
     except yaml.reader.ReaderError as problem:
         return Source(file, text), None, (slips.unreadable_character(problem, text),)
+    except NoCharacterError as problem:
+        return Source(file, text), None, (no_character(problem, text),)
     source = Source(file, text, root)
     if root is None:
         return source, None, (slips.empty(),)
@@ -132,7 +135,7 @@ class _Bounded(yaml.composer.Composer):
             self.depth -= 1
 
 
-class _Loader(_Bounded, yaml.BaseLoader):
+class _Loader(_Bounded, EscapeScanner, yaml.BaseLoader):
     """PyYAML's scanner and parser: no tag resolution."""
 
 

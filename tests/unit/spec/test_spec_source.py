@@ -249,3 +249,34 @@ def seen(node: yaml.Node | None) -> object:
 def test_a_list_item_below_a_key_is_no_key_without_a_colon() -> None:
     (found,) = parse("x", "gpus:\n  pair: x\n  - foo bar\n")[2]
     assert found.message == "a list item `-` stands where none can be"
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        (r'"\ud800"', Place(1, 7, 6)),
+        (r'"a\ud83d\ude00"', Place(1, 8, 6)),
+        (r'"\U0000DC00"', Place(1, 7, 10)),
+        (r'"\U00110000"', Place(1, 7, 10)),
+        (r'"\UFFFFFFFF"', Place(1, 7, 10)),
+        ('"a\\\n  b \\\n  \\udfff"', Place(3, 3, 6)),
+    ],
+)
+def test_an_escape_that_is_no_character_is_named_at_its_place(written: str, at: Place) -> None:
+    (found,) = parse("x", f"key: {written}\n")[2]
+    assert "is no character" in found.message
+    assert place(found) == at
+
+
+def test_an_escape_that_is_no_character_is_named_in_a_key_too() -> None:
+    (found,) = parse("x", '"\\ud800": 1\n')[2]
+    assert place(found) == Place(1, 2, 6)
+
+
+@pytest.mark.parametrize("written", [r'"\\ud800"', r"'\ud800'", r"\ud800"])
+def test_a_backslash_that_begins_no_escape_is_text(written: str) -> None:
+    assert parse("x", f"key: {written}\n")[1] == {"key": "\\ud800"}
+
+
+def test_the_last_character_is_one() -> None:
+    assert parse("x", 'key: "\\U0010FFFF\t"\n')[1] == {"key": "\U0010ffff\t"}
