@@ -140,9 +140,10 @@ def stop(problem: RigspecError) -> NoReturn:
     sys.exit(2)
 
 
-def terminal_columns(stream: TextIO) -> int | None:
-    """How wide the terminal is; None where a file or a pipe takes lines of any length."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+def terminal_columns(stream: TextIO | None) -> int | None:
+    """How wide the terminal is; None where a file or a pipe takes any length, or nobody."""
+    wide = stream is not None and stream.isatty()
+    return shutil.get_terminal_size().columns if wide else None
 
 
 def want_colour() -> bool:

@@ -1,7 +1,8 @@
 """The command line: each verb loads, makes one core call and one report call.
 
 Exit codes of every verb: 0 as wanted (warnings included), 1 not as planned or host fault, 2 spec
-or usage, 3 could not measure. Imports are inside the verbs: `check` must not wait for pyinfra.
+or usage, 3 could not measure, or not tell. Imports are inside the verbs: `check` must not wait
+for pyinfra.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from typing_extensions import override
 from rigspec import accepted, captured
 from rigspec.asked import Share, Whole, checked, planned, stop, terminal_columns, want_colour
 from rigspec.loads import burn
+from rigspec.outlet import guarded
 from rigspec.proved import verify
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -45,6 +48,10 @@ class _WithLab(click.Group):
 
             return lab
         return _VERBS.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+    @override
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        return guarded(partial(super().main, *args, **kwargs))
 
 
 @click.group(cls=_WithLab, context_settings={"help_option_names": ["-h", "--help"]})
