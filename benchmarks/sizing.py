@@ -15,43 +15,58 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+
+import click
 
 from benchmarks import sizing_goals, sizing_halves
 from benchmarks.sizing_cases import Case, case_of
+from benchmarks.sizing_faults import faults_of
+from benchmarks.sizing_files import check_models, check_target, listed_cases, write
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import Declined, Row, predictions
 from benchmarks.sizing_table import markdown
-from benchmarks.sizing_yaml import read_yaml
+from benchmarks.sizing_yaml import read_yaml, stop
 from rigspec.catalog.model_sizes import size_table
+from rigspec.outlet import guarded
 
 DATA = Path(__file__).parent / "data"
 GOALS = "Against the goals these estimates were built for; what is not met is not hidden:"
 HALVES = (
     "Sources split in two halves; the right column takes the level of each fit from the other half:"
 )
+ALL = "all"
+"""The quantity of a case of which nothing can be predicted."""
 BEGIN, END = "<!-- begin: benchmarks.sizing -->", "<!-- end: benchmarks.sizing -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 when the file could be read."""
+    """Run the benchmark; 0 when the file could be read, 2 when it, or a target, is none."""
+    return guarded(partial(_main, arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = _options(arguments)
     rows, declined = run(options.cases, options.models)
-    print(markdown(rows, declined, groups=not options.short))
-    print(f"\n{sizing_goals.markdown(rows, declined)}")
-    if not options.short:
-        print(f"\n{sizing_halves.markdown(rows)}")
-    if options.json:
-        options.json.write_text(_as_json(rows, declined), encoding="utf-8")
+    parts = [markdown(rows, declined, groups=not options.short)]
+    parts += [f"\n{sizing_goals.markdown(rows, declined)}"]
+    parts += [] if options.short else [f"\n{sizing_halves.markdown(rows)}"]
+    if options.json:  # before the table is shown: its reader may go early
+        write(options.json, _as_json(rows, declined))
     if options.docs:
-        parts = (
+        page = (
             markdown(rows, declined, groups=True),
             GOALS,
             sizing_goals.markdown(rows, declined),
             HALVES,
             sizing_halves.markdown(rows),
         )
-        write_docs(options.docs, "\n\n".join(parts))
+        write_docs(options.docs, "\n\n".join(page))
+    click.echo("\n".join(parts))
+    for one in declined:
+        if one.quantity == ALL:
+            click.echo(f"declined {one.id}: {one.reason}", err=True)
     return 0
 
 
@@ -63,8 +78,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--docs", type=Path, help="a Markdown file whose table is replaced")
     parser.add_argument("--short", action="store_true", help="only the lines over all engines")
     options = parser.parse_args(arguments)
-    if not options.cases.is_file():
-        parser.error(f"no such file: {options.cases}")
+    for path in filter(None, (options.json, options.docs)):
+        check_target(path)
+    if options.docs:
+        _marked(options.docs)
     return options
 
 
@@ -85,20 +102,31 @@ def run(cases: Path, models: Path) -> tuple[list[Row], list[Declined]]:
 
 
 def load_cases(cases: Path, models: Path) -> list[Case | Declined]:
-    """The cases of a file, in order; entries that are no mapping are skipped."""
-    loaded = read_yaml(cases)
-    listed = loaded.get("cases") if isinstance(loaded, Mapping) else loaded
-    known = Models(models, size_table(read_yaml(models / "sizes.yaml")))
-    items = listed if isinstance(listed, list) else []
-    return [_load(raw, known, n) for n, raw in enumerate(items) if isinstance(raw, Mapping)]
+    """The cases of a file, in order, and why some cannot be used; ends with 2 where it is none."""
+    listed, known = listed_cases(cases), _models(models)
+    return [_load(raw, known, order) for order, raw in enumerate(listed)]
 
 
-def _load(raw: Mapping[str, object], known: Models, order: int) -> Case | Declined:
-    """A case, or why it cannot be read: one odd entry never stops the others."""
+def _models(folder: Path) -> Models:
+    check_models(folder)
+    sizes = folder / "sizes.yaml"
+    try:
+        return Models(folder, size_table(read_yaml(sizes)))
+    except (ArithmeticError, TypeError, ValueError) as broken:
+        stop(f"{sizes} holds a size that is none: {broken}")
+
+
+def _load(raw: object, known: Models, order: int) -> Case | Declined:
+    """A case, or why it cannot be used: one odd entry never stops the others."""
+    if not isinstance(raw, Mapping):
+        return Declined(f"case-{order}", ALL, "it is no mapping of keys")
+    name, faults = str(raw.get("id") or f"case-{order}"), faults_of(raw)
+    if faults:
+        return Declined(name, ALL, "; ".join(faults))
     try:
         return case_of(raw, known, order)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
-        return Declined(str(raw.get("id") or f"case-{order}"), "all", f"unreadable: {broken!r}")
+        return Declined(name, ALL, f"unreadable: {broken!r}")
 
 
 def _as_json(rows: Sequence[Row], declined: Sequence[Declined]) -> str:
@@ -123,12 +151,21 @@ def _plain(row: dict[str, object]) -> dict[str, object]:
 
 def write_docs(path: Path, table: str) -> None:
     """Replace what stands between the two marks of a Markdown file."""
-    text = path.read_text(encoding="utf-8")
+    head, tail = _marked(path)
+    write(path, f"{head}{BEGIN}\n{table}\n{END}{tail}")
+
+
+def _marked(path: Path) -> tuple[str, str]:
+    """What stands before and after the two marks."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        stop(f"{path} cannot be read: {problem}")
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{path} lacks the marks {BEGIN} and {END}")
-    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
+        stop(f"{path} lacks the marks {BEGIN} and {END}")
+    return head, tail
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -12,12 +13,26 @@ def read_yaml(path: Path) -> object:
     """The data of a file; an empty mapping when it is not there. Ends with 2 when it is no YAML."""
     if not path.is_file():
         return {}
-    with path.open("rb") as stream:
-        loader = yaml.CSafeLoader(stream)
-        try:
-            return loader.get_single_data()
-        except (yaml.YAMLError, ValueError, RecursionError) as problem:
-            print(f"{path} is not YAML: {problem}", file=sys.stderr)
-            sys.exit(2)
-        finally:
-            loader.dispose()
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        stop(f"{path} cannot be read: {problem.strerror}")
+    loader = yaml.CSafeLoader(data)
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        stop(f"{path} is not YAML: {at}{problem.problem or problem.context}")
+    except RecursionError:
+        stop(f"{path} is not YAML: it is nested too deep")
+    except (yaml.YAMLError, ValueError, OverflowError) as problem:
+        stop(f"{path} is not YAML: {' '.join(str(problem).split())}")
+    finally:
+        loader.dispose()
+
+
+def stop(said: str) -> NoReturn:
+    """One line on what cannot be used, and the end: 2."""
+    print(said, file=sys.stderr)
+    sys.exit(2)

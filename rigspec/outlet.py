@@ -1,12 +1,13 @@
 """Where a verb's answer goes: what cannot take it is said in one line, without a traceback.
 
 A full disk, a closed descriptor, and letters that the terminal's encoding lacks are none of a
-verb's business; `guarded` is wrapped around each. A reader that has seen enough (`| head -1`) is
-click's: it ends without a word.
+verb's business; `guarded` is wrapped around each. A reader that has seen enough (`| head -1`)
+ends it without a word.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -34,6 +35,9 @@ def guarded(verb: Callable[[], _T]) -> _T:
     except OSError as problem:
         if not _was_telling(problem):
             raise
+        if problem.errno == errno.EPIPE:
+            _forget()
+            sys.exit(1)  # as click does it
         _end(f"the answer cannot be written: {problem.strerror}")
 
 

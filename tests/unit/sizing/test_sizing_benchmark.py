@@ -211,7 +211,7 @@ def test_unseen_files_run_through_the_same_command(
     keys = {"id", "source", "quantity", "predicted", "low", "high", "measured", "unit"}
     assert all(set(row) == keys for row in found["rows"])
     assert {row["id"] for row in found["rows"]} == {"a"}
-    assert {(row["id"]) for row in found["declined"]} == {"b"}
+    assert {(row["id"]) for row in found["declined"]} == {"b", "case-2"}
     assert "weights_gib_per_gpu" in capsys.readouterr().out
 
 
@@ -224,7 +224,7 @@ def test_a_missing_file_of_cases_is_a_usage_error(tmp_path: Path) -> None:
 def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    (tmp_path / "cases.yaml").write_text("cases: []\n")
+    (tmp_path / "cases.yaml").write_text("cases: [{id: a}]\n")
     arguments = ["--cases", str(tmp_path / "cases.yaml"), "--docs", str(page)]
     assert main(arguments) == 0
     text = page.read_text()
