@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
-from collections.abc import Hashable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import yaml
-from typing_extensions import override
-
-from rigspec.errors import RigspecError
-from rigspec.regular import no_file
+from rigspec.catalog.data_file import CatalogError as CatalogError
+from rigspec.catalog.data_file import place_of, read
 
 ROW_FORMAT = "docs/fit.md"
 """Where the rows that an owner may write are explained."""
@@ -28,26 +27,6 @@ DATA = Path(__file__).with_name("data")
 OWN_FOLDERS = (Path("catalog"), Path("../catalog"))
 """The owner's rows beside `rigs/`, seen from the folder above it and from inside it."""
 _T = TypeVar("_T")
-
-
-class CatalogError(RigspecError):
-    """A catalog file or one of its rows cannot be used."""
-
-
-class _Loader(yaml.CSafeLoader):
-    """CSafeLoader that refuses a key written twice instead of keeping the last."""
-
-    @override
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        if len(found) != len(node.value):
-            keys = [str(key.value) for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), "<<")
-            raise CatalogError(
-                f"{node.start_mark.name}:{node.start_mark.line + 1}: `{twice}` is written twice",
-                hint="keep one of the two",
-            )
-        return found
 
 
 class Span(NamedTuple):
@@ -58,20 +37,22 @@ class Span(NamedTuple):
     what: str
 
 
-GENERATION = Span(1, 7, "PCIe generation")
+GENERATION = Span(1, 6, "PCIe generation")
+"""A spec stops at 6, too: no card, board or switch of the seventh can be bought."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row, with typed getters that name file and row when a value is unfit."""
+    """One row, with typed getters that name place, row and key when a value is unfit."""
 
     file: Path
     id: str
     values: Mapping[str, object]
 
-    def fail(self, message: str, hint: str = "") -> CatalogError:
-        """The error to raise about this row."""
-        return CatalogError(f"{self.file}: row `{self.id}`: {message}", hint=hint)
+    def fail(self, message: str, hint: str = "", at: tuple[str, ...] = ()) -> CatalogError:
+        """The error to raise about this row, or about the key at this place in it."""
+        where = place_of(self.file, self.id, *at)
+        return CatalogError(f"{where}: row `{self.id}`: {message}", hint=hint)
 
     def allow(self, *keys: str) -> None:
         """Refuse keys the table does not have."""
@@ -79,18 +60,21 @@ class Row:
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
                 hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(keys)}"
-                raise self.fail(f"unknown key `{key}`", hint)
+                raise self.fail(f"unknown key `{key}`", hint, (key,))
 
     def optional_text(self, key: str) -> str | None:
         """Text, or None where the row says null or nothing."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
-            raise self.fail(f"`{key}` must be text, not {value!r}", "put it in quotes")
+            raise self.fail(f"`{key}` must be text, not {shown(value)}", "put it in quotes", (key,))
         return value
 
     def text(self, key: str) -> str:
-        """Text that must be there."""
-        return self._there(key, self.optional_text(key))
+        """Text that must be there, and say something."""
+        value = self._there(key, self.optional_text(key))
+        if not value.strip():
+            raise self.fail(f"`{key}` is empty", self.example(key), (key,))
+        return value
 
     def within(self, key: str, value: float | None, span: Span) -> None:
         """Refuse a figure that no such thing has: a slip would be computed with as it stands."""
@@ -99,6 +83,7 @@ class Row:
             raise self.fail(
                 f"`{key}` is {value:,.12g}, which is no {span.what}: {sensible} is sensible",
                 self.example(key),
+                (key,),
             )
 
     def optional_number(self, key: str, span: Span | None = None) -> float | None:
@@ -107,10 +92,21 @@ class Row:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.fail(f"`{key}` must be a number, not {value!r}", "write it without unit")
+            raise self._no_number(key, value, span)
         if span is not None:
             self.within(key, value, span)
         return value
+
+    def _no_number(self, key: str, value: object, span: Span | None) -> CatalogError:
+        """Text that is one all the same is only written wrong, or no such figure either."""
+        said = f"`{key}` must be a number, not {shown(value)}"
+        try:
+            number = float(str(value))
+        except ValueError:
+            return self.fail(said, "write it without unit", (key,))
+        if isinstance(value, str) and span is not None and math.isfinite(number):
+            self.within(key, number, span)
+        return self.fail(said, f"write it without quotes, in digits: {number:.12g}", (key,))
 
     def number(self, key: str, span: Span | None = None) -> float:
         """A number that must be there."""
@@ -120,7 +116,7 @@ class Row:
         """A whole number, or None where the row says null or nothing."""
         value = self.optional_number(key, span)
         if value is not None and not isinstance(value, int):
-            raise self.fail(f"`{key}` must be a whole number, not {value!r}")
+            raise self.fail(f"`{key}` must be a whole number, not {value!r}", at=(key,))
         return value
 
     def whole(self, key: str, span: Span | None = None) -> int:
@@ -131,31 +127,41 @@ class Row:
         """true or false, or None where the row says null or nothing."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
-            raise self.fail(f"`{key}` must be true or false, not {value!r}")
+            raise self.fail(f"`{key}` must be true or false, not {shown(value)}", at=(key,))
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts; empty where the row has none."""
         value = self.values.get(key) or []
         if not isinstance(value, list):
-            raise self.fail(f"`{key}` must be a list, not {value!r}", "write it as [a, b]")
+            said = f"`{key}` must be a list, not {shown(value)}"
+            raise self.fail(said, "write it as [a, b]", (key,))
         for item in value:
             if not isinstance(item, str):
-                raise self.fail(f"`{key}` holds {item!r}, which is not text", f'write "{item}"')
+                said = f"`{key}` holds {shown(item)}, which is not text"
+                raise self.fail(said, f'write "{item}"', (key,))
         return tuple(value)
+
+    def device_ids(self, key: str, form: tuple[str, str]) -> tuple[str, ...]:
+        """Ids of PCI devices in lower case; `form` is a pattern, and the same in words."""
+        pattern, words = form
+        for item in self.texts(key):
+            if not re.fullmatch(pattern, item):
+                raise self.fail(f"`{key}` holds `{item}`, which is no PCI id", words, (key,))
+        return tuple(item.lower() for item in self.texts(key))
 
     def mapping(self, key: str) -> Mapping[str, object]:
         """A mapping; empty where the row has none."""
         value = self.values.get(key) or {}
         if not isinstance(value, dict):
-            raise self.fail(f"`{key}` must be a mapping, not {value!r}")
+            raise self.fail(f"`{key}` must be a mapping, not {shown(value)}", at=(key,))
         return value
 
     def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
         """Text out of a closed set."""
         value = self.text(key)
         if value not in allowed:
-            raise self.fail(f"`{key}: {value}` is none of {', '.join(allowed)}")
+            raise self.fail(f"`{key}: {value}` is none of {', '.join(allowed)}", at=(key,))
         return value
 
     def sources(self, fields: tuple[str, ...], common: Mapping[str, str]) -> Mapping[str, str]:
@@ -168,11 +174,13 @@ class Row:
                 raise self.fail(
                     f"`{name}` has no source",
                     f"say where the figure comes from: `source: …` or `sources: {{{name}: …}}`",
+                    (name,),
                 )
             found[name] = text
         for name in own:
             if name not in fields:
-                raise self.fail(f"`sources` names `{name}`, which is no figure of this table")
+                said = f"`sources` names `{name}`, which is no figure of this table"
+                raise self.fail(said, at=("sources", str(name)))
         return MappingProxyType(found)
 
     def _there(self, key: str, value: _T | None) -> _T:
@@ -188,6 +196,12 @@ class Row:
             return f"{ROW_FORMAT} shows a whole row"
         written = f"{key}: {json.dumps(row.values[key], ensure_ascii=False)}"
         return f"for example `{written}`, as `{row.id}` has it; {ROW_FORMAT} shows a whole row"
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, without the rest of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def own_folder() -> Path | None:
@@ -212,11 +226,34 @@ def _load_table(name: str, extra: Path | None) -> Mapping[str, Row]:
     own = extra / f"{name}.yaml" if extra is not None else None
     if own is not None and os.path.lexists(own):
         rows |= {row.id: row for row in _rows(own)}
+        _refuse_taken_names(rows, own)
     return MappingProxyType(rows)
 
 
+def _refuse_taken_names(rows: Mapping[str, Row], own: Path) -> None:
+    """An owner's alias that is another row's id or alias would never be looked at."""
+    taken = {alias: row for row in rows.values() if row.file != own for alias in _aliases(row)}
+    taken |= rows
+    for row in (row for row in rows.values() if row.file == own):
+        for alias in _aliases(row):
+            other = taken.setdefault(alias, row)
+            if other.id == row.id:
+                continue
+            ours = f"leave it out, or call the row `{other.id}`: it then replaces ours"
+            raise row.fail(
+                f"`aliases` holds `{alias}`, which names `{other.id}` already",
+                "keep it in one of the two" if other.file == own else ours,
+                ("aliases",),
+            )
+
+
+def _aliases(row: Row) -> tuple[str, ...]:
+    value = row.values.get("aliases")
+    return tuple(a for a in value if isinstance(a, str)) if isinstance(value, list) else ()
+
+
 def _rows(file: Path) -> tuple[Row, ...]:
-    content = _read(file)
+    content = read(file)
     if content is None:  # nothing but blanks and comments
         return ()
     if not isinstance(content, dict):
@@ -228,26 +265,12 @@ def _rows(file: Path) -> tuple[Row, ...]:
     for key, values in content.items():
         if not isinstance(key, str) or not isinstance(values, dict):
             raise CatalogError(
-                f"{file}: row `{key}` must be a mapping under a text id",
+                f"{place_of(file, str(key))}: row `{key}` must be a mapping under a text id",
                 hint="put an id that looks like a number in quotes"
                 if not isinstance(key, str)
                 else f"indent its keys below `{key}:`; {ROW_FORMAT} shows a whole file",
             )
     return tuple(Row(file, key, MappingProxyType(values)) for key, values in content.items())
-
-
-def _read(file: Path) -> object:
-    instead = no_file(file)  # a pipe would be waited for
-    if instead:
-        raise CatalogError(f"catalog file {file} {instead}", hint="put a file there, or remove it")
-    try:
-        with file.open("rb") as stream:
-            # our own figures and the owner's, every value type-checked by Row: YAML 1.1 is harmless
-            return yaml.load(stream, _Loader)  # noqa: S506, TID251 - a CSafeLoader, see above
-    except OSError as error:
-        raise CatalogError(f"cannot read catalog file {file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{file} is not YAML: {error}") from error
 
 
 def nearest(

@@ -6,6 +6,7 @@ table judges a spec before the rig can be reached, and names a contradiction aft
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
-from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
+from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest, shown
 
 _T = TypeVar("_T")
 Answer = Literal["yes", "no", "unknown"]
@@ -188,16 +189,18 @@ def _gpu(row: Row, common: Mapping[str, str]) -> Gpu:
     capability = _pair(row, "compute_capability", (_MAJOR, _MINOR))
     generation, width = _pair(row, "pcie", (GENERATION._replace(least=0), _LANES))
     if width not in _WIDTHS:
-        raise row.fail(f"`pcie` has {width} lanes, which no card has", row.example("pcie"))
+        said = f"`pcie` has {width} lanes, which no card has"
+        raise row.fail(said, row.example("pcie"), ("pcie",))
     low, default, high = _watts(row)
     module = row.optional_text("open_module") or _open_module(capability)
     if module not in ("required", "supported", "unsupported"):
-        raise row.fail(f"`open_module: {module}` is none of required, supported, unsupported")
+        said = f"`open_module: {module}` is none of required, supported, unsupported"
+        raise row.fail(said, at=("open_module",))
     return Gpu(
         sku=row.id,
         aliases=row.texts("aliases"),
         name=row.text("name"),
-        pci_ids=row.texts("pci_ids"),
+        pci_ids=row.device_ids("pci_ids", _DEVICE),
         pci_class=row.one_of("pci_class", ("0300", "0302")),
         memory_mib=row.whole("memory_mib", _MEMORY),
         memory_bandwidth_gb_s=row.optional_number("memory_bandwidth_gb_s", _BANDWIDTH),
@@ -208,7 +211,7 @@ def _gpu(row: Row, common: Mapping[str, str]) -> Gpu:
         power_min_w=low,
         power_default_w=default,
         power_max_w=high,
-        nvlink=row.optional_text("nvlink"),
+        nvlink=_nvlink(row),
         p2p=cast(Answer, row.one_of("p2p", ("yes", "no", "unknown"))),
         bar1_mib=row.optional_whole("bar1_mib", _BAR1),
         open_module=cast(OpenModule, module),
@@ -231,10 +234,13 @@ def _pair(row: Row, key: str, spans: tuple[Span, Span]) -> tuple[int, int]:
             row.within(key, item, span)
         return value[0], value[1]
     raise row.fail(
-        f"`{key}` must be two whole numbers, {_PAIRS[key]}, not {value!r}", row.example(key)
+        f"`{key}` must be two whole numbers, {_PAIRS[key]}, not {shown(value)}",
+        row.example(key),
+        (key,),
     )
 
 
+_DEVICE = (r"[0-9A-Fa-f]{4}", "four hexadecimal digits, as `2204` in `10de:2204` of `lspci -nn`")
 _PAIRS = {"pcie": "generation and lanes", "compute_capability": "major and minor"}
 
 
@@ -248,9 +254,30 @@ def _watts(row: Row) -> tuple[int | None, int, int | None]:
                 row.within("power", item, _WATTS)
             if ordered == sorted(ordered):
                 return low, default, high
+            written = ", ".join("null" if item is None else str(item) for item in value)
+            raise row.fail(
+                f"`power: [{written}]` is out of order: lowest, default, highest",
+                f"as numbers rise it is `power: {sorted(ordered)}`"
+                if len(ordered) == 3
+                else row.example("power"),
+                ("power",),
+            )
     raise row.fail(
-        f"`power` must be [lowest, default, highest] in watts, not {value!r}",
+        f"`power` must be [lowest, default, highest] in watts, not {shown(value)}",
         "write null for an end nobody has seen: `power: [null, 300, null]`",
+        ("power",),
+    )
+
+
+def _nvlink(row: Row) -> str | None:
+    """What joins such cards; any other word would be taken for none."""
+    text = row.optional_text("nvlink")
+    if text is None or re.search(r"bridge|switch|\d links|C2C", text):
+        return text
+    raise row.fail(
+        f"`nvlink: {text}` says neither `bridge` nor `switch`",
+        "`NV4 bridge` for cards that a bridge joins, `NV18 switch` for a board; null for none",
+        ("nvlink",),
     )
 
 

@@ -21,6 +21,7 @@ FIGURES = (
 _LANES = Span(4, 512, "number of a switch's lanes")
 _SPEED = Span(0.1, 1000, "speed between two cards in GB/s")
 _LATENCY = Span(0.01, 1000, "latency in microseconds")
+_BRIDGE = (r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{4}", "vendor:device of `lspci -nn`, as `11f8:4000`")
 _KEYS = ("name", "aliases", "generation", "notes", *FIGURES, "source", "sources")
 
 
@@ -81,7 +82,7 @@ def _switch(row: Row) -> SwitchModel:
         model=row.id,
         aliases=row.texts("aliases"),
         name=row.text("name"),
-        pci_ids=row.texts("pci_ids"),
+        pci_ids=row.device_ids("pci_ids", _BRIDGE),
         generation=row.whole("generation", GENERATION),
         lanes=row.optional_whole("lanes", _LANES),
         unidirectional_gb_s=row.optional_number("unidirectional_gb_s", _SPEED),

@@ -182,7 +182,7 @@ def test_an_owners_card_is_added_and_ours_stay(own_catalog: Path) -> None:
         ("memory_mib: 24000", "memory_mib: 24 GB", "`memory_mib` must be a number"),
         ("memory_mib: 24000", "memory_mb: 24000", "unknown key `memory_mb`"),
         ('["9999"]', "[9999]", "`pci_ids` holds 9999, which is not text"),
-        ("[100, 200, 250]", "[300, 200, 250]", "`power` must be [lowest, default, highest]"),
+        ("[100, 200, 250]", "[300, 200, 250]", "is out of order: lowest, default, highest"),
         ("[100, 200, 250]", "200", "`power` must be [lowest, default, highest]"),
         ("[8, 6]", "8.6", "`compute_capability` must be two whole numbers"),
         ('p2p: "no"', "p2p: maybe", "is none of yes, no, unknown"),

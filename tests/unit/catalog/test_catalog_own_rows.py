@@ -111,14 +111,17 @@ def test_own_rows_are_found_from_inside_rigs(
         ("gpus", "memory_mib", 16384000000, "no memory of a card"),
         ("gpus", "memory_bandwidth_gb_s", -448, "no memory bandwidth in GB/s"),
         ("gpus", "memory_bandwidth_gb_s", float("nan"), "no memory bandwidth in GB/s"),
-        ("gpus", "pcie", [44, 17], "no PCIe generation: 0 to 7 is sensible"),
+        ("gpus", "pcie", [44, 17], "no PCIe generation: 0 to 6 is sensible"),
         ("gpus", "pcie", [4, 17], "17 lanes, which no card has"),
         ("gpus", "compute_capability", [99, 6], "no major compute capability: 3 to 19"),
         ("gpus", "compute_capability", [8, 66], "no minor compute capability: 0 to 9"),
         ("gpus", "power", [-100, 220, 240], "no limit of a card in watts"),
         ("gpus", "bar1_mib", -1, "no size of BAR1"),
         ("boards", "sockets", 0, "no number of CPU sockets: 1 to 8"),
-        ("boards", "generation", 40, "no PCIe generation: 1 to 7"),
+        ("gpus", "pcie", [7, 16], "no PCIe generation: 0 to 6 is sensible"),
+        ("gpus", "memory_mib", "1e30", "no memory of a card in MiB: 512 to 1,048,576 is sensible"),
+        ("boards", "generation", 7, "no PCIe generation: 1 to 6"),
+        ("boards", "generation", 40, "no PCIe generation: 1 to 6"),
         ("boards", "x16_slots", -1, "no number of slots"),
         ("switches", "lanes", -100, "no number of a switch's lanes"),
         ("switches", "unidirectional_gb_s", -1, "no speed between two cards"),
@@ -129,14 +132,99 @@ def test_own_rows_are_found_from_inside_rigs(
         ("circuits", "continuous_amps", 40, "no current of this circuit in amperes: 1 to 30"),
     ],
 )
-def test_a_figure_that_nothing_has_is_refused_with_file_row_and_key(
+def test_a_figure_that_nothing_has_is_refused_with_place_row_and_key(
     table: str, key: str, value: object, said: str, catalog: Path
 ) -> None:
+    refused = refusal(catalog, table, key, value)
+    assert said in refused.message
+    assert f"for example `{key}: " in refused.hint
+
+
+def refusal(catalog: Path, table: str, key: str, value: object) -> CatalogError:
+    """What is said of the page's row with another value, after its place was looked at."""
     file = catalog / f"{table}.yaml"
     ((name, row),) = yaml.load(file.read_text(), yaml.CSafeLoader).items()  # noqa: TID251
     file.write_text(yaml.safe_dump({name: row | {key: value}}))
     with pytest.raises(CatalogError) as refused:
         LOADED[table](catalog)
-    assert refused.value.message.startswith(f"{file}: row `{name}`: `{key}` ")
+    place, _, rest = refused.value.message.partition(": ")
+    line, column = place.removeprefix(f"{file}:").split(":")
+    assert file.read_text().splitlines()[int(line) - 1][int(column) - 1 :].startswith(f"{key}:")
+    assert rest.startswith(f"row `{name}`: `{key}")
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "said", "hint"),
+    [
+        ("gpus", "power", [200, 100, 300], "out of order: lowest, default, highest",
+         "`power: [100, 200, 300]`"),
+        ("gpus", "power", [100, 500, 240], "out of order", "`power: [100, 240, 500]`"),
+        ("gpus", "power", [300, 200, None], "`power: [300, 200, null]` is out of order", "example"),
+        ("gpus", "power", [100, 220], "must be [lowest, default, highest]", "write null"),
+        ("gpus", "memory_mib", "16384", "must be a number, not '16384'", "without quotes"),
+        ("gpus", "memory_mib", "1e4", "must be a number, not '1e4'", "in digits: 10000"),
+        ("gpus", "memory_mib", "16 GiB", "must be a number, not '16 GiB'", "without unit"),
+        ("gpus", "name", "", "is empty", "for example `name: "),
+        ("gpus", "pci_ids", ["zz"], "`zz`, which is no PCI id", "four hexadecimal digits"),
+        ("gpus", "pci_ids", ["10de:2484"], "which is no PCI id", "four hexadecimal digits"),
+        ("switches", "pci_ids", ["4000"], "which is no PCI id", "vendor:device"),
+        ("gpus", "nvlink", "fast", "says neither `bridge` nor `switch`", "null for none"),
+        ("gpus", "aliases", ["rtx-3090"], "names `rtx-3090` already", "it then replaces ours"),
+        ("gpus", "aliases", ["3090"], "names `rtx-3090` already", "leave it out"),
+        ("boards", "aliases", ["romed8-2t"], "names `romed8-2t` already", "leave it out"),
+        ("boards", "cpu", "arm", "is none of amd, intel", ""),
+        ("gpus", "p2p", False, "must be text, not False", "in quotes"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_used_is_refused_with_its_reason(
+    table: str, key: str, value: object, said: str, hint: str, catalog: Path
+) -> None:
+    refused = refusal(catalog, table, key, value)
+    assert said in refused.message
+    assert hint in refused.hint
+
+
+def test_two_own_rows_may_not_share_an_alias(catalog: Path) -> None:
+    file = catalog / "gpus.yaml"
+    text = file.read_text()
+    file.write_text(text + text.replace("rtx-3070-16gb:", "rtx-3070-32gb:"))
+    with pytest.raises(CatalogError, match="`3070-16gb`, which names"):
+        all_gpus(catalog)
+
+
+def test_an_own_row_that_replaces_one_of_ours_keeps_its_names(catalog: Path) -> None:
+    file = catalog / "gpus.yaml"
+    text = file.read_text().replace("rtx-3070-16gb:", "rtx-3090:").replace("3070-16gb", "3090")
+    file.write_text(text)
+    found = find_gpu("3090", catalog)
+    assert found is not None
+    assert found.memory_mib == 16384
+
+
+def test_ids_of_devices_are_found_in_either_case(catalog: Path) -> None:
+    file = catalog / "gpus.yaml"
+    file.write_text(file.read_text().replace('"2484"', '"2B8F"'))
+    found = find_gpu("rtx-3070-16gb", catalog)
+    assert found is not None
+    assert found.pci_ids == ("2b8f",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a:\n  name: [\n", ":3:1: this is not YAML: "),
+        ("a:\n  source: 2026-13-45\n", "this is not YAML: month must be in 1..12"),
+        ("\x00", "this is not YAML: control characters are not allowed"),
+        ("a:\n  name: x\n  lanes: 4\n  name: y\n", ":4:3: `name` is written twice"),
+        ("ok: {}\nx:\n", ":2:1: row `x` must be a mapping under a text id"),
+        ("7: {}\n", ":1:1: row `7` must be a mapping under a text id"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_at_its_place(text: str, said: str, catalog: Path) -> None:
+    (catalog / "gpus.yaml").write_text(text)
+    with pytest.raises(CatalogError) as refused:
+        all_gpus(catalog)
+    assert refused.value.message.startswith(f"{catalog / 'gpus.yaml'}:")
     assert said in refused.value.message
-    assert f"for example `{key}: " in refused.value.hint
+    assert "\n" not in refused.value.message

@@ -1,0 +1,82 @@
+"""A catalog file as plain data, and where a row or key is written when something is wrong with it.
+
+The data comes without places; a file is small enough to be read once more for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from rigspec.errors import RigspecError
+from rigspec.regular import no_file
+
+
+class CatalogError(RigspecError):
+    """A catalog file or one of its rows cannot be used."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """CSafeLoader that refuses a key written twice instead of keeping the last."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        if len(found) != len(node.value):
+            keys = [str(key.value) for key, _ in node.value]
+            at = next((i for i, key in enumerate(keys) if key in keys[:i]), 0)
+            mark, twice = node.value[at][0].start_mark, keys[at] if at else "<<"
+            raise CatalogError(
+                f"{mark.name}:{mark.line + 1}:{mark.column + 1}: `{twice}` is written twice",
+                hint="keep one of the two",
+            )
+        return found
+
+
+def read(file: Path) -> object:
+    """The data of a file; CatalogError says why it has none."""
+    instead = no_file(file)  # a pipe would be waited for
+    if instead:
+        raise CatalogError(f"catalog file {file} {instead}", hint="put a file there, or remove it")
+    try:
+        with file.open("rb") as stream:
+            # our own figures and the owner's, every value type-checked by Row: YAML 1.1 is harmless
+            return yaml.load(stream, _Loader)  # noqa: S506, TID251 - a CSafeLoader, see above
+    except OSError as error:
+        raise CatalogError(f"cannot read catalog file {file}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13
+        raise CatalogError(not_yaml(file, error)) from error
+
+
+def place_of(file: Path, *path: str) -> str:
+    """`FILE:LINE:COLUMN` of the last key that is there; the file alone where none is."""
+    try:
+        node = yaml.compose(file.read_bytes(), yaml.CSafeLoader)
+    except (OSError, yaml.YAMLError, RecursionError):
+        return str(file)
+    mark = None
+    for key in path:
+        found = _entry(node, key)
+        if found is None:
+            break
+        mark, node = found[0].start_mark, found[1]
+    return str(file) if mark is None else f"{file}:{mark.line + 1}:{mark.column + 1}"
+
+
+def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """The last entry of a name, which is the one that counts."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    named = (pair for pair in reversed(pairs) if getattr(pair[0], "value", None) == name)
+    return next(named, None)
+
+
+def not_yaml(file: Path, problem: Exception) -> str:
+    """What the parser gave up at, in one line."""
+    mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
+    where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+    said = getattr(problem, "problem", None) or getattr(problem, "reason", None) or str(problem)
+    return f"{where}: this is not YAML: {' '.join(str(said).split())}"
