@@ -21,7 +21,7 @@ from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
 from rigspec.catalog.model_gguf import open_gguf, read_gguf, shapes_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
-from rigspec.catalog.models import NOT_HERE, file_stem, is_place, lacking, saved_file
+from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
 from rigspec.errors import RigspecError
 from rigspec.sizing.unknown import doubts_of
 from rigspec.units import text_gib
@@ -61,7 +61,7 @@ def _read(source: str, file: str | None) -> Found:
     elsewhere = (
         "weights on the rig's own disk are read there, or from the hub with --as FOLDER-NAME"
     )
-    if is_place(source):
+    if names_file(source):
         hint = f"{NOT_HERE}; {elsewhere}"
         raise RigspecError(f"no such folder or file: `{source}`", hint=hint)
     match = HUB_ID.fullmatch(source)
@@ -90,6 +90,8 @@ def save(found: Found, name: str | None, folder: Path) -> str:
             hint="is this a language model?",
         )
     path = folder / f"{file_stem(known)}.json"
+    if folder.exists() and not folder.is_dir():
+        raise RigspecError(f"cannot write {path}: {folder} is a file, not a folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

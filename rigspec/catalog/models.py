@@ -80,12 +80,22 @@ def nearest_saved(name: str, folders: Iterable[Path]) -> tuple[str, ...]:
     return tuple(known[each] for each in close or holding[:3])
 
 
-NOT_HERE = "a name that begins with `.`, `/` or `~` is a folder or file of this machine"
+NOT_HERE = (
+    "a name that begins with `.`, `/` or `~`, has two slashes or ends as a file does (`.gguf`) is "
+    "a folder or file of this machine"
+)
+_ENDINGS = (".gguf", ".safetensors", ".json", ".bin", ".pt", ".pth", ".yaml", ".yml")
 
 
 def is_place(name: str) -> bool:
     """Whether a name can only mean a folder or a file, and no repository of the hub."""
     return name.startswith((".", "/", "~"))
+
+
+def names_file(name: str) -> bool:
+    """Whether a name of which nothing was found means a path: the hub has one slash in a name."""
+    bare = name.partition("@")[0].lower()
+    return is_place(name) or bare.count("/") > 1 or bare.endswith(_ENDINGS)
 
 
 def file_stem(name: str) -> str:

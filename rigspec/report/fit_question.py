@@ -15,7 +15,13 @@ from rigspec.catalog.data import save_folder
 from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import NOT_HERE, is_place, load_model_facts, nearest_saved
+from rigspec.catalog.models import (
+    NOT_HERE,
+    is_place,
+    load_model_facts,
+    names_file,
+    nearest_saved,
+)
 from rigspec.errors import RigspecError
 from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
@@ -142,6 +148,10 @@ def known_gpu(name: str, extra: Path | None) -> Gpu:
 
 def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     """The model's facts, or how to get them."""
+    if not name.strip():
+        hint = "a saved model, or ORG/NAME of the hub: `rigspec catalog models` lists what is saved"
+        raise RigspecError("no model is named", hint=hint)
+    _folders_to_look_in(folders)
     try:
         facts = load_model_facts(name, folders)
     except (OSError, ValueError) as problem:
@@ -151,9 +161,10 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         ) from problem
     if facts is not None:
         return facts
-    if is_place(name):
-        raise RigspecError(f"no such folder or file: `{name}`", hint=NOT_HERE)
     near = " or ".join(f"`{meant}`" for meant in nearest_saved(name, folders))
+    if names_file(name):
+        meant = f"did you mean {near}? " if near and not is_place(name) else ""
+        raise RigspecError(f"no such folder or file: `{name}`", hint=f"{meant}{NOT_HERE}")
     hub = name if "/" in name else "ORG/NAME"
     to = "" if save_folder() in folders else f" --to {shlex.quote(str(folders[0]))}"
     raise RigspecError(
@@ -161,6 +172,16 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         hint=(f"did you mean {near}? " if near else "")
         + f"`rigspec model add {hub}{to}` reads its config and sizes once (no weights)",
     )
+
+
+def _folders_to_look_in(folders: Sequence[Path]) -> None:
+    """A folder that is not there yet can be filled; a file cannot."""
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise RigspecError(
+                f"`{folder}` is a file, not a folder of saved models",
+                hint="leave out --models to look in `rigs/models`, where `rigspec model add` saves",
+            )
 
 
 def _mend(name: str) -> str:

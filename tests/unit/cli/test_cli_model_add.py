@@ -188,6 +188,53 @@ def test_what_can_only_be_a_folder_is_not_looked_for_on_the_hub(
     assert done.output.startswith(f"no such folder or file: `{source}`\nhint: a name that begins")
 
 
+@pytest.mark.parametrize("source", ["gguf/none.gguf", "none.gguf", "a/b/c", "a/b.safetensors"])
+@pytest.mark.parametrize("verb", [("model", "add"), ("fit", "--gpu", "rtx-3090")])
+def test_what_ends_as_a_file_or_lies_deeper_is_not_looked_for_on_the_hub(
+    verb: tuple[str, ...], source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rigspec.hub.read_hub", lambda *_, **__: pytest.fail("the hub was asked"))
+    done = CliRunner().invoke(main, [*verb, source])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"no such folder or file: `{source}`\nhint: a name that begins")
+
+
+@pytest.mark.parametrize("source", ["Org/Name-GGUF", "Org/Name-v1.5", "Org/Name@refs/pr/1"])
+def test_names_of_the_hub_are_looked_for_there(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def hub(name: str, *_: object, **__: object) -> None:
+        asked.append(name)
+        raise RigspecError("asked")
+
+    monkeypatch.setattr("rigspec.hub.read_hub", hub)
+    assert CliRunner().invoke(main, ["model", "add", source]).output.startswith("asked")
+    assert asked == [source.partition("@")[0]]
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_is_no_folder(name: str) -> None:
+    done = CliRunner().invoke(main, ["fit", name, "--gpu", "rtx-3090"])
+    assert done.exit_code == 2
+    assert done.output.startswith("no model is named\nhint: a saved model, or ORG/NAME")
+
+
+def test_a_file_is_no_folder_of_saved_models(tmp_path: Path) -> None:
+    file = tmp_path / "passwd"
+    file.touch()
+    fit = ["fit", "X/Y", "--gpu", "rtx-3090", "--models", str(file)]
+    done = CliRunner().invoke(main, fit)
+    assert done.exit_code == 2
+    assert f"`{file}` is a file, not a folder of saved models" in done.output
+    assert "--to" not in done.output
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    done = CliRunner().invoke(main, ["model", "add", str(tmp_path), "--to", str(file)])
+    assert done.exit_code == 2
+    assert f"{file} is a file, not a folder" in done.output
+
+
 def test_a_size_in_words_is_called_no_number(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": "thirty-two"}))
     for verb in (("model", "add"), ("fit", "--gpu", "rtx-3090")):
