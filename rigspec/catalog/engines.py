@@ -94,6 +94,25 @@ def engine(name: str) -> Engine:
     return _engine(load_table("engines")[name])
 
 
+LINES = {"vllm": 2, "sglang": 3}
+"""Numbers of a version that name a line: what follows repairs it. llama.cpp counts builds."""
+
+
+def is_beyond_known(engine_name: str, version: tuple[int, ...] | None) -> bool:
+    """Whether a release is of a line that nobody had looked at when the catalog was written."""
+    line = LINES.get(engine_name)
+    if version is None or line is None:
+        return False
+    newest = engine(engine_name).flag_version.split(".")[:line]
+    return version[:line] > tuple(map(int, newest))
+
+
+def known_version(engine_name: str, version: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """A release as the estimates take it; beyond the known ones like an unstated one, which is
+    reckoned by the newest rules and has the wider bands."""
+    return None if is_beyond_known(engine_name, version) else version
+
+
 def flag_for(engine_name: str, key: str) -> str | None:
     """The engine's flag for a spec key; None where it has none. Unknown keys are a KeyError."""
     return engine(engine_name).flags[key]

@@ -27,9 +27,12 @@ def single_answer(
 ) -> tuple[bool, str]:
     """Whether it may fit, and the answer for one context length."""
     asked = sized(question.facts.name, question.facts, question.cards, question.settings)
+    own = question.warnings
     if as_json:
-        return fits(asked), json.dumps(answer_record(asked), indent=2, ensure_ascii=False)
-    return fits(asked), answer_text(asked, columns)
+        record = answer_record(asked)
+        record["warnings"] += own
+        return fits(asked), json.dumps(record, indent=2, ensure_ascii=False)
+    return fits(asked), answer_text(asked, columns, own)
 
 
 def table_answer(
@@ -42,7 +45,8 @@ def table_answer(
         only=question.only, link=usual_link(question.cards),
     )  # fmt: skip
     engine = question.settings.engine
-    said, doubted = list(unfit(question.facts, engine)), doubts_of(question.facts)
+    said = [*question.warnings, *unfit(question.facts, engine)]
+    doubted = doubts_of(question.facts)
     if as_json:
         common = {"engine": engine.value, "warnings": said, "doubts": list(doubted)}
         records = [common | record for record in table_records(rows)]
@@ -59,10 +63,10 @@ def table_answer(
     return table_text("\n".join((*head, *unclear)), rows, set_aside=aside, columns=columns)
 
 
-def answer_text(found: Sized, columns: int | None = None) -> str:
-    """One service, and what would make it fit when it does not surely."""
-    idle = (f"  warning: {sentence}" for sentence in _idle(found))
-    lines = [*service_lines(found, columns), *idle, *_assumed(found), *_ways_out(found)]
+def answer_text(found: Sized, columns: int | None = None, own: Iterable[str] = ()) -> str:
+    """One service, and what would make it fit when it does not surely; `own`: more warnings."""
+    warned = (f"  warning: {sentence}" for sentence in (*_idle(found), *own))
+    lines = [*service_lines(found, columns), *warned, *_assumed(found), *_ways_out(found)]
     return screen("\n".join(lines), columns)
 
 

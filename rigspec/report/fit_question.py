@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.catalog.data import save_folder
 from rigspec.catalog.engine_flags import check_argv
+from rigspec.catalog.engines import engine as engine_row
+from rigspec.catalog.engines import is_beyond_known, known_version
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import (
@@ -45,6 +47,8 @@ class Question:
     settings: EngineSettings
     only: int | None = None
     """The one tensor parallel size that was asked for; None: a table holds all."""
+    warnings: tuple[str, ...] = ()
+    """What of the question itself is not taken as it was asked."""
 
 
 def ask(
@@ -77,7 +81,7 @@ def ask(
         raise RigspecError(f"--tp {ranks} is more than --count {count}", hint="raise --count")
     settings = EngineSettings(
         engine=ENGINES[chosen],
-        version=version_of(engine_version),
+        version=known_version(chosen, version_of(engine_version)),
         tensor_parallel=ranks,
         decode_context_parallel=dcp or 1,
         context=context,
@@ -88,7 +92,16 @@ def ask(
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,
     )
-    return Question(facts, (card,) * count, settings, tp)
+    return Question(facts, (card,) * count, settings, tp, tuple(_beyond(chosen, engine_version)))
+
+
+def _beyond(chosen: str, version: str | None) -> Iterator[str]:
+    if is_beyond_known(chosen, version_of(version)):
+        newest = engine_row(chosen).flag_version
+        yield (
+            f"{ENGINES[chosen].label} {version} is newer than {newest}, the newest that was looked "
+            "at: reckoned by its rules, with bands as wide as without a version"
+        )
 
 
 def _loadable(facts: ModelFacts, engine: str) -> None:

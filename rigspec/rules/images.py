@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rigspec.catalog.drivers import CardCuda, card_cuda
 from rigspec.catalog.engine_support import support
-from rigspec.catalog.engines import ENGINES, engine, repository, tag
+from rigspec.catalog.engines import ENGINES, engine, is_beyond_known, repository, tag
 from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
@@ -103,6 +103,25 @@ def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 why="flags, defaults and memory are judged by the version",
                 hint=f"set `engine_version: {written}`, or take that image",
             )
+
+
+def version_beyond_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """A release that came out after the catalog is judged by the newest one it knows."""
+    from rigspec.sizing.from_spec import ENGINES as KNOWN
+    from rigspec.sizing.from_spec import version_of  # its estimates are for later
+
+    for name, service in rig.services.items():
+        told = version_told(service)
+        if not is_beyond_known(service.engine, version_of(told)):
+            continue
+        newest, label = engine(service.engine).flag_version, KNOWN[service.engine].label
+        yield note(
+            "images.version-beyond-known",
+            ("services", name, "engine_version" if service.engine_version else "image"),
+            f"{label} {told} is newer than {newest}, the newest that was looked at",
+            why=f"flags and refusals are judged by {newest}; memory and speed are reckoned by its "
+            "rules, with bands as wide as without a version",
+        )
 
 
 def cuda_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rigspec.catalog.engines import engine as engine_row
-from rigspec.catalog.engines import tag
+from rigspec.catalog.engines import known_version, tag
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
@@ -53,7 +53,9 @@ def settings_of(
     flags = Flags(service.extra_args)
     return EngineSettings(
         engine=engine,
-        version=version_of(service.engine_version or _stock_tag(service)),
+        version=known_version(
+            service.engine, version_of(service.engine_version or _stock_tag(service))
+        ),
         patched=not engine_row(service.engine).is_stock(service.image),
         tensor_parallel=_ranks(rig, service) if llama else service.tensor_parallel_size,
         pipeline_parallel=service.pipeline_parallel_size,

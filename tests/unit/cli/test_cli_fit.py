@@ -349,3 +349,24 @@ def test_a_refused_dcp_names_the_sizes_that_the_heads_allow() -> None:
     four_heads = ("Qwen/Qwen3-30B-A3B", "--gpu", "a100-sxm4-80gb", "--context", "8192")
     some = fit(*four_heads, "--count", "8", "--dcp", "4").output
     assert "another DCP: decode_context_parallel_size: 2 (" in some
+
+
+def test_a_version_beyond_the_known_ones_is_said_and_as_wide_as_none() -> None:
+    words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192")
+    known = fit(*words, "--engine-version", "0.33.0").output
+    none, beyond = fit(*words).output, fit(*words, "--engine-version", "99.0").output
+    said = "warning: vLLM 99.0 is newer than 0.33.0, the newest that was looked at: reckoned by its"
+    assert said in beyond
+    assert [line for line in beyond.splitlines() if said not in line] == none.splitlines()
+    assert known != none
+    told = json.loads(fit(*words, "--engine-version", "99.0", "--json").output)
+    assert told["warnings"][-1] in beyond
+    assert said in fit(*words[:3], "--engine-version", "99.0").output  # the table says it, too
+
+
+@pytest.mark.parametrize(
+    ("engine", "version"), [("vllm", "0.33.4"), ("sglang", "0.5.23"), ("sglang", "0.4.9")]
+)
+def test_a_known_line_is_no_newer_one(engine: str, version: str) -> None:
+    words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192")
+    assert "is newer" not in fit(*words, "--engine", engine, "--engine-version", version).output

@@ -97,3 +97,21 @@ def test_the_cuda_release_of_an_image_compiles_for_the_cards(
     sku: str, service: dict[str, Any], expected: list[str]
 ) -> None:
     assert said("images.cuda-for-card", sku, **service) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "told", "is_said"),
+    [
+        ("vllm", "vllm/vllm-openai:v99.0", None, True),
+        ("vllm", "example/vllm:fork", "0.34.0", True),
+        ("vllm", "vllm/vllm-openai:v0.33.7", None, False),  # it repairs a known line
+        ("vllm", "vllm/vllm-openai:latest", None, False),
+        ("sglang", "lmsysorg/sglang:v0.5.24", None, True),
+        ("llama_cpp", "ghcr.io/ggml-org/llama.cpp:server-cuda-b99999", None, False),
+    ],
+)
+def test_a_version_beyond_the_known_ones_is_said(
+    engine: str, image: str, told: str | None, is_said: bool
+) -> None:
+    found = said("images.version-beyond-known", engine=engine, image=image, engine_version=told)
+    assert found == (["note"] if is_said else [])

@@ -113,6 +113,22 @@ def test_version_is_a_release_or_its_line(
     assert version_of(text) == version
 
 
+@pytest.mark.parametrize(
+    ("told", "version"), [("0.33.2", (0, 33, 2)), ("0.34.0", None), ("99.0", None)]
+)
+def test_a_version_beyond_the_known_ones_is_reckoned_like_none(
+    told: str, version: tuple[int, ...] | None
+) -> None:
+    written = rig(STARTER, ("engine_version: 0.30.0", f"engine_version: {told}"))
+    assert settings_of(written, "qwen").version == version
+    by_tag = rig(
+        STARTER,
+        ("    engine_version: 0.30.0\n", ""),
+        ("vllm-openai:v0.30.0", f"vllm-openai:v{told}"),
+    )
+    assert settings_of(by_tag, "qwen").version == version
+
+
 def test_cards_carry_their_cap() -> None:
     cards = cards_of(rig(STARTER), "qwen", find_gpu)
     assert [(c.name, c.power_limit_w) for c in cards] == [("NVIDIA GeForce RTX 3090", 290)] * 2
