@@ -135,9 +135,17 @@ def _or_end(
 
 def stop(problem: RigspecError) -> NoReturn:
     """Say what is broken, and what to do, and end with 2."""
-    hint = f"\nhint: {problem.hint}" if problem.hint else ""
-    click.echo(f"{problem.message}{hint}", err=True)
+    click.echo(said_of(problem), err=True)
     sys.exit(2)
+
+
+def said_of(problem: RigspecError, start: str = "") -> str:
+    """What is broken, and what to do, in the width of the terminal."""
+    from rigspec.report.words import screen, shortened
+
+    hint = f"\nhint: {problem.hint}" if problem.hint else ""
+    said = shortened(f"{start}{problem.message}{hint}")
+    return screen(said, terminal_columns(sys.stderr))
 
 
 def terminal_columns(stream: TextIO | None) -> int | None:

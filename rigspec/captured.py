@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from rigspec.asked import Whole
+from rigspec.asked import Whole, said_of
 
 if TYPE_CHECKING:
     from rigspec.discover.capture import Capture
@@ -196,8 +196,7 @@ def _stop(problem: RigspecError) -> NoReturn:
     """Say what is broken, and what to do; 3 where a host could not be read, else 2."""
     from rigspec.errors import HostError
 
-    hint = f"\nhint: {problem.hint}" if problem.hint else ""
-    click.echo(f"error: {problem.message}{hint}", err=True)
+    click.echo(said_of(problem, "error: "), err=True)
     sys.exit(3 if isinstance(problem, HostError) else 2)
 
 

@@ -231,9 +231,10 @@ def model_add(source: str, name: str | None, file: str | None, to: Path | None) 
     from rigspec.catalog.data import save_folder
     from rigspec.errors import RigspecError
     from rigspec.hub import read, save
+    from rigspec.report.words import screen
 
     try:
         saved = save(read(source, file), name, to or save_folder())
     except RigspecError as problem:
         stop(problem)
-    click.echo(saved)
+    click.echo(screen(saved, terminal_columns(sys.stdout)))

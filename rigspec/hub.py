@@ -90,9 +90,9 @@ def save(found: Found, name: str | None, folder: Path) -> str:
             hint="is this a language model?",
         )
     path = folder / f"{file_stem(known)}.json"
-    if folder.exists() and not folder.is_dir():
-        raise RigspecError(f"cannot write {path}: {folder} is a file, not a folder")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise RigspecError(f"cannot write {path}: {folder} is a file, not a folder")
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as problem:

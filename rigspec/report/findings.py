@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.cells import cell_len
 
 from rigspec.finding import WAYS_OUT, Finding, Severity
-from rigspec.report.words import wrapped
+from rigspec.report.words import shortened, wrapped
 from rigspec.spec.secrets import masked_lines
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import Source
@@ -70,7 +70,7 @@ def as_text(
 
 def summary(findings: Iterable[Finding], file: str) -> str:
     """`2 errors, 1 warning in rigs/x.yaml`, or `rigs/x.yaml: ok`."""
-    counts = dict.fromkeys(Severity, 0)
+    counts, file = dict.fromkeys(Severity, 0), shortened(file)
     for finding in findings:
         counts[finding.severity] += 1
     said = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
@@ -92,9 +92,9 @@ def as_records(findings: Sequence[Finding], source: Source) -> list[dict[str, st
                 "line": place.line,
                 "column": place.column,
                 "path": dotted(finding.path),
-                "message": finding.message,
-                "why": finding.why,
-                "hint": finding.hint,
+                "message": shortened(finding.message),
+                "why": shortened(finding.why),
+                "hint": shortened(finding.hint),
             }
         )
     return records
@@ -109,7 +109,8 @@ def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool,
     place = place_of(finding, source)
     where = source.file if place is None else f"{source.file}:{place.line}:{place.column}"
     code = _COLOURS[finding.severity]
-    head = f"{_clean(where)}: {finding.severity}: {_clean(finding.message)}  [{finding.rule}]"
+    where, said = _clean(shortened(where)), _clean(shortened(finding.message))
+    head = f"{where}: {finding.severity}: {said}  [{finding.rule}]"
     out = _broken(head, room, "  ")
     if colour:
         named = f"{finding.severity}:"  # broken lines are counted without the letters of a colour
@@ -132,7 +133,7 @@ def _hint(text: str, room: int) -> list[str]:
 
 def _said(start: str, text: str, room: int) -> list[str]:
     """A sentence behind its mark, its further lines below its first word."""
-    first, *others = _broken(_clean(text), room - len(start), "")
+    first, *others = _broken(_clean(shortened(text)), room - len(start), "")
     return [start + first, *(" " * len(start) + line for line in others)]
 
 
@@ -143,7 +144,7 @@ def _broken(text: str, room: int, indent: str) -> list[str]:
 
 
 def _also(path: tuple[str | int, ...], source: Source) -> str:
-    return f"line {source.locate(path).line}, `{_clean(dotted(path))}`"
+    return f"line {source.locate(path).line}, `{_clean(shortened(dotted(path)))}`"
 
 
 def _excerpt(place: Place, lines: Sequence[str], code: str, room: int) -> list[str]:

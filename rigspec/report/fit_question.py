@@ -37,6 +37,9 @@ _CACHE_TYPE = {
     "llama_cpp": "--cache-type-k",
 }
 
+LONGEST = 255
+"""Bytes of a file's name, on every file system that a rig is likely to have (NAME_MAX)."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -161,9 +164,11 @@ def known_gpu(name: str, extra: Path | None) -> Gpu:
 
 def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     """The model's facts, or how to get them."""
+    hint = "a saved model, or ORG/NAME of the hub: `rigspec catalog models` lists what is saved"
     if not name.strip():
-        hint = "a saved model, or ORG/NAME of the hub: `rigspec catalog models` lists what is saved"
         raise RigspecError("no model is named", hint=hint)
+    if any(len(os.fsencode(part)) > LONGEST for part in name.split("/")):
+        raise RigspecError(f"`{name}` is longer than any name of a file or a model", hint=hint)
     _folders_to_look_in(folders)
     try:
         facts = load_model_facts(name, folders)
@@ -190,7 +195,12 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
 def _folders_to_look_in(folders: Sequence[Path]) -> None:
     """A folder that is not there yet can be filled; a file cannot."""
     for folder in folders:
-        if folder.exists() and not folder.is_dir():
+        try:
+            is_other = folder.exists() and not folder.is_dir()
+        except (OSError, ValueError) as problem:  # a name that is too long, or holds a zero
+            said = getattr(problem, "strerror", None) or str(problem)
+            raise RigspecError(f"the folder `{folder}` cannot be read: {said}") from problem
+        if is_other:
             raise RigspecError(
                 f"`{folder}` is a file, not a folder of saved models",
                 hint="leave out --models to look in `rigs/models`, where `rigspec model add` saves",

@@ -33,6 +33,23 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
+_NAME, _PATH = 80, 300
+"""Letters of the longest name, and of the longest path or image, that are told whole."""
+_LONG = re.compile(rf"`[^`]{{{_PATH + 1},}}`|[^\s`]{{{_NAME + 1},}}")
+
+
+def shortened(text: str) -> str:
+    """Names that nobody reads to their end, without their middle; paths may have to be copied."""
+    return _LONG.sub(_cut, text)
+
+
+def _cut(found: re.Match[str]) -> str:
+    word = found[0]
+    if len(word) <= _PATH and "/" in word:
+        return word
+    return f"{word[: _NAME // 2]}…{word[-_NAME // 4 :]}"
+
+
 def wrapped(text: str, width: int, indent: str) -> list[str]:
     """Lines of at most `width` terminal cells; a longer word stands alone and sticks out."""
     lines = [""]
