@@ -115,10 +115,17 @@ def _figure(value: object) -> float | None:
 def _context(value: object) -> str:
     """A number of tokens, or text that holds one: `~188K (200K-alloc)`."""
     in_words = isinstance(value, str) and _figure(value) is None and re.search(r"\d", value)
-    return "" if in_words else _number(_TOKENS)(value)
+    is_auto = _figure(value) == -1  # vLLM takes what the cache holds
+    return "" if in_words or is_auto else _number(_TOKENS)(value)
 
 
 def _flag(value: object) -> str:
+    """Other words for it ("on", 1, "10 GiB") say nothing, and nothing wrong."""
+    return "is neither true nor false" if isinstance(value, list | Mapping) else ""
+
+
+def _verdict(value: object) -> str:
+    """What a boot is judged by: nothing else than true or false tells it."""
     return "" if isinstance(value, bool) or _is_unstated(value) else "is neither true nor false"
 
 
@@ -127,10 +134,8 @@ def _flag_or_count(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return ""
-    quoted = " (YAML reads a number: put it in quotes)" if isinstance(value, int | float) else ""
-    return f"is no text{quoted if not isinstance(value, bool) else ''}"
+    """A number is taken as not stated: YAML has lost the end of a version `0.20`."""
+    return "is no text" if isinstance(value, list | Mapping | bool) else ""
 
 
 def _text_or_off(value: object) -> str:
@@ -189,7 +194,7 @@ _MEASURED: Mapping[str, Check] = {
     "available_kv_gib": _number(_POOL),
     "cuda_graph_gib": _number(_POOL),
     "kv_cache_tokens": _number(_TOKENS),
-    "oom": _flag,
+    "oom": _verdict,
     "refused": _text_or_off,
     "stage": _text,
 }
