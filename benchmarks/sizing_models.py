@@ -131,6 +131,10 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
     return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
 
 
+TOWER = 500_000_000
+"""Weights of a vision tower that a run speaks of and its config lacks: 0.4 to 0.7 billion."""
+
+
 def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     """Doubts that the case itself states about its config."""
     note = (keys.text("config_note") or "").lower()
@@ -141,9 +145,10 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if re.search(r"\bmixed\b", said) and facts.quantization.per_layer is None:
         # one format is named of several: the rest of the layers may be twice as wide, or half
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, 0.25))
-    if "vlm" in (keys.text("arch_note") or "") and facts.vision is None:
-        tower = Vision(elements=400_000_000, replicated=False, stated=False)
-        facts = replace(facts, vision=tower, weights_doubt=max(facts.weights_doubt, 0.02))
+    towered = "vlm" in (keys.text("arch_note") or "") or "vision tower" in note
+    if towered and facts.vision is None:
+        tower = Vision(elements=TOWER, replicated=False, stated=False)
+        facts = replace(facts, vision=tower, weights_doubt=max(facts.weights_doubt, 0.04))
     return facts
 
 

@@ -87,7 +87,7 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
     if settings.engine is not Engine.VLLM or share is None:
         return ""
     rest = card.total.value * (1 - share)
-    if rest >= taken.low:
+    if rest >= taken.value:
         return ""
     return (
         f"{share:g} of {with_article(card.name)} leaves {rest:.2f} GiB; CUDA contexts take "

@@ -5,6 +5,7 @@ Fits: 59 boots of 0.19 and 4 of 0.11–0.16 on H100, 28 allocator histories of 0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -33,10 +34,12 @@ SCRATCH_SINCE = (0, 20)
 """27B and 35B-A3B with batches of 2,048 to 8,192 tokens: 0.5 to 2.7 GiB more than text (0.20 to
 0.26, nine boots), nothing in four of 0.18 and 0.19."""
 
-IMAGE_BYTES, IMAGE_TOKENS = 230 * 1024, 16384
+IMAGE_BYTES = 230 * 1024
+IMAGE_TOKENS = {(0, 0): 16384, (0, 11): 24576, (0, 17): 16384}
 """Most of what a dummy image took per token of the encoder's budget, which is the batch or the
 largest image if that is larger (Qwen's). Boots of 0.19 and 0.20: Gemma 4 200 KiB at 8,192 tokens
-and 225 at 16,384, Qwen3.6 195; others show less than their text or sampler."""
+and 225 at 16,384, Qwen3.6 195; others show less than their text or sampler. With the first Qwen3-VL
+came whole videos: 30B-A3B took 2.1 and 3.4 GiB more than its text (0.11)."""
 
 FIRST_V1, LAST_V0 = (0, 8), (0, 10)
 """From the first on V1 is the default: its defaults depend on the card, and prompts are always cut
@@ -83,7 +86,7 @@ def _old_batch(settings: EngineSettings) -> Batch:
     return Batch(settings.max_batched_tokens or whole, settings.max_seqs or 256, explicit)
 
 
-def since(table: dict[tuple[int, int], float], version: tuple[int, ...] | None) -> float:
+def since(table: Mapping[tuple[int, int], float], version: tuple[int, ...] | None) -> float:
     """The entry of the newest version not after `version`; the newest when that is unknown."""
     fitting = [key for key in table if version is None or key <= version]
     return table[max(fitting)]
@@ -166,7 +169,7 @@ def _with_image(facts: ModelFacts, settings: EngineSettings, batch: Batch, text:
     """The text's step, or the dummy image's if that is larger: an upper bound, as few print it."""
     if facts.vision is None or settings.language_only:
         return text
-    image = IMAGE_BYTES * max(batch.tokens, IMAGE_TOKENS) / GIB
+    image = IMAGE_BYTES * max(batch.tokens, since(IMAGE_TOKENS, settings.version)) / GIB
     return Amount(text.value, text.low, max(text.high, image))
 
 

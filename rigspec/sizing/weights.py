@@ -7,6 +7,7 @@ table is in docs/sizing.md.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -166,8 +167,15 @@ def _packers_doubt(facts: ModelFacts) -> float:
     or a tower by up to 14 %.
     """
     if facts.has_experts:
-        return 0.12 if facts.has_states else 0.045
+        return 0.12 if facts.has_states else 0.045 if _tells_group(facts) else 0.085
     return 0.12 if facts.has_states or facts.vision is not None else 0.04
+
+
+def _tells_group(facts: ModelFacts) -> bool:
+    """Whether the weights under one scale are known: fixed by the format, recorded, or named."""
+    found = facts.quantization
+    fixed = found.scheme in (Scheme.NVFP4, Scheme.MXFP4)
+    return fixed or bool(found.method) or re.search(r"\bg\d+", found.label) is not None
 
 
 def _habit_doubt(facts: ModelFacts) -> float:
