@@ -17,6 +17,7 @@ from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.state_room import state_doubt
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import rank_weights
 
@@ -197,7 +198,7 @@ def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float)
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
-    return memory.state_doubt(facts, _tokens(case, facts, predict_available(case)))
+    return state_doubt(facts, _tokens(case, facts, predict_available(case)))
 
 
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:

@@ -167,7 +167,8 @@ def _whose(sized: Sized) -> str:
     """Whose memory is shown: that of all cards, or of the one with the least room."""
     if len({card.name for card in sized.cards}) > 1:
         return sized.card.name.removeprefix("NVIDIA ")
-    return "fullest card" if sized.memory.beside else "each card"
+    unlike = sized.memory.beside or sized.settings.pipeline_parallel > 1
+    return "fullest card" if unlike else "each card"
 
 
 def memory_lines(sized: Sized, columns: int | None = None) -> Iterator[str]:

@@ -240,7 +240,8 @@ def _own_length(sized: Sized, service: Service) -> str:
 
 def _shortage(name: str, sized: Sized, length: str) -> str:
     memory, card = sized.memory, sized.card
-    where = "on one of its cards" if memory.beside else "per GPU"  # llama.cpp's cards hold unlike
+    unlike = memory.beside or sized.settings.pipeline_parallel > 1
+    where = "on one of its cards" if unlike else "per GPU"
     if memory.weights.low > card.total.high:
         return (
             f"`{name}` does not fit: {memory.weights.value:.1f} GiB of weights {where}, an "

@@ -16,9 +16,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
-from rigspec.sizing.verdict import Verdict
-
-_WORST_FIRST = (Verdict.NO, Verdict.CLOSE, Verdict.YES)
+from rigspec.sizing.verdict import WORST_FIRST
 
 
 def tightest(
@@ -41,7 +39,7 @@ def tightest(
 def _room(found: MemoryEstimate) -> tuple[int, float]:
     """Verdict, then what stays free beside the cache: what is set aside differs by card."""
     wanted = found.needed.value if found.needed else 0.0
-    return _WORST_FIRST.index(found.verdict), found.available.value - wanted
+    return WORST_FIRST.index(found.verdict), found.available.value - wanted
 
 
 def portions(layers: int, cards: tuple[Card, ...], settings: EngineSettings) -> Iterator[Portion]:

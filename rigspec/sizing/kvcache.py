@@ -15,6 +15,7 @@ from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, La
 from rigspec.sizing.drafter import drafter_kinds, is_block_drafted, is_windowed
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.stages import holds_drafts, own_layers
 
 NEW_TOKEN_LINE = (0, 20, 2)
 """From here on the printed tokens of mixed models are concurrency × context (a boot of 0.20.2
@@ -174,10 +175,10 @@ def _state_pages(settings: EngineSettings) -> int:
 
 
 def _stage_layers(facts: ModelFacts, settings: EngineSettings) -> tuple[Layer, ...]:
-    """The layers of the fullest stage, with the draft's own when it caches."""
-    stages = max(1, settings.pipeline_parallel)
-    layers = facts.layers[: math.ceil(len(facts.layers) / stages)]
-    speculative = settings.speculative
+    """The layers of a stage, with the draft's own where it caches."""
+    own = own_layers(facts, settings)
+    layers = facts.layers[own.start : own.stop]
+    speculative = settings.speculative if holds_drafts(settings) else None
     if speculative is None or speculative.method not in ("mtp", "eagle", "unstated"):
         return (*layers, *(speculative.draft_layers if speculative else ()))
     if speculative.method != "eagle" and facts.draft.layers:

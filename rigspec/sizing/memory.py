@@ -17,9 +17,10 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.drafter import draft_doubt
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.state_room import StateRoom, state_room
+from rigspec.sizing.stages import each_stage
+from rigspec.sizing.state_room import StateRoom, state_doubt, state_room
 from rigspec.sizing.unknown import cache_doubt, doubts_of, peak_doubt, widened
-from rigspec.sizing.verdict import Verdict, verdict_of
+from rigspec.sizing.verdict import WORST_FIRST, Verdict, verdict_of
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
 
@@ -102,7 +103,18 @@ class MemoryEstimate:
 
 
 def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
-    """The memory of one service on one GPU of its group."""
+    """The memory of one service on one GPU of its group; of stages the one with the least room."""
+    stages = each_stage(facts, settings)
+    return min((_of_rank(facts, card, stage) for stage in stages), key=_room)
+
+
+def _room(found: MemoryEstimate) -> tuple[int, float, float]:
+    left = found.available.value
+    tokens = found.kv_tokens.value if found.kv_tokens else left
+    return WORST_FIRST.index(found.verdict), tokens, left
+
+
+def _of_rank(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
     terms = budget(facts, card, settings)
     left = _left(terms, card, settings)
     batch = vllm.batch_of(settings, card)
@@ -226,18 +238,6 @@ def _tokens(
     )
     found = state_doubt(facts, Amount(value, low, high))
     return found.wider(cache_doubt(facts))
-
-
-STATE_TOKENS = (0.5, 1.6)
-"""Of the tokens beside recurrent states: prefix caching, drafts and the states' type change the
-pages one request holds, and few published commands state all three (19 boots)."""
-
-
-def state_doubt(facts: ModelFacts, tokens: Amount) -> Amount:
-    """Tokens from the settings alone, with what a hybrid's pages leave open."""
-    if not facts.has_states:
-        return tokens
-    return Amount(tokens.value, tokens.low * STATE_TOKENS[0], tokens.high * STATE_TOKENS[1])
 
 
 def tokens_of(

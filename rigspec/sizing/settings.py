@@ -80,6 +80,8 @@ class EngineSettings:
     """Not the project's own build: it may hold kernels that the project's do not."""
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
+    stage: int | None = None
+    """The stage of the pipeline in question; None is the fullest."""
     decode_context_parallel: int = 1
     data_parallel: int = 1
     expert_parallel: bool = False
@@ -145,6 +147,7 @@ class EngineSettings:
             version=self.version,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,
+            stage=self.stage,
             data_parallel=self.data_parallel,
             expert_parallel=self.expert_parallel,
             language_only=self.language_only,

@@ -8,8 +8,6 @@ Activations and graphs live in the rest and are not subtracted again. Defaults f
 
 from __future__ import annotations
 
-import math
-
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
 from rigspec.sizing import drafter
@@ -17,6 +15,7 @@ from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.records import attention_token_bytes, kv_kind
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.stages import holds_drafts, own_layers
 from rigspec.units import GIB
 
 STATE_SHARE = 0.9 / 1.9
@@ -68,15 +67,15 @@ def terms(
 
 def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
     """Cache bytes per token on one rank over all layers; 0 when a layout is not known."""
-    layers: tuple[Layer, ...] = facts.layers[
-        : math.ceil(len(facts.layers) / max(1, settings.pipeline_parallel))
-    ]
+    own = own_layers(facts, settings)
+    layers: tuple[Layer, ...] = facts.layers[own.start : own.stop]
     if any(isinstance(layer.mixer, Compressed) for layer in layers):
         return 0.0
     found = [_layer_bytes(facts, layer, settings) for layer in layers]
     whole = (layer for layer in layers if not getattr(layer.mixer, "window", 0))
     full = max((_layer_bytes(facts, layer, settings) for layer in whole), default=0.0)
-    return sum(found) + _draft_layers(facts, settings) * full
+    drafts = _draft_layers(facts, settings) if holds_drafts(settings) else 0
+    return sum(found) + drafts * full
 
 
 def _layer_bytes(facts: ModelFacts, layer: Layer, settings: EngineSettings) -> float:

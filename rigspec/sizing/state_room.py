@@ -75,3 +75,15 @@ def state_room(
     )
     asked = batch_of(settings, card).seqs
     return StateRoom(asked, settings.max_seqs is not None, Amount(value, low * FEWER, high))
+
+
+STATE_TOKENS = (0.5, 1.6)
+"""Of the tokens beside recurrent states: prefix caching, drafts and the states' type change the
+pages one request holds, and few published commands state all three (19 boots)."""
+
+
+def state_doubt(facts: ModelFacts, tokens: Amount) -> Amount:
+    """Tokens from the settings alone, with what a hybrid's pages leave open."""
+    if not facts.has_states:
+        return tokens
+    return Amount(tokens.value, tokens.low * STATE_TOKENS[0], tokens.high * STATE_TOKENS[1])

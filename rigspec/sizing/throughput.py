@@ -24,6 +24,7 @@ from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share, wider
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.stages import busiest_share
 from rigspec.sizing.weights import calibration
 
 
@@ -94,7 +95,7 @@ def decode(
     turns = settings.turns if streams == 1 else 1
     cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
     fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
-    fastest /= ROW_SLOWER if settings.split == "row" else 1.0
+    fastest /= ROW_SLOWER if settings.split == "row" else busiest_share(facts, settings, streams)
     tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
     read_doubt = calibration(facts)[2] * step.weights_ms / step.total_ms
     spread = math.hypot(fit.spread, read_doubt) + together_spread(facts, settings, streams)

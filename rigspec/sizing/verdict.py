@@ -21,6 +21,9 @@ class Verdict(StrEnum):
     CLOSE = "close"
 
 
+WORST_FIRST = (Verdict.NO, Verdict.CLOSE, Verdict.YES)
+
+
 CONTEXT_GIB = about(0.6, 0.2)
 """What CUDA takes beside weights while they load."""
 
