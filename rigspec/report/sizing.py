@@ -13,6 +13,7 @@ from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.power_lines import power_lines
 from rigspec.report.set_aside import cache_lines, sets_aside
+from rigspec.report.speed_lines import speed_lines
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
@@ -21,16 +22,12 @@ from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
-from rigspec.sizing.power import Work, speed_at_cap
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.speeds import Speeds, speeds_of
+from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.state_room import StateRoom
-from rigspec.sizing.throughput import Speed
-from rigspec.sizing.turns import slowest
 from rigspec.sizing.verdict import Verdict, contexts_short, late_short, load_short
 from rigspec.spec.rig import Rig, members
-from rigspec.units import count, text_w
 
 BAR = 64
 """Cells of the memory bar, where the screen has room for them."""
@@ -113,7 +110,7 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
         if memory.boots is Verdict.NO:
             yield "  speed: none, it does not start"
         else:
-            yield from _speed_lines(sized, speeds_of(sized))
+            yield from speed_lines(sized, speeds_of(sized))
 
 
 def warnings_of(sized: Sized) -> Iterator[str]:
@@ -140,13 +137,14 @@ def unfit(facts: ModelFacts, engine: Engine) -> Iterator[str]:
 
 
 def _spread(settings: EngineSettings, cards: int) -> str:
-    """`, TP 2, DP 2`; in llama.cpp `, split by layer over 2`."""
+    """`, TP 2, DP 2, EP 4`; in llama.cpp `, split by layer over 2`."""
     if settings.engine is Engine.LLAMA_CPP:
         if settings.tensor_parallel > 1:
             return f", split by {settings.split} over {settings.tensor_parallel}"
         return ", on one of them" if cards > 1 else ""
     sizes = (("TP", settings.tensor_parallel), ("PP", settings.pipeline_parallel),
-             ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel))  # fmt: skip
+             ("DP", settings.data_parallel), ("DCP", settings.decode_context_parallel),
+             ("EP", settings.expert_ranks))  # fmt: skip
     return "".join(f", {word} {size}" for word, size in sizes if size > 1)
 
 
@@ -229,55 +227,8 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
         takes = band(memory.needed, 1) if wide else f"{memory.needed.value:.1f}"
         said.append(f"one request of {asked:,} takes {takes} GiB")
     if memory.concurrency is not None and memory.concurrency >= 1:
-        said.append(f"{guess}{memory.concurrency:.1f} at once")
+        where = " in each replica" if sized.settings.replicas > 1 else ""
+        said.append(f"{guess}{memory.concurrency:.1f} at once{where}")
     if memory.largest_context:
         said.append(f"the longest that fits is {guess}{memory.largest_context:,}")
     return ", ".join(said)
-
-
-def _speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
-    if speeds.single is None:
-        yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"
-        return
-    yield f"  decode at {speeds.depth:,} tokens  {_speed(speeds.single)}"
-    if speeds.speculative is not None:
-        yield f"    with drafts         {_speed(speeds.speculative)}, {_accepted(speeds)}"
-    if speeds.batch is not None and speeds.streams > 1:
-        yield f"    {count(speeds.streams, 'stream'):<18}  {_speed(speeds.batch)}, summed"
-    if speeds.prefill is not None:
-        yield f"  prompt of {speeds.depth:,} tokens  {_speed(speeds.prefill)}"
-    else:
-        yield "  prompt: unknown, the arithmetic peak of this card is not known"
-    yield from _cap_lines(sized)
-
-
-def _accepted(speeds: Speeds) -> str:
-    return speeds.speculative.basis.rpartition("; ")[2] if speeds.speculative else ""
-
-
-def _speed(speed: Speed) -> str:
-    return f"{band(speed.tok_s, 0)} tok/s, bound by {speed.bottleneck.value}"
-
-
-def _cap_lines(sized: Sized) -> Iterator[str]:
-    """What a cap costs; nothing of one that is the card's own limit."""
-    card = slowest(sized.cards)
-    works: tuple[tuple[Work, str], ...] = (
-        ("decode", "one stream"), ("batch", "many"), ("prefill", "prompts"),
-    )  # fmt: skip
-    costs = {word: speed_at_cap(card, work) for work, word in works}
-    watts = card.power_limit_w or card.power_default_w
-    if watts is None or not any(cost.source for cost in costs.values()):
-        return
-    known = {word: cost for word, cost in costs.items() if cost.measured}
-    cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}"
-    least = min((cost.low for cost in costs.values() if not cost.measured), default=1.0)
-    reckoned = f"low ends reckon with {least * 100:.0f} % of it"
-    if not known:
-        yield f"{cap}: what it costs in speed is unknown for this card; {reckoned}"
-        return
-    shares = ", ".join(f"{word} {cost.value * 100:.0f} %" for word, cost in known.items())
-    unknown = "".join(f", {word} unknown" for word in costs if word not in known)
-    yield f"{cap} keeps of the speed: {shares}{unknown}"
-    yield from (f"    unknown: {reckoned}",) if unknown else ()
-    yield f"    measured: {next(iter(known.values())).source}"

@@ -61,6 +61,7 @@ def settings_of(
         pipeline_parallel=service.pipeline_parallel_size,
         decode_context_parallel=service.decode_context_parallel_size,
         data_parallel=service.data_parallel_size,
+        dp_attention=flags.given("--enable-dp-attention"),
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
         kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),

@@ -84,6 +84,8 @@ class EngineSettings:
     """The stage of the pipeline in question; None is the fullest."""
     decode_context_parallel: int = 1
     data_parallel: int = 1
+    dp_attention: bool = False
+    """SGLang: the copies of `data_parallel` are of the attention alone, within the TP ranks."""
     expert_parallel: bool = False
     memory_fraction: float | None = None
     kv_bytes: int | None = None
@@ -156,6 +158,19 @@ class EngineSettings:
             tensor_split=self.tensor_split,
             portion=self.portion,
         )
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the whole model, each with `max_seqs` streams of its own."""
+        return 1 if self.dp_attention else max(1, self.data_parallel)
+
+    @property
+    def expert_ranks(self) -> int:
+        """GPUs that the experts are spread over whole; 1 where each of them is cut."""
+        if not self.expert_parallel:
+            return 1
+        shared = self.replicas if self.engine is Engine.VLLM else 1
+        return max(1, self.tensor_parallel) * shared
 
     @property
     def ranks(self) -> int:

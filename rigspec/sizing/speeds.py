@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rigspec.sizing.cards import Card
+from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.sglang import tokens
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
 from rigspec.sizing.verdict import Verdict
+from rigspec.units import GIB
 
 DEPTH = 4096
 """Tokens already in the context, and in the prompt, where a speed is quoted."""
@@ -30,9 +33,14 @@ class Speeds:
     speculative: Speed | None
     """Single stream with drafts; None when none are asked for."""
     streams: int
+    """Of all replicas together: what may run, no more than the cache holds at this depth."""
     batch: Speed | None
     """Summed over `streams`."""
     prefill: Speed | None
+    """Of one replica."""
+    replicas: int = 1
+    waiting: int = 0
+    """Streams that were asked for and find no room in the cache at this depth."""
 
 
 def speeds_of(sized: Sized) -> Speeds:
@@ -45,8 +53,9 @@ def speeds_of(sized: Sized) -> Speeds:
     facts, settings, link = sized.facts, sized.settings, sized.link
     # llama.cpp has one slot where it is told nothing
     usual = settings.slots if settings.engine is Engine.LLAMA_CPP else USUAL_STREAMS
-    streams = settings.max_seqs or usual
-    depth = min(DEPTH, settings.context or DEPTH)
+    depth, replicas = min(DEPTH, settings.context or DEPTH), settings.replicas
+    asked = settings.max_seqs or usual
+    at_once = min(asked, held_at(sized.memory, depth) or asked)
 
     def plain(card: Card, streams: int = 1) -> Speed | None:
         return decode(facts, card, settings, streams=streams, context=depth, link=link)
@@ -61,11 +70,26 @@ def speeds_of(sized: Sized) -> Speeds:
     def together(one: Callable[[Card], Speed | None]) -> Speed | None:
         return of_group(sized.cards, settings, one)
 
+    batch = together(lambda card: plain(card, at_once))
     return Speeds(
         depth=depth,
         single=together(plain),
         speculative=together(drafted) if settings.speculative is not None else None,
-        streams=streams,
-        batch=together(lambda card: plain(card, streams)),
+        streams=at_once * replicas,
+        batch=batch and replace(batch, tok_s=batch.tok_s.times(replicas)),
         prefill=together(lambda card: prefill(facts, card, settings, prompt=depth, link=link)),
+        replicas=replicas,
+        waiting=((settings.max_seqs or at_once) - at_once) * replicas,
     )
+
+
+def held_at(memory: MemoryEstimate, depth: int) -> int | None:
+    """Streams of so many tokens each that one replica's cache holds, at least one; None where it is
+    not shared out as they come: llama.cpp sets each slot's aside."""
+    facts, settings = memory.asked.facts, memory.asked.settings
+    if settings.engine is Engine.LLAMA_CPP or memory.shape is None:
+        return None
+    left = memory.available.value
+    if settings.engine is Engine.SGLANG:
+        return max(1, tokens(facts, settings, left) // depth)
+    return max(1, int(memory.shape.concurrency(left * GIB, depth)))

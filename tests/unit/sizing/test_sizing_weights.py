@@ -166,6 +166,7 @@ LIVELY = EngineSettings(
     stage=1,
     decode_context_parallel=2,
     data_parallel=2,
+    dp_attention=True,
     expert_parallel=True,
     memory_fraction=0.8,
     kv_bytes=1 << 30,

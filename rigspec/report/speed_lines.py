@@ -1,0 +1,67 @@
+"""How fast a service is, in words: one stream, many, prompts, and what a cap costs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rigspec.sizing.amount import band
+from rigspec.sizing.power import Work, speed_at_cap
+from rigspec.sizing.service import Sized
+from rigspec.sizing.speeds import Speeds
+from rigspec.sizing.throughput import Speed
+from rigspec.sizing.turns import slowest
+from rigspec.units import count, text_w
+
+
+def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
+    """Decode, prompts, then what a cap costs."""
+    if speeds.single is None:
+        yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"
+        return
+    yield f"  decode at {speeds.depth:,} tokens  {_speed(speeds.single)}"
+    if speeds.speculative is not None:
+        yield f"    with drafts         {_speed(speeds.speculative)}, {_accepted(speeds)}"
+    if speeds.batch is not None and speeds.streams > 1:
+        over = f" over {speeds.replicas} replicas" if speeds.replicas > 1 else ""
+        streams = f"{count(speeds.streams, 'stream'):<18}"
+        yield f"    {streams}  {_speed(speeds.batch)}, summed{over}"
+    if speeds.waiting:
+        yield f"      the cache holds no more of them at this depth: {speeds.waiting:,} wait"
+    if speeds.prefill is not None:
+        alone = f", in each of {speeds.replicas} replicas" if speeds.replicas > 1 else ""
+        yield f"  prompt of {speeds.depth:,} tokens  {_speed(speeds.prefill)}{alone}"
+    else:
+        yield "  prompt: unknown, the arithmetic peak of this card is not known"
+    yield from _cap_lines(sized)
+
+
+def _accepted(speeds: Speeds) -> str:
+    return speeds.speculative.basis.rpartition("; ")[2] if speeds.speculative else ""
+
+
+def _speed(speed: Speed) -> str:
+    return f"{band(speed.tok_s, 0)} tok/s, bound by {speed.bottleneck.value}"
+
+
+def _cap_lines(sized: Sized) -> Iterator[str]:
+    """What a cap costs; nothing of one that is the card's own limit."""
+    card = slowest(sized.cards)
+    works: tuple[tuple[Work, str], ...] = (
+        ("decode", "one stream"), ("batch", "many"), ("prefill", "prompts"),
+    )  # fmt: skip
+    costs = {word: speed_at_cap(card, work) for work, word in works}
+    watts = card.power_limit_w or card.power_default_w
+    if watts is None or not any(cost.source for cost in costs.values()):
+        return
+    known = {word: cost for word, cost in costs.items() if cost.measured}
+    cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}"
+    least = min((cost.low for cost in costs.values() if not cost.measured), default=1.0)
+    reckoned = f"low ends reckon with {least * 100:.0f} % of it"
+    if not known:
+        yield f"{cap}: what it costs in speed is unknown for this card; {reckoned}"
+        return
+    shares = ", ".join(f"{word} {cost.value * 100:.0f} %" for word, cost in known.items())
+    unknown = "".join(f", {word} unknown" for word in costs if word not in known)
+    yield f"{cap} keeps of the speed: {shares}{unknown}"
+    yield from (f"    unknown: {reckoned}",) if unknown else ()
+    yield f"    measured: {next(iter(known.values())).source}"
