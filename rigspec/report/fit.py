@@ -72,7 +72,7 @@ def answer_text(found: Sized, columns: int | None = None, own: Iterable[str] = (
 
 def fits(sized: Sized) -> bool:
     """Whether it may fit: neither refused nor certainly too large."""
-    return not sized.memory.refusals and sized.memory.boots is not Verdict.NO
+    return not sized.memory.refused and sized.memory.boots is not Verdict.NO
 
 
 def _idle(sized: Sized) -> Iterator[str]:
@@ -121,14 +121,18 @@ def table_text(
 ) -> str:
     """A line per tensor-parallel size and context."""
     refused: dict[str, dict[int, None]] = {}
+    doubted: dict[str, dict[int, None]] = {}
     for row in rows:
         if row.refused:
             refused.setdefault(row.refused, {})[row.tensor_parallel] = None
+        elif row.doubted:
+            doubted.setdefault(row.doubted, {})[row.tensor_parallel] = None
     shown = [_line(row, set_aside=set_aside) for row in rows if not row.refused]
     lines = [title, as_table(shown, columns)]
     word = "cards" if set_aside else "TP"
-    for reason, sizes in refused.items():
-        lines.append(f"{word} {', '.join(map(str, sizes))}: refused, {reason}")
+    for said, reasons in (("refused", refused), ("may be refused", doubted)):
+        for reason, sizes in reasons.items():
+            lines.append(f"{word} {', '.join(map(str, sizes))}: {said}, {reason}")
     lines += _states(row for row in rows if not row.refused)
     return screen("\n".join(line for line in lines if line), columns)
 
@@ -185,6 +189,7 @@ def _record(row: FitRow) -> dict[str, Any]:
         "context": row.context,
         "verdict": "refused" if row.refused else row.verdict.value,
         "refused": row.refused,
+        "may_be_refused": row.doubted,
         **(dict.fromkeys(found) if row.refused else found),
     }
 

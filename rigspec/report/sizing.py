@@ -95,16 +95,19 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
     """One service: memory of a card, then speed; the bar as long as a terminal lets it be."""
     settings, memory = sized.settings, sized.memory
     spread = _spread(settings, len(sized.cards))
-    verdict = "refused" if memory.refusals else VERDICTS[memory.boots]
+    verdict = "refused" if memory.refused else VERDICTS[memory.boots]
+    if memory.refusals and not memory.refused and memory.boots is not Verdict.NO:
+        verdict += ", may be refused"
     cards = f"{_names(sized)}, {settings.engine.label}"
     name = "" if sized.name == sized.facts.name else f"{sized.name}: "
     title, where = f"{name}{sized.facts.name}", f"on {cards}{spread}: {verdict}"
     # a long model's name must not push the verdict off the screen
     yield from (f"{title} {where}",) if len(title + where) < SCREEN else (title, f"  {where}")
     yield from (f"  warning: {sentence}" for sentence in warnings_of(sized))
-    yield from (f"  refused: {refusal.message}" for refusal in memory.refusals)
+    for refusal in memory.refusals:
+        yield f"  {'refused' if refusal.surely else 'may be refused'}: {refusal.message}"
     yield from (f"  not understood: {doubt}" for doubt in memory.doubts)
-    if not memory.refusals:  # else nothing would run in this shape
+    if not memory.refused:  # else nothing would run in this shape
         yield from state_lines(memory.states)
         yield from memory_lines(sized, columns)
         if memory.boots is Verdict.NO:

@@ -44,7 +44,7 @@ def service_record(sized: Sized) -> Record:
     """One service: verdict, memory of the tightest card, speed; only why, where it is refused."""
     memory, speeds, found = sized.memory, speeds_of(sized), _memory(sized)
     return {
-        "verdict": "refused" if memory.refusals else memory.boots.value,
+        "verdict": "refused" if memory.refused else memory.outlook.value,
         "refusals": [asdict(refusal) for refusal in memory.refusals],
         "doubts": list(memory.doubts),
         "model": sized.facts.name,
@@ -58,7 +58,7 @@ def service_record(sized: Sized) -> Record:
         "decode_context_parallel": sized.settings.decode_context_parallel,
         "expert_parallel": sized.settings.expert_parallel,
         "card_gib": amount(sized.card.total),
-        **(dict.fromkeys(found) if memory.refusals else found),
+        **(dict.fromkeys(found) if memory.refused else found),
         "speed_at_tokens": speeds.depth,
         "decode_tok_s": _speed(speeds.single),
         "decode_speculative_tok_s": _speed(speeds.speculative),

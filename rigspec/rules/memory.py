@@ -153,7 +153,7 @@ def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             ):
                 continue  # heads, context and TP over DCP have rules of their own
             key, why = complaint
-            complain = warning if refusal.rule == "fp8-block" else error
+            complain = error if refusal.surely else warning
             yield complain(
                 "memory.shape-accepted",
                 ("services", name, key) if _given(rig.services[name], key) else ("services", name),
@@ -168,8 +168,8 @@ _SHAPES = {
     "state-heads": ("tensor_parallel_size", "each rank takes a whole number of heads"),
     "fp8-block": (
         "tensor_parallel_size",
-        "fp8 scales cover blocks of 128: vLLM and SGLang refuse a shard that cuts one, only their "
-        "newest builds pad it",
+        "fp8 scales cover blocks of 128: vLLM and SGLang refuse a shard that cuts one; vLLM from "
+        "0.29 on makes the blocks of experts smaller, where a kernel takes that",
     ),
     "groups": (
         "tensor_parallel_size",
@@ -262,6 +262,8 @@ def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
     from dataclasses import replace
 
     from rigspec.sizing.accepted import decode_context_sizes, refusals
+    from rigspec.sizing.group import tightest
+    from rigspec.sizing.remedy import fits
 
     if refusal.rule == "stages":
         return ""
@@ -276,7 +278,11 @@ def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
         if size <= len(sized.gpus)
         and not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
     ]
-    return f"TP sizes that it takes: {', '.join(sizes)}" if sizes else ""
+    ways = [f"TP sizes that it takes: {', '.join(sizes)}"] if sizes else []
+    whole = replace(sized.settings, expert_parallel=True)
+    if refusal.rule == "fp8-block" and fits(tightest(sized.facts, sized.cards, whole)[0]):
+        ways.append("`expert_parallel: true` leaves the experts whole")
+    return "; or ".join(ways)
 
 
 def _place(sized: Sized, service: Service) -> Path:

@@ -13,14 +13,11 @@ from dataclasses import dataclass, replace
 from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
-from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.shards import cut_group
+from rigspec.sizing.shards import cut_block, cut_group
 
 _VOCAB_PAD = 64
-_BLOCK = 128
-"""fp8 block-scaled kernels want expert and feed-forward shards in multiples of this."""
 CARD, ATTENTION = "card", "attention"
 """Rules that have complaints of their own in `rigspec/rules/refused.py`."""
 
@@ -31,6 +28,8 @@ class Refusal:
 
     rule: str
     message: str
+    surely: bool = True
+    """Whether it is certain; else a release or a kernel of it may take the shape."""
 
 
 def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[Refusal, ...]:
@@ -40,6 +39,8 @@ def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[R
     found: list[Refusal] = []
     for rule in RULES:
         found += rule(facts, settings)
+    cut = cut_block(facts, settings, card)
+    found += [Refusal("fp8-block", cut.message, cut.surely)] if cut else []
     return (*_support(facts, settings, card), *found)
 
 
@@ -74,23 +75,6 @@ def _states(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
             return
         if isinstance(mixer, Mamba) and mixer.heads % ranks:
             yield Refusal("state-heads", f"{mixer.heads} Mamba heads do not divide by TP {ranks}")
-            return
-
-
-def _blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
-    """fp8 block scales: a shard must hold whole blocks."""
-    ranks = settings.tensor_parallel
-    if facts.quantization.scheme is not Scheme.FP8_BLOCK or settings.expert_parallel:
-        return
-    widths = {layer.experts.width for layer in facts.layers if layer.experts}
-    widths |= {layer.mlp.width for layer in facts.layers if layer.mlp}
-    for width in sorted(widths):
-        if width % ranks or (width // ranks) % _BLOCK:
-            shard = width / ranks
-            yield Refusal(
-                "fp8-block",
-                f"feed-forward width {width} / TP {ranks} = {shard:g}, not a multiple of {_BLOCK}",
-            )
             return
 
 
@@ -144,7 +128,7 @@ def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
         yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
 
 
-RULES = (_heads, _vocabulary, _states, _blocks, _groups, _context, _decode_context, _stages)
+RULES = (_heads, _vocabulary, _states, _groups, _context, _decode_context, _stages)
 
 
 def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:

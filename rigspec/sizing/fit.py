@@ -30,6 +30,8 @@ class FitRow:
     verdict: Verdict
     refused: str
     """The shape rule the engine would refuse by; empty when it takes the shape."""
+    doubted: str
+    """The shape rule by which it may refuse; empty where nothing is in doubt."""
     states: StateRoom | None
     """Room for recurrent states where the engine insists on it and one request has room."""
     weights_gib: Amount
@@ -82,7 +84,7 @@ def _rows(
     for context in contexts:
         asked = replace(settings, context=context)
         found, _ = tightest(facts, (card,) * asked.tensor_parallel, asked)
-        runs = not found.refusals and found.boots is not Verdict.NO
+        runs = not found.refused and found.boots is not Verdict.NO
         speed = _speed(facts, card, asked, context, link) if runs else None
         yield _row(found, asked, context, speed)
 
@@ -97,13 +99,17 @@ def _speed(
 def _row(
     found: MemoryEstimate, settings: EngineSettings, context: int, speed: Speed | None
 ) -> FitRow:
-    refused = found.refusals[0].message if found.refusals else ""
+    refused, doubted = (
+        next((refusal.message for refusal in found.refusals if refusal.surely is surely), "")
+        for surely in (True, False)
+    )
     return FitRow(
         tensor_parallel=settings.tensor_parallel,
         decode_context_parallel=settings.decode_context_parallel,
         context=context,
-        verdict=Verdict.NO if refused else found.boots,
+        verdict=Verdict.NO if refused else found.outlook,
         refused=refused,
+        doubted="" if refused else doubted,
         states=None if found.verdict is Verdict.NO else found.states,
         weights_gib=found.weights,
         available_gib=found.available,

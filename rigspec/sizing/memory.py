@@ -93,6 +93,16 @@ class MemoryEstimate:
         return min((each for each in found if each is not None), default=None)
 
     @property
+    def refused(self) -> bool:
+        """Whether the engine surely ends at this shape or card; else it may at most."""
+        return any(refusal.surely for refusal in self.refusals)
+
+    @property
+    def outlook(self) -> Verdict:
+        """Whether it starts, with a shape in mind that a release may refuse."""
+        return Verdict.CLOSE if self.refusals and self.boots is Verdict.YES else self.boots
+
+    @property
     def boots(self) -> Verdict:
         """Whether the engine starts: it reads the file; a full request and all states fit."""
         if self.verdict is Verdict.NO or (self.states is not None and self.states.never):

@@ -1,8 +1,9 @@
 """What would make a service fit: each remedy recomputed, with the setting to write and its number.
 
-In the order an owner loses least: a size of decode context parallel that is not refused, shorter
-context, smaller cache type, one cache for several cards instead of a copy on each, fewer sequences
-and smaller batches, a larger share of the card, no drafts, text only, more cards, smaller weights.
+In the order an owner loses least: a size of decode context parallel that is not refused, experts
+left whole where a shard of them is refused, shorter context, smaller cache type, one cache for
+several cards instead of a copy on each, fewer sequences and smaller batches, a larger share of the
+card, no drafts, text only, more cards, smaller weights.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def _ways(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
         yield from llama_remedies(case, idle)
         return
     ways = (
-        _other_dcp, shorter, _cache_type, _shared_cache, _batches, _fraction, _drafts,
-        _text_only, _more_cards, _weights,
+        _other_dcp, _whole_experts, shorter, _cache_type, _shared_cache, _batches, _fraction,
+        _drafts, _text_only, _more_cards, _weights,
     )  # fmt: skip
     for way in ways:
         yield from way(case)
@@ -93,6 +94,14 @@ def _other_dcp(case: Case) -> Iterator[Remedy]:
         name = "another DCP" if size > 1 else "no DCP"
         changed = replace(case.settings, decode_context_parallel=size)
         yield from tried(name, f"decode_context_parallel_size: {size}", case, changed)
+
+
+def _whole_experts(case: Case) -> Iterator[Remedy]:
+    """Experts whole on their ranks, where a shard of them cuts a block of scales."""
+    cut = any(r.rule == "fp8-block" for r in refusals(case.facts, case.settings, case.card))
+    if cut and case.facts.has_experts:
+        changed = replace(case.settings, expert_parallel=True)
+        yield from tried("whole experts", "expert_parallel: true", case, changed)
 
 
 def _cache_type(case: Case) -> Iterator[Remedy]:

@@ -1,17 +1,22 @@
 """Scales of quantized weights against tensor parallelism: a rank's shard holds whole groups.
 
-Scales lie along the rows that a matrix multiplies. Only `o_proj` and `down_proj` are cut along
-them, as each rank multiplies its own heads and its own part of the feed-forward width; every other
-matrix is cut across. Experts are left out: their kernels take smaller groups (`moe_wna16.py`).
+Scales of groups lie along the rows that a matrix multiplies. Only `o_proj` and `down_proj` are cut
+along them, as each rank multiplies its own heads and its own part of the feed-forward width; every
+other matrix is cut across. Experts are left out: their kernels take smaller groups
+(`moe_wna16.py`). Scales of 8-bit blocks lie both ways.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent, Layer
 from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import Engine, EngineSettings
 
 GROUPED = (Scheme.INT4, Scheme.INT4_ZERO, Scheme.INT8)
 NOT_ALONG_ROWS = ("bitsandbytes", "")
@@ -44,3 +49,62 @@ def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
         yield "mlp.down_proj", layer.mlp.width
     if isinstance(layer.mixer, (Attention, Latent)):
         yield "self_attn.o_proj", layer.mixer.heads * layer.mixer.v_dim
+
+
+BLOCK = 128
+"""Rows and columns that share one scale of an 8-bit block."""
+SMALLER_SINCE, LEAST_BLOCK, MULTIPLIES = (0, 29), 32, (8, 9)
+"""vLLM that cuts the blocks of experts smaller where a shard needs it, down to this, for Triton's
+kernels on cards that multiply in 8-bit floats (`refine_fp8_moe_block_shape` of 0.29.0 to 0.33.0;
+0.28.0 has none). Dense layers it refuses still (`validate_fp8_block_shape`)."""
+
+
+@dataclass(frozen=True)
+class CutBlock:
+    """A shard that cuts an 8-bit block."""
+
+    message: str
+    surely: bool
+    """Whether the engine is known to refuse it."""
+
+
+def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> CutBlock | None:
+    """The first shard that cuts an 8-bit block; one that is surely refused before one that may be.
+
+    vLLM up to 0.33 and SGLang up to 0.5.23 say "not divisible by weight quantization block_n".
+    """
+    if facts.quantization.scheme is not Scheme.FP8_BLOCK:
+        return None
+    ranks = settings.tensor_parallel
+    padded = facts.quantization.at_load  # pull 44763 of vLLM pads what it quantizes itself
+    found = [
+        CutBlock(
+            f"feed-forward width {width} / TP {ranks} = {width / ranks:g}, not a multiple of "
+            f"{BLOCK}",
+            not padded and not (routed and _takes_smaller(facts, settings, card, width)),
+        )
+        for width, routed in sorted(set(_cut_across_blocks(facts, settings)))
+        if width % ranks or (width // ranks) % BLOCK
+    ]
+    return min(found, key=lambda cut: not cut.surely, default=None)
+
+
+def _cut_across_blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[int, bool]]:
+    """Feed-forward widths that are cut by rank, and whether they are those of routed experts."""
+    if settings.expert_parallel:
+        return
+    for layer in facts.layers:
+        if layer.mlp is not None:
+            yield layer.mlp.width, False
+        if layer.experts is not None:
+            yield layer.experts.width, True
+
+
+def _takes_smaller(facts: ModelFacts, settings: EngineSettings, card: Card, width: int) -> bool:
+    version, ranks = settings.version, settings.tensor_parallel
+    if settings.engine is not Engine.VLLM or width % ranks:
+        return False
+    if version is not None and version < SMALLER_SINCE:
+        return False
+    multiplies = card.compute is None or card.compute >= MULTIPLIES
+    return multiplies and math.gcd(BLOCK, width // ranks, facts.hidden) >= LEAST_BLOCK

@@ -48,7 +48,7 @@ def speeds_of(sized: Sized) -> Speeds:
 
     None of a shape that the engine refuses, or of what does not fit: nothing would run.
     """
-    if sized.memory.refusals or sized.memory.boots is Verdict.NO:
+    if sized.memory.refused or sized.memory.boots is Verdict.NO:
         return Speeds(DEPTH, None, None, 0, None, None)
     facts, settings, link = sized.facts, sized.settings, sized.link
     # llama.cpp has one slot where it is told nothing

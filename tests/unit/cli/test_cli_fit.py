@@ -370,3 +370,26 @@ def test_a_version_beyond_the_known_ones_is_said_and_as_wide_as_none() -> None:
 def test_a_known_line_is_no_newer_one(engine: str, version: str) -> None:
     words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192")
     assert "is newer" not in fit(*words, "--engine", engine, "--engine-version", version).output
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"), [("0.28.0", 2, "refused"), ("0.33.0", 0, "fits, may be refused")]
+)
+def test_a_cut_block_is_refused_by_the_releases_that_are_known_to(
+    version: str, code: int, said: str
+) -> None:
+    words = ("Qwen/Qwen3-235B-A22B-FP8", "--gpu", "h100-sxm", "--count", "8", "--engine-version",
+             version)  # fmt: skip
+    done = fit(*words, "--context", "32768")
+    assert done.exit_code == code
+    assert f"TP 8: {said}\n" in done.output
+    assert ("tok/s" in done.output) is (code == 0)
+    assert "whole experts: expert_parallel: true (" in done.output
+    one = json.loads(fit(*words, "--context", "32768", "--json").output)
+    assert one["verdict"] == ("refused" if code else "close")
+    assert [refusal["surely"] for refusal in one["refusals"]] == [code == 2]
+    rows = [row for row in json.loads(fit(*words, "--json").output) if row["tensor_parallel"] == 8]
+    cut = "feed-forward width 1536 / TP 8 = 192, not a multiple of 128"
+    assert {row["refused"] for row in rows} == {cut if code else ""}
+    assert {row["may_be_refused"] for row in rows} == {"" if code else cut}
+    assert (f"TP 8: may be refused, {cut}" in fit(*words).output) is (code == 0)

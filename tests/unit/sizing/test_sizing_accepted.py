@@ -12,7 +12,9 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import facts_of_config, load_model_facts
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.verdict import Verdict
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
@@ -50,6 +52,32 @@ def test_accepted_shapes_have_no_refusal() -> None:
     assert rules("microsoft/phi-4", EngineSettings(tensor_parallel=2)) == []
     deep = EngineSettings(tensor_parallel=8, decode_context_parallel=8)
     assert rules("zai-org/GLM-5.1", deep) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "tp", "engine", "version", "sku", "surely"),
+    [
+        # 1536 / 8 = 192: blocks of 64 would do (`refine_fp8_moe_block_shape`)
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.VLLM, (0, 28), "h100", True),
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.VLLM, (0, 29), "h100", False),
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.VLLM, None, "h100", False),
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.VLLM, (0, 33), "a100", True),  # no 8-bit floats
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.SGLANG, (0, 5, 23), "h100", True),
+        ("MiniMaxAI/MiniMax-M2.7", 8, Engine.SGLANG, None, "h100", True),
+        ("Qwen/Qwen3-32B-FP8", 16, Engine.VLLM, (0, 33), "h100", True),  # dense: 1,600
+    ],
+)
+def test_a_cut_block_is_refused_for_sure_where_the_release_is_known_to(
+    name: str, tp: int, engine: Engine, version: tuple[int, ...] | None, sku: str, surely: bool
+) -> None:
+    facts = load_model_facts(name, [CONFIGS])
+    assert facts is not None
+    asked = EngineSettings(engine=engine, version=version, tensor_parallel=tp)
+    (found,) = (r for r in refusals(facts, asked, card(sku)) if r.rule == "fp8-block")
+    assert found.surely is surely
+    seen = estimate(facts, card(sku), asked)
+    assert seen.refused is surely
+    assert seen.outlook is not Verdict.YES
 
 
 def test_expert_parallelism_lifts_the_block_rule() -> None:
