@@ -13,6 +13,7 @@ from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import screen
 from rigspec.sizing.accepted import is_beyond as is_beyond
+from rigspec.sizing.all_reduce import NETWORK
 from rigspec.sizing.amount import band
 from rigspec.sizing.fit import FitRow, fit_table
 from rigspec.sizing.remedies import Remedy, beyond_and_too_large, remedies
@@ -83,8 +84,15 @@ def _idle(sized: Sized) -> Iterator[str]:
 
 
 def _assumed(sized: Sized) -> Iterator[str]:
-    card = sized.cards[0]
-    if len(sized.cards) > 1:
+    card, link = sized.cards[0], sized.link
+    if link == NETWORK and len(sized.cards) > 1:
+        each = link.all_reduce_us(0.0, sized.settings.tensor_parallel)
+        yield (
+            "  assumed: one card per machine and RoCE between them, "
+            f"{link.bandwidth_gb_s:.0f} GB/s, {each:.0f} µs per all-reduce "
+            f"(sockets: {link.stall_us:.0f} µs more, in the low end)"
+        )
+    elif len(sized.cards) > 1:
         slot = usual_slot(sized.cards)
         peers = f"peer copies over PCIe {slot.generation} x{slot.width}"
         way = peers if card.peer_access else "copies through host memory"

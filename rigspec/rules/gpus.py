@@ -39,6 +39,22 @@ def sku_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         )
 
 
+def not_in_a_slot(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """A host's cards sit in PCIe slots; those soldered beside an Arm CPU are another machine."""
+    for name in rig.gpus:
+        card = facts.gpu(rig, name)
+        if card is not None and not card.in_pcie_slot:
+            yield error(
+                "gpus.not-in-a-slot",
+                ("gpus", name, "sku"),
+                f"{a_card(card)} sits in no PCIe slot: it is built beside the CPU of its machine",
+                why="a spec describes an amd64 host with cards in slots; packages, kernel and "
+                "links of its plan are not those of such an Arm machine",
+                hint=f"`rigspec fit MODEL --gpu {card.sku}` says what fits on it; provision it by "
+                "its maker's own image",
+            )
+
+
 def identity_count(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """`slots` and `uuids`, where given, name every member."""
     for name, group in rig.gpus.items():

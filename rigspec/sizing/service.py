@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing.all_reduce import NVLINK, Link
+from rigspec.sizing.all_reduce import NETWORK, NVLINK, Link
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
@@ -83,10 +83,12 @@ def _over(paths: tuple[LinkPath, ...], cards: tuple[Card, ...]) -> Link:
 
 
 def usual_link(cards: tuple[Card, ...]) -> Link:
-    """NVLink where it joins them all; peer copies over PCIe where the driver grants them; else
-    through host memory."""
+    """NVLink where it joins them all; the network where each is a machine of its own; peer copies
+    over PCIe where the driver grants them; else through host memory."""
     if all(card.nvlink for card in cards):
         return NVLINK
+    if any(card.pcie is None for card in cards):
+        return NETWORK
     peer = all(card.peer_access for card in cards)
     return link_of_width(usual_slot(cards).one_way_gb_s, peer=peer)
 

@@ -78,6 +78,16 @@ def test_the_way_between_the_cards_that_is_assumed_is_one_they_have(sku: str, wa
     assert f"assumed: {way}; " in done.output
 
 
+def test_cards_that_are_machines_of_their_own_are_joined_by_a_network() -> None:
+    words = ("openai/gpt-oss-120b", "--context", "65536", "--sequences", "8")
+    done = fit(*words, "--gpu", "gb10", "--count", "2")
+    way = "assumed: one card per machine and RoCE between them, 10 GB/s, 19 µs per all-reduce"
+    assert way in done.output
+    assert "PCIe" not in done.output
+    assert "43 µs per all-reduce" in fit(*words, "--gpu", "gh200", "--count", "4").output
+    assert "assumed" not in fit(*words, "--gpu", "gb10").output
+
+
 def test_long_context_names_the_longest_that_fits() -> None:
     done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "40960", "--json")
     record = json.loads(done.output)
