@@ -11,9 +11,6 @@ from rigspec.sizing.links import Label, LinkPath
 MOST_COLUMNS = 8
 """Groups up to this size show GB/s card by card; larger ones the label, cards alike in one row."""
 
-NVLINK = "NV"
-"""A pair that an NVLink bridge joins, as `nvidia-smi topo -m` begins it."""
-
 WORDS = {
     Label.PIX: "one switch",
     Label.PXB: "several switches",
@@ -35,7 +32,7 @@ def link_lines(
     yield f"  links{rates} ({way})"
     room = None if columns is None else columns - len("    ")
     yield from (f"    {line}" for line in _matrix(paths, gpus, room))
-    yield from _bridges([path for path in paths if path.bridged])
+    yield from _nvlinks([path for path in paths if path.nvlink])
     for label in dict.fromkeys(path.label for path in paths):
         yield from _kind(label, [path for path in paths if path.label is label])
     yield from _bottlenecks(paths)
@@ -79,11 +76,7 @@ def _alike(found: Mapping[frozenset[str], LinkPath], gpus: Sequence[str]) -> lis
 
 def _label(found: Mapping[frozenset[str], LinkPath], one: str, other: str) -> str | None:
     path = found.get(frozenset((one, other)))
-    return _word(path) if path else None
-
-
-def _word(path: LinkPath) -> str:
-    return NVLINK if path.bridged else path.label.value
+    return path.topo if path else None
 
 
 def _between(
@@ -97,26 +90,31 @@ def _between(
 def _cell(path: LinkPath | None, size: int) -> str:
     if path is None:
         return "?" if size <= MOST_COLUMNS else "-"
-    if path.bridged or size > MOST_COLUMNS:  # the rates are those of PCIe
-        return _word(path)
+    if path.nvlink or size > MOST_COLUMNS:  # the rates are those of PCIe
+        return path.topo
     rate = path.one_way_gb_s.value
     return f"{path.label.value} {rate:.{0 if rate >= 10 else 1}f}"
 
 
-def _bridges(paths: Sequence[LinkPath]) -> Iterator[str]:
-    """What `NV` stands for, and which way lies below the bridge."""
-    if paths:
-        below = ", ".join(dict.fromkeys(path.label.value for path in paths))
-        yield f"    {NVLINK} an NVLink bridge joins the two; the PCIe way below it is {below}"
+def _nvlinks(paths: Sequence[LinkPath]) -> Iterator[str]:
+    """What `NV` stands for, and which way lies below it."""
+    for bridged, joins in ((True, "bridge joins the two"), (False, "switch joins these cards")):
+        found = [path for path in paths if path.bridged is bridged]
+        words = ", ".join(dict.fromkeys(path.nvlink for path in found))
+        below = ", ".join(dict.fromkeys(path.label.value for path in found))
+        if found:
+            yield f"    {words} an NVLink {joins}; the PCIe way below it is {below}"
 
 
 def _kind(label: Label, paths: Sequence[LinkPath]) -> Iterator[str]:
-    slowest = min(paths, key=lambda path: path.one_way_gb_s.value)
-    digits = 2 if slowest.peer else 0
-    yield (
-        f"    {label.value} {band(slowest.one_way_gb_s, 1)} GB/s one way, "
-        f"{band(slowest.two_way_gb_s, 1)} both ways, {band(slowest.latency_us, digits)} µs"
-    )
+    """The rates of one kind of path, each that the table shows, then what the kind is."""
+    rates = {path.one_way_gb_s.value: path for path in paths}
+    for path in (rates[rate] for rate in sorted(rates)):
+        digits = 2 if path.peer else 0
+        yield (
+            f"    {label.value} {band(path.one_way_gb_s, 1)} GB/s one way, "
+            f"{band(path.two_way_gb_s, 1)} both ways, {band(path.latency_us, digits)} µs"
+        )
     yield f"      {WORDS[label]}"
 
 

@@ -100,7 +100,8 @@ def link_record(path: LinkPath) -> Record:
     return {
         "gpus": [path.first, path.second],
         "label": path.label.value,
-        "nvlink": path.bridged,
+        "nvlink": bool(path.nvlink),
+        "topo": path.topo,
         "peer": path.peer,
         "one_way_gb_s": amount(path.one_way_gb_s),
         "two_way_gb_s": amount(path.two_way_gb_s),

@@ -283,8 +283,12 @@ def peers(rig: Rig, name: str, catalog: Catalog) -> bool:
 
 def peers_granted(rig: Rig, used: Iterable[str], catalog: Catalog) -> bool:
     """Whether the driver is known to grant peer access between all these members."""
-    cards = [catalog(rig.gpus[group].sku) for group in {m.partition(".")[0] for m in used}]
-    return all(card is not None and card.p2p == "yes" for card in cards)
+    return all(card is not None and card.p2p == "yes" for card in _skus(rig, used, catalog))
+
+
+def _skus(rig: Rig, used: Iterable[str], catalog: Catalog) -> list[Gpu | None]:
+    """The rows of these members' cards, each once; None for one that is not known."""
+    return [catalog(rig.gpus[group].sku) for group in {m.partition(".")[0] for m in used}]
 
 
 def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
@@ -293,7 +297,15 @@ def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
     places = {place.gpu: place for place in places_of(rig, catalog)}
     own = [places[member] for member in used if member in places]
     found = paths(own, peer=peers(rig, name, catalog), redirect=rig.pcie.acs == "keep")
-    return tuple(
-        replace(path, bridged=is_bridged_pair(rig.gpus, (path.first, path.second)))
-        for path in found
-    )
+    return tuple(_with_nvlink(rig, path, catalog) for path in found)
+
+
+def _with_nvlink(rig: Rig, path: LinkPath, catalog: Catalog) -> LinkPath:
+    """The path, and what NVLink there is above it: a bridge of the spec, or the boards' switch."""
+    pair = (path.first, path.second)
+    says = {(card.nvlink or "") if card else "" for card in _skus(rig, pair, catalog)}
+    bridged = is_bridged_pair(rig.gpus, pair)
+    if not bridged and not all("switch" in text for text in says):
+        return path
+    links = re.search(r"\bNV\d+", " ".join(says))
+    return replace(path, bridged=bridged, nvlink=links[0] if links else "NV#")

@@ -87,6 +87,14 @@ class LinkPath:
     best_gb_s: float | None
     bridged: bool = False
     """Whether an NVLink bridge joins the two: this is the way below it then."""
+    nvlink: str = ""
+    """What `nvidia-smi topo -m` says of two cards that NVLink joins, by bridge or switch: `NV18`,
+    `NV#` where the number of links is not known; empty where it does not."""
+
+    @property
+    def topo(self) -> str:
+        """The pair in the words of `nvidia-smi topo -m`."""
+        return self.nvlink or self.label.value
 
     @property
     def bottleneck(self) -> Hop:

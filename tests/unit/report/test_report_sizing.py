@@ -166,25 +166,51 @@ BRIDGED = ("    count: 2\n", "    count: 2\n    nvlink_bridge: true\n")
 
 def test_a_bridged_pair_is_nvlink_in_the_matrix_with_the_way_below_it() -> None:
     lines = as_text(rig(STARTER, BRIDGED), known()).splitlines()
-    assert "    pair.0  NV" in lines
-    assert "    NV an NVLink bridge joins the two; the PCIe way below it is PHB" in lines
+    assert "    pair.0  NV4" in lines
+    assert "    NV4 an NVLink bridge joins the two; the PCIe way below it is PHB" in lines
     assert [line for line in lines if line.startswith("    PHB 11.2")]
     (link,) = rig_record(rig(STARTER, BRIDGED), known())["services"]["qwen"]["links"]
-    assert (link["nvlink"], link["label"]) == (True, "PHB")
+    assert (link["nvlink"], link["label"], link["topo"]) == (True, "PHB", "NV4")
     assert "  NVLink joins these cards: all-reduces go there, not over the links below" in lines
     assert (
         "  NVLink joins these cards" in as_text(rig(STARTER, BRIDGED, *LLAMA), known()).splitlines()
     )
     plain = as_text(rig(STARTER), known())
     assert "    pair.0  PHB 11" in plain
-    assert "NV an" not in plain
+    assert "NV4 an" not in plain
 
 
 def test_only_the_pairs_of_a_bridge_are_nvlink_among_four() -> None:
     four = rig(STARTER, ("    count: 2\n", "    count: 4\n    nvlink_bridge: true\n"))
     lines = as_text(four, known()).splitlines()
-    assert "    pair.0  NV       PHB 11   PHB 11" in lines
-    assert "    pair.2                    NV" in lines
+    assert "    pair.0  NV4      PHB 11   PHB 11" in lines
+    assert "    pair.2                    NV4" in lines
+
+
+@pytest.mark.parametrize(("sku", "word"), [("h100-sxm", "NV18"), ("a100-sxm4-80gb", "NV12")])
+def test_boards_on_a_switch_are_what_topo_prints_with_the_way_below_it(sku: str, word: str) -> None:
+    switched = rig(STARTER, ("sku: rtx-3090", f"sku: {sku}"))
+    lines = as_text(switched, known()).splitlines()
+    assert f"    pair.0  {word}" in lines
+    assert f"    {word} an NVLink switch joins these cards; the PCIe way below it is PHB" in lines
+    (link,) = rig_record(switched, known())["services"]["qwen"]["links"]
+    assert (link["nvlink"], link["label"], link["topo"]) == (True, "PHB", word)
+
+
+def test_links_of_an_unknown_number_are_counted_by_a_sign() -> None:
+    pair = rig(STARTER, ("sku: rtx-3090", "sku: rtx-2080-ti"), BRIDGED)
+    assert "    pair.0  NV#" in as_text(pair, known()).splitlines()
+
+
+def test_every_rate_of_the_table_stands_below_it() -> None:
+    slow = Place("b", Hop("b", 4, 4), numa_node=0)
+    far = Place("c", Hop("c", 4, 8), numa_node=1)
+    found = paths([Place("a", Hop("a", 4, 16)), slow, far], peer=True)
+    lines = list(link_lines(found, ("a", "b", "c")))
+    assert "    a  PHB 6.8  SYS 14" in lines
+    told = [line.split(" GB/s")[0] for line in lines if line.startswith("    SYS ")]
+    assert told == ["    SYS 6.8 (6.5–7.1)", "    SYS 13.5 (13.1–14.2)"]
+    assert len([line for line in lines if line == "      between sockets"]) == 1
 
 
 def test_the_plan_s_list_of_cards_names_the_bridge() -> None:
