@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rigspec.sizing.amount import band
+from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
@@ -21,7 +22,8 @@ def cache_lines(sized: Sized) -> Iterator[str]:
     memory, needed = sized.memory, sized.memory.needed
     if needed is None:
         return
-    yield f"    = {'cache':<30} {band(needed, 1)} GiB, set aside at start {_slots(sized)}"
+    name = f"KV cache, {cache_type(sized.facts, sized.settings).name}"
+    yield f"    = {name:<30} {band(needed, 1)} GiB, set aside at start {_slots(sized)}"
     if memory.largest_context:
         guess = "perhaps " if memory.doubts else ""
         yield f"      the longest that fits is {guess}{memory.largest_context:,}"

@@ -20,6 +20,7 @@ from rigspec.rules.power_states import power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.sizing.amount import Amount, band
+from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.from_spec import cards_of, catalog_of, paths_of
 from rigspec.sizing.memory import MemoryEstimate, asked_context
 from rigspec.sizing.service import Sized
@@ -189,7 +190,9 @@ def memory_lines(sized: Sized, columns: int | None = None) -> Iterator[str]:
     if sets_aside(sized):
         yield from cache_lines(sized)
         return
-    yield f"    = {'cache':<30} {_left(free.amount)}{_tokens(memory)}"
+    stored = cache_type(sized.facts, sized.settings)
+    why = f", {stored.why}" if stored.why else ""
+    yield f"    = {f'KV cache, {stored.name}':<30} {_left(free.amount)}{_tokens(memory)}{why}"
     said = _requests(sized, memory)
     yield from ([f"      {said}"] if said else [])
     if outside > 0.05:

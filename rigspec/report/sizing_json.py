@@ -11,6 +11,7 @@ from rigspec.rules.power_budget import equal_cap
 from rigspec.rules.power_states import PowerStates, power_states
 from rigspec.rules.sizable import sized_once, why_unsized
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.from_spec import catalog_of, paths_of
 from rigspec.sizing.links import LinkPath
 from rigspec.sizing.service import Sized
@@ -58,6 +59,7 @@ def service_record(sized: Sized) -> Record:
         "decode_context_parallel": sized.settings.decode_context_parallel,
         "expert_parallel": sized.settings.expert_parallel,
         "card_gib": amount(sized.card.total),
+        "kv_cache_type": asdict(cache_type(sized.facts, sized.settings)),
         **(dict.fromkeys(found) if memory.refused else found),
         "speed_at_tokens": speeds.depth,
         "decode_tok_s": _speed(speeds.single),

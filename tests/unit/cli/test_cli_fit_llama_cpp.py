@@ -50,8 +50,8 @@ def test_llama_cpp_sets_the_context_aside_for_every_sequence(gguf: Path) -> None
 
     one, four = shown(), shown("--sequences", "4")
     # 36 layers × 8 heads × 128 × 2 × 2 bytes = 144 KiB per token
-    assert "cache                          0.6 GiB, set aside at start for 1 slot of 4,096" in one
-    assert "cache                          2.2 GiB, set aside at start for 4 slots of 4,096" in four
+    assert "KV cache, f16                  0.6 GiB, set aside at start for 1 slot of 4,096" in one
+    assert "KV cache, f16                  2.2 GiB, set aside at start for 4 slots of 4,096" in four
     assert "at once" not in one + four
     assert "stays free" in one
     assert "streams" not in one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -310,3 +311,28 @@ def test_unequal_cards_are_counted_by_kind() -> None:
               ("    gpus: [pair]\n", "    gpus: [pair, small]\n"), *LLAMA)  # fmt: skip
     shown = as_text(two, known())
     assert "on 2 × GeForce RTX 3090 and 1 × GeForce RTX 3060, llama.cpp" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "record"),
+    [
+        ((), "= KV cache, 16 bits  ", ("16 bits", "model")),
+        ((("    engine: vllm\n", "    engine: vllm\n    kv_cache_dtype: fp8\n"),),
+         "= KV cache, fp8  ", ("fp8", "settings")),
+    ],
+)  # fmt: skip
+def test_the_type_of_the_cache_is_named(
+    change: tuple[tuple[str, str], ...], said: str, record: tuple[str, str]
+) -> None:
+    one = rig(STARTER, *change)
+    assert said in as_text(one, known())
+    found = rig_record(one, known())["services"]["qwen"]["kv_cache_type"]
+    assert (found["name"], found["said_by"]) == record
+
+
+def test_a_cache_type_that_the_checkpoint_asks_for_is_said_to_be_so() -> None:
+    facts = known().models["qwen"]
+    asks = replace(facts, quantization=replace(facts.quantization, kv_fp8=True))
+    shown = as_text(rig(STARTER), CheckContext(models={"qwen": asks}))
+    assert "= KV cache, fp8  " in shown
+    assert "tokens, the checkpoint asks for fp8\n" in shown
