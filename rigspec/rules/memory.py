@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.sizable import sized_services
-from rigspec.rules.ways_out import breakdown, ways_out
+from rigspec.rules.ways_out import breakdown, starts_after, ways_out
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 from rigspec.units import with_article
@@ -55,7 +55,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             _place(sized, rig.services[name]),
             f"`{name}` {wanted} of cache for one full request"
             f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
-            f"GiB are left on {with_article(sized.card.name)}",
+            f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides; " + ways_out(rig, sized, facts),
         )
@@ -252,7 +252,7 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
     slots = sized.settings.slots
     who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
     return (
-        f"`{name}` does not fit: {who} {request} of cache {where}, "
+        f"`{name}` does not fit{starts_after(sized)}: {who} {request} of cache {where}, "
         f"{max(0.0, left.high):.1f} GiB are left at best on {with_article(card.name)}"
     )
 

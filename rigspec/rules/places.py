@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from rigspec.catalog.gpus import Gpu
@@ -74,14 +73,6 @@ def named(rig: Rig, found: Iterator[tuple[Path, str]]) -> dict[str, list[Path]]:
         for member in members(rig.gpus, (ref,)):
             places.setdefault(member, []).append(path)
     return places
-
-
-def concurrent(rig: Rig) -> Iterator[tuple[str, str]]:
-    """Pairs of services that may run at the same time, in the order of the spec."""
-    for one, other in combinations(rig.services, 2):
-        apart = one in rig.services[other].instead_of or other in rig.services[one].instead_of
-        if not apart:
-            yield one, other
 
 
 def ticked(words: Iterator[str] | tuple[str, ...] | list[str]) -> str:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from math import floor
 
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.exposure import overlap
-from rigspec.rules.places import concurrent, span, ticked
+from rigspec.rules.places import span, ticked
 from rigspec.rules.sizable import sized_once
 from rigspec.spec.misnamed import nearest
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
+from rigspec.spec.together import concurrent, groups_at_once, sharers
 
 VLLM_FRACTION = 0.92
 """vLLM's own `--gpu-memory-utilization` since 0.24; 0.9 before."""
-
-MOST_AT_ONCE = 12
-"""Services on one card up to which every combination is looked at."""
 
 
 def model_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -110,22 +108,51 @@ def port_of_ssh(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Services that share a card at the same time share its memory."""
     told: set[tuple[str, ...]] = set()
-    for member, names in _sharers(rig).items():
-        worst = max(_groups_at_once(rig, names), key=lambda g: _share(rig, g, facts), default=())
-        total = _share(rig, worst, facts)
-        if total <= 1 or worst in told:
+    for member, names in sharers(rig).items():
+        groups = (g for g in groups_at_once(rig, names) if not _judged_apart(rig, g, facts))
+        worst = max(groups, key=lambda g: sum(_portions(rig, g, facts)), default=())
+        portions = _portions(rig, worst, facts)
+        total, contexts = round(sum(portions), 4), _contexts(rig, worst, member, facts)
+        if total + contexts <= 1 or worst in told:
             continue
         told.add(worst)
-        parts = " + ".join(f"{_fraction(rig, n, facts):g}" for n in worst)
-        found = error(
+        complain = error if total > 1 else warning
+        in_all = f" to {floor((1 - contexts) * 100) / 100:g} in all" if contexts else ""
+        found = complain(
             "services.gpus-oversubscribed",
             _fraction_path(rig, worst[-1]),
-            f"{ticked(worst)} take {parts} = {total:g} of the memory of `{member}`",
-            why="an engine takes its share at start; the second one finds too little and ends",
-            hint="lower `gpu_memory_fraction`, use other cards, or let one run `instead_of` the "
-            "other",
+            f"{ticked(worst)} take {' + '.join(f'{each:g}' for each in portions)} = {total:g} of "
+            f"the memory of `{member}`" + ("" if total > 1 else ", which leaves CUDA no room"),
+            why="an engine takes its share at start; the second one finds too little and ends"
+            if total > 1
+            else "vLLM ends where its share of the whole card is not free, and the contexts of "
+            "all these processes lie outside their shares",
+            hint=f"lower `gpu_memory_fraction`{in_all}, use other cards, or let one run "
+            "`instead_of` the other",
         )
         yield replace(found, also=tuple(_fraction_path(rig, n) for n in worst[:-1]))
+
+
+def _judged_apart(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> bool:
+    """Whether all are SGLang's and of known models: each takes a share of what the others leave, so
+    that none takes what is not there, and `memory.fits` says whether what it takes is enough."""
+    if any(rig.services[name].engine != "sglang" for name in names):
+        return False
+    return all(facts.models and sized_once(rig, name, facts) for name in names)
+
+
+def _contexts(rig: Rig, names: tuple[str, ...], member: str, facts: CheckContext) -> float:
+    """The share that the contexts of these processes take of a card at least; 0 where no vLLM is
+    among them, which alone asks for its share before it takes anything."""
+    card = facts.gpu(rig, member)
+    if card is None or all(rig.services[name].engine != "vllm" for name in names):
+        return 0.0
+    from rigspec.sizing.cards import visible_gib
+    from rigspec.sizing.from_spec import settings_of
+    from rigspec.sizing.vllm import context_overhead
+
+    taken = sum(context_overhead(settings_of(rig, name)).low for name in names)
+    return taken / visible_gib(card.memory_mib).value
 
 
 def gpus_shared_unbounded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -192,32 +219,22 @@ def _fraction_path(rig: Rig, name: str) -> tuple[str, str, str]:
     return ("services", name, "gpu_memory_fraction" if given else "gpus")
 
 
-def _share(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> float:
-    return round(sum(_fraction(rig, n, facts) for n in names), 4)
+def _portions(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> list[float]:
+    """What each takes of the card at most: SGLang its share of what the ones before leave, which is
+    most while the others have not started."""
+    mixed = any(rig.services[name].engine != "sglang" for name in names)
+    left, found = 1.0, {}
+    for name in names:
+        share = _fraction(rig, name, facts)
+        of_rest = mixed and rig.services[name].engine == "sglang"
+        found[name] = round(share * left, 4) if of_rest else share
+        left -= found[name] if of_rest else 0.0
+    return [found[name] for name in names]
 
 
 def spare_share(rig: Rig, name: str, facts: CheckContext) -> float:
     """The share of its cards that a service may take beside those that run with it."""
-    crowds = (names for names in _sharers(rig).values() if name in names)
-    groups = (group for names in crowds for group in _groups_at_once(rig, names) if name in group)
-    others = (_share(rig, tuple(n for n in group if n != name), facts) for group in groups)
+    crowds = (names for names in sharers(rig).values() if name in names)
+    groups = (group for names in crowds for group in groups_at_once(rig, names) if name in group)
+    others = (sum(_portions(rig, tuple(n for n in group if n != name), facts)) for group in groups)
     return round(1 - max(others, default=0.0), 4)
-
-
-def _sharers(rig: Rig) -> dict[str, list[str]]:
-    """Card → services that use it, where there are several."""
-    users: dict[str, list[str]] = {}
-    for name, service in rig.services.items():
-        for member in dict.fromkeys(members(rig.gpus, service.gpus)):
-            users.setdefault(member, []).append(name)
-    return {member: names for member, names in users.items() if len(names) > 1}
-
-
-def _groups_at_once(rig: Rig, names: list[str]) -> Iterator[tuple[str, ...]]:
-    """Every set of these services that may run at the same time."""
-    together = set(concurrent(rig))
-    most = len(names) if len(names) <= MOST_AT_ONCE else 2
-    for size in range(2, most + 1):
-        for group in combinations(names, size):
-            if all(pair in together for pair in combinations(group, 2)):
-                yield group

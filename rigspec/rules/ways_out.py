@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rigspec.finding import WAYS_OUT
 from rigspec.rules.context import CheckContext
+from rigspec.rules.places import ticked
 from rigspec.rules.services import spare_share
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
+    from rigspec.sizing.neighbours import Neighbour
     from rigspec.sizing.remedies import Remedy
     from rigspec.sizing.service import Sized
 
@@ -20,18 +23,32 @@ def breakdown(sized: Sized) -> str:
     """`of 23.6 GiB: weights 14.4 (14.3–14.6), activation peak 0.5 (0.2–1.3) …`, as in the plan."""
     from rigspec.sizing.amount import band
 
+    before = [f"`{each.name}` before it {each.gib:.1f}" for each in crowded_by(sized)]
     parts = [f"{term.name} {band(term.size, 1)}" for term in sized.memory.terms]
-    return f"of {sized.card.total.value:.1f} GiB: {', '.join(parts)} GiB"
+    late = "; SGLang takes its share of what is free when it starts, and nothing orders the starts"
+    said = f"of {sized.card.total.value:.1f} GiB: {', '.join([*before, *parts])} GiB"
+    return said + (late if before else "")
+
+
+def crowded_by(sized: Sized) -> tuple[Neighbour, ...]:
+    """Services whose memory an engine finds taken that shares what is left: SGLang."""
+    return sized.neighbours if sized.settings.engine == "sglang" else ()
+
+
+def starts_after(sized: Sized) -> str:
+    """` where it starts after `a`` for one that finds their memory taken; else empty."""
+    names = ticked(tuple(each.name for each in crowded_by(sized)))
+    return f" where it starts after {names}" if names else ""
 
 
 def ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
     """Every single change that helps, the nearest first."""
     from rigspec.sizing.remedies import remedies
 
-    found = remedies(
+    found = (*remedies(
         sized.facts, sized.cards, sized.settings,
         spare_share=spare_share(rig, sized.name, facts), idle=sized.idle,
-    )  # fmt: skip
+    ), *_one_at_a_time(sized))  # fmt: skip
     if not found:
         return "no single change helps: take a smaller model or larger cards"
     return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
@@ -40,3 +57,17 @@ def ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
 def _said(remedy: Remedy) -> str:
     written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
     return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'})"
+
+
+def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:
+    """Without those whose memory it finds taken, if it fits then."""
+    from dataclasses import replace
+
+    from rigspec.sizing.remedy import Case, tried
+
+    crowd = crowded_by(sized)
+    if crowd:
+        names = ", ".join(each.name for each in crowd)
+        case = Case(sized.facts, sized.cards, sized.card, sized.settings, 1.0)
+        alone = replace(sized.settings, other_processes_gib=0.0)
+        yield from tried("one at a time", f"instead_of: [{names}]", case, alone)

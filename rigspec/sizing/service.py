@@ -13,6 +13,7 @@ from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
 from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
+from rigspec.sizing.neighbours import Neighbour, neighbours
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig, members
 
@@ -35,6 +36,8 @@ class Sized:
     """What an all-reduce of the group costs."""
     idle: tuple[Card, ...] = ()
     """Cards that llama.cpp's `split_mode: none` leaves out."""
+    neighbours: tuple[Neighbour, ...] = ()
+    """Services that may hold a part of its cards when it starts."""
 
 
 def size_service(
@@ -51,11 +54,14 @@ def size_service(
     if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
         main = settings.main_gpu if settings.main_gpu < len(cards) else 0
         cards, idle = cards[main : main + 1], (*cards[:main], *cards[main + 1 :])
+    beside = neighbours(rig, name, models, catalog)
+    if settings.engine is Engine.SGLANG:  # its share is of what they leave free
+        settings = replace(settings, other_processes_gib=sum(each.gib for each in beside))
     found = sized(
         name, facts, cards, settings,
         gpus=members(rig.gpus, service.gpus), paths=paths_of(rig, name, catalog),
     )  # fmt: skip
-    return replace(found, idle=idle)
+    return replace(found, idle=idle, neighbours=beside)
 
 
 def sized(

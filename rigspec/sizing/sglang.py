@@ -41,13 +41,20 @@ def default_fraction(card: Card, settings: EngineSettings, *, vision: bool) -> f
     return max(0.1, fraction * (0.95 if vision else 1.0))
 
 
+def overhead(settings: EngineSettings) -> Amount:
+    """GiB that the engine's own start holds before it looks at what is free."""
+    return about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.4)
+
+
 def pool(card: Card, settings: EngineSettings, weights: Amount) -> Amount:
     """GiB of the pools, state and drafts included."""
     fraction = settings.memory_fraction
     if fraction is None:
         fraction = default_fraction(card, settings, vision=False)
-    overhead = about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.4)
-    before = exact(card.free_gib) if card.free_gib else card.total - overhead
+    others = exact(settings.other_processes_gib)
+    before = card.total - overhead(settings) - others
+    if card.free_gib:
+        before = exact(card.free_gib)
     return before.times(fraction) - weights
 
 
@@ -58,7 +65,7 @@ def terms(
     fraction = settings.memory_fraction
     if fraction is None:
         fraction = default_fraction(card, settings, vision=facts.vision is not None)
-    rest = card.total.value * (1 - fraction)
+    rest = max(0.0, card.total.value - settings.other_processes_gib) * (1 - fraction)
     basis = "1 − mem-fraction-static"
     if settings.memory_fraction is None:
         basis += ", SGLang's own: 1 GiB more for every 8 ranks"

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from rigspec.catalog.models import load_model_facts
+from rigspec.finding import Severity
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import fits as memory_fits
 from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded, spare_share
@@ -87,3 +88,71 @@ def test_what_never_runs_beside_a_service_leaves_it_the_whole_card() -> None:
     halves = {"engine": "vllm", "gpu_memory_fraction": 0.5}
     rig = sharing(halves, halves | {"instead_of": ["one"]})
     assert spare_share(rig, "other", CheckContext()) == 1.0
+
+
+def two(one: dict[str, Any], other: dict[str, Any]) -> tuple[Rig, CheckContext]:
+    """Two services of an 8B model in 16 bits, 15.3 GiB, on one card of 95 GiB."""
+    facts = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert facts is not None
+    rig = sharing(*({"gpus": ["pair.0"], "context_length": 8192} | each for each in (one, other)))
+    large = rig.gpus["pair"].model_copy(update={"sku": "rtx-pro-6000-workstation"})
+    return rig.model_copy(update={"gpus": {"pair": large}}), CheckContext(models={"qwen": facts})
+
+
+def sglang(share: float) -> dict[str, Any]:
+    return {"engine": "sglang", "gpu_memory_fraction": share, "engine_version": "0.5.23"}
+
+
+def vllm(share: float) -> dict[str, Any]:
+    return {"engine": "vllm", "gpu_memory_fraction": share, "engine_version": "0.33.0"}
+
+
+def test_sglang_is_judged_by_what_is_free_when_it_starts_last() -> None:
+    rig, facts = two(sglang(0.4), sglang(0.25))
+    (found,) = memory_fits(rig, facts)  # 0.25 × 57 GiB is less than its weights
+    assert found.message.startswith("`other` does not fit where it starts after `one`: ")
+    assert "`one` before it 38." in found.why
+    assert "one at a time: `instead_of: [one]`" in found.hint
+    assert not list(gpus_oversubscribed(rig, facts))
+    rig, facts = two(sglang(0.3), sglang(0.4))
+    assert not list(memory_fits(rig, facts))
+    apart = two(sglang(0.4), sglang(0.25) | {"instead_of": ["one"]})
+    assert not list(memory_fits(*apart))
+
+
+def test_shares_of_what_is_left_may_be_more_than_one_in_sum() -> None:
+    rig, facts = two(sglang(0.5), sglang(0.55))
+    assert not list(gpus_oversubscribed(rig, facts))
+    assert not list(memory_fits(rig, facts))  # 0.55 of 47 and 0.5 of 43 GiB hold it either way
+    (found,) = gpus_oversubscribed(rig, CheckContext())  # of a model nobody knows: as if of all
+    assert "0.5 + 0.55 = 1.05" in found.message
+
+
+def test_sglang_beside_vllm_takes_its_share_of_what_vllm_leaves() -> None:
+    rig, facts = two(vllm(0.6), sglang(0.35))
+    (found,) = memory_fits(rig, facts)
+    assert found.message.startswith("`other` does not fit where it starts after `one`: ")
+    assert not list(memory_fits(*two(vllm(0.5), sglang(0.45))))
+
+
+def test_vllm_needs_its_share_free_where_sglang_started_before_it() -> None:
+    rig, facts = two(vllm(0.5), sglang(0.6))
+    (found,) = gpus_oversubscribed(rig, facts)
+    assert (found.severity, "0.5 + 0.6 = 1.1" in found.message) == (Severity.ERROR, True)
+    three = rig.model_copy(
+        update={"services": rig.services | {"third": rig.services["other"].model_copy()}}
+    )
+    (found,) = gpus_oversubscribed(three, facts)  # 0.6, and 0.6 of the 0.4 that are left
+    assert "0.5 + 0.6 + 0.24 = 1.34" in found.message
+
+
+def test_shares_that_leave_no_room_for_contexts_are_warned_about() -> None:
+    (found,) = gpus_oversubscribed(*two(vllm(0.5), vllm(0.5)))
+    assert (
+        found.severity,
+        found.hint.startswith("lower `gpu_memory_fraction` to 0.99 in all"),
+    ) == (
+        Severity.WARNING,
+        True,
+    )
+    assert not list(gpus_oversubscribed(*two(vllm(0.5), vllm(0.48))))
