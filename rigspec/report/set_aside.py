@@ -1,10 +1,11 @@
-"""llama.cpp's cache as an owner reads it: exactly what its slots need, whatever else is free."""
+"""llama.cpp's cache as an owner reads it: exactly what its slots need, whatever else is free; and
+what other services hold of a card."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rigspec.sizing.amount import band
+from rigspec.sizing.amount import band, exact
 from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
@@ -27,9 +28,16 @@ def cache_lines(sized: Sized) -> Iterator[str]:
     if memory.largest_context:
         guess = "perhaps " if memory.doubts else ""
         yield f"      the longest that fits is {guess}{memory.largest_context:,}"
-    rest = memory.available - needed
+    yield from neighbour_lines(sized)
+    rest = memory.available - needed - exact(sum(each.gib for each in sized.neighbours))
     word, left = ("stays free", rest) if rest.value >= 0 else ("missing", -rest)
     yield f"    · {word:<30} {band(left, 1)} GiB"
+
+
+def neighbour_lines(sized: Sized) -> Iterator[str]:
+    """What services hold of the card that may run beside it."""
+    for each in sized.neighbours:
+        yield f"    · {f'held by `{each.name}`':<30} {each.gib:.1f} GiB"
 
 
 def _slots(sized: Sized) -> str:

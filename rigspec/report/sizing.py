@@ -12,7 +12,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.power_lines import power_lines
-from rigspec.report.set_aside import cache_lines, sets_aside
+from rigspec.report.set_aside import cache_lines, neighbour_lines, sets_aside
 from rigspec.report.speed_lines import speed_lines
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
@@ -195,8 +195,10 @@ def memory_lines(sized: Sized, columns: int | None = None) -> Iterator[str]:
     yield f"    = {f'KV cache, {stored.name}':<30} {_left(free.amount)}{_tokens(memory)}{why}"
     said = _requests(sized, memory)
     yield from ([f"      {said}"] if said else [])
-    if outside > 0.05:
-        yield f"    · {'left to CUDA contexts':<30} {outside:.1f} GiB"
+    yield from neighbour_lines(sized)
+    rest = outside - sum(each.gib for each in sized.neighbours)
+    if rest > 0.05:
+        yield f"    · {'left to CUDA contexts':<30} {rest:.1f} GiB"
 
 
 def bar(sizes: Sequence[float], cache: float, outside: float, total: float, room: int = BAR) -> str:

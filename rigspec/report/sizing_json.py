@@ -60,6 +60,9 @@ def service_record(sized: Sized) -> Record:
         "expert_parallel": sized.settings.expert_parallel,
         "card_gib": amount(sized.card.total),
         "kv_cache_type": asdict(cache_type(sized.facts, sized.settings)),
+        "neighbours": [
+            {"service": each.name, "gib": round(each.gib, 4)} for each in sized.neighbours
+        ],
         **(dict.fromkeys(found) if memory.refused else found),
         "speed_at_tokens": speeds.depth,
         "decode_tok_s": _speed(speeds.single),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.finding import Severity
+from rigspec.report.sizing import as_text
+from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import fits as memory_fits
 from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded, spare_share
@@ -156,3 +161,42 @@ def test_shares_that_leave_no_room_for_contexts_are_warned_about() -> None:
         True,
     )
     assert not list(gpus_oversubscribed(*two(vllm(0.5), vllm(0.48))))
+
+
+def test_what_others_hold_is_named_beside_what_is_left() -> None:
+    rig, facts = two(vllm(0.5), vllm(0.45))
+    lines = as_text(rig, facts).splitlines()
+    assert [line.split()[-2] for line in lines if "held by" in line] == ["43.3", "48.0"]
+    left = [float(line.split()[-2]) for line in lines if "left to CUDA" in line]
+    assert max(left) < 6
+    record = rig_record(rig, facts)["services"]["one"]["neighbours"]
+    assert record == [{"service": "other", "gib": pytest.approx(43.3, abs=0.1)}]
+
+
+def test_sglang_s_reserve_is_of_what_is_left() -> None:
+    rig, facts = two(sglang(0.3), sglang(0.4))
+    both = as_text(rig, facts)
+    alone = as_text(rig.model_copy(update={"services": {"one": rig.services["one"]}}), facts)
+    kept = [float(text.partition("graphs, context")[2].split()[0]) for text in (both, alone)]
+    assert kept[0] == pytest.approx(0.7 * (95.0 - 38.4), abs=0.3)
+    assert kept[1] == pytest.approx(0.7 * 95.0, abs=0.3)
+    assert "held by `other`" in both
+    assert "held by" not in alone
+
+
+def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
+    known = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
+    assert known is not None
+    gguf = replace(
+        known, quantization=Quantization(Scheme.GGUF, bits_per_weight=4.5), sizes=None, vision=None
+    )
+    facts = CheckContext(models={"qwen": gguf})
+    rig = sharing(LLAMA | {"context_length": 8192}, {"engine": "vllm", "gpu_memory_fraction": 0.2})
+    lines = as_text(rig, facts).splitlines()
+    (held,) = (line for line in lines[:12] if "held by `other`" in line)
+    (free,) = (line for line in lines[:12] if "stays free" in line)
+    plain = as_text(rig.model_copy(update={"services": {"one": rig.services["one"]}}), facts)
+    (before,) = (line for line in plain.splitlines() if "stays free" in line)
+    figures = [float(line.split("`")[-1].split()[0]) for line in (held,)]
+    figures += [float(line.split("free")[1].split()[0]) for line in (free, before)]
+    assert figures[1] == pytest.approx(figures[2] - figures[0], abs=0.11)
