@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rigspec.sizing.service import Sized
 
 MOST_REMEDIES = 6
+MORE_CARDS = "more GPUs"
+"""The remedy that adds cards: what a spec says of supplies, circuit and slots was for fewer."""
 
 
 def breakdown(sized: Sized) -> str:
@@ -56,7 +58,8 @@ def ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
 
 def _said(remedy: Remedy) -> str:
     written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
-    return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'})"
+    anew = ", power and PCIe are judged anew" if remedy.name == MORE_CARDS else ""
+    return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'}{anew})"
 
 
 def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:

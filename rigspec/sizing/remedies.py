@@ -191,7 +191,7 @@ def _more_cards(case: Case) -> Iterator[Remedy]:
         changed = replace(case.settings, tensor_parallel=larger)
         if refusals(case.facts, changed, case.card):
             continue
-        cards = larger * case.settings.pipeline_parallel
+        cards = larger * case.settings.pipeline_parallel * case.settings.replicas
         write = f"{cards} such GPUs, tensor_parallel_size: {larger}"
         found = list(tried("more GPUs", write, case, changed))
         if found:

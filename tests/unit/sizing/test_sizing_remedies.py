@@ -127,3 +127,11 @@ def test_a_context_beyond_the_model_is_cured_alone_where_that_is_all() -> None:
     (found,) = remedies(facts, (card("h100"),), settings)
     assert (found.name, found.write) == ("smaller context", "context_length: 40960")
     assert beyond_and_too_large(facts, (card("h100"),), settings) is None
+
+
+def test_more_cards_are_counted_for_every_replica_and_stage() -> None:
+    asked = EngineSettings(version=(0, 30), context=8192, data_parallel=2, pipeline_parallel=2)
+    found = remedies(known("Qwen/Qwen3-32B"), (card("rtx-3090"),) * 4, asked)
+    (more,) = (each for each in found if each.name == "more GPUs")
+    size = int(more.write.rpartition(" ")[2])
+    assert more.write == f"{4 * size} such GPUs, tensor_parallel_size: {size}"
