@@ -18,6 +18,7 @@ from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
+from rigspec.sizing.flags import Flags
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
 from rigspec.spec.pcie import Switch
@@ -169,32 +170,6 @@ def version_of(text: str | None) -> tuple[int, ...] | None:
     """`0.30.1` → (0, 30, 1); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
     found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)(?:\.(\d+)(?!\d|rc|\.?dev))?", text or "")
     return tuple(int(part) for part in found.groups() if part) if found else None
-
-
-class Flags:
-    """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
-
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = tuple(part for word in words for part in _parts(word))
-
-    def given(self, *names: str) -> bool:
-        """Whether one of the flags is there."""
-        return any(name in self._words for name in names)
-
-    def text(self, *names: str) -> str | None:
-        """The word after one of the flags; None when it is not there."""
-        pairs = zip(self._words, self._words[1:], strict=False)
-        return next((value for flag, value in pairs if flag in names), None)
-
-    def whole(self, *names: str) -> int | None:
-        """The whole number after one of the flags; None when it is not there or is none."""
-        value = self.text(*names) or ""
-        return int(value) if value.isdigit() else None
-
-
-def _parts(word: str) -> tuple[str, ...]:
-    name, sign, value = word.partition("=")
-    return (name, value) if sign and name.startswith("-") else (word,)
 
 
 def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculative | None:

@@ -5,7 +5,7 @@ How fast the rest runs depends on the host's memory and cores, of which a spec s
 
 from __future__ import annotations
 
-from rigspec.sizing.from_spec import Flags
+from rigspec.sizing.flags import Flags
 from rigspec.spec.services import Service
 
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")

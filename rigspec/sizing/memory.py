@@ -28,13 +28,11 @@ SHORT_CONTEXT = 4096
 """The least an owner would serve where the engine does not insist on a full request: SGLang without
 a context, vLLM that takes what fits."""
 
-
 STEP = 256
 """Tokens to which the longest context is found where other terms hang on it: in whole steps from
 nothing, whatever was asked, so that two answers about one service state one figure."""
 UNLIMITED = 1 << 20
 """Tokens beyond which nobody asks, where the model's own limit is not known or is stretched."""
-
 
 FREE = "free for the cache"
 

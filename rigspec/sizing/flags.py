@@ -1,0 +1,29 @@
+"""Engine flags that an owner adds by hand, by name."""
+
+from __future__ import annotations
+
+
+class Flags:
+    """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = tuple(part for word in words for part in _parts(word))
+
+    def given(self, *names: str) -> bool:
+        """Whether one of the flags is there."""
+        return any(name in self._words for name in names)
+
+    def text(self, *names: str) -> str | None:
+        """The word after one of the flags; None when it is not there."""
+        pairs = zip(self._words, self._words[1:], strict=False)
+        return next((value for flag, value in pairs if flag in names), None)
+
+    def whole(self, *names: str) -> int | None:
+        """The whole number after one of the flags; None when it is not there or is none."""
+        value = self.text(*names) or ""
+        return int(value) if value.isdigit() else None
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    name, sign, value = word.partition("=")
+    return (name, value) if sign and name.startswith("-") else (word,)
