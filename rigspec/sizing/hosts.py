@@ -7,7 +7,7 @@ from rigspec.catalog.model_parts import Compressed, Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.vllm_activation import FIRST_V1
+from rigspec.sizing.vllm_batch import FIRST_V1
 
 OLD_HOST_MS = 4.0
 """Before vLLM 0.8 a step waited for the host: 0.2 to 4.4 ms more (nine runs of 0.7.3, on L4 to

@@ -14,7 +14,7 @@ from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.vllm_activation import batch_of
+from rigspec.sizing.vllm_batch import batch_of
 from rigspec.units import GIB
 
 CHECKED = (0, 20)

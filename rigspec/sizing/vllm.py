@@ -14,15 +14,9 @@ from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
-from rigspec.sizing.vllm_activation import (
-    batch_of,
-    last_stage_gap,
-    peak_activation,
-    runs_old_engine,
-    since,
-    state_scratch,
-    warm_up_gib,
-)
+from rigspec.sizing.vllm_activation import peak_activation
+from rigspec.sizing.vllm_batch import batch_of, runs_old_engine, since, state_scratch
+from rigspec.sizing.vllm_first_runner import last_stage_gap, warm_up_gib
 from rigspec.sizing.vllm_runner import has_second_runner, sets_graphs_aside
 from rigspec.units import GIB, KIB, MIB
 
