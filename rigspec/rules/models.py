@@ -159,7 +159,7 @@ def facts_usable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def facts_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every part of the architecture and of the quantization is known."""
     for name, model in facts.models.items():
-        from rigspec.sizing.weights import size_doubt  # only where something is saved
+        from rigspec.sizing.stored import size_doubt  # only where something is saved
 
         doubts = [*model.doubts, *filter(None, (size_doubt(model),))]
         if doubts:

@@ -25,7 +25,7 @@ from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, r
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import busiest_share
-from rigspec.sizing.weights import calibration
+from rigspec.sizing.stored import calibration
 
 
 class Bottleneck(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.amount import Amount
-from rigspec.sizing.weights import size_doubt
+from rigspec.sizing.stored import size_doubt
 
 CACHE = 2.0
 """How far the cache of a layer we do not understand may be from that of full attention: twice is

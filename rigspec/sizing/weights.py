@@ -7,13 +7,11 @@ table is in docs/sizing.md.
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
-from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.sizing.adapters import adapters_gib
 from rigspec.sizing.amount import Amount, total, within
 from rigspec.sizing.drafter import drafter_gib
@@ -22,22 +20,16 @@ from rigspec.sizing.load_extra import allocator_waste, load_extra
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import fullest_stage
-from rigspec.units import GIB, text_gib
+from rigspec.sizing.stored import calibration
+from rigspec.units import GIB
 
 MXFP4_TILE, MXFP4_HIDDEN = 128, 256
 """Marlin pads a rank's expert width and the hidden width of MXFP4 experts to these: gpt-oss-20b
 loads 13.72 GiB, gpt-oss-120b 65.97 and at TP 4 17.22 (six boots of vLLM 0.10 to 0.19)."""
 
-MXFP4_KERNELS = 0.025
-"""Triton's kernels on Hopper pad otherwise: 13.47 and 64.6; 3.63 at TP 4, 3.56 by the rule."""
-
 SGLANG_KERNEL_COPIES = 0.03
 """Relative doubt of quantized weights in SGLang, which shuffles them for its kernels: 2.5 and
 2.9 % more than stored (DeepSeek-V3-FP4 and Kimi-K2.5 on 4 and 8 GPUs)."""
-
-MADE_BY_SOMEBODY = 0.05
-"""Above this doubt of the dimensions a page's rounded figure is not taken alone: one calls an AWQ
-of 27B 17 GB that loads 19.8 (two other pages, of NVFP4 files, are 1 and 5 % low)."""
 
 UNKNOWN_CUT = 0.08
 """Of an architecture that is not known nobody can say what every rank repeats."""
@@ -93,105 +85,6 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     beside = drafter_gib(facts, settings) + adapters_gib(facts, settings)
     amount = total((within(stored, error), beside, extra))
     return RankWeights(amount, replicated / GIB, basis)
-
-
-@lru_cache(maxsize=16)
-def calibration(facts: ModelFacts) -> tuple[float, str, float]:
-    """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
-    formula = formula_bytes(facts)
-    if facts.sizes is None or formula <= 0:
-        return 1.0, "formulas over config.json", formula_doubt(facts)
-    tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
-    stored = facts.sizes.total_bytes
-    nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
-    mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
-    if size_doubt(facts):
-        mixed_in = max(mixed_in, 0.1)
-    if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
-        mixed_in = max(mixed_in, MXFP4_KERNELS)
-    ratio, rounded = stored / nearest, facts.sizes.relative_error
-    if rounded >= ROUNDED_ERROR and formula_doubt(facts) > MADE_BY_SOMEBODY:
-        ratio = math.sqrt(ratio)  # neither knows better: the middle, with both in the band
-        mixed_in += abs(ratio - 1)
-    return ratio, facts.sizes.source, mixed_in + rounded
-
-
-@lru_cache(maxsize=16)
-def formula_bytes(facts: ModelFacts) -> float:
-    """Bytes of a checkpoint by its dimensions and its quantization record."""
-    return sum(m.stored_bytes for m in matrices(facts))
-
-
-def size_doubt(facts: ModelFacts) -> str:
-    """Why dimensions and bytes cannot be of one checkpoint; empty when they can.
-
-    Files on disk may hold a second head or a draft nobody counts; a third more or less is a lie
-    about the layers or about the format.
-    """
-    if facts.sizes is None or facts.quantization.scheme is Scheme.GGUF or not facts.known:
-        return ""
-    formula, stored = formula_bytes(facts), facts.sizes.total_bytes
-    copy = facts.vocab * facts.hidden * facts.dtype_bytes
-    if 0.75 * formula <= stored <= 1.35 * (formula + copy):
-        return ""
-    return (
-        f"its dimensions and quantization give {text_gib(formula)} of weights, "
-        f"{facts.sizes.source} {text_gib(stored)}: one of them is of another checkpoint"
-    )
-
-
-def formula_doubt(facts: ModelFacts) -> float:
-    """Relative doubt of weights computed from dimensions alone, by what is not known of them."""
-    found = [0.001, facts.weights_doubt]
-    if not facts.known:
-        found.append(0.10)
-    if facts.vision is not None:
-        found.append(0.018 if facts.vision.stated else 0.008)
-    scheme, listed = facts.quantization.scheme, facts.quantization.has_list
-    if scheme is Scheme.MXFP4 and facts.has_experts:
-        found.append(MXFP4_KERNELS)
-    elif scheme.is_four_bit and not listed:
-        found.append(_packers_doubt(facts))
-        found.append(_habit_doubt(facts))
-    if facts.is_latent:
-        found.append(0.03 if facts.hyper_streams > 1 else 0.003)
-    if facts.quantization.scheme is Scheme.GGUF:
-        found.append(0.05)
-    return max(found)
-
-
-def _packers_doubt(facts: ModelFacts) -> float:
-    """How far packers go apart: in the group of a scale, in what of states and towers they leave.
-
-    Thirteen plain dense files of 7B to 72B are off by 1.5 % at most, one by 2.9; files with states
-    or a tower by up to 14 %.
-    """
-    if facts.has_experts:
-        return 0.12 if facts.has_states else 0.045 if _tells_group(facts) else 0.085
-    return 0.12 if facts.has_states or facts.vision is not None else 0.04
-
-
-def _tells_group(facts: ModelFacts) -> bool:
-    """Whether the weights under one scale are known: fixed by the format, recorded, or named."""
-    found = facts.quantization
-    fixed = found.scheme in (Scheme.NVFP4, Scheme.MXFP4)
-    return fixed or bool(found.method) or re.search(r"\bg\d+", found.label) is not None
-
-
-def _habit_doubt(facts: ModelFacts) -> float:
-    """How far an unlisted 4-bit float checkpoint may be from the habit assumed for it.
-
-    Some publishers quantize every matrix, some leave all attention alone: GLM-4.7-NVFP4 loads
-    10 % less than experts alone would give, Qwen3.6-27B-NVFP4 18 % less than 8-bit attention.
-    """
-    found = facts.quantization
-    if found.scheme not in (Scheme.NVFP4, Scheme.MXFP4):
-        return 0.0
-    here = formula_bytes(facts)
-    every = replace(found, experts_only=False, mixer_scheme=None)
-    least = replace(found, experts_only=facts.has_experts, mixer_scheme=Scheme.PLAIN)
-    others = (formula_bytes(replace(facts, quantization=each)) for each in (every, least))
-    return max(abs(other - here) for other in others) / here
 
 
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:

@@ -17,7 +17,8 @@ from rigspec.catalog.model_gguf import read_gguf
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.models import UnusableModel, load_model_facts
 from rigspec.sizing.settings import EngineSettings
-from rigspec.sizing.weights import rank_weights, size_doubt
+from rigspec.sizing.stored import size_doubt
+from rigspec.sizing.weights import rank_weights
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 QWEN: dict[str, Any] = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
