@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rigspec.catalog.model_draft import draft_of
-from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_facts import Lacks, ModelFacts
 from rigspec.catalog.model_faults import contradictions, refuse_impossible
+from rigspec.catalog.model_feed import ACTIVE, Missing, feed_of, searched_layer
 from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_kinds import Kind, layer_kinds
-from rigspec.catalog.model_mixers import mixer_of
-from rigspec.catalog.model_parts import Experts, Layer, Mlp
+from rigspec.catalog.model_mixers import is_sized, mixer_of
+from rigspec.catalog.model_parts import Layer
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, quantization_of
 from rigspec.catalog.model_rotary import rotary_bytes
 from rigspec.catalog.model_vision import vision_of
@@ -34,8 +35,26 @@ CLASS_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "num_nextn_predict_layers": 1,
     },
     "qwen3_next": {"full_attention_interval": 4, "shared_expert_intermediate_size": 512},
-    "llama4_text": {"attention_chunk_size": 8192, "num_local_experts": 16},
+    "llama4_text": {"attention_chunk_size": 8192},
 }
+EXPERT_DEFAULTS: Mapping[str, tuple[str, int, Mapping[str, object]]] = {
+    "llama4_text": (
+        "interleave_moe_layer_step",
+        1,
+        {"num_local_experts": 16, "intermediate_size": 8192, "intermediate_size_mlp": 16384},
+    ),
+    "qwen3_5_moe_text": (
+        "hidden_size",
+        2048,
+        {
+            "num_experts": 256,
+            "moe_intermediate_size": 512,
+            "shared_expert_intermediate_size": 512,
+        },
+    ),
+}
+"""The same of experts, and what shows that a config is of the model whose sizes the class assumes
+(Llama 4 Scout, Qwen3.5-35B-A3B): a larger one that leaves them out was cut by somebody."""
 _TIED_CLASSES = ("gemma", "granite", "cohere", "starcoder2", "gpt2", "bloom", "mpt", "lfm2")
 _UNTIED_CLASSES = (
     "llama",
@@ -71,7 +90,7 @@ def facts_of_config(
     keys = language_keys(config)
     refuse_impossible(keys)
     model_type = keys.text("model_type") or ""
-    keys = Keys((*keys.sections, CLASS_DEFAULTS.get(model_type, {})))
+    keys = Keys((*keys.sections, _class_defaults(keys, model_type)))
     hidden, vocab = keys.whole("hidden_size", "n_embd", "d_model"), keys.whole("vocab_size")
     kinds = layer_kinds(keys, model_type)
     if not hidden or not vocab or not kinds:
@@ -103,10 +122,20 @@ def facts_of_config(
         index_pool=keys.whole("index_kpool", "indexer_compress_ratio") or 1,
         extra_elements=_per_layer_tables(keys),
         weights_doubt=_weights_doubt(keys, quantization),
-        doubts=(*doubts, *missing),
+        doubts=(*doubts, *(part.what for part in missing), *_unread(keys, layers)),
         architecture=next(iter(_architectures(config)), ""),
-        is_novel=not _is_known(model_type) or "unknown" in kinds,
+        is_novel=not _is_known(model_type) or "unknown" in kinds or bool(missing),
+        lacks=_lacks(missing),
     )
+
+
+def _class_defaults(keys: Keys, model_type: str) -> Mapping[str, object]:
+    """What the class assumes of keys that are not stated."""
+    found = CLASS_DEFAULTS.get(model_type, {})
+    if model_type not in EXPERT_DEFAULTS:
+        return found
+    key, usual, experts = EXPERT_DEFAULTS[model_type]
+    return {**found, **experts} if keys.whole(key) in (None, usual) else found
 
 
 def _architectures(config: Mapping[str, object]) -> tuple[str, ...]:
@@ -151,130 +180,37 @@ def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, 
 
 def _layers(
     keys: Keys, kinds: tuple[Kind, ...], hidden: int
-) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+) -> tuple[tuple[Layer, ...], tuple[Missing, ...]]:
+    """All layers, and of which parts the config does not state the size."""
     blocks = keys.items("block_configs")
     if blocks:
-        return _searched_layers(keys, blocks, hidden), ()
-    layers, doubts = [], []
-    for index, kind in enumerate(kinds):
-        mixer = None if kind in ("mlp", "moe") else mixer_of(keys, kind, index)
-        if mixer is None and kind not in ("mlp", "moe"):
-            doubts.append(f"the dimensions of a {kind} layer are not stated")
-        layers.append(_with_feed_forward(Layer(mixer=mixer), keys, kind, index, hidden))
-    return tuple(layers), tuple(dict.fromkeys(doubts))
+        found = [searched_layer(keys, block, hidden) for block in blocks]
+    else:
+        found = [_layer(keys, kind, index, hidden) for index, kind in enumerate(kinds)]
+    missing = (word for _, words in found for word in words)
+    return tuple(layer for layer, _ in found), tuple(dict.fromkeys(missing))
 
 
-def _with_feed_forward(layer: Layer, keys: Keys, kind: Kind, index: int, hidden: int) -> Layer:
-    single = bool(keys.items("layers_block_type") or keys.text("hybrid_override_pattern"))
-    if single and kind not in ("mlp", "moe"):
-        return layer
-    experts = experts_of(keys, hidden) if _is_sparse(keys, kind, index, single) else None
-    both = keys.flag("enable_moe_block") is True
-    dense = experts is None or both
-    return Layer(mixer=layer.mixer, mlp=mlp_of(keys) if dense else None, experts=experts)
+def _layer(keys: Keys, kind: Kind, index: int, hidden: int) -> tuple[Layer, tuple[Missing, ...]]:
+    single = kind in ("mlp", "moe")
+    mixer = None if single else mixer_of(keys, kind, index)
+    unsized = Missing(f"the dimensions of a {kind} layer are not stated")
+    feed = feed_of(keys, kind, index, hidden)
+    missing = (None if single or is_sized(mixer) else unsized, feed.missing)
+    return Layer(mixer, feed.mlp, feed.experts), tuple(filter(None, missing))
 
 
-def _is_sparse(keys: Keys, kind: Kind, index: int, single: bool) -> bool:
-    if single:
-        return kind == "moe"
-    for marks in (keys.items("mlp_layer_types"), keys.items("moe_layer_freq")):
-        if index < len(marks):
-            return marks[index] in (1, True, "sparse", "moe")
-    if index in keys.items("mlp_only_layers"):
-        return False
-    if index < (keys.whole("first_k_dense_replace", "num_dense_layers") or 0):
-        return False
-    every = keys.whole("interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_freq") or 1
-    return (index + 1) % every == 0 if every > 1 else True
+def _lacks(missing: tuple[Missing, ...]) -> Lacks:
+    if any(part.of_experts for part in missing):
+        return "experts"
+    return "dense" if missing else "nothing"
 
 
-def experts_of(keys: Keys, hidden: int) -> Experts | None:
-    """The routed experts of a sparse layer; None in a dense model."""
-    count = keys.whole("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
-    width = keys.whole(
-        "moe_intermediate_size",
-        "expert_intermediate_size",
-        "moe_ffn_hidden_size",
-        "intermediate_size",
-    )
-    if not count or count < 2 or not width or keys.flag("enable_moe_block") is False:
-        return None
-    active = keys.whole(
-        "num_experts_per_tok",
-        "num_experts_per_token",
-        "top_k_experts",
-        "experts_per_token",
-        "moe_topk",
-    )
-    return Experts(
-        count=count,
-        active=min(active or 1, count),
-        width=width,
-        gated=keys.text("mlp_hidden_act") != "relu2",
-        shared_width=_shared_width(keys, width),
-        shared_gate=keys.has("shared_expert_intermediate_size"),
-        latent=keys.whole("moe_latent_size", "routed_expert_hidden_size") or 0,
-        bias=keys.text("model_type") == "gpt_oss",
-    )
-
-
-def _shared_width(keys: Keys, width: int) -> int:
-    stated = keys.whole(
-        "shared_expert_intermediate_size",
-        "moe_shared_expert_intermediate_size",
-        "share_expert_dim",
-        "shared_intermediate_size",
-    )
-    if stated is not None:
-        return stated
-    if keys.text("model_type") == "llama4_text":
-        return width
-    return width * (keys.whole("n_shared_experts", "num_shared_experts") or 0)
-
-
-def mlp_of(keys: Keys) -> Mlp | None:
-    """The dense feed-forward part; None when no width is stated."""
-    names = (
-        "dense_intermediate_size",
-        "intermediate_size_mlp",
-        "intermediate_size",
-        "n_inner",
-        "ffn_dim",
-    )
-    width = keys.whole(*names)
-    if not width:
-        return None
-    return Mlp(width=width, gated=keys.text("mlp_hidden_act") != "relu2" and _is_gated(keys))
-
-
-def _is_gated(keys: Keys) -> bool:
-    model_type = keys.text("model_type") or ""
-    return not model_type.startswith(("gpt2", "opt", "bloom", "gpt_neox", "starcoder2", "falcon"))
-
-
-def _searched_layers(keys: Keys, blocks: tuple[object, ...], hidden: int) -> tuple[Layer, ...]:
-    """Layers of a searched architecture (`block_configs`): each states its own widths."""
-    layers = []
-    for block in blocks:
-        section = Keys((block,)) if isinstance(block, Mapping) else Keys(({},))
-        attention = section.section("attention") or Keys(({},))
-        feed = section.section("ffn") or Keys(({},))
-        mixer = None
-        if attention.flag("no_op") is not True and attention.whole("n_heads_in_group"):
-            heads = keys.whole("num_attention_heads") or 0
-            group = attention.whole("n_heads_in_group") or 1
-            narrowed = {**keys.sections[0], "num_key_value_heads": heads // group}
-            mixer = mixer_of(Keys((narrowed,)), "full", 0)
-        mult = feed.number("ffn_mult")
-        width = feed.whole("intermediate_size") or _round_width(hidden, mult or 0.0)
-        mlp = Mlp(width) if width and feed.flag("no_op") is not True else None
-        layers.append(Layer(mixer=mixer, mlp=mlp))
-    return tuple(layers)
-
-
-def _round_width(hidden: int, mult: float) -> int:
-    """Two thirds of the multiple, raised to a multiple of 256 (the class's own rule)."""
-    return -(-int(2 * mult * hidden / 3) // 256) * 256
+def _unread(keys: Keys, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """What only speed hangs on."""
+    if keys.whole_at(0, *ACTIVE) or not any(layer.experts for layer in layers):
+        return ()
+    return (f"it does not say how many experts a token meets (`{ACTIVE[0]}`)",)
 
 
 def _per_layer_tables(keys: Keys) -> int:

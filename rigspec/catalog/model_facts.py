@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rigspec.catalog.model_draft import DRAFTLESS
 from rigspec.catalog.model_parts import (
@@ -20,6 +21,8 @@ from rigspec.catalog.model_parts import (
 )
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, contradicted
+
+Lacks = Literal["nothing", "dense", "experts"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,11 @@ class ModelFacts:
     architecture: str = ""
     """The class that its config names for it (`architectures`); empty in a GGUF file."""
     is_novel: bool = False
-    """Its architecture, or a kind of its layers, is not known: nothing says what a step holds or
-    how matrices are cut."""
+    """Its architecture, or a kind or a size of its layers, is not known: nothing says what a step
+    holds or how matrices are cut."""
+    lacks: Lacks = "nothing"
+    """Sizes that its layers must have and its config does not state: its dimensions give less than
+    its weights."""
 
     def with_sizes(self, sizes: ExactSizes | None) -> ModelFacts:
         """The same model with sizes that somebody read, and what they say otherwise."""

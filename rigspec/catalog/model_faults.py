@@ -35,7 +35,8 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     )),
     (1 << 16, (
         "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
-        "num_experts_per_tok", "num_experts_per_token", "n_shared_experts", "num_shared_experts",
+        "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
+        "moe_topk", "n_shared_experts", "num_shared_experts",
         "kv_lora_rank", "q_lora_rank", "o_lora_rank", "index_topk",
     )),
     (1 << 18, (
@@ -44,7 +45,8 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     )),
     (1 << 22, (
         "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
-        "intermediate_size_mlp", "n_inner", "ffn_dim", "expert_intermediate_size",
+        "intermediate_size_mlp", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim",
+        "expert_intermediate_size",
         "moe_ffn_hidden_size", "shared_expert_intermediate_size", "share_expert_dim",
         "moe_shared_expert_intermediate_size", "shared_intermediate_size",
         "vt_intermediate_size", "num_position_embeddings", "position_embedding_size",
@@ -68,6 +70,16 @@ _ONE_NUMBER = (
     "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "max_position_embeddings",
 )  # fmt: skip
 """Sizes of all layers alike; published models state lists of widths, experts and windows only."""
+_BY_LAYER = (
+    "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
+    "intermediate_size_mlp", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim",
+    "expert_intermediate_size", "moe_ffn_hidden_size", "shared_expert_intermediate_size",
+    "moe_shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size",
+    "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
+    "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
+    "moe_topk", "n_shared_experts", "num_shared_experts",
+)  # fmt: skip
+"""Sizes that a list may state layer by layer (Gemma 3n, Hunyuan)."""
 
 
 def refuse_impossible(keys: Keys) -> None:
@@ -92,11 +104,16 @@ def _problem(value: object, most: int, name: str) -> str:
     """Why a figure cannot be; empty when it can, or where nothing is stated."""
     if isinstance(value, str):
         return f"the text `{value[:40]}`, which is no number to an engine"
+    if isinstance(value, list) and value and name in _BY_LAYER:
+        found = (_problem([] if isinstance(n, list) else n, most, name) for n in value)
+        return next(filter(None, found), "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        wrong = name in _ONE_NUMBER and value is not None
+        wrong = name in (*_ONE_NUMBER, *_BY_LAYER) and value is not None
         return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
         return f"{value}, which is no size"
+    if value % 1 and name not in ("factor", *_NEEDED):
+        return f"{value:g}, which is no whole number"
     needed = name in _NEEDED
     if (value < 0 and name not in _REACH) or (needed and value == 0):
         return f"{value:g}, a size is {'at least 1' if needed else 'never negative'}"

@@ -26,6 +26,16 @@ class Keys:
                 return int(number)
         return None
 
+    def whole_at(self, layer: int, *names: str) -> int | None:
+        """`whole`, where a list may state one number per layer."""
+        for value in self._values(names):
+            if isinstance(value, (list, tuple)):
+                value = value[layer] if layer < len(value) else None
+            number = _number(value)
+            if number is not None and number == int(number):
+                return int(number)
+        return None
+
     def number(self, *names: str) -> float | None:
         """The first value that is a finite number, under any of the names."""
         for value in self._values(names):

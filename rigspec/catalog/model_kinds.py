@@ -36,7 +36,7 @@ def layer_kinds(keys: Keys, model_type: str) -> tuple[Kind, ...]:
     """One kind per layer, in order; empty when even the number of layers is not stated."""
     if (keys.whole("num_hidden_layers", "n_layer", "num_layers") or 0) > MOST_LAYERS:
         return ()
-    for rule in (_named, _nemotron, _linear_lists, _intervals, _windows):
+    for rule in (_named, _nemotron, _linear_lists, _convolved, _intervals, _windows):
         kinds = rule(keys, model_type)
         if kinds:
             return kinds
@@ -86,6 +86,12 @@ def _linear_lists(keys: Keys, model_type: str) -> tuple[Kind, ...]:
         return ()
     first = 1 if max(full) >= count else 0  # Kimi counts from 1, GLM from 0
     return tuple("full" if index + first in full else "linear" for index in range(count))
+
+
+def _convolved(keys: Keys, model_type: str) -> tuple[Kind, ...]:
+    full = keys.items("full_attn_idxs")  # LFM2
+    count = keys.whole("num_hidden_layers") or 0
+    return tuple("full" if index in full else "conv" for index in range(count if full else 0))
 
 
 def _intervals(keys: Keys, model_type: str) -> tuple[Kind, ...]:

@@ -34,6 +34,18 @@ def mixer_of(keys: Keys, kind: Kind, index: int) -> Mixer | None:
     return _attention(keys, kind, index)
 
 
+def is_sized(mixer: Mixer | None) -> bool:
+    """Whether everything is stated that decides how large a mixer is.
+
+    What a GGUF header says of latent attention are its heads, values and rotary part alone.
+    """
+    if isinstance(mixer, Latent):
+        return bool(mixer.heads and mixer.v_dim and (mixer.nope_dim or mixer.rope_dim))
+    if isinstance(mixer, Compressed):
+        return bool(mixer.heads and mixer.head_dim and mixer.q_rank)
+    return mixer is not None
+
+
 def _attention(keys: Keys, kind: Kind, index: int) -> Attention | None:
     heads, hidden = keys.whole("num_attention_heads", "n_head"), keys.whole("hidden_size", "n_embd")
     if not heads or not hidden:

@@ -50,11 +50,12 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield from _late(rig, name, sized, facts)
             continue
         wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
+        least = max(0.0, left.low)
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
             f"`{name}` {wanted} of cache for one full request"
-            f"{_own_length(sized, rig.services[name])}, {left.low:.1f} to {left.high:.1f} "
+            f"{_own_length(sized, rig.services[name])}, {least:.1f} to {left.high:.1f} "
             f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides; " + ways_out(rig, sized, facts),

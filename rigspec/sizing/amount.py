@@ -48,6 +48,12 @@ def within(value: float, relative: float) -> Amount:
     return about(value, abs(value) * relative)
 
 
+def spanning(amount: Amount, least: float, most: float) -> Amount:
+    """The amount with a band that holds so many times its figure, too, at both ends."""
+    low, high = min(amount.low, amount.value * least), max(amount.high, amount.value * most)
+    return Amount(amount.value, low, high)
+
+
 def total(amounts: Iterable[Amount]) -> Amount:
     """The sum; doubts of different origin add as the root of their squares."""
     parts = tuple(amounts)

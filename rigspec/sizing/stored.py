@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_facts import Lacks, ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.sizing.matrices import matrices
@@ -21,15 +22,36 @@ MADE_BY_SOMEBODY = 0.05
 """Above this doubt of the dimensions a page's rounded figure is not taken alone: one calls an AWQ
 of 27B 17 GB that loads 19.8 (two other pages, of NVFP4 files, are 1 and 5 % low)."""
 
+UNSTATED: Mapping[Lacks, float] = {"nothing": 1.0, "dense": 8.0, "experts": 100.0}
+"""By how many times the weights may exceed what the config states of them. Of a hundred published
+configs Gemma 2 27B is 7.2 times what it is without its widths, Kimi-K2 95 times."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How what is stored compares with the dimensions."""
+
+    scale: float
+    """Of every matrix."""
+    basis: str
+    """What it rests on."""
+    error: float
+    """Relative, both ways."""
+    least: float = 1.0
+    """By which factor the weights may be less: another reading of the same files says so."""
+    most: float = 1.0
+    """The same upwards."""
+
 
 @lru_cache(maxsize=16)
-def calibration(facts: ModelFacts) -> tuple[float, str, float]:
+def calibration(facts: ModelFacts) -> Calibration:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
     formula = formula_bytes(facts)
     if facts.sizes is None or formula <= 0:
-        return 1.0, "formulas over config.json", formula_doubt(facts)
-    tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
+        most = UNSTATED[facts.lacks]
+        return Calibration(1.0, "formulas over config.json", formula_doubt(facts), most=most)
     stored = facts.sizes.total_bytes
+    tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
     nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
     if size_doubt(facts):
@@ -40,7 +62,7 @@ def calibration(facts: ModelFacts) -> tuple[float, str, float]:
     if rounded >= ROUNDED_ERROR and formula_doubt(facts) > MADE_BY_SOMEBODY:
         ratio = math.sqrt(ratio)  # neither knows better: the middle, with both in the band
         mixed_in += abs(ratio - 1)
-    return ratio, facts.sizes.source, mixed_in + rounded
+    return Calibration(ratio, facts.sizes.source, mixed_in + rounded)
 
 
 @lru_cache(maxsize=16)

@@ -97,15 +97,16 @@ def decode(
     fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
     fastest /= ROW_SLOWER if settings.split == "row" else busiest_share(facts, settings, streams)
     tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
-    read_doubt = calibration(facts)[2] * step.weights_ms / step.total_ms
+    read, share = calibration(facts), step.weights_ms / step.total_ms
+    read_doubt = read.error * step.weights_ms / step.total_ms
     spread = math.hypot(fit.spread, read_doubt) + together_spread(facts, settings, streams)
     spread += 0.0 if facts.known else 0.2
     spread += SLOW_SPREAD if _slow_layer_us(card, settings) or is_limited(card, settings) else 0.0
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
-    fall *= cap.value / cap.low
+    fall *= cap.value / cap.low * (1 + (read.most - 1) * share)
     fall *= 1 + reduces(facts, settings) * link.stall_us / 1e3 / step.total_ms
     return Speed(
-        Amount(tok_s, tok_s / fall, fastest * (1 + spread)),
+        Amount(tok_s, tok_s / fall, fastest * (1 + spread) / (1 - (1 - read.least) * share)),
         step,
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",
@@ -222,7 +223,7 @@ def gathered_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
 
 def weight_bytes(facts: ModelFacts, settings: EngineSettings, streams: int, ranks: int) -> float:
     """Bytes of weights one rank reads in one step: every dense matrix, the experts in use."""
-    scale, _, _ = calibration(facts)
+    scale = calibration(facts).scale
     found = 0.0
     for matrix in matrices(facts):
         if matrix.part in (Part.VISION, Part.DRAFT, Part.TABLE):

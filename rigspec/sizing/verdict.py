@@ -36,14 +36,15 @@ def verdict_of(
     left: Amount,
     needed: Amount | None,
 ) -> Verdict:
-    """`yes` when even the low end holds one request, `no` when not even the high end does."""
+    """`yes` when even the low end holds one request, `no` when not even the high end does; never
+    `yes` where a size of the layers is not known at all."""
     need = needed if needed is not None else exact(0.05)
     loading = loads(facts, card, settings)
     if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
         return Verdict.NO
     if loading is Verdict.NO:
         return Verdict.NO
-    if left.low < need.high or contexts_short(card, settings):
+    if left.low < need.high or contexts_short(card, settings) or facts.lacks != "nothing":
         return Verdict.CLOSE
     if late_short(facts, card, settings):
         return Verdict.CLOSE

@@ -13,7 +13,7 @@ from functools import lru_cache
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.adapters import adapters_gib
-from rigspec.sizing.amount import Amount, total, within
+from rigspec.sizing.amount import Amount, spanning, total, within
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.llamacpp import on_card
 from rigspec.sizing.load_extra import allocator_waste, load_extra
@@ -70,7 +70,8 @@ def rank_weights(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
 def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeights:
     """`rank_weights` for settings that differ in nothing but how weights are loaded."""
     kept = loaded(facts, settings)
-    scale, basis, error = calibration(facts)
+    found = calibration(facts)
+    basis, error = found.basis, found.error
     if settings.engine is Engine.SGLANG and facts.quantization.scheme is not Scheme.PLAIN:
         error = max(error, SGLANG_KERNEL_COPIES)
     if facts.is_novel and facts.sizes is not None:
@@ -80,10 +81,11 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     there = on_card(fullest_stage(kept, facts, settings), facts, settings)
     held = [(m, _rank_bytes(facts, settings, m)) for m in there]
     replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
-    stored = sum(scale * size for _, size in held) / GIB
+    stored = sum(found.scale * size for _, size in held) / GIB
     extra = load_extra(facts, settings, kept, allocator_waste(held) / GIB)
     beside = drafter_gib(facts, settings) + adapters_gib(facts, settings)
-    amount = total((within(stored, error), beside, extra))
+    weights = spanning(within(stored, error), found.least, found.most)
+    amount = total((weights, beside, extra))
     return RankWeights(amount, replicated / GIB, basis)
 
 

@@ -31,9 +31,9 @@ def facts(model_type: str, *, read: bool = True, gguf: bool = False) -> ModelFac
     return replace(found, sizes=ExactSizes(SIZE, "headers of 5 files") if read else None)
 
 
-def sized(model: ModelFacts, engine: Engine = Engine.VLLM, ranks: int = 1, context: int = 16384
-          ) -> MemoryEstimate:  # fmt: skip
-    gpu = find_gpu("rtx-3090")
+def sized(model: ModelFacts, engine: Engine = Engine.VLLM, ranks: int = 1, context: int = 16384,
+          sku: str = "rtx-3090") -> MemoryEstimate:  # fmt: skip
+    gpu = find_gpu(sku)
     assert gpu is not None
     settings = EngineSettings(
         engine=engine, version=VERSION, tensor_parallel=ranks, context=context
@@ -86,3 +86,25 @@ def test_weights_are_exact_only_as_stored() -> None:
 def test_bytes_of_another_checkpoint_widen_the_cache_too() -> None:
     lies = replace(facts("qwen3"), sizes=ExactSizes(SIZE // 2, "headers of 5 files"))
     assert width(sized(lies).needed) >= 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "times"),
+    [
+        ({"intermediate_size": None}, 8),
+        ({"num_attention_heads": None}, 8),
+        ({"model_type": "qwen3_moe"}, 100),  # of no stated number of experts
+    ],
+)
+def test_a_size_that_nobody_states_is_never_enough_to_fit(
+    changed: dict[str, object], times: int
+) -> None:
+    found = facts_of_config("Org/New", json.loads(CONFIG.read_text()) | changed)
+    assert found is not None
+    bound = sized(found, sku="h200-sxm")
+    assert bound.verdict is Verdict.CLOSE
+    assert bound.weights.low == pytest.approx(0.9 * bound.weights.value, rel=0.01)
+    assert bound.weights.high == pytest.approx(times * bound.weights.value, rel=0.01)
+    read = found.with_sizes(ExactSizes(SIZE, "headers of 5 files"))
+    assert sized(read, sku="h200-sxm").verdict is Verdict.CLOSE
+    assert width(sized(read).weights) < 1.02  # as stored
