@@ -80,6 +80,12 @@ _BY_LAYER = (
     "moe_topk", "n_shared_experts", "num_shared_experts",
 )  # fmt: skip
 """Sizes that a list may state layer by layer (Gemma 3n, Hunyuan)."""
+_KINDS = (
+    "layer_types", "mlp_layer_types", "moe_layer_freq", "layers_block_type", "hybrid_layer_pattern",
+    "indexer_types", "compress_ratios", "block_configs",
+)  # fmt: skip
+"""Lists that say of each layer what it is."""
+_DRAFTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules")
 
 
 def refuse_impossible(keys: Keys) -> None:
@@ -129,12 +135,29 @@ def contradictions(keys: Keys) -> Iterator[str]:
     active = keys.whole("num_experts_per_tok", "num_experts_per_token", "top_k_experts") or 0
     if experts > 1 and active > experts:
         yield f"it states {active} experts per token of {experts}"
-    kinds, layers = len(keys.items("layer_types")), keys.whole("num_hidden_layers") or 0
-    if kinds and layers and (kinds > layers or layers % kinds):
-        yield f"`layer_types` names {kinds} layers, `num_hidden_layers` says {layers}"
+    yield from _lists(keys)
     reach = keys.number("max_position_embeddings")
     if reach is not None and reach <= 0:
         yield f"`max_position_embeddings` is {reach:g}: the longest context is not known"
+
+
+def _lists(keys: Keys) -> Iterator[str]:
+    """Lists by layer that are of another length than the layers, with or without drafts."""
+    layers, drafts = keys.whole("num_hidden_layers") or 0, keys.whole(*_DRAFTS) or 0
+    named = [(name, keys.first(name)) for name in (*_KINDS, *_BY_LAYER)]
+    counts = {name: len(found[1]) for name, found in named if found and isinstance(found[1], list)}
+    pattern = keys.text("hybrid_override_pattern")
+    counts |= {"hybrid_override_pattern": len(pattern)} if pattern else {}
+    for name, count in counts.items():
+        if layers and count not in (layers, layers + drafts):
+            yield f"`{name}` names {count} layers, `num_hidden_layers` says {layers}"
+    if keys.has("layer_types") and "layer_types" not in counts:
+        yield "`layer_types` is no list"
+    lists = keys.section("linear_attn_config") or Keys(())
+    full, linear = lists.items("full_attn_layers"), lists.items("kda_layers")
+    told = len({str(index) for index in (*full, *linear)})
+    if layers and full and linear and told != layers:
+        yield f"`linear_attn_config` names {told} layers, `num_hidden_layers` says {layers}"
 
 
 def _heads(keys: Keys) -> Iterator[str]:

@@ -222,3 +222,28 @@ def test_a_part_of_a_width_is_refused(key: str, value: object) -> None:
         return  # no list at all
     with pytest.raises(UnusableModel, match=f"^`{key}` is 3.5, which is no whole number"):
         facts("Qwen__Qwen3-8B", **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("openai__gpt-oss-120b", {"layer_types": ["sliding_attention"]}, "`layer_types` names 1 "),
+        ("openai__gpt-oss-120b", {"layer_types": ["full_attention"] * 18}, "names 18 layers"),
+        ("openai__gpt-oss-120b", {"layer_types": ["full_attention"] * 37}, "names 37 layers"),
+        ("openai__gpt-oss-120b", {"layer_types": []}, "`layer_types` names 0 layers"),
+        ("openai__gpt-oss-120b", {"layer_types": "full"}, "`layer_types` is no list"),
+        ("Qwen__Qwen3.5-35B-A3B", {"layer_types": ["full_attention"]}, "`layer_types` names 1 "),
+        ("XiaomiMiMo__MiMo-V2-Flash", {"moe_layer_freq": [1]}, "`moe_layer_freq` names 1 layers"),
+        ("XiaomiMiMo__MiMo-V2-Flash", {"hybrid_layer_pattern": [1, 0]}, "names 2 layers"),
+        ("zai-org__GLM-5.2", {"mlp_layer_types": ["sparse"]}, "`mlp_layer_types` names 1 layers"),
+        ("zai-org__GLM-5.2", {"indexer_types": ["full"] * 80}, "`indexer_types` names 80 layers"),
+        ("nvidia__Nemotron-H-56B-Base-8K", {"hybrid_override_pattern": "M-"}, "names 2 layers"),
+        ("nvidia__Llama-3_3-Nemotron-Super-49B-v1", {"num_hidden_layers": 79}, "names 80 layers"),
+        ("Qwen__Qwen3-8B", {"intermediate_size": [12288] * 35}, "`intermediate_size` names 35 "),
+        ("moonshotai__Kimi-K3", {"num_hidden_layers": 70}, "`linear_attn_config` names"),
+    ],
+)
+def test_a_list_of_another_length_than_the_layers_is_a_doubt(
+    name: str, changed: dict[str, object], said: str
+) -> None:
+    assert any(said in doubt for doubt in facts(name, **changed).doubts)
