@@ -84,11 +84,15 @@ class ModelFacts:
     """Sizes that its layers must have and its config does not state: its dimensions give less than
     its weights."""
 
+    contradicted: bool = False
+    """Its tensor headers show other layers, heads or words than its config."""
+
     def with_sizes(self, sizes: ExactSizes | None) -> ModelFacts:
         """The same model with sizes that somebody read, and what they say otherwise."""
         shapes = sizes.shapes if sizes is not None else None
-        told = contradicted(shapes, self.layers, max(1, len(self.draft.layers)), self.vocab)
-        return replace(self, sizes=sizes, doubts=(*self.doubts, *told))
+        drafts = max(1, len(self.draft.layers))
+        told = tuple(contradicted(shapes, self.layers, drafts, self.vocab))
+        return replace(self, sizes=sizes, doubts=(*self.doubts, *told), contradicted=bool(told))
 
     @property
     def known(self) -> bool:

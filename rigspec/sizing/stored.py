@@ -11,6 +11,7 @@ from functools import lru_cache
 from rigspec.catalog.model_facts import Lacks, ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
+from rigspec.sizing.held import as_held
 from rigspec.sizing.matrices import matrices
 from rigspec.units import text_gib
 
@@ -51,10 +52,9 @@ def calibration(facts: ModelFacts) -> Calibration:
         most = UNSTATED[facts.lacks]
         return Calibration(1.0, "formulas over config.json", formula_doubt(facts), most=most)
     stored = facts.sizes.total_bytes
-    tied_copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
-    nearest = min((formula, formula + tied_copy), key=lambda size: abs(size - stored))
+    nearest = min((formula, formula + _tied_copy(facts)), key=lambda size: abs(size - stored))
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
-    if size_doubt(facts):
+    if size_doubt(facts) or facts.contradicted:
         mixed_in = max(mixed_in, 0.1)
     if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
         mixed_in = max(mixed_in, MXFP4_KERNELS)
@@ -62,7 +62,19 @@ def calibration(facts: ModelFacts) -> Calibration:
     if rounded >= ROUNDED_ERROR and formula_doubt(facts) > MADE_BY_SOMEBODY:
         ratio = math.sqrt(ratio)  # neither knows better: the middle, with both in the band
         mixed_in += abs(ratio - 1)
-    return Calibration(ratio, facts.sizes.source, mixed_in + rounded)
+    other = _other_reading(facts, ratio)
+    error = mixed_in + rounded
+    return Calibration(ratio, facts.sizes.source, error, min(1.0, other), max(1.0, other))
+
+
+def _other_reading(facts: ModelFacts, ratio: float) -> float:
+    """What the config gives, as a share of what the files hold, where one of the two is wrong."""
+    if facts.quantization.scheme is not Scheme.GGUF:
+        return 1 / ratio if size_doubt(facts) or facts.contradicted else 1.0
+    if not facts.contradicted:
+        return 1.0
+    # how a GGUF's weights are stored only its bytes say: those of the layers that it holds
+    return formula_bytes(facts) / formula_bytes(as_held(facts))
 
 
 @lru_cache(maxsize=16)
@@ -71,13 +83,19 @@ def formula_bytes(facts: ModelFacts) -> float:
     return sum(m.stored_bytes for m in matrices(facts))
 
 
+def _tied_copy(facts: ModelFacts) -> int:
+    """Bytes of the second copy of a tied table that some files hold."""
+    return facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
+
+
 def size_doubt(facts: ModelFacts) -> str:
     """Why dimensions and bytes cannot be of one checkpoint; empty when they can.
 
     Files on disk may hold a second head or a draft nobody counts; a third more or less is a lie
     about the layers or about the format.
     """
-    if facts.sizes is None or facts.quantization.scheme is Scheme.GGUF or not facts.known:
+    opaque = facts.is_gguf or facts.is_novel or facts.weights_doubt > 0
+    if facts.sizes is None or opaque or facts.contradicted:
         return ""
     formula, stored = formula_bytes(facts), facts.sizes.total_bytes
     copy = facts.vocab * facts.hidden * facts.dtype_bytes

@@ -7,7 +7,9 @@ last years differ by from plain attention and a plain feed-forward part.
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing.amount import Amount
+from rigspec.catalog.model_parts import Attention
+from rigspec.sizing.amount import Amount, spanning
+from rigspec.sizing.held import as_held
 from rigspec.sizing.stored import size_doubt
 
 CACHE = 2.0
@@ -25,7 +27,18 @@ def doubts_of(facts: ModelFacts) -> tuple[str, ...]:
 
 def cache_doubt(facts: ModelFacts) -> float:
     """By which factor the cache may be missed, both ways; 1 where the model is understood."""
-    return CACHE if doubts_of(facts) else 1.0
+    if not doubts_of(facts):
+        return 1.0
+    stated, held = _record_width(facts), _record_width(as_held(facts))
+    apart = max(stated, held) / min(stated, held) if stated and held else 1.0
+    return max(CACHE, apart)
+
+
+def _record_width(facts: ModelFacts) -> int:
+    """Elements that plain attention caches per token."""
+    mixers = (layer.mixer for layer in facts.layers)
+    plain = (mixer for mixer in mixers if isinstance(mixer, Attention))
+    return sum(mixer.kv_heads * (mixer.head_dim + mixer.v_dim) for mixer in plain)
 
 
 def peak_doubt(facts: ModelFacts) -> float:
@@ -35,5 +48,4 @@ def peak_doubt(facts: ModelFacts) -> float:
 
 def widened(amount: Amount, factor: float) -> Amount:
     """The amount with a band at least `factor` wide both ways."""
-    low, high = min(amount.low, amount.value / factor), max(amount.high, amount.value * factor)
-    return amount if factor == 1.0 else Amount(amount.value, low, high)
+    return amount if factor == 1.0 else spanning(amount, 1 / factor, factor)

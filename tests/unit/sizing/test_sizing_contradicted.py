@@ -1,0 +1,138 @@
+"""Two sources that cannot both be true: the band holds what either says, `yes` needs both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_gguf import with_gguf_sizes
+from rigspec.catalog.model_parts import Attention
+from rigspec.catalog.model_shapes import Shapes
+from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.held import as_held
+from rigspec.sizing.memory import MemoryEstimate, estimate
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.throughput import decode
+from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.weights import rank_weights
+from rigspec.units import GIB
+
+CONFIG = Path(__file__).parents[3] / "benchmarks/data/model-configs/Qwen__Qwen3-8B.json"
+BYTES = 16_381_470_720
+"""Qwen3-8B by its index: 15.26 GiB."""
+WHOLE = BYTES / GIB
+SHAPES = Shapes(36, (4096,), (1024,), (151936,))
+"""What its headers show."""
+
+
+def facts(total: float = 1.0, shapes: Shapes = SHAPES, **changed: object) -> ModelFacts:
+    """Qwen3-8B with a share of its bytes, and a config that says otherwise."""
+    found = facts_of_config("m", json.loads(CONFIG.read_text()) | changed)
+    assert found is not None
+    return found.with_sizes(ExactSizes(int(total * BYTES), "headers of 5 files", shapes=shapes))
+
+
+def gguf(shapes: Shapes, **changed: object) -> ModelFacts:
+    """A file of 4.26 GiB, about four and a half bits, whatever its config says."""
+    found = facts(**changed)
+    return with_gguf_sizes(found, ExactSizes(int(0.28 * BYTES), "m.gguf", shapes=shapes))
+
+
+def card(sku: str) -> Card:
+    gpu = find_gpu(sku)
+    assert gpu is not None
+    return card_of(gpu)
+
+
+def sized(model: ModelFacts, sku: str, engine: Engine = Engine.VLLM) -> MemoryEstimate:
+    settings = EngineSettings(engine=engine, version=(0, 30), context=4096)
+    return estimate(model, card(sku), settings)
+
+
+@pytest.mark.parametrize(
+    ("model", "low", "high"),
+    [
+        (facts(0.01), 0.01 * WHOLE, WHOLE),
+        (facts(3.0), WHOLE, 3 * WHOLE),
+        (facts(0.01, layer_types=["full_attention"]), 0.01 * WHOLE, WHOLE),  # two doubts at once
+        (facts(num_hidden_layers=72), WHOLE, 1.85 * WHOLE),
+        (facts(vocab_size=32000), WHOLE - 1.83, WHOLE),
+        (facts(num_key_value_heads=32), WHOLE, WHOLE + 1.69),
+        (facts(0.5, Shapes(18)), 0.5 * WHOLE, WHOLE),
+    ],
+    ids=["bytes", "more bytes", "two doubts", "layers", "words", "heads", "half"],
+)
+def test_the_weights_may_be_what_either_of_two_sources_says(
+    model: ModelFacts, low: float, high: float
+) -> None:
+    found = rank_weights(model, EngineSettings()).amount
+    assert found.low <= 1.01 * low
+    assert found.high >= 0.99 * high
+
+
+def test_sources_that_agree_leave_no_band() -> None:
+    found = rank_weights(facts(), EngineSettings()).amount
+    assert found.high - found.low < 0.1
+
+
+@pytest.mark.parametrize(("held", "stated"), [(36, 72), (72, 36), (36, 18)])
+def test_a_gguf_of_other_layers_may_be_as_large_as_its_header_says(held: int, stated: int) -> None:
+    model = gguf(replace(SHAPES, layers=held), num_hidden_layers=stated)
+    found = rank_weights(model, EngineSettings(engine=Engine.LLAMA_CPP)).amount
+    # table and head are a sixth of the file and do not grow with the layers
+    assert found.high / found.low > 0.7 * max(held / stated, stated / held)
+
+
+def test_what_the_headers_show_is_taken_for_the_other_reading() -> None:
+    held = as_held(facts(num_hidden_layers=72, num_key_value_heads=32, vocab_size=32000))
+    mixer = held.layers[0].mixer
+    assert isinstance(mixer, Attention)
+    assert (len(held.layers), mixer.heads, mixer.kv_heads, held.vocab) == (36, 32, 8, 151936)
+    agreed = facts()
+    assert as_held(agreed) is agreed
+
+
+@pytest.mark.parametrize(
+    ("model", "sku", "verdict"),
+    [
+        (facts(0.01), "rtx-3060", Verdict.CLOSE),
+        (facts(0.01), "rtx-3090", Verdict.YES),  # 15.3 GiB fit, too
+        (facts(3.0), "rtx-3090", Verdict.CLOSE),
+        (facts(num_hidden_layers=72), "rtx-3090", Verdict.CLOSE),
+        (facts(num_hidden_layers=72), "rtx-a6000", Verdict.YES),
+        (facts(num_hidden_layers=72), "rtx-3060", Verdict.NO),  # not even the smaller one
+    ],
+)
+def test_only_what_fits_either_way_fits(model: ModelFacts, sku: str, verdict: Verdict) -> None:
+    assert sized(model, sku).verdict is verdict
+
+
+def test_a_gguf_fits_only_if_either_reading_does() -> None:
+    double = gguf(SHAPES, num_hidden_layers=144)  # 4.3 GiB, or 15
+    assert sized(double, "rtx-3060", Engine.LLAMA_CPP).verdict is Verdict.CLOSE
+    assert sized(gguf(SHAPES), "rtx-3060", Engine.LLAMA_CPP).verdict is Verdict.YES
+
+
+def test_a_cache_of_other_heads_may_be_as_large_as_theirs() -> None:
+    whole = sized(facts(), "rtx-3090").needed
+    found = sized(facts(num_key_value_heads=1), "rtx-3090").needed  # the files have eight
+    assert whole is not None
+    assert found is not None
+    assert found.high >= whole.value
+
+
+def test_speed_may_be_that_of_either_reading() -> None:
+    settings = EngineSettings(version=(0, 30))
+    true, small, large = (
+        decode(model, card("rtx-3090"), settings) for model in (facts(), facts(0.1), facts(10.0))
+    )
+    assert true is not None
+    assert small is not None
+    assert large is not None
+    assert small.tok_s.low < true.tok_s.value < large.tok_s.high
