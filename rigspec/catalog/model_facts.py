@@ -74,6 +74,9 @@ class ModelFacts:
     revision: str | None = None
     weights_doubt: float = 0.0
     """Extra relative doubt about the weights, where the file at hand is not the one that runs."""
+    weights_span: tuple[float, float] = (1.0, 1.0)
+    """By which factors its weights may be less and more than its dimensions give, where its files
+    said otherwise and their bytes are no longer those on the cards."""
     doubts: tuple[str, ...] = field(default=())
     architecture: str = ""
     """The class that its config names for it (`architectures`); empty in a GGUF file."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
+from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.shards import cut_block, cut_group
@@ -155,6 +156,8 @@ def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterato
 
 def _format(taken: Support, facts: ModelFacts, card: Card) -> Iterator[Refusal]:
     weights = facts.quantization
+    if weights.at_load and weights.scheme is Scheme.MXFP4:
+        return  # the row is of files that hold it; nobody tried older cards with what vLLM makes
     least = taken.least_format(weights.scheme.value, weights.method)
     if least and card.compute and card.compute < least:
         yield Refusal(

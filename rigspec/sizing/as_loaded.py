@@ -8,6 +8,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.stored import calibration, size_doubt
 from rigspec.sizing.weights import rank_weights
 
 _FP8 = Quantization(Scheme.FP8, 0, label="fp8 (at load)", at_load=True)
@@ -16,11 +17,16 @@ AT_LOAD = {
     "fp8_per_tensor": _FP8,
     "fp8_per_block": replace(_FP8, scheme=Scheme.FP8_BLOCK),
     "mxfp8": Quantization(Scheme.MXFP8, 32, label="mxfp8 (at load)", at_load=True),
+    "mxfp4": Quantization(Scheme.MXFP4, 32, label="mxfp4 (at load)", at_load=True),
     "bitsandbytes": Quantization(Scheme.INT4, 64, label="4-bit (at load)", at_load=True),
 }
 """`quantization` arguments that vLLM and SGLang take for weights of 16 bits (vLLM's documentation,
 "Online Quantization"); the table and the head stay as they are. Llama-3.1-70B loads 67.70 GiB so
 on a PRO 6000 (0.23), Qwen3-8B 9.06 on an L4."""
+
+MXFP4_SINCE = (0, 29)
+"""vLLM whose documentation makes `mxfp4` of 16 bits; before, the word meant files that hold it. Of
+older ones, of SGLang and where no version is told nobody knows what becomes of the weights."""
 
 EIGHT_BIT_DOUBT, FOUR_BIT_DOUBT = 0.03, 0.12
 """8B on the L4 loaded 2.8 % more than the formula; nobody printed what 4 bits leave alone."""
@@ -37,7 +43,7 @@ BOTH_COPIES = 1.5
 """Of the 16 bits: with the 8 made of them. An SGLang of July 2025 kept 1.46 (issue 8337)."""
 
 
-def as_loaded(facts: ModelFacts, argument: str | None) -> ModelFacts:
+def as_loaded(facts: ModelFacts, argument: str | None, settings: EngineSettings) -> ModelFacts:
     """The facts of what lies on the cards after loading with this `quantization` argument.
 
     The sizes of the files say nothing of it. A checkpoint that is quantized already is taken as it
@@ -46,9 +52,26 @@ def as_loaded(facts: ModelFacts, argument: str | None) -> ModelFacts:
     found = AT_LOAD.get(argument or "")
     if found is None or facts.quantization.scheme is not Scheme.PLAIN:
         return facts
+    if found.scheme is Scheme.MXFP4 and not _makes_mxfp4(settings):
+        return facts
     own = FOUR_BIT_DOUBT if found.scheme.is_four_bit else EIGHT_BIT_DOUBT
-    doubt = max(facts.weights_doubt, own)
-    return replace(facts, quantization=found, sizes=None, weights_doubt=doubt)
+    lie, read = size_doubt(facts), calibration(facts)
+    return replace(
+        facts,
+        quantization=found,
+        sizes=None,
+        weights_doubt=max(facts.weights_doubt, own),
+        # files that contradict the config do so whatever is made of them
+        weights_span=(min(1.0, 1 / read.most), max(1.0, 1 / read.least))
+        if lie or facts.contradicted
+        else facts.weights_span,
+        doubts=(*facts.doubts, *filter(None, (lie,))),
+    )
+
+
+def _makes_mxfp4(settings: EngineSettings) -> bool:
+    version = settings.version
+    return settings.engine is Engine.VLLM and version is not None and version >= MXFP4_SINCE
 
 
 def load_peak(facts: ModelFacts, settings: EngineSettings) -> Amount | None:

@@ -49,7 +49,7 @@ def size_service(
     if facts is None or not cards:
         return None
     if settings.engine is not Engine.LLAMA_CPP:
-        facts = as_loaded(facts, service.quantization)
+        facts = as_loaded(facts, service.quantization, settings)
     idle: tuple[Card, ...] = ()
     if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
         main = settings.main_gpu if settings.main_gpu < len(cards) else 0

@@ -49,8 +49,9 @@ def calibration(facts: ModelFacts) -> Calibration:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
     formula = formula_bytes(facts)
     if facts.sizes is None or formula <= 0:
-        most = UNSTATED[facts.lacks]
-        return Calibration(1.0, "formulas over config.json", formula_doubt(facts), most=most)
+        least, most = facts.weights_span
+        most = max(most, UNSTATED[facts.lacks])
+        return Calibration(1.0, "formulas over config.json", formula_doubt(facts), least, most)
     stored = facts.sizes.total_bytes
     nearest = min((formula, formula + _tied_copy(facts)), key=lambda size: abs(size - stored))
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
@@ -152,7 +153,7 @@ def _habit_doubt(facts: ModelFacts) -> float:
     10 % less than experts alone would give, Qwen3.6-27B-NVFP4 18 % less than 8-bit attention.
     """
     found = facts.quantization
-    if found.scheme not in (Scheme.NVFP4, Scheme.MXFP4):
+    if found.scheme not in (Scheme.NVFP4, Scheme.MXFP4) or found.at_load:
         return 0.0
     here = formula_bytes(facts)
     every = replace(found, experts_only=False, mixer_scheme=None)

@@ -12,10 +12,13 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import service_lines
+from rigspec.sizing.accepted import refusals
 from rigspec.sizing.as_loaded import as_loaded, load_peak
+from rigspec.sizing.cards import card_of
 from rigspec.sizing.service import Sized, size_service
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.speeds import speeds_of
+from rigspec.sizing.stored import formula_bytes
 from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
 
@@ -29,6 +32,11 @@ def model(name: str) -> ModelFacts:
     return found
 
 
+def asked(argument: str | None, facts: ModelFacts | None = None) -> ModelFacts:
+    """Qwen3-8B, or another model, as a vLLM of no stated version loads it."""
+    return as_loaded(facts or model("Qwen/Qwen3-8B"), argument, EngineSettings())
+
+
 @pytest.mark.parametrize(
     ("name", "printed_gib"),
     [
@@ -37,14 +45,15 @@ def model(name: str) -> ModelFacts:
     ],
 )
 def test_eight_bits_at_load_take_what_was_printed(name: str, printed_gib: float) -> None:
-    files = ExactSizes(150 * 10**9, "header bytes")  # of 16 bits: they say nothing of it
-    found = rank_weights(as_loaded(replace(model(name), sizes=files), "fp8"), EngineSettings())
+    plain = model(name)
+    files = ExactSizes(int(formula_bytes(plain)), "header bytes")  # of 16 bits: they say nothing
+    found = rank_weights(asked("fp8", replace(plain, sizes=files)), EngineSettings())
     assert found.amount.low < printed_gib < found.amount.high
 
 
 def test_four_bits_at_load_take_less_and_are_doubted() -> None:
     whole = rank_weights(model("Qwen/Qwen3-8B"), EngineSettings()).amount
-    found = rank_weights(as_loaded(model("Qwen/Qwen3-8B"), "bitsandbytes"), EngineSettings()).amount
+    found = rank_weights(asked("bitsandbytes"), EngineSettings()).amount
     assert found.high < whole.low / 2
     assert found.high - found.low > 0.2 * found.value
 
@@ -52,14 +61,14 @@ def test_four_bits_at_load_take_less_and_are_doubted() -> None:
 @pytest.mark.parametrize("argument", [None, "awq", "fp8_per_nothing", "modelopt"])
 def test_other_arguments_change_nothing(argument: str | None) -> None:
     facts = model("Qwen/Qwen3-8B")
-    assert as_loaded(facts, argument) is facts
+    assert asked(argument, facts) is facts
 
 
 @pytest.mark.parametrize("argument", ["fp8", "fp8_per_tensor", "fp8_per_block", "mxfp8"])
 def test_every_word_for_eight_bits_halves_the_layers(argument: str) -> None:
     facts = model("Qwen/Qwen3-8B")
     whole = rank_weights(facts, EngineSettings()).amount.value
-    found = rank_weights(as_loaded(facts, argument), EngineSettings()).amount.value
+    found = rank_weights(asked(argument), EngineSettings()).amount.value
     assert 0.5 * whole < found < 0.62 * whole  # the table and the head stay in 16 bits
 
 
@@ -82,7 +91,7 @@ EIGHT_GIB = 8.79
 def test_what_lies_there_while_it_loads(
     engine: Engine, version: tuple[int, ...] | None, least_gib: float, most_gib: float
 ) -> None:
-    facts = as_loaded(model("Qwen/Qwen3-8B"), "fp8")
+    facts = asked("fp8")
     found = load_peak(facts, EngineSettings(engine=engine, version=version))
     assert found is not None
     assert found.low == pytest.approx(least_gib, rel=0.04)
@@ -91,13 +100,54 @@ def test_what_lies_there_while_it_loads(
 
 @pytest.mark.parametrize(("argument", "version"), [("fp8", (0, 15)), ("bitsandbytes", (0, 11))])
 def test_tensor_by_tensor_nothing_more_is_held(argument: str, version: tuple[int, ...]) -> None:
-    facts = as_loaded(model("Qwen/Qwen3-8B"), argument)
+    facts = asked(argument)
     assert load_peak(facts, EngineSettings(version=version)) is None
 
 
 def test_a_checkpoint_that_is_quantized_stays_as_it_is() -> None:
     facts = replace(model("Qwen/Qwen3-8B"), quantization=Quantization(Scheme.INT4))
-    assert as_loaded(facts, "fp8") is facts
+    assert asked("fp8", facts) is facts
+
+
+MXFP4_GIB = 5.75
+"""4.25 bits for each of the 6.95 billion weights of its layers, 16 for table and head."""
+
+
+@pytest.mark.parametrize("version", [(0, 29), (0, 30, 1), (0, 33)])
+def test_mxfp4_is_made_of_sixteen_bits_by_a_recent_vllm(version: tuple[int, ...]) -> None:
+    settings = EngineSettings(version=version)
+    facts = as_loaded(model("Qwen/Qwen3-8B"), "mxfp4", settings)
+    assert facts.quantization.label == "mxfp4 (at load)"
+    found = rank_weights(facts, settings).amount
+    assert found.value == pytest.approx(MXFP4_GIB, rel=0.02)
+    assert found.high - found.low == pytest.approx(2 * 0.12 * found.value, rel=0.1)
+    assert load_peak(facts, settings) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        EngineSettings(version=(0, 28, 1)),
+        EngineSettings(),
+        EngineSettings(engine=Engine.SGLANG, version=(0, 33)),
+    ],
+)
+def test_what_others_make_of_mxfp4_nobody_knows(settings: EngineSettings) -> None:
+    facts = model("Qwen/Qwen3-8B")
+    assert as_loaded(facts, "mxfp4", settings) is facts
+
+
+def test_mxfp4_files_and_what_is_made_at_load_are_not_judged_by_one_row() -> None:
+    """vLLM's row of 8.0 speaks of files that hold it; a T4 has 7.5."""
+    gpu = find_gpu("tesla-t4")
+    assert gpu is not None
+    settings = EngineSettings(version=(0, 30))
+    plain, stored = model("Qwen/Qwen3-0.6B"), model("openai/gpt-oss-20b")
+    rules = [
+        {refusal.rule for refusal in refusals(facts, settings, card_of(gpu))}
+        for facts in (as_loaded(plain, "mxfp4", settings), stored)
+    ]
+    assert ["compute-capability" in found for found in rules] == [False, True]
 
 
 def sized(*changes: tuple[str, str]) -> Sized:
@@ -120,6 +170,12 @@ def test_a_service_is_sized_with_its_argument() -> None:
     assert plain.memory.boots == "no"
     assert eight.memory.boots != "no"
     assert eight.memory.weights.value < 0.6 * plain.memory.weights.value
+
+
+def test_a_service_that_asks_for_mxfp4_is_sized_so() -> None:
+    ranks = "    tensor_parallel_size: 2\n"
+    found = sized((ranks, f"{ranks}    quantization: mxfp4\n"))
+    assert found.memory.weights.value < 0.35 * sized().memory.weights.value
 
 
 @pytest.mark.parametrize(("context", "depth"), [("2048", 2048), ("32768", 4096)])

@@ -14,11 +14,14 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_gguf import with_gguf_sizes
 from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_shapes import Shapes
+from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.held import as_held
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.stored import size_doubt
 from rigspec.sizing.throughput import decode
+from rigspec.sizing.unknown import doubts_of
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
@@ -136,3 +139,16 @@ def test_speed_may_be_that_of_either_reading() -> None:
     assert small is not None
     assert large is not None
     assert small.tok_s.low < true.tok_s.value < large.tok_s.high
+
+
+@pytest.mark.parametrize("total", [0.2, 4.0])
+def test_what_is_quantized_at_load_keeps_the_doubt_of_its_files(total: float) -> None:
+    model = facts(total)
+    found = as_loaded(model, "fp8", EngineSettings())
+    assert size_doubt(model) in doubts_of(found)
+    amounts = [
+        rank_weights(each, EngineSettings()).amount
+        for each in (found, as_loaded(facts(), "fp8", EngineSettings()))
+    ]
+    assert amounts[0].low <= 1.01 * min(1.0, total) * amounts[1].value
+    assert amounts[0].high >= 0.99 * max(1.0, total) * amounts[1].value
