@@ -19,7 +19,7 @@ from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
-from rigspec.catalog.model_gguf import open_gguf, read_gguf, shapes_of_gguf, with_gguf_sizes
+from rigspec.catalog.model_gguf import open_gguf, part_number, parts_of, read_parts, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
 from rigspec.errors import RigspecError
@@ -31,7 +31,6 @@ CONFIG, MODELOPT = "config.json", "hf_quant_config.json"
 BROKEN = "no engine could load it either: fetch the file again, or take another revision"
 _GGUF_START, _GGUF_MOST = 16 << 20, 256 << 20
 """First bytes of a GGUF file that hold its header: 5 to 20 MB, most of it the vocabulary."""
-_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
@@ -197,28 +196,15 @@ def _header_sizes(
 
 
 def _of_gguf(name: str, revision: str | None, parts: Sequence[Path]) -> Found:
-    config, total, tensors = read_gguf(parts[0])
-    for part in parts[1:]:
-        _, more, others = read_gguf(part)
-        total, tensors = total + more, [*tensors, *others]
-    sizes = ExactSizes(total, parts[0].name, shapes=shapes_of_gguf(config, tensors))
+    config, sizes = read_parts(parts)
     return Found(name, revision, config, None, sizes, gguf=True)
-
-
-def parts_of(first: str) -> tuple[str, ...]:
-    """Every file of a split GGUF by its first; the file itself when it is not split."""
-    match = _PART.search(first)
-    if match is None:
-        return (first,)
-    stem, count = first[: match.start()], int(match[2])
-    return tuple(f"{stem}-{part:05}-of-{count:05}.gguf" for part in range(1, count + 1))
 
 
 def _chosen(names: Sequence[str], file: str | None, where: str, *, has_config: bool) -> str:
     """The GGUF file asked for, or the only one; the first part of a split one."""
     if file is not None and file in names:
         return file
-    firsts = [name for name in names if not (m := _PART.search(name)) or int(m[1]) == 1]
+    firsts = [name for name in names if part_number(name) == 1]
     if file is None and len(firsts) == 1:
         return firsts[0]
     if not firsts and file is not None and has_config:

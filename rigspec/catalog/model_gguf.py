@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,44 @@ def _damaged(path: Path) -> UnusableModel:
 
 
 def facts_of_gguf(path: Path) -> ModelFacts | None:
-    """Facts and exact bytes of one GGUF file; None when it states no dimensions."""
-    config, total, tensors = read_gguf(path)
+    """Facts and exact bytes of a GGUF file with all its parts; None without dimensions."""
+    config, sizes = read_parts([path.with_name(part) for part in parts_of(path.name)])
     facts = facts_of_config(path.stem, config)
-    split = re.search(r"-\d{5}-of-\d{5}$", path.stem)  # one part does not hold every layer
-    shapes = None if split else shapes_of_gguf(config, tensors)
-    sizes = ExactSizes(total, path.name, shapes=shapes)
     return with_gguf_sizes(facts, sizes) if facts is not None else None
+
+
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Every file of a split GGUF by one of them; the file itself when it is not split."""
+    match = _PART.search(name)
+    if match is None:
+        return (name,)
+    stem, count = name[: match.start()], int(match[2])
+    return tuple(f"{stem}-{part:05}-of-{count:05}.gguf" for part in range(1, count + 1))
+
+
+def part_number(name: str) -> int:
+    """Which part of a split GGUF a file is; 1 where it is not split."""
+    match = _PART.search(name)
+    return int(match[1]) if match else 1
+
+
+def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:
+    """A `config.json` look-alike out of the first part, and what all parts hold.
+
+    Raises UnusableModel when they hold no weights at all.
+    """
+    config, total, tensors = read_gguf(parts[0])
+    for part in parts[1:]:
+        _, more, others = read_gguf(part)
+        total, tensors = total + more, [*tensors, *others]
+    if not total:
+        raise UnusableModel(
+            f"{parts[0].name} holds no tensors: it is a vocabulary alone, or was cut by who made it"
+        )
+    return config, ExactSizes(total, parts[0].name, shapes=shapes_of_gguf(config, tensors))
 
 
 def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shapes | None:

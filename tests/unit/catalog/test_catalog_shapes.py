@@ -14,7 +14,7 @@ from gguf import GGUFWriter
 
 from rigspec.catalog.model_parts import Layer
 from rigspec.catalog.model_shapes import Shapes, as_record, contradicted, from_record, shapes_of
-from rigspec.catalog.models import load_model_facts
+from rigspec.catalog.models import UnusableModel, load_model_facts
 from rigspec.cli import main
 
 LAYERS = 4
@@ -51,7 +51,7 @@ def folder(path: Path, **changed: object) -> Path:
     return path
 
 
-def gguf(path: Path, blocks: int, kv_heads: int = 2) -> Path:
+def gguf(path: Path, blocks: int, kv_heads: int = 2, *, held: range = range(LAYERS)) -> Path:
     writer = GGUFWriter(str(path), "llama")
     writer.add_block_count(blocks)
     writer.add_context_length(4096)
@@ -60,7 +60,7 @@ def gguf(path: Path, blocks: int, kv_heads: int = 2) -> Path:
     writer.add_head_count(4)
     writer.add_head_count_kv(kv_heads)
     writer.add_vocab_size(256)
-    for layer in range(LAYERS):
+    for layer in held:
         writer.add_tensor(f"blk.{layer}.attn_q.weight", np.zeros((64, 64), dtype=np.float16))
         writer.add_tensor(f"blk.{layer}.attn_k.weight", np.zeros((32, 64), dtype=np.float16))
     writer.write_header_to_file()
@@ -129,7 +129,22 @@ def test_a_gguf_that_lacks_layers_is_a_doubt(tmp_path: Path) -> None:
     assert said_everywhere(gguf(tmp_path / "c.gguf", LAYERS, kv_heads=4), heads, tmp_path)
 
 
-def test_one_part_of_a_split_gguf_is_not_called_short_of_layers(tmp_path: Path) -> None:
-    facts = load_model_facts(gguf(tmp_path / "a-00001-of-00002.gguf", 8))
-    assert facts is not None
-    assert facts.doubts == ()
+def test_the_parts_of_a_split_gguf_are_read_as_one(tmp_path: Path) -> None:
+    """Each holds some of the layers: sized by one of them a model would fit anywhere."""
+    first = gguf(tmp_path / "a-00001-of-00002.gguf", LAYERS, held=range(3))
+    second = gguf(tmp_path / "a-00002-of-00002.gguf", LAYERS, held=range(3, LAYERS))
+    whole = load_model_facts(gguf(tmp_path / "a.gguf", LAYERS))
+    assert whole is not None
+    assert whole.sizes is not None
+    for path in (first, second):
+        facts = load_model_facts(path)
+        assert facts is not None
+        assert facts.sizes is not None
+        assert facts.doubts == ()
+        assert facts.sizes.total_bytes == whole.sizes.total_bytes
+
+
+def test_a_split_gguf_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    first = gguf(tmp_path / "a-00001-of-00002.gguf", LAYERS)
+    with pytest.raises(UnusableModel, match=r"^a-00002-of-00002\.gguf is not there"):
+        load_model_facts(first)

@@ -15,6 +15,7 @@ from gguf import GGUFWriter
 from loopback_hub import COMMIT, CONFIG, safetensors, serving
 
 from rigspec import hub
+from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.cli import main
@@ -146,6 +147,44 @@ def test_split_gguf_counts_every_part(tmp_path: Path) -> None:
     found = hub.read_local(tmp_path)
     assert found.sizes is not None
     assert found.sizes.total_bytes == 3 * 2 * 256 * 64 * 2
+
+
+def empty_gguf(path: Path) -> Path:
+    """What `llama.cpp` ships as a vocabulary: all keys, no tensors."""
+    writer = GGUFWriter(str(path), "llama")
+    writer.add_block_count(2)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_vocab_size(256)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("verb", [("model", "add"), ("fit", "--gpu", "rtx-3090")])
+def test_a_file_without_weights_is_refused_and_not_saved(
+    verb: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = empty_gguf(tmp_path / "ggml-vocab-llama.gguf")
+    to = ["--to", str(tmp_path / "models")] if verb == ("model", "add") else []
+    done = CliRunner().invoke(main, [*verb, str(file), *to])
+    assert done.exit_code == 2
+    assert "ggml-vocab-llama.gguf holds no tensors: it is a vocabulary alone, or was" in done.output
+    assert "hint: no engine could load it either: fetch the file again" in done.output
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_first_part_of_a_split_gguf_may_hold_keys_alone(tmp_path: Path) -> None:
+    """`llama-gguf-split --no-tensor-first-split`."""
+    first = empty_gguf(tmp_path / "big-00001-of-00002.gguf")
+    gguf_file(tmp_path / "big-00002-of-00002.gguf")
+    for found in (hub.read_local(tmp_path).sizes, load_model_facts(first)):
+        sizes = found.sizes if isinstance(found, ModelFacts) else found
+        assert sizes is not None
+        assert sizes.total_bytes == 2 * 256 * 64 * 2
 
 
 def test_folder_is_saved_under_a_given_name(tmp_path: Path) -> None:
