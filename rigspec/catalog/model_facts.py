@@ -22,6 +22,10 @@ from rigspec.catalog.model_parts import (
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, contradicted
 
+SHORT_COMMIT = 7
+"""Digits of a commit that is written short, as git does."""
+_HEX = frozenset("0123456789abcdef")
+
 Lacks = Literal["nothing", "dense", "experts"]
 
 
@@ -96,6 +100,12 @@ class ModelFacts:
         drafts = max(1, len(self.draft.layers))
         told = tuple(contradicted(shapes, self.layers, drafts, self.vocab))
         return replace(self, sizes=sizes, doubts=(*self.doubts, *told), contradicted=bool(told))
+
+    def is_of_another(self, revision: str) -> bool:
+        """Whether it was saved of surely another commit; a branch or a tag may mean any."""
+        asked, saved = revision.lower(), (self.revision or "").lower()
+        told = all(len(word) >= SHORT_COMMIT and _HEX.issuperset(word) for word in (asked, saved))
+        return told and not (asked.startswith(saved) or saved.startswith(asked))
 
     @property
     def known(self) -> bool:

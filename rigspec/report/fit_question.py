@@ -95,7 +95,8 @@ def ask(
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,
     )
-    return Question(facts, (card,) * count, settings, tp, tuple(_beyond(chosen, engine_version)))
+    own = (*_beyond(chosen, engine_version), *_other_revision(model, facts, folders))
+    return Question(facts, (card,) * count, settings, tp, own)
 
 
 def _beyond(chosen: str, version: str | None) -> Iterator[str]:
@@ -184,12 +185,25 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
         meant = f"did you mean {near}? " if near and not is_place(name) else ""
         raise RigspecError(f"no such folder or file: `{name}`", hint=f"{meant}{NOT_HERE}")
     hub = name if "/" in name else "ORG/NAME"
-    to = "" if save_folder() in folders else f" --to {shlex.quote(str(folders[0]))}"
     raise RigspecError(
         f"nothing is saved of `{name}`",
         hint=(f"did you mean {near}? " if near else "")
-        + f"`rigspec model add {hub}{to}` reads its config and sizes once (no weights)",
+        + f"{_to_save(hub, folders)} reads its config and sizes once (no weights)",
     )
+
+
+def _to_save(source: str, folders: Sequence[Path]) -> str:
+    to = "" if save_folder() in folders else f" --to {shlex.quote(str(folders[0]))}"
+    return f"`rigspec model add {source}{to}`"
+
+
+def _other_revision(model: str, facts: ModelFacts, folders: Sequence[Path]) -> Iterator[str]:
+    name, _, revision = model.partition("@")
+    if facts.is_of_another(revision):
+        yield (
+            f"what is saved of `{name}` is of revision {facts.revision}, not {revision}; "
+            f"{_to_save(model, folders)} saves that one"
+        )
 
 
 def _folders_to_look_in(folders: Sequence[Path]) -> None:

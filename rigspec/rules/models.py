@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import ticked
+from rigspec.rules.to_save import to_save
 from rigspec.spec.base import is_commit
 from rigspec.spec.misnamed import nearest
 from rigspec.spec.rig import Rig
@@ -169,6 +170,22 @@ def facts_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"not understood of `{name}`: {'; '.join(doubts)}",
                 why="memory and speed are bounds then, not estimates: the first start decides",
             )
+
+
+def facts_of_revision(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """What is saved of a model is of the revision that is fetched."""
+    for name, known in facts.models.items():
+        model = rig.models[name]
+        if model.hub is None or not known.is_of_another(model.revision or ""):
+            continue
+        yield warning(
+            "models.facts-of-revision",
+            ("models", name, "revision"),
+            f"what is saved of `{model.hub}` is of revision {known.revision}, the spec fetches "
+            f"{model.revision}",
+            why="memory and speed are estimated for other weights than those that are served",
+            hint=f"{to_save(model, facts)[0]} saves this one",
+        )
 
 
 def _origin(rig: Rig, name: str) -> tuple[str, str, str]:

@@ -127,3 +127,44 @@ def test_an_architecture_nobody_knows_is_said_in_every_answer(gguf: Path) -> Non
         assert "not understood: " in of_gguf(gguf, *more).output
         told = json.loads(of_gguf(gguf, "--json", *more).output)
         assert (told[0] if isinstance(told, list) else told)["doubts"]
+
+
+HELD = "e89b16ebf1988b3d6befa7de50abc2d76f26eb09"
+
+
+@pytest.mark.parametrize("form", [("--context", "4096"), ("--table",)])
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [
+        ("", False),
+        ("@main", False),
+        (f"@{HELD}", False),
+        (f"@{HELD[:10]}", False),
+        (f"@{HELD.upper()}", False),
+        ("@0000000", True),
+        ("@" + "0" * 40, True),
+        (f"@{HELD[:10]}0000000000", True),
+    ],
+)
+def test_facts_of_another_revision_than_the_asked_are_said(
+    asked: str, other: bool, form: tuple[str, ...]
+) -> None:
+    name = f"Qwen/Qwen3.6-27B-FP8{asked}"
+    words = ("fit", name, "--gpu", "rtx-3090", "--count", "2", *form)
+    said = (
+        f"what is saved of `Qwen/Qwen3.6-27B-FP8` is of revision {HELD}, not {asked[1:]}; "
+        f"`rigspec model add {name} --to {ROOT}/rigs/models` saves that one"
+    )
+    words = (*words, "--models", str(ROOT / "rigs/models"))
+    assert (f"warning: {said}" in rigspec(*words).output) is other
+    data = json.loads(rigspec(*words, "--json").output)
+    records = data if isinstance(data, list) else [data]
+    assert {said in record["warnings"] for record in records} == {other}
+
+
+def test_a_saved_file_that_states_no_revision_is_of_any(tmp_path: Path) -> None:
+    saved = json.loads((ROOT / "rigs/models/Qwen__Qwen3.6-27B-FP8.json").read_text())
+    saved["_rigspec"]["revision"] = None
+    (tmp_path / "Org__Any.json").write_text(json.dumps(saved))
+    words = ("--gpu", "rtx-3090", "--count", "2", "--models", str(tmp_path))
+    assert "revision" not in rigspec("fit", "Org/Any@0000000", *words).output
