@@ -131,6 +131,7 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
     return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
 
 
+UNREAD_TOWER = "the config lacks the vision tower that ran, and what its images take"
 TOWER = 500_000_000
 """Weights of a vision tower that a run speaks of and its config lacks: 0.4 to 0.7 billion."""
 
@@ -149,6 +150,8 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if towered and facts.vision is None:
         tower = Vision(elements=TOWER, replicated=False, stated=False)
         facts = replace(facts, vision=tower, weights_doubt=max(facts.weights_doubt, 0.04))
+        if "vision tower" in note:  # nobody knows how large its images are
+            facts = replace(facts, doubts=(*facts.doubts, UNREAD_TOWER))
     return facts
 
 

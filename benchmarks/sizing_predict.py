@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.sizing_cases import Case
 from benchmarks.sizing_known import Unknown, card_of, facts_of
+from benchmarks.sizing_models import UNREAD_TOWER
 from benchmarks.sizing_outcomes import accepted_measured, fits_measured
 from benchmarks.sizing_rates import decode, prompt_rate
 from rigspec.catalog.model_facts import ModelFacts
@@ -137,7 +138,7 @@ def predict_weights(case: Case) -> Amount:
 
 def predict_available(case: Case) -> Amount:
     """GiB left for the cache, from the settings alone."""
-    facts, card = facts_of(case), card_of(case)
+    facts, card = _whole_facts_of(case), card_of(case)
     if card.total.high > 1.25 * card.total.low:
         room = f"{card.total.low:.0f} to {card.total.high:.0f} GiB"
         raise Unknown(f"nothing states how much of the card there is: {room}")
@@ -243,11 +244,19 @@ def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -
     return Amount(tokens.value, low, high)
 
 
+def _whole_facts_of(case: Case) -> ModelFacts:
+    """The facts, where they describe all that the step holds."""
+    facts = facts_of(case)
+    if UNREAD_TOWER in facts.doubts and not case.settings.language_only:
+        raise Unknown(UNREAD_TOWER)
+    return facts
+
+
 def predict_fits(case: Case) -> str:
     """Whether the engine starts with one request of full length."""
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU; the split is not stated")
-    facts, card, settings = facts_of(case), card_of(case), case.settings
+    facts, card, settings = _whole_facts_of(case), card_of(case), case.settings
     found = memory.estimate(facts, card, settings).boots
     if found is Verdict.NO and _leaves_fraction_open(case):
         generous = replace(settings, memory_fraction=OPEN_FRACTION[1])

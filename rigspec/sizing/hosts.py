@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Compressed, Latent
 from rigspec.catalog.model_quant import Scheme
@@ -26,6 +28,16 @@ by layers gave 33 and 31 (27B and 32B, two authors), 1.2 and 1.8 times slower th
 STEP_HOST_MS = 2.4
 """What a host may take between two steps: 0.6B on an A100 ran in 4.2 ms where the card needs 2.0;
 others start 2B and 30B-A3B steps every 1.7 to 4 ms."""
+TENSOR_FALL = 1.6
+"""llama.cpp's split of every tensor is young: 70B on four 4090s 1.2 times slower than computed, 27B
+on a 3060 and a P100, of which the slower one sets the pace, 1.6 times."""
+TOGETHER_FALL = 0.22
+"""For each doubling of the streams a load may leave the engine so much more of its time idle or at
+prompts: of 24 sources a tenth reach 0.47 of the computed sum with 41 to 128 streams, of 46 sources
+0.51 with 5 to 10."""
+UNKNOWN_FALL = 2.1
+"""A model that is not fully understood: Qwen3.8-Flash-Next, whose n-gram tables lie in host memory,
+ran at 0.50 to 0.72 of the computed speed on RTX PRO 6000 and GB10 pairs (six runs)."""
 SPARSE_ROWS, SPARSE_FALL = 32, 2.6
 """Sparse latent attention: from so many rows per step (streams × tokens verified) five of ten
 published configurations run at 40 % of the others' speed. Nothing they print tells them apart."""
@@ -65,8 +77,16 @@ def unexplained(
         TURING_FALL if untuned else 1.0,
         1 + _float_kernels(facts, card, settings, step_ms),
         EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
-        _latent_fall(facts) if settings.engine is Engine.LLAMA_CPP else 1.0,
+        *_by_engine(facts, settings, streams),
     )
+
+
+def _by_engine(facts: ModelFacts, settings: EngineSettings, streams: int) -> tuple[float, float]:
+    if settings.engine is Engine.LLAMA_CPP:
+        young = settings.split == "tensor" and settings.tensor_parallel > 1
+        return _latent_fall(facts), TENSOR_FALL if young else 1.0
+    together = 1 + TOGETHER_FALL * math.log2(max(1, streams))
+    return together, 1.0 if facts.known else UNKNOWN_FALL
 
 
 def _latent_fall(facts: ModelFacts) -> float:

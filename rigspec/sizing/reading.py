@@ -24,10 +24,10 @@ class Fit:
 
 
 FITS: dict[tuple[Engine, str], Fit] = {
-    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.20),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.70, 55.0, 0.0, 0.28),
-    (Engine.VLLM, "dense"): Fit(0.77, 40.0, 0.0, 0.18),
-    (Engine.VLLM, "experts"): Fit(0.80, 55.0, 14.0, 0.36),
+    (Engine.LLAMA_CPP, "dense"): Fit(0.78, 43.0, 0.0, 0.22),
+    (Engine.LLAMA_CPP, "experts"): Fit(0.70, 55.0, 0.0, 0.30),
+    (Engine.VLLM, "dense"): Fit(0.77, 40.0, 0.0, 0.20),
+    (Engine.VLLM, "experts"): Fit(0.80, 55.0, 14.0, 0.45),
     (Engine.SGLANG, "dense"): Fit(0.77, 40.0, 0.0, 0.30),
     (Engine.SGLANG, "experts"): Fit(0.80, 55.0, 14.0, 0.60),
 }

@@ -14,6 +14,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.vllm_batch import (
     CUT_SINCE,
+    FIRST_V1,
     LOGITS_BUDGET,
     Batch,
     batch_of,
@@ -120,7 +121,11 @@ def with_image(facts: ModelFacts, settings: EngineSettings, batch: Batch, text: 
     """The text's step, or the dummy image's if that is larger: an upper bound, as few print it."""
     if facts.vision is None or settings.language_only:
         return text
-    image = IMAGE_BYTES * max(batch.tokens, since(IMAGE_TOKENS, settings.version)) / GIB
+    tokens = max(batch.tokens, since(IMAGE_TOKENS, settings.version))
+    if settings.version is not None and settings.version < FIRST_V1:
+        whole = settings.context or facts.max_positions or 0
+        tokens = max(tokens, whole)  # prompts were never cut: images fill a whole request
+    image = IMAGE_BYTES * tokens / GIB
     return Amount(text.value, text.low, max(text.high, image))
 
 

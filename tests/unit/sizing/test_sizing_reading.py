@@ -200,7 +200,8 @@ def test_an_old_host_prepared_each_stream() -> None:
     facts, on = model("meta-llama/Llama-3.1-8B-Instruct"), card("rtx-3090")
     assert holds(speed(facts, on, old, streams=10).tok_s, 354.2)
     assert holds(speed(facts, on, old, streams=50).tok_s, 1026.5)
-    assert not holds(speed(facts, on, VLLM, streams=50).tok_s, 1026.5)
+    newer, older = (speed(facts, on, each, streams=50).tok_s for each in (VLLM, old))
+    assert older.low < newer.low
 
 
 def test_a_network_between_machines_may_be_read_over_sockets() -> None:
@@ -295,3 +296,29 @@ def test_a_quantized_cache_is_no_faster_to_read_in_llama_cpp() -> None:
     )
     assert plain is not None
     assert plain == eight
+
+
+@pytest.mark.parametrize(("streams", "least"), [(4, 1.44), (32, 2.1), (64, 2.32)])
+def test_many_streams_may_leave_the_engine_idle_in_between(streams: int, least: float) -> None:
+    # 7B on a 4090: 975 tok/s from 32 requests at once, 1,500 computed; 32B on an H100 654 of 1,155
+    facts = model("Qwen/Qwen2.5-7B-Instruct")
+    found = speed(facts, card("rtx-4090"), VLLM, streams).tok_s
+    assert found.value / found.low >= least - 0.01
+    alone = speed(facts, card("rtx-4090"), VLLM).tok_s
+    assert alone.value / alone.low < 1.44
+
+
+def test_a_split_of_every_tensor_is_young_in_llama_cpp() -> None:
+    # 70B Q4_K_M on four 4090s: 28.9 tok/s, 35.3 computed
+    facts = model("meta-llama/Llama-3.1-70B-Instruct", Scheme.GGUF, 4.89)
+    asked = replace(LLAMA_CPP, tensor_parallel=4, split="tensor")
+    found = speed(facts, card("rtx-4090"), asked, link=HOST_PCIE).tok_s
+    assert holds(found, 28.94)
+    assert found.value / found.low >= 1.6
+
+
+def test_a_model_that_is_not_understood_may_run_at_half_the_speed() -> None:
+    facts = model("Qwen/Qwen3.8-Flash-Next")
+    assert not facts.known
+    found = speed(facts, card("rtx-pro-6000-workstation"), replace(VLLM, tensor_parallel=2)).tok_s
+    assert found.value / found.low >= 2.1

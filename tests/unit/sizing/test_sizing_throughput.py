@@ -185,7 +185,7 @@ def test_sparse_attention_may_fall_at_many_rows_and_the_band_says_so() -> None:
     )
     assert few is not None
     assert many is not None
-    assert few.tok_s.value / few.tok_s.low < 1.5
+    assert few.tok_s.value / few.tok_s.low < 1.9
     assert many.tok_s.value / many.tok_s.low == pytest.approx(2.6)
 
 
