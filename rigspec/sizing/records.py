@@ -16,7 +16,7 @@ _INDEX_RECORD = 132
 
 def attention_token_bytes(facts: ModelFacts, a: Attention, settings: EngineSettings) -> float:
     """Cache bytes per token of one attention layer on one rank."""
-    ranks = max(1, settings.tensor_parallel)
+    ranks = settings.attention_ranks
     heads = max(1, math.ceil(a.kv_heads / ranks))
     width, scales = _element_bytes(facts, settings)
     return heads * ((a.head_dim + a.v_dim) * width + 2 * scales)
@@ -84,7 +84,7 @@ def latent_token_bytes(facts: ModelFacts, m: Latent, settings: EngineSettings) -
 
 def state_bytes(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSettings) -> int:
     """Bytes of recurrent and convolution state of one layer on one rank."""
-    ranks = max(1, settings.tensor_parallel)
+    ranks = settings.attention_ranks
     drafts = settings.speculative.depth if settings.speculative else 0
     width_of_state = settings.state_bytes or facts.state_bytes
     if isinstance(mixer, Mamba):

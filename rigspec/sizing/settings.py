@@ -151,6 +151,7 @@ class EngineSettings:
             pipeline_parallel=self.pipeline_parallel,
             stage=self.stage,
             data_parallel=self.data_parallel,
+            dp_attention=self.dp_attention,
             expert_parallel=self.expert_parallel,
             language_only=self.language_only,
             speculative=self.speculative,
@@ -163,6 +164,12 @@ class EngineSettings:
     def replicas(self) -> int:
         """Copies of the whole model, each with `max_seqs` streams of its own."""
         return 1 if self.dp_attention else max(1, self.data_parallel)
+
+    @property
+    def attention_ranks(self) -> int:
+        """Parts that attention is cut into: SGLang's copies of it take their share of the ranks."""
+        copies = self.data_parallel if self.dp_attention else 1
+        return max(1, self.tensor_parallel // max(1, copies))
 
     @property
     def expert_ranks(self) -> int:

@@ -91,6 +91,8 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
 
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
     ranks, stored = max(1, settings.tensor_parallel), matrix.stored_bytes
+    if matrix.part is Part.MIXER:
+        ranks = settings.attention_ranks
     if settings.engine is Engine.LLAMA_CPP:
         return stored * (settings.portion.rows if settings.portion else settings.fullest_share)
     if matrix.cut is Cut.WHOLE:
@@ -109,8 +111,9 @@ def _expert_bytes(
     facts: ModelFacts, settings: EngineSettings, matrix: Matrix, stored: float
 ) -> float:
     ranks = max(1, settings.tensor_parallel)
-    if settings.expert_parallel or settings.data_parallel > 1:
-        return stored / (ranks * max(1, settings.data_parallel))
+    shared = settings.replicas if settings.engine is Engine.VLLM else 1  # SGLang's are whole copies
+    if settings.expert_parallel or shared > 1:
+        return stored / (ranks * shared)
     width = matrix.width
     if width and matrix.scheme is Scheme.MXFP4 and settings.engine is Engine.VLLM:
         cut = width / ranks

@@ -10,7 +10,8 @@ import pytest
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.matrices import Part, matrices
+from rigspec.sizing import sglang
+from rigspec.sizing.matrices import Cut, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Portion, Speculative
 from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
@@ -291,3 +292,34 @@ def test_what_sglang_holds_at_its_start_may_be_inside_a_load_or_not() -> None:
     stored = 65524246528 / GIB
     found = rank_weights(model("Qwen/Qwen3-32B"), EngineSettings(engine=Engine.SGLANG)).amount
     assert found.low <= stored <= 61.07 <= stored + 0.15 <= found.high
+
+
+def test_copies_of_a_model_share_experts_in_vllm_alone() -> None:
+    facts = model("Qwen/Qwen3-235B-A22B")
+    alone = EngineSettings(tensor_parallel=4)
+    for engine, shares in ((Engine.VLLM, True), (Engine.SGLANG, False)):
+        one, two = (
+            rank_weights(facts, replace(alone, engine=engine, data_parallel=dp)).amount.value
+            for dp in (1, 2)
+        )
+        assert (two < 0.6 * one) is shares
+        assert shares or two == one
+
+
+def test_sglang_s_copies_of_the_attention_are_cut_into_fewer_parts() -> None:
+    # TP 8: with as many copies of the attention each rank holds all of its 12 GB, of 8 bits
+    facts = model("deepseek-ai/DeepSeek-R1")
+    ranks = EngineSettings(engine=Engine.SGLANG, tensor_parallel=8)
+    copies = replace(ranks, data_parallel=8, dp_attention=True)
+    assert (ranks.attention_ranks, copies.attention_ranks) == (8, 1)
+    one, two = (rank_weights(facts, asked).amount.value for asked in (ranks, copies))
+    cut = [m for m in matrices(facts) if m.part is Part.MIXER and m.cut is not Cut.WHOLE]
+    assert two - one == pytest.approx(sum(m.stored_bytes for m in cut) * 7 / 8 / 2**30, rel=0.02)
+
+
+def test_a_copy_of_the_attention_caches_all_heads() -> None:
+    facts = model("Qwen/Qwen3-235B-A22B")
+    ranks = EngineSettings(engine=Engine.SGLANG, tensor_parallel=4)
+    copies = replace(ranks, data_parallel=4, dp_attention=True)
+    one, two = (sglang.bytes_per_token(facts, asked) for asked in (ranks, copies))
+    assert two == 4 * one
