@@ -28,7 +28,7 @@ from rigspec.units import GIB
 
 SAMPLER_BYTES = {(0, 0): 14.3, (0, 8): 38.6, (0, 17): 14.3}
 """Bytes per (sequence × vocabulary entry) of the sampler's dummy run: fp32 copies of the logits.
-38.6 fits Llama, Qwen3 and gpt-oss on 0.9–0.16 (5 boots), 14.3 on 0.17–0.19 (59 boots)."""
+38.6 fits Llama, Qwen3 and gpt-oss on 0.9–0.16 (5 boots), 14.3 on 0.17–0.24 (66 boots)."""
 
 SAMPLER_BASE_GIB = 0.14
 
@@ -54,12 +54,12 @@ came whole videos: 30B-A3B took 2.1 and 3.4 GiB more than its text (0.11)."""
 
 
 def first_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> Amount:
-    """vLLM up to 0.20: the sampler's copies or the widest forward layer."""
+    """GiB of the sampler's copies or of the widest layer, whichever is more."""
     per_entry = since(SAMPLER_BYTES, settings.version)
     logits = per_entry * batch.seqs * facts.vocab / GIB + SAMPLER_BASE_GIB
     logits += expert_workspace(facts, settings, batch) / GIB
     forward = 2 * batch.tokens * (3 * facts.hidden + 3 * dense_width(facts, settings)) / GIB
-    scores = old_scores(facts, settings, batch) / GIB
+    scores = _scores(facts, settings, batch) / GIB
     forward = max(forward, scores)
     if settings.pipeline_parallel > 1:
         return _of_stage(settings, about(forward + 0.2, 0.15))
@@ -79,8 +79,8 @@ def _of_stage(settings: EngineSettings, stage: Amount) -> Amount:
     return replace(stage, high=stage.high + 2.0) if newer else stage
 
 
-def old_scores(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:
-    """Bytes of sparse attention's scores in the first runner, whole before `CUT_SINCE`."""
+def _scores(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:
+    """Bytes of sparse attention's scores, whole before `CUT_SINCE`."""
     whole = sparse_logits(facts, settings, batch)
     cut = settings.version is not None and settings.version >= CUT_SINCE
     return min(whole, LOGITS_BUDGET) if cut else whole
