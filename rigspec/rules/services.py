@@ -233,8 +233,14 @@ def _portions(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> list[flo
 
 
 def spare_share(rig: Rig, name: str, facts: CheckContext) -> float:
-    """The share of its cards that a service may take beside those that run with it."""
-    crowds = (names for names in sharers(rig).values() if name in names)
-    groups = (group for names in crowds for group in groups_at_once(rig, names) if name in group)
-    others = (sum(_portions(rig, tuple(n for n in group if n != name), facts)) for group in groups)
-    return round(1 - max(others, default=0.0), 4)
+    """The share of its cards that a service may take beside those that run with it, its own context
+    included and theirs not."""
+    taken = [0.0]
+    for member, names in sharers(rig).items():
+        for group in groups_at_once(rig, names) if name in names else ():
+            others = tuple(n for n in group if n != name)
+            if name in group and others:
+                taken.append(
+                    sum(_portions(rig, others, facts)) + _contexts(rig, others, member, facts)
+                )
+    return round(1 - max(taken), 4)

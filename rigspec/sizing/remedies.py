@@ -161,7 +161,7 @@ def _fraction(case: Case) -> Iterator[Remedy]:
     facts, card, settings = case.facts, case.card, case.settings
     context = vllm.context_overhead(settings).high + 0.25
     outside = max(context, late_room_gib(facts, card, settings))
-    most = min(1 - outside / card.total.value, case.spare_share)
+    most = min(1.0, case.spare_share) - outside / card.total.value
     highest = math.floor(most * 100 + 1e-6) / 100
     larger = highest > vllm.fraction_of(settings)
     if larger or contexts_short(card, settings) or late_short(facts, card, settings):
@@ -185,14 +185,14 @@ def _text_only(case: Case) -> Iterator[Remedy]:
 def _more_cards(case: Case) -> Iterator[Remedy]:
     """The smallest larger group whose size the model takes; a smaller one if this is refused."""
     ranks = case.settings.tensor_parallel
+    groups = case.settings.pipeline_parallel * case.settings.replicas
     if refusals(case.facts, case.settings, case.card):
         yield from _fewer_cards(case)
-    for larger in range(ranks + 1, MOST_RANKS + 1):
+    for larger in range(ranks + 1, MOST_RANKS // groups + 1):
         changed = replace(case.settings, tensor_parallel=larger)
         if refusals(case.facts, changed, case.card):
             continue
-        cards = larger * case.settings.pipeline_parallel * case.settings.replicas
-        write = f"{cards} such GPUs, tensor_parallel_size: {larger}"
+        write = f"{larger * groups} such GPUs, tensor_parallel_size: {larger}"
         found = list(tried("more GPUs", write, case, changed))
         if found:
             yield found[0]
