@@ -17,7 +17,7 @@ from rigspec.report.speed_lines import speed_lines
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
-from rigspec.rules.sizable import sized_once, why_unsized
+from rigspec.rules.sizable import sized_once, uncounted_of, why_unsized
 from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.sizing.amount import Amount, band
 from rigspec.sizing.cache_type import cache_type
@@ -82,6 +82,8 @@ def _service(rig: Rig, name: str, facts: CheckContext, columns: int | None) -> I
     yield from service_lines(sized, columns)
     drafts = (said for service, said in unread_drafts(rig, facts) if service == name)
     yield from (f"  not reckoned: its draft model, {said}" for said in drafts)
+    flags = uncounted_of(rig.services[name], facts)
+    yield from (f"  not reckoned: {flag}, {what}" for flag, what in flags.items())
 
 
 def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:

@@ -9,7 +9,7 @@ from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_budget import equal_cap
 from rigspec.rules.power_states import PowerStates, power_states
-from rigspec.rules.sizable import sized_once, why_unsized
+from rigspec.rules.sizable import sized_once, uncounted_of, why_unsized
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.from_spec import catalog_of, paths_of
@@ -33,6 +33,7 @@ def rig_record(rig: Rig, facts: CheckContext) -> Record:
         sized = sized_once(rig, name, facts)
         links = [link_record(path) for path in paths_of(rig, name, catalog)]
         services[name] = (service_record(sized) if sized else {"verdict": None}) | {
+            "not_reckoned": uncounted_of(rig.services[name], facts),
             "unsized": why_unsized(rig, name, facts) or None,
             "links": links,
             "peers_off": list(why_peers_off(rig, name, facts.faults)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
-from rigspec.spec.rig import Rig
+from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import AUTO, Service
 
 _RANKS = "llama.cpp shares a model by `split_mode` (`layer`, `tensor`)"
@@ -139,6 +139,38 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"`{service.model}` was made for",
                 why=_BEYOND[service.engine],
                 hint=f"at most {model.max_positions}",
+            )
+
+
+def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """llama.cpp's shares are numbers, one per card; its main GPU is one of the cards."""
+    from rigspec.sizing.split_told import main_gpu_of, shares_told
+
+    for name, service in rig.services.items():
+        cards, main = len(members(rig.gpus, service.gpus)), main_gpu_of(service)
+        path = ("services", name, "extra_args")
+        shares = shares_told(service)
+        if shares is not None and not 0 < len(shares) <= cards:
+            complain = warning if shares else error
+            yield complain(
+                "engine.split-understood",
+                path,
+                f"`--tensor-split` takes {cards} number{'s'[: cards > 1]}, one per card, and "
+                + (f"{len(shares)} are given" if shares else "has a word that is none"),
+                why="llama.cpp leaves the rest aside"
+                if shares
+                else "llama.cpp ends at a word that is no number; less than nothing it does not "
+                "share out",
+                hint=f"such as `{','.join('1' * cards)}`",
+            )
+        if main is not None and not (main.isdigit() and int(main) < cards):
+            yield error(
+                "engine.split-understood",
+                path,
+                f"`--main-gpu {main[:20]}`: the service has {cards} card{'s'[: cards > 1]}, "
+                "counted from 0",
+                why="llama.cpp ends: invalid value for main_gpu",
+                hint=f"0 to {cards - 1}" if cards > 1 else "delete it",
             )
 
 

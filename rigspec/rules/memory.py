@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.sizable import sized_services
-from rigspec.rules.ways_out import breakdown, starts_after, ways_out
+from rigspec.rules.ways_out import breakdown, fitting_sizes, starts_after, ways_out
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
-from rigspec.units import with_article
+from rigspec.units import GIB, with_article
 
 if TYPE_CHECKING:
-    from rigspec.sizing.accepted import Refusal
+    from rigspec.sizing.amount import Amount
     from rigspec.sizing.service import Sized
 
 
 def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """One request of full length fits beside the weights."""
     for name, sized in sized_services(rig, facts):
-        if sized.memory.verdict != "no" or _loading(sized) == "no":
+        if sized.memory.verdict != "no" or "no" in (_loading(sized), _stated_cache(sized)):
             continue
         complain = error if sized.facts.known else warning
         yield complain(
@@ -49,12 +49,12 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if needed is not None and left.low >= needed.high:
             yield from _late(rig, name, sized, facts)
             continue
-        wanted = f"needs {needed.value:.1f} GiB" if needed else "needs some"
+        wanted = f"needs {needed.value:.1f} GiB of cache" if needed else "needs some cache"
         least = max(0.0, left.low)
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
-            f"`{name}` {wanted} of cache for one full request"
+            f"`{name}` {wanted} for one full request"
             f"{_own_length(sized, rig.services[name])}, {least:.1f} to {left.high:.1f} "
             f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
@@ -81,6 +81,36 @@ def loads(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             hint="take a checkpoint that is stored in 8 bits and delete the line, or vLLM 0.15 or "
             "newer, which quantizes tensor by tensor",
         )
+
+
+def stated_cache(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """A cache whose size is written out finds room beside everything else."""
+    from rigspec.sizing.verdict import beside_all
+
+    for name, sized in sized_services(rig, facts):
+        asked, found = sized.settings.kv_bytes, _stated_cache(sized)
+        if asked is None or found == "yes":
+            continue
+        room = beside_all(sized.card, sized.settings, _used(sized))
+        complain = error if found == "no" else warning
+        yield complain(
+            "memory.stated-cache",
+            ("services", name, "extra_args"),
+            f"`{name}` sets aside {asked / GIB:.1f} GiB of cache, {max(0.0, room.low):.1f} to "
+            f"{max(0.0, room.high):.1f} GiB are left on {with_article(sized.card.name)}",
+            why="vLLM then does not look at what is free, and runs out of memory",
+            hint=f"at most {max(0, int(room.low * GIB))} bytes, or no `--kv-cache-memory-bytes`",
+        )
+
+
+def _stated_cache(sized: Sized) -> str:
+    from rigspec.sizing import verdict
+
+    return verdict.stated_cache(sized.card, sized.settings, _used(sized))
+
+
+def _used(sized: Sized) -> tuple[Amount, ...]:
+    return tuple(term.amount for term in sized.memory.terms[:-1])
 
 
 def _loading(sized: Sized) -> str:
@@ -117,23 +147,24 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield complain(
             "memory.states-have-room",
             ("services", name, "max_sequences" if given else "model"),
-            f"`{name}` may run {room.sequences} sequences{'' if given else ' by default'}, its "
+            f"`max_sequences` of `{name}` is {room.sequences}{'' if given else ' by default'}, its "
             f"cache holds {room.blocks.low:.0f} to {room.blocks.high:.0f} states, one per sequence",
             why="this model keeps a recurrent state per running sequence, and vLLM refuses to "
             "start with fewer blocks than sequences",
-            hint=f"`max_sequences: {room.fitting}` fits",
+            hint=f"`max_sequences: {room.fitting}` fits"
+            if room.fitting < room.sequences
+            else "the first start decides; " + ways_out(rig, sized, facts),
         )
 
 
 def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """What CUDA itself takes lies outside vLLM's share."""
+    """What CUDA itself takes lies outside the engine's share, and what SGLang's steps take too."""
     for name, sized in sized_services(rig, facts):
-        from rigspec.sizing.verdict import contexts_short
-        from rigspec.sizing.vllm import context_overhead
+        from rigspec.sizing.verdict import contexts_short, least_beside
 
         shortage = contexts_short(sized.card, sized.settings)
         if shortage:
-            share = context_overhead(sized.settings).value / sized.card.total.value
+            share = least_beside(sized.settings) / sized.card.total.value
             yield warning(
                 "memory.contexts-have-room",
                 ("services", name, "gpu_memory_fraction"),
@@ -160,7 +191,7 @@ def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 ("services", name, key) if _given(rig.services[name], key) else ("services", name),
                 f"`{rig.services[name].model}`: {refusal.message}",
                 why=why,
-                hint=_fitting_sizes(sized, refusal),
+                hint=fitting_sizes(sized, refusal),
             )
 
 
@@ -256,34 +287,6 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
         f"`{name}` does not fit{starts_after(sized)}: {who} {request} of cache {where}, "
         f"{max(0.0, left.high):.1f} GiB are left at best on {with_article(card.name)}"
     )
-
-
-def _fitting_sizes(sized: Sized, refusal: Refusal) -> str:
-    """Sizes that break no rule: of DCP where that is refused, else of TP."""
-    from dataclasses import replace
-
-    from rigspec.sizing.accepted import decode_context_sizes, refusals
-    from rigspec.sizing.group import tightest
-    from rigspec.sizing.remedy import fits
-
-    if refusal.rule == "stages":
-        return ""
-    if refusal.rule == "dcp":
-        taken = decode_context_sizes(sized.facts, sized.settings, sized.card)
-        copies = ", ".join(str(size) for size in taken if size > 1)
-        without = "leave `decode_context_parallel_size` out" if 1 in taken else ""
-        return f"DCP sizes that it takes: {copies}; or {without}" if copies else without
-    sizes = [
-        str(size)
-        for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
-        if size <= len(sized.gpus)
-        and not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
-    ]
-    ways = [f"TP sizes that it takes: {', '.join(sizes)}"] if sizes else []
-    whole = replace(sized.settings, expert_parallel=True)
-    if refusal.rule == "fp8-block" and fits(tightest(sized.facts, sized.cards, whole)[0]):
-        ways.append("`expert_parallel: true` leaves the experts whole")
-    return "; or ".join(ways)
 
 
 def _place(sized: Sized, service: Service) -> Path:

@@ -181,6 +181,23 @@ def context_parallel_divides(rig: Rig, facts: CheckContext) -> Iterator[Finding]
             )
 
 
+def attention_copies_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """SGLang's copies of attention share the TP ranks evenly."""
+    for name, service in rig.services.items():
+        tp, dp = service.tensor_parallel_size, service.data_parallel_size
+        asked = service.engine == "sglang" and "--enable-dp-attention" in service.extra_args
+        if asked and tp % dp:
+            yield error(
+                "parallel.attention-copies-divide",
+                ("services", name, "data_parallel_size"),
+                f"DP {dp} does not divide TP {tp}",
+                why="with `--enable-dp-attention` the copies of attention lie within the tensor "
+                "parallel ranks; SGLang refuses to start",
+                hint=f"sizes that divide {tp}: "
+                + ", ".join(str(n) for n in range(1, tp + 1) if tp % n == 0),
+            )
+
+
 def experts_missing(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Expert parallel needs experts."""
     for name, service in _spread(rig):

@@ -36,7 +36,7 @@ from rigspec.rules import (
     storage,
 )
 from rigspec.rules.context import CheckContext, saved_context
-from rigspec.rules.sizable import on_host
+from rigspec.rules.sizable import on_host, uncounted_of
 from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
@@ -122,7 +122,9 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
             )
     for name, draft in unread_drafts(rig, context):
         yield f"the draft model of `{name}` is not reckoned: {draft}"
-    for name in rig.services:
+    for name, service in rig.services.items():
+        for flag, what in uncounted_of(service, context).items():
+            yield f"{flag} of `{name}` is not reckoned: {what}"
         held = on_host(rig, name, context)
         if held:
             yield (

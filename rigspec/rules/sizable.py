@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rigspec.rules.context import CheckContext
 from rigspec.spec.rig import Rig
+from rigspec.spec.services import Service
 
 if TYPE_CHECKING:
     from rigspec.sizing.service import Sized
@@ -61,3 +62,12 @@ def on_host(rig: Rig, name: str, facts: CheckContext) -> str:
     from rigspec.sizing.host_memory import kept_on_host
 
     return kept_on_host(rig.services[name], len(known.layers))
+
+
+def uncounted_of(service: Service, facts: CheckContext) -> dict[str, str]:
+    """Flags of a service with a known model that take memory nobody reckons, and for what."""
+    if service.model not in facts.models:
+        return {}
+    from rigspec.sizing.uncounted import uncounted
+
+    return uncounted(service)

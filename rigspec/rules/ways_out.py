@@ -12,6 +12,7 @@ from rigspec.rules.services import spare_share
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
+    from rigspec.sizing.accepted import Refusal
     from rigspec.sizing.neighbours import Neighbour
     from rigspec.sizing.remedies import Remedy
     from rigspec.sizing.service import Sized
@@ -74,3 +75,31 @@ def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:
         case = Case(sized.facts, sized.cards, sized.card, sized.settings, 1.0)
         alone = replace(sized.settings, other_processes_gib=0.0)
         yield from tried("one at a time", f"instead_of: [{names}]", case, alone)
+
+
+def fitting_sizes(sized: Sized, refusal: Refusal) -> str:
+    """Sizes that break no rule: of DCP where that is refused, else of TP."""
+    from dataclasses import replace
+
+    from rigspec.sizing.accepted import decode_context_sizes, refusals
+    from rigspec.sizing.group import tightest
+    from rigspec.sizing.remedy import fits
+
+    if refusal.rule == "stages":
+        return ""
+    if refusal.rule == "dcp":
+        taken = decode_context_sizes(sized.facts, sized.settings, sized.card)
+        copies = ", ".join(str(size) for size in taken if size > 1)
+        without = "leave `decode_context_parallel_size` out" if 1 in taken else ""
+        return f"DCP sizes that it takes: {copies}; or {without}" if copies else without
+    sizes = [
+        str(size)
+        for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+        if size <= len(sized.gpus)
+        and not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
+    ]
+    ways = [f"TP sizes that it takes: {', '.join(sizes)}"] if sizes else []
+    whole = replace(sized.settings, expert_parallel=True)
+    if refusal.rule == "fp8-block" and fits(tightest(sized.facts, sized.cards, whole)[0]):
+        ways.append("`expert_parallel: true` leaves the experts whole")
+    return "; or ".join(ways)

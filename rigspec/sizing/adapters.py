@@ -9,7 +9,7 @@ from __future__ import annotations
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.matrices import Matrix, Part, matrices
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import GIB
 
 EXPERTS_SINCE = (0, 11, 2)
@@ -31,7 +31,7 @@ def adapters_gib(facts: ModelFacts, settings: EngineSettings) -> Amount:
     )
     slot = lora.rank * facts.dtype_bytes / GIB
     least, most = lora.slots * slot * plain, lora.slots * slot * (plain + experts)
-    newer = settings.version is None or settings.version >= EXPERTS_SINCE
+    newer = settings.engine is Engine.VLLM and (settings.version or EXPERTS_SINCE) >= EXPERTS_SINCE
     value = (most if newer else least) * sum(DOUBT) / 2
     return Amount(value, least * DOUBT[0], most * DOUBT[1])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class Flags:
     """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
@@ -22,6 +24,16 @@ class Flags:
         """The whole number after one of the flags; None when it is not there or is none."""
         value = self.text(*names) or ""
         return int(value) if value.isdigit() else None
+
+    def size(self, *names: str) -> int | None:
+        """The whole number after one of the flags, with the suffix that vLLM reads: `10k` is
+        10,000, `10K` is 10,240 (`human_readable_int` of its `arg_utils.py`)."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgt]?)", self.text(*names) or "", re.IGNORECASE)
+        if found is None:
+            return None
+        number, suffix = found.groups()
+        step = 1024 if suffix.isupper() else 1000
+        return int(float(number) * step ** " kmgt".index(suffix.lower() or " "))
 
 
 def _parts(word: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from rigspec.sizing.drafter import stored_gib
 from rigspec.sizing.flags import Flags
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
+from rigspec.sizing.split_told import main_gpu_of, shares_told
+from rigspec.sizing.uncounted import uncounted, without_flash_attention
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
 from rigspec.spec.services import AUTO, Service
@@ -65,7 +67,7 @@ def settings_of(
         dp_attention=flags.given("--enable-dp-attention"),
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
-        kv_bytes=flags.whole("--kv-cache-memory-bytes", "--kv-cache-memory"),
+        kv_bytes=flags.size("--kv-cache-memory-bytes", "--kv-cache-memory"),
         context=_context(service, models or {}),
         auto_context=service.context_length == AUTO,
         stretched=_stretched(service),
@@ -81,12 +83,14 @@ def settings_of(
         speculative=_speculative(service, models or {}),
         lora=_lora(service, flags),
         split=_split(service),
-        tensor_split=_tensor_split(service, flags),
-        main_gpu=_main_gpu(service, flags),
+        tensor_split=_tensor_split(service),
+        main_gpu=_main_gpu(service),
         parallel=service.max_sequences or 1,
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
         ubatch=flags.whole("-ub", "--ubatch-size") or 512,
+        flash_attention=not (llama and without_flash_attention(service)),
+        uncounted=bool(uncounted(service)),
     )
 
 
@@ -125,13 +129,15 @@ def _prefix_caching(flags: Flags) -> bool | None:
 
 
 def _lora(service: Service, flags: Flags) -> Lora | None:
-    """Slots for adapters; SGLang's are as wide as the adapters given, which nobody reads."""
+    """Slots for adapters; SGLang's are as wide as the adapters given, which nobody reads, unless a
+    rank is set (`server_args.py` of 0.5.23: eight adapters per batch)."""
+    rank = flags.whole("--max-lora-rank")
+    if service.engine == "sglang" and rank and flags.given("--enable-lora", "--lora-paths"):
+        return Lora(flags.whole("--max-loras-per-batch") or 8, rank)
     if service.engine != "vllm" or not flags.given("--enable-lora"):
         return None
     usual = Lora()
-    return Lora(
-        flags.whole("--max-loras") or usual.slots, flags.whole("--max-lora-rank") or usual.rank
-    )
+    return Lora(flags.whole("--max-loras") or usual.slots, rank or usual.rank)
 
 
 def _split(service: Service) -> Literal["layer", "row", "tensor"]:
@@ -140,20 +146,15 @@ def _split(service: Service) -> Literal["layer", "row", "tensor"]:
     return "tensor" if service.split_mode == "tensor" else "layer"
 
 
-def _tensor_split(service: Service, flags: Flags) -> tuple[float, ...]:
-    """llama.cpp's shares by card, `3,1` or `3/1`; empty: it shares out by memory."""
-    text = flags.text("-ts", "--tensor-split") or service.environment.get("LLAMA_ARG_TENSOR_SPLIT")
-    if service.engine != "llama_cpp" or not text:
-        return ()
-    words = [word.strip() for word in re.split(r"[,/]", text)]
-    known = all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words)
-    shares = tuple(float(word) for word in words) if known else ()
+def _tensor_split(service: Service) -> tuple[float, ...]:
+    """Empty: llama.cpp shares out by memory."""
+    shares = shares_told(service) or ()
     return shares if any(shares) else ()
 
 
-def _main_gpu(service: Service, flags: Flags) -> int:
-    """By the flag, which wins over the environment; the first where neither says."""
-    said = flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or ""
+def _main_gpu(service: Service) -> int:
+    """The first where nothing says."""
+    said = main_gpu_of(service) or ""
     return int(said) if said.isdigit() else 0
 
 

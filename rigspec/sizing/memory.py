@@ -29,12 +29,13 @@ SHORT_CONTEXT = 4096
 a context, vLLM that takes what fits."""
 
 STEP = 256
-"""Tokens to which the longest context is found where other terms hang on it: in whole steps from
-nothing, whatever was asked, so that two answers about one service state one figure."""
+"""Tokens to which the longest context is found where other terms hang on it: from nothing, not from
+what was asked, so that two answers about one service state one figure."""
 UNLIMITED = 1 << 20
 """Tokens beyond which nobody asks, where the model's own limit is not known or is stretched."""
 
 FREE = "free for the cache"
+_FIT = "fit, vLLM 0.11–0.30"
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ class MemoryEstimate:
     @property
     def boots(self) -> Verdict:
         """Whether the engine starts: it reads the file; a full request and all states fit."""
-        if self.verdict is Verdict.NO or (self.states is not None and self.states.never):
+        states, settings = self.states, self.asked.settings
+        if self.verdict is Verdict.NO or (states is not None and states.never):
             return Verdict.NO
-        foreign = self.asked.facts.is_gguf and not self.asked.settings.engine.reads_gguf
-        surely = not foreign and (self.states is None or self.states.surely)
-        return self.verdict if surely else Verdict.CLOSE
+        unsure = self.asked.facts.is_gguf and not settings.engine.reads_gguf
+        unsure = unsure or settings.uncounted or (states is not None and not states.surely)
+        return Verdict.CLOSE if unsure else self.verdict
 
 
 def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
@@ -130,15 +132,15 @@ def _of_rank(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
     context = asked_context(facts, settings)
     needed = _needed(facts, settings, shape, context)
     served = _largest(facts, settings, shape, left) if settings.auto_context else context
-    weights = next(term.amount for term in terms if term.name == "weights")
+    used = tuple(term.amount for term in terms)
     return MemoryEstimate(
         terms=(*terms, Term(FREE, left, "what is left")),
-        weights=weights,
+        weights=used[0],
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, served),
         concurrency=_at_once(settings, left, needed),
         needed=needed,
-        verdict=verdict_of(facts, card, settings, weights, left, needed),
+        verdict=verdict_of(facts, card, settings, used, left, needed),
         states=state_room(facts, settings, card, shape, left),
         refusals=refusals(facts, settings, card),
         shape=shape,
@@ -159,12 +161,8 @@ def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Ter
         return (first, wide, *rest)
     return (
         first,
-        Term("activation peak", _peak(facts, card, settings), "fit, vLLM 0.11–0.30"),
-        Term(
-            "communication and workspaces",
-            vllm.non_torch(facts, settings, card),
-            "fit, vLLM 0.11–0.30",
-        ),
+        Term("activation peak", _peak(facts, card, settings), _FIT),
+        Term("communication and workspaces", vllm.non_torch(facts, settings, card), _FIT),
         Term("CUDA graphs", vllm.graph_estimate(facts, settings, card), "vLLM's own estimate"),
     )
 

@@ -52,7 +52,7 @@ class Speculative:
 
 @dataclass(frozen=True)
 class Lora:
-    """vLLM's slots for LoRA adapters: `--max-loras` of `--max-lora-rank`."""
+    """Slots for LoRA adapters and their rank: vLLM's `--max-loras` of `--max-lora-rank`."""
 
     slots: int = 1
     rank: int = 16
@@ -123,6 +123,8 @@ class EngineSettings:
     flash_attention: bool = True
     experts_on_cpu: bool = False
     other_processes_gib: float = 0.0
+    uncounted: bool = False
+    """Flags are given that take memory in ways nobody here reckons."""
 
     @property
     def fullest_share(self) -> float:
@@ -178,6 +180,13 @@ class EngineSettings:
             return 1
         shared = self.replicas if self.engine is Engine.VLLM else 1
         return max(1, self.tensor_parallel) * shared
+
+    @property
+    def expert_shards(self) -> int:
+        """Parts that one expert is cut into: vLLM's copies cut theirs together."""
+        if self.expert_parallel:
+            return 1
+        return max(1, self.tensor_parallel) * (self.replicas if self.engine is Engine.VLLM else 1)
 
     @property
     def ranks(self) -> int:

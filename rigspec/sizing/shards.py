@@ -75,18 +75,24 @@ def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> CutBlo
     """
     if facts.quantization.scheme is not Scheme.FP8_BLOCK:
         return None
-    ranks = settings.tensor_parallel
     padded = facts.quantization.at_load  # pull 44763 of vLLM pads what it quantizes itself
     found = [
         CutBlock(
-            f"feed-forward width {width} / TP {ranks} = {width / ranks:g}, not a multiple of "
-            f"{BLOCK}",
+            f"feed-forward width {width} / {_parts(settings, routed)} = {width / shards:g}, not a "
+            f"multiple of {BLOCK}",
             not padded and not (routed and _takes_smaller(facts, settings, card, width)),
         )
         for width, routed in sorted(set(_cut_across_blocks(facts, settings)))
-        if width % ranks or (width // ranks) % BLOCK
+        for shards in (settings.expert_shards if routed else settings.tensor_parallel,)
+        if width % shards or (width // shards) % BLOCK
     ]
     return min(found, key=lambda cut: not cut.surely, default=None)
+
+
+def _parts(settings: EngineSettings, routed: bool) -> str:
+    tp = f"TP {settings.tensor_parallel}"
+    copies = settings.expert_shards // max(1, settings.tensor_parallel)
+    return f"({tp} × DP {copies})" if routed and copies > 1 else tp
 
 
 def _cut_across_blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[int, bool]]:
@@ -101,10 +107,10 @@ def _cut_across_blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[
 
 
 def _takes_smaller(facts: ModelFacts, settings: EngineSettings, card: Card, width: int) -> bool:
-    version, ranks = settings.version, settings.tensor_parallel
-    if settings.engine is not Engine.VLLM or width % ranks:
+    version, shards = settings.version, settings.expert_shards
+    if settings.engine is not Engine.VLLM or width % shards:
         return False
     if version is not None and version < SMALLER_SINCE:
         return False
     multiplies = card.compute is None or card.compute >= MULTIPLIES
-    return multiplies and math.gcd(BLOCK, width // ranks, facts.hidden) >= LEAST_BLOCK
+    return multiplies and math.gcd(BLOCK, width // shards, facts.hidden) >= LEAST_BLOCK

@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import vllm
-from rigspec.sizing.amount import Amount, about, exact
+from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.units import with_article
+from rigspec.units import GIB, with_article
 
 
 class Verdict(StrEnum):
@@ -32,23 +32,40 @@ def verdict_of(
     facts: ModelFacts,
     card: Card,
     settings: EngineSettings,
-    weights: Amount,
+    used: tuple[Amount, ...],
     left: Amount,
     needed: Amount | None,
 ) -> Verdict:
     """`yes` when even the low end holds one request, `no` when not even the high end does; never
-    `yes` where a size of the layers is not known at all."""
+    `yes` where a size of the layers is not known at all. `used` holds every term but the cache, the
+    weights first."""
     need = needed if needed is not None else exact(0.05)
-    loading = loads(facts, card, settings)
-    if left.high < need.low or weights.low > card.total.high or not starts(card, settings):
+    loading, cache = loads(facts, card, settings), stated_cache(card, settings, used)
+    if left.high < need.low or used[0].low > card.total.high or not starts(card, settings):
         return Verdict.NO
-    if loading is Verdict.NO:
+    if Verdict.NO in (loading, cache):
         return Verdict.NO
     if left.low < need.high or contexts_short(card, settings) or facts.lacks != "nothing":
         return Verdict.CLOSE
     if late_short(facts, card, settings):
         return Verdict.CLOSE
-    return loading
+    return loading if cache is Verdict.YES else cache
+
+
+def stated_cache(card: Card, settings: EngineSettings, used: tuple[Amount, ...]) -> Verdict:
+    """Whether a cache whose size is stated finds room beside `used`: vLLM sets it aside unasked."""
+    if settings.kv_bytes is None:
+        return Verdict.YES
+    room, asked = beside_all(card, settings, used), settings.kv_bytes / GIB
+    if asked > room.high:
+        return Verdict.NO
+    return Verdict.CLOSE if asked > room.low else Verdict.YES
+
+
+def beside_all(card: Card, settings: EngineSettings, used: tuple[Amount, ...]) -> Amount:
+    """GiB that are left of the whole card beside every term, other services and CUDA itself."""
+    taken = total(used) + exact(settings.other_processes_gib) + vllm.context_overhead(settings)
+    return card.total - taken
 
 
 def loads(facts: ModelFacts, card: Card, settings: EngineSettings) -> Verdict:
@@ -88,15 +105,36 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
     A share that is left to the engine is its makers' choice, and no sign of a slip.
     """
     share, taken = settings.memory_fraction, vllm.context_overhead(settings)
-    if settings.engine is not Engine.VLLM or share is None:
+    if share is None or settings.engine is Engine.LLAMA_CPP:
         return ""
     rest = card.total.value * (1 - share)
+    if settings.engine is Engine.SGLANG:
+        return _steps_short(card, share, rest)
     if rest >= taken.value:
         return ""
     return (
         f"{share:g} of {with_article(card.name)} leaves {rest:.2f} GiB; CUDA contexts take "
         f"{taken.low:.1f} to {taken.high:.1f} GiB beside it"
     )
+
+
+SGLANG_REST_GIB = 1.5
+"""The least that a published SGLang run left beside its static pool: 0.95 of a 5090 (1.6 GiB)."""
+
+
+def _steps_short(card: Card, share: float, rest: float) -> str:
+    if rest >= SGLANG_REST_GIB:
+        return ""
+    return (
+        f"{share:g} of {with_article(card.name)} leaves {rest:.2f} GiB for activations, graphs and "
+        f"CUDA contexts; no published run of SGLang left less than {SGLANG_REST_GIB:g}"
+    )
+
+
+def least_beside(settings: EngineSettings) -> float:
+    """GiB that a stated share must leave of the card."""
+    sglang = settings.engine is Engine.SGLANG
+    return SGLANG_REST_GIB if sglang else vllm.context_overhead(settings).value
 
 
 LATE_GIB, LATE_MARGIN_GIB = 0.5, 0.25
@@ -110,11 +148,11 @@ def late_short(facts: ModelFacts, card: Card, settings: EngineSettings) -> str:
     """
     wanted = late_room_gib(facts, card, settings)
     outside = outside_gib(card, settings)
-    if outside >= wanted:
+    if outside >= wanted or not wanted:  # without a need `starts` says what is missing
         return ""
     return (
-        f"{outside:.1f} GiB of {with_article(card.name)} are left beside the engine's share; "
-        f"contexts, graphs, drafts and warm-up may take {wanted:.1f} GiB there"
+        f"{outside:.2f} GiB of {with_article(card.name)} are left beside the engine's share; "
+        f"contexts, graphs, drafts and warm-up may take {wanted:.2f} GiB there"
     )
 
 

@@ -196,6 +196,7 @@ LIVELY = EngineSettings(
     flash_attention=False,
     experts_on_cpu=True,
     other_processes_gib=1.0,
+    uncounted=True,
 )
 """No field at its default."""
 

@@ -1,0 +1,27 @@
+"""How llama.cpp is told to spread a model over cards, by flag or environment."""
+
+from __future__ import annotations
+
+import re
+
+from rigspec.sizing.flags import Flags
+from rigspec.spec.services import Service
+
+
+def shares_told(service: Service) -> tuple[float, ...] | None:
+    """The shares by card, `3,1` or `3/1`; empty where one is no number, None where none is told."""
+    flags = Flags(service.extra_args)
+    text = flags.text("-ts", "--tensor-split") or service.environment.get("LLAMA_ARG_TENSOR_SPLIT")
+    if service.engine != "llama_cpp" or not text:
+        return None
+    words = [word.strip() for word in re.split(r"[,/]", text)]
+    known = all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words)
+    return tuple(float(word) for word in words) if known else ()
+
+
+def main_gpu_of(service: Service) -> str | None:
+    """What is written of the main GPU: by the flag, which wins over the environment."""
+    if service.engine != "llama_cpp":
+        return None
+    flags = Flags(service.extra_args)
+    return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None

@@ -1,0 +1,57 @@
+"""Flags that change what lies in a card's memory, and that no estimate here reckons.
+
+Each takes more than is counted, or sets the cache's size by itself: a service with one of them is
+sized all the same, is never said to fit for sure, and the flag is named.
+"""
+
+from __future__ import annotations
+
+from rigspec.sizing.flags import Flags
+from rigspec.spec.services import Service
+
+_WIDE = "weights and cache in 32 bits"
+_OWN_SIZE = "the cache's size is set by hand"
+_COPIES = "copies of experts beside the experts"
+_FLAGS: dict[str, dict[str, str]] = {
+    "vllm": {
+        "--disable-hybrid-kv-cache-manager": "every layer caches like a full one",
+        "--num-gpu-blocks-override": _OWN_SIZE,
+        "--enable-eplb": _COPIES,
+    },
+    "sglang": {"--max-total-tokens": _OWN_SIZE, "--ep-num-redundant-experts": _COPIES},
+    "llama_cpp": {
+        "--swa-full": "layers with a window cache like full ones",
+        "--mmproj": "a vision tower beside the model",
+        "-mm": "a vision tower beside the model",
+        "--mmproj-url": "a vision tower beside the model",
+        "-md": "a draft model beside the model",
+        "--model-draft": "a draft model beside the model",
+        "-hfd": "a draft model beside the model",
+        "--hf-repo-draft": "a draft model beside the model",
+        "--lora": "adapters beside the model",
+        "--lora-scaled": "adapters beside the model",
+    },
+}  # fmt: skip
+_ENVIRONMENT = {"LLAMA_ARG_SWA_FULL": "--swa-full", "LLAMA_ARG_MMPROJ": "--mmproj"}
+
+
+def uncounted(service: Service) -> dict[str, str]:
+    """Such settings of a service, and what each adds; empty where all is counted."""
+    flags, known = Flags(service.extra_args), _FLAGS[service.engine]
+    found = {f"`{name}`": what for name, what in known.items() if flags.given(name)}
+    if service.engine == "llama_cpp":
+        said = (n for n in _ENVIRONMENT if service.environment.get(n, "0") not in ("0", ""))
+        return found | {f"`{name}`": known[_ENVIRONMENT[name]] for name in said}
+    if flags.text("--dtype") in ("float32", "float"):
+        found["`--dtype`"] = _WIDE
+    adapters = service.engine == "sglang" and flags.given("--enable-lora", "--lora-paths")
+    if adapters and flags.whole("--max-lora-rank") is None:
+        found["`--enable-lora`"] = "slots as wide as the adapters (`--max-lora-rank` sets it)"
+    return found
+
+
+def without_flash_attention(service: Service) -> bool:
+    """Whether llama.cpp is told to do without, by flag or environment."""
+    off = ("off", "0", "false", "disabled")
+    said = Flags(service.extra_args).text("-fa", "--flash-attn")
+    return (said or service.environment.get("LLAMA_ARG_FLASH_ATTN") or "") in off
