@@ -77,7 +77,10 @@ _UNTIED_CLASSES = (
     "internlm",
 )
 _KNOWN_CLASSES = (*_TIED_CLASSES, *_UNTIED_CLASSES)
-_DTYPE_BYTES = {"float32": 4, "fp32": 4, "float": 4, "float16": 2, "bfloat16": 2, "half": 2}
+_DTYPE_BYTES = {
+    "float32": 4, "fp32": 4, "float": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2,
+    "bf16": 2, "": 2,
+}  # fmt: skip
 
 
 def facts_of_config(
@@ -107,7 +110,7 @@ def facts_of_config(
         layers=layers,
         tied=tied if tied is not None else _tied_by_class(model_type),
         tied_stated=tied is not None,
-        dtype_bytes=_DTYPE_BYTES.get(keys.text("torch_dtype", "dtype") or "", 2),
+        dtype_bytes=_DTYPE_BYTES.get(_dtype(keys), 2),
         max_positions=_reach(keys),
         quantization=quantization,
         draft=draft_of(keys, model_type, layers),
@@ -159,6 +162,10 @@ def _tied_by_class(model_type: str) -> bool:
     return model_type.startswith(_TIED_CLASSES)
 
 
+def _dtype(keys: Keys) -> str:
+    return (keys.text("torch_dtype", "dtype") or "").removeprefix("torch.")
+
+
 def _is_known(model_type: str) -> bool:
     return model_type.startswith(_KNOWN_CLASSES)
 
@@ -169,6 +176,8 @@ def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, 
         found.append(f"the architecture `{model_type or 'unnamed'}` is not known to rigspec")
     if "unknown" in kinds:
         found.append("a layer type in `layer_types` is not known to rigspec")
+    if _dtype(keys) not in _DTYPE_BYTES:
+        found.append(f"its `torch_dtype` of `{_dtype(keys)[:40]}` is not known: taken for 16 bits")
     if keys.has("engram_layer_ids", "ngram_size"):
         found.append("n-gram tables are taken to stay in host memory")
     if keys.has("compress_ratios"):

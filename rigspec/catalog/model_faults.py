@@ -136,9 +136,28 @@ def contradictions(keys: Keys) -> Iterator[str]:
     if experts > 1 and active > experts:
         yield f"it states {active} experts per token of {experts}"
     yield from _lists(keys)
+    yield from _blocks(keys)
     reach = keys.number("max_position_embeddings")
     if reach is not None and reach <= 0:
         yield f"`max_position_embeddings` is {reach:g}: the longest context is not known"
+
+
+def _blocks(keys: Keys) -> Iterator[str]:
+    """Parts of a quantized matrix that share a scale, in a form no engine reads."""
+    record = keys.section("quantization_config") or Keys(())
+    sides = record.items("weight_block_size")
+    if record.has("weight_block_size") and not (
+        len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+    ):
+        yield "`weight_block_size` is not two whole numbers such as [128, 128]"
+    if record.has("group_size") and record.whole("group_size") is None:
+        yield "`group_size` is no whole number"
+
+
+def block_side(record: Keys) -> int:
+    """Rows and columns under one scale of 8 bits; 128 where a record does not say."""
+    sides = record.items("weight_block_size", "block_structure")
+    return max((side for side in sides if type(side) is int and side > 0), default=128)
 
 
 def _lists(keys: Keys) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from rigspec.catalog.model_faults import block_side
 from rigspec.catalog.model_keys import Keys
 
 
@@ -38,8 +39,8 @@ class Scheme(StrEnum):
 
 
 _FIXED_BYTES = {
-    Scheme.FP8: 1.0, Scheme.FP8_BLOCK: 1.0 + 4 / 16384, Scheme.INT8: 1.0,
-    Scheme.NVFP4: 0.5 + 1 / 16, Scheme.MXFP4: 0.5 + 1 / 32, Scheme.MXFP8: 1.0 + 1 / 32,
+    Scheme.FP8: 1.0, Scheme.INT8: 1.0, Scheme.NVFP4: 0.5 + 1 / 16, Scheme.MXFP4: 0.5 + 1 / 32,
+    Scheme.MXFP8: 1.0 + 1 / 32,
 }  # fmt: skip
 """Bytes per element of formats with a scale per fixed block."""
 
@@ -89,7 +90,8 @@ class Quantization:
             return float(dtype_bytes)
         if scheme is Scheme.GGUF:
             return self.bits_per_weight / 8
-        fixed = _FIXED_BYTES.get(scheme)
+        blocks = scheme is Scheme.FP8_BLOCK
+        fixed = 1 + 4 / self.group**2 if blocks else _FIXED_BYTES.get(scheme)
         if fixed is not None:
             return fixed
         zero_points = 0.5 if scheme is Scheme.INT4_ZERO else 0.0
@@ -213,7 +215,8 @@ def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
     if method in ("fbgemm_fp8",) or algo == "FP8":
         return Scheme.FP8, 0
     if method == "fp8":
-        return (Scheme.FP8_BLOCK if record.items("weight_block_size") else Scheme.FP8), 128
+        blocks = record.items("weight_block_size")
+        return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), block_side(record)
     found = _scheme_of_groups(record)
     return found if found or method else (Scheme.PLAIN, 0)
 
@@ -241,7 +244,7 @@ def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:
         if weights.text("type") == "float":
             if width == 8:
                 blocks = size or weights.items("block_structure")
-                return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), 128
+                return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), block_side(weights)
             return (Scheme.NVFP4, 16) if size == 16 else (Scheme.MXFP4, 32)
         return (Scheme.INT8, size) if width == 8 else (Scheme.INT4, size or 128)
     return None
@@ -291,10 +294,7 @@ def with_scheme(
     """What an owner says runs, laid over what the config records."""
     if scheme is base.scheme and base.has_list:
         return replace(base, label=label)
+    kv_fp8 = base.kv_fp8 and scheme is base.scheme
     return Quantization(
-        scheme=scheme,
-        group=group,
-        experts_only=experts_only,
-        label=label,
-        kv_fp8=base.kv_fp8 and scheme is base.scheme,
+        scheme=scheme, group=group, experts_only=experts_only, label=label, kv_fp8=kv_fp8
     )

@@ -15,7 +15,7 @@ _FP8 = Quantization(Scheme.FP8, 0, label="fp8 (at load)", at_load=True)
 AT_LOAD = {
     "fp8": _FP8,
     "fp8_per_tensor": _FP8,
-    "fp8_per_block": replace(_FP8, scheme=Scheme.FP8_BLOCK),
+    "fp8_per_block": replace(_FP8, scheme=Scheme.FP8_BLOCK, group=128),
     "mxfp8": Quantization(Scheme.MXFP8, 32, label="mxfp8 (at load)", at_load=True),
     "mxfp4": Quantization(Scheme.MXFP4, 32, label="mxfp4 (at load)", at_load=True),
     "bitsandbytes": Quantization(Scheme.INT4, 64, label="4-bit (at load)", at_load=True),

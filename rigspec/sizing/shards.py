@@ -51,8 +51,6 @@ def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
         yield "self_attn.o_proj", layer.mixer.heads * layer.mixer.v_dim
 
 
-BLOCK = 128
-"""Rows and columns that share one scale of an 8-bit block."""
 SMALLER_SINCE, LEAST_BLOCK, MULTIPLIES = (0, 29), 32, (8, 9)
 """vLLM that cuts the blocks of experts smaller where a shard needs it, down to this, for Triton's
 kernels on cards that multiply in 8-bit floats (`refine_fp8_moe_block_shape` of 0.29.0 to 0.33.0;
@@ -75,16 +73,17 @@ def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> CutBlo
     """
     if facts.quantization.scheme is not Scheme.FP8_BLOCK:
         return None
+    block = facts.quantization.group
     padded = facts.quantization.at_load  # pull 44763 of vLLM pads what it quantizes itself
     found = [
         CutBlock(
             f"feed-forward width {width} / {_parts(settings, routed)} = {width / shards:g}, not a "
-            f"multiple of {BLOCK}",
+            f"multiple of {block}",
             not padded and not (routed and _takes_smaller(facts, settings, card, width)),
         )
         for width, routed in sorted(set(_cut_across_blocks(facts, settings)))
         for shards in (settings.expert_shards if routed else settings.tensor_parallel,)
-        if width % shards or (width // shards) % BLOCK
+        if width % shards or (width // shards) % block
     ]
     return min(found, key=lambda cut: not cut.surely, default=None)
 
@@ -113,4 +112,7 @@ def _takes_smaller(facts: ModelFacts, settings: EngineSettings, card: Card, widt
     if version is not None and version < SMALLER_SINCE:
         return False
     multiplies = card.compute is None or card.compute >= MULTIPLIES
-    return multiplies and math.gcd(BLOCK, width // shards, facts.hidden) >= LEAST_BLOCK
+    return (
+        multiplies
+        and math.gcd(facts.quantization.group, width // shards, facts.hidden) >= LEAST_BLOCK
+    )

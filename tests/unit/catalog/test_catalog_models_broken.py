@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
+from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_gguf import read_gguf
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.models import UnusableModel, load_model_facts
+from rigspec.sizing.cards import card_of
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.shards import cut_block
 from rigspec.sizing.stored import size_doubt
 from rigspec.sizing.weights import rank_weights
 
@@ -28,6 +31,53 @@ def facts(**changed: object) -> ModelFacts:
     found = facts_of_config("m", QWEN | changed)
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"torch_dtype": "float8_lol"}, "its `torch_dtype` of `float8_lol` is not known"),
+        ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128]}}, "two whole"),
+        (
+            {"quantization_config": {"quant_method": "fp8", "weight_block_size": [0, 0]}},
+            "two whole",
+        ),
+        (
+            {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": "x"}},
+            "`group_size` is no whole number",
+        ),
+    ],
+)
+def test_a_format_that_no_engine_reads_so_is_a_doubt(changed: dict[str, Any], said: str) -> None:
+    (doubt,) = facts(**changed).doubts
+    assert said in doubt
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"torch_dtype": "torch.bfloat16"},
+        {"torch_dtype": None},
+        {"quantization_config": {"quant_method": "fp8", "weight_block_size": None}},
+        {"quantization_config": {"quant_method": "fp8", "weight_block_size": [32, 32]}},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": -1}},
+    ],
+)
+def test_forms_that_engines_read_are_no_doubt(changed: dict[str, Any]) -> None:
+    assert not facts(**changed).doubts
+
+
+def test_smaller_blocks_take_more_scales_and_more_ranks() -> None:
+    # width 12,288: TP 32 leaves 384 = 3 blocks of 128; TP 64 leaves 192, 6 of 32 and 1.5 of 128
+    settings = EngineSettings(tensor_parallel=64)
+    gpu = find_gpu("h100-80gb-hbm3")
+    assert gpu is not None
+    for side, cut in ((128, True), (32, False)):
+        record = {"quant_method": "fp8", "weight_block_size": [side, side]}
+        found = facts(quantization_config=record)
+        seen = found.quantization.bytes_per_element(found.quantization.scheme, 2)
+        assert seen == pytest.approx(1 + 4 / side**2)  # a float of 4 bytes per block
+        assert (cut_block(found, settings, card_of(gpu)) is not None) is cut
 
 
 @pytest.mark.parametrize(
