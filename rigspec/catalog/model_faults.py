@@ -70,6 +70,7 @@ _ONE_NUMBER = (
     "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "max_position_embeddings",
 )  # fmt: skip
 """Sizes of all layers alike; published models state lists of widths, experts and windows only."""
+_LATENT = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _BY_LAYER = (
     "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
     "intermediate_size_mlp", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim",
@@ -181,6 +182,9 @@ def _lists(keys: Keys) -> Iterator[str]:
 
 def _heads(keys: Keys) -> Iterator[str]:
     heads, hidden = keys.whole("num_attention_heads") or 0, keys.whole("hidden_size") or 0
+    if keys.whole("kv_lora_rank"):
+        unstated = (name for name in _LATENT if keys.whole(name) is None)
+        yield from (f"latent attention without `{name}`" for name in unstated)
     if not heads or keys.whole("kv_lora_rank"):
         return
     kv_heads = keys.whole("num_key_value_heads")

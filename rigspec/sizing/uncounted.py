@@ -32,6 +32,8 @@ _FLAGS: dict[str, dict[str, str]] = {
         "--lora-scaled": "adapters beside the model",
     },
 }  # fmt: skip
+_STAGES = ("VLLM_PP_LAYER_PARTITION", "SGLANG_PP_LAYER_PARTITION")
+_OVERRIDES = ("--hf-overrides", "--json-model-override-args")
 _ENVIRONMENT = {"LLAMA_ARG_SWA_FULL": "--swa-full", "LLAMA_ARG_MMPROJ": "--mmproj"}
 
 
@@ -44,6 +46,12 @@ def uncounted(service: Service) -> dict[str, str]:
         return found | {f"`{name}`": known[_ENVIRONMENT[name]] for name in said}
     if flags.text("--dtype") in ("float32", "float"):
         found["`--dtype`"] = _WIDE
+    if service.pipeline_parallel_size > 1:
+        cut = (name for name in _STAGES if name in service.environment)
+        found |= {f"`{name}`": "layers by stage are set by hand" for name in cut}
+    changed = {name: flags.text(name) or "rope" for name in _OVERRIDES}
+    for name in (name for name, text in changed.items() if "rope" not in text):
+        found[f"`{name}`"] = "the model is not the one of its config"
     adapters = service.engine == "sglang" and flags.given("--enable-lora", "--lora-paths")
     if adapters and flags.whole("--max-lora-rank") is None:
         found["`--enable-lora`"] = "slots as wide as the adapters (`--max-lora-rank` sets it)"

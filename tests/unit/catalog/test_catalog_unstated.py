@@ -32,6 +32,13 @@ def facts(name: str, /, **changed: object) -> ModelFacts:
     return found
 
 
+@pytest.mark.parametrize("key", ["qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"])
+@pytest.mark.parametrize("name", ["deepseek-ai__DeepSeek-R1", "moonshotai__Kimi-K2-Instruct"])
+def test_latent_heads_without_a_width_are_a_doubt(name: str, key: str) -> None:
+    assert f"latent attention without `{key}`" in facts(name, **{key: GONE}).doubts
+    assert not facts(name).doubts
+
+
 @pytest.mark.parametrize("value", [GONE, None, 0, 1])
 @pytest.mark.parametrize(
     ("name", "key"),

@@ -60,6 +60,7 @@ def known(name: str = "Qwen/Qwen3.6-27B-FP8") -> CheckContext:
         ("vllm", "extra_args: [--disable-hybrid-kv-cache-manager]", None),
         ("vllm", "extra_args: [--num-gpu-blocks-override=900]", "`--num-gpu-blocks-override`"),
         ("vllm", "extra_args: [--enable-eplb]", None),
+        ("vllm", "extra_args: ['--hf-overrides={\"num_hidden_layers\": 2}']", "`--hf-overrides`"),
         ("sglang", "extra_args: [--max-total-tokens, 90000]", "`--max-total-tokens`"),
         ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "`--ep-num-redundant-experts`"),
         ("sglang", "extra_args: [--lora-paths, a=/a]", "`--enable-lora`"),
@@ -88,6 +89,7 @@ def test_a_flag_that_nobody_reckons_is_named_and_nothing_fits_for_sure(
     ("engine", "line"),
     [
         ("vllm", "extra_args: [--dtype, half]"),
+        ("vllm", "environment: {VLLM_PP_LAYER_PARTITION: '20,16'}"),  # of one stage
         ("vllm", "extra_args: [--swa-full]"),  # no flag of this engine
         ("sglang", "extra_args: [--lora-paths, a=/a, --max-lora-rank, 16]"),
         ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: '0'}"),
@@ -98,6 +100,15 @@ def test_what_is_reckoned_or_changes_nothing_is_not_named(engine: str, line: str
     assert not uncounted(spec.services["qwen"])
     assert rig_record(spec, facts)["services"]["qwen"]["verdict"] == "yes"
     assert not list(unchecked(spec, facts))
+
+
+def test_stages_cut_by_hand_and_a_stretched_model() -> None:
+    spec = rig(
+        "vllm", "pipeline_parallel_size: 2", "environment: {VLLM_PP_LAYER_PARTITION: '9,27'}"
+    )
+    assert list(uncounted(spec.services["qwen"])) == ["`VLLM_PP_LAYER_PARTITION`"]
+    spec = rig("vllm", """extra_args: ['--hf-overrides={"rope_scaling": {"factor": 2}}']""")
+    assert not uncounted(spec.services["qwen"])
 
 
 def test_a_model_that_nobody_saved_is_said_to_be_unread_once() -> None:
