@@ -79,7 +79,10 @@ def sizes_of_folder(folder: Path) -> ExactSizes | None:
     if files:
         _refuse_missing(index, files)
         return sizes_of_headers((_read_header(file) for file in files), _source(len(files)))
-    return sizes_of_index(index, INDEX) if index is not None else None
+    found = sizes_of_index(index, INDEX) if index is not None else None
+    if found is None:  # one that states a total may lie beside a config alone
+        _refuse_missing(index, [])
+    return found
 
 
 def _source(files: int) -> str:
@@ -88,8 +91,10 @@ def _source(files: int) -> str:
 
 def _refuse_missing(index: Mapping[str, object] | None, files: list[Path]) -> None:
     shards = index.get("weight_map") if index is not None else None
-    if not isinstance(shards, Mapping):
+    if shards is None:
         return
+    if not isinstance(shards, Mapping):
+        raise UnusableModel(f"{INDEX} holds a `weight_map` that maps no tensor to a file")
     missing = sorted({str(shard) for shard in shards.values()} - {file.name for file in files})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -223,6 +223,11 @@ INDEX = "model.safetensors.index.json"
             {INDEX: index(9, "a.safetensors", "b.safetensors"), "a.safetensors": shard(0, 8, 8)},
             f"{INDEX} names `b.safetensors`, which the folder does not hold",
         ),
+        (
+            {INDEX: b'{"weight_map": {"a": "../../x.safetensors"}}'},
+            f"{INDEX} names `../../x.safetensors`, which the folder does not hold",
+        ),
+        ({INDEX: b'{"weight_map": ["x"]}'}, f"{INDEX} holds a `weight_map` that maps no tensor"),
         ({INDEX: b'{"metadata": {"total_s'}, f"{INDEX} is not JSON"),
         ({INDEX: b"[]"}, f"{INDEX} holds no JSON object"),
         ({INDEX: index(-5)}, f"{INDEX} states a `total_size` of -5"),
