@@ -11,7 +11,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.adapters import adapters_gib
 from rigspec.sizing.from_spec import settings_of
-from rigspec.sizing.settings import EngineSettings, Lora
+from rigspec.sizing.settings import Engine, EngineSettings, Lora
 from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
 
@@ -71,3 +71,13 @@ def test_a_spec_s_flags_arrive(words: str, found: Lora | None) -> None:
     loaded = load_text("rig.yaml", text.replace(ranks, f"{ranks}    extra_args: {words}\n"))
     assert loaded.rig is not None, loaded.findings
     assert settings_of(loaded.rig, "qwen").lora == found
+
+
+def test_only_vllm_is_known_to_give_experts_slots_of_their_own() -> None:
+    facts = model("Qwen/Qwen3-30B-A3B")
+    theirs, ours = (
+        adapters_gib(facts, EngineSettings(engine=engine, lora=Lora(8, 16)))
+        for engine in (Engine.SGLANG, Engine.VLLM)
+    )
+    assert theirs.value < ours.value / 5  # 128 experts a layer beside one attention
+    assert theirs.high == ours.high

@@ -15,7 +15,7 @@ from rigspec.sizing.amount import exact
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
-from rigspec.sizing.verdict import Verdict, late_short, outside_gib
+from rigspec.sizing.verdict import Verdict, late_room_gib, late_short, outside_gib
 from rigspec.sizing.vllm_runner import has_second_runner
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
@@ -114,3 +114,14 @@ def test_delta_nets_take_their_buffers_in_the_first_runner_too(
 
 def _is_state(layer: object) -> bool:
     return type(getattr(layer, "mixer", None)).__name__ == "Delta"
+
+
+def test_a_neighbour_that_holds_the_share_itself_is_said_once() -> None:
+    # nothing grows late here: what is missing is the share, which vLLM asks for at its start
+    facts = model("Qwen/Qwen3-4B")
+    asked = EngineSettings(memory_fraction=0.92, context=4096, max_seqs=1, eager=True)
+    crowded = replace(asked, other_processes_gib=10.0)
+    assert late_room_gib(facts, card("rtx-4090"), asked) == 0.0
+    assert outside_gib(card("rtx-4090"), crowded) < 0
+    assert not late_short(facts, card("rtx-4090"), crowded)
+    assert estimate(facts, card("rtx-4090"), crowded).verdict is Verdict.NO
