@@ -144,7 +144,7 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """llama.cpp's shares are numbers, one per card; its main GPU is one of the cards."""
-    from rigspec.sizing.split_told import main_gpu_of, shares_told
+    from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told
 
     for name, service in rig.services.items():
         cards, main = len(members(rig.gpus, service.gpus)), main_gpu_of(service)

@@ -200,7 +200,7 @@ _SHAPES = {
     "state-heads": ("tensor_parallel_size", "each rank takes a whole number of heads"),
     "fp8-block": (
         "tensor_parallel_size",
-        "fp8 scales cover blocks of 128: vLLM and SGLang refuse a shard that cuts one; vLLM from "
+        "fp8 scales cover square blocks: vLLM and SGLang refuse a shard that cuts one; vLLM from "
         "0.29 on makes the blocks of experts smaller, where a kernel takes that",
     ),
     "groups": (

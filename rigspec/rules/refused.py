@@ -17,6 +17,7 @@ from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock, version_told
 from rigspec.rules.places import a_card
+from rigspec.sizing.llamacpp_told import without_flash_attention
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 
@@ -192,22 +193,18 @@ def value_cache(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         cache = service.kv_cache_dtype
         if service.engine != "llama_cpp" or cache not in _QUANTIZED_CACHE:
             continue
-        off = any(
-            _argument(name, service, flag, word)
-            for flag in ("-fa", "--flash-attn")
-            for word in ("off", "0", "false", "disabled")
-        )
-        if off or _without_flash_attention(service):
+        off = without_flash_attention(service)
+        if off or _unasked_flash_attention(service):
             yield _say(service, True)(
                 "refused.value-cache",
                 ("services", name, "kv_cache_dtype"),
                 f"a cache of type `{cache}` needs flash attention",
                 why="llama.cpp ends: `quantized V cache requires flash_attn`",
-                hint="delete `--flash-attn off`" if off else "add `-fa` to `extra_args`",
+                hint=f"delete `{off}`" if off else "add `-fa` to `extra_args`",
             )
 
 
-def _without_flash_attention(service: Service) -> bool:
+def _unasked_flash_attention(service: Service) -> bool:
     """Whether the build is so old that flash attention must be asked for, and nobody does."""
     build = version_key(version_told(service) or "")
     old = len(build) == 1 and build[0] < _FLASH_ATTENTION_BUILD

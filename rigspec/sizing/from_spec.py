@@ -20,9 +20,9 @@ from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
 from rigspec.sizing.flags import Flags
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
+from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told, without_flash_attention
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
-from rigspec.sizing.split_told import main_gpu_of, shares_told
-from rigspec.sizing.uncounted import uncounted, without_flash_attention
+from rigspec.sizing.uncounted import uncounted
 from rigspec.spec.pcie import Switch
 from rigspec.spec.rig import Rig, all_members, is_bridged_pair, members
 from rigspec.spec.services import AUTO, Service

@@ -21,20 +21,19 @@ _FLAGS: dict[str, dict[str, str]] = {
     "sglang": {"--max-total-tokens": _OWN_SIZE, "--ep-num-redundant-experts": _COPIES},
     "llama_cpp": {
         "--swa-full": "layers with a window cache like full ones",
-        "--mmproj": "a vision tower beside the model",
-        "-mm": "a vision tower beside the model",
-        "--mmproj-url": "a vision tower beside the model",
-        "-md": "a draft model beside the model",
-        "--model-draft": "a draft model beside the model",
-        "-hfd": "a draft model beside the model",
-        "--hf-repo-draft": "a draft model beside the model",
-        "--lora": "adapters beside the model",
-        "--lora-scaled": "adapters beside the model",
+        **dict.fromkeys(("--mmproj", "-mm", "--mmproj-url"), "a vision tower beside the model"),
+        **dict.fromkeys(
+            ("--model-draft", "-md", "--hf-repo-draft", "-hfd"), "a draft model beside the model"
+        ),
+        **dict.fromkeys(("--lora", "--lora-scaled"), "adapters beside the model"),
     },
 }  # fmt: skip
 _STAGES = ("VLLM_PP_LAYER_PARTITION", "SGLANG_PP_LAYER_PARTITION")
 _OVERRIDES = ("--hf-overrides", "--json-model-override-args")
-_ENVIRONMENT = {"LLAMA_ARG_SWA_FULL": "--swa-full", "LLAMA_ARG_MMPROJ": "--mmproj"}
+_ENVIRONMENT = {
+    "LLAMA_ARG_SWA_FULL": "--swa-full", "LLAMA_ARG_MMPROJ": "--mmproj",
+    "LLAMA_ARG_MODEL_DRAFT": "--model-draft",
+}  # fmt: skip
 
 
 def uncounted(service: Service) -> dict[str, str]:
@@ -56,10 +55,3 @@ def uncounted(service: Service) -> dict[str, str]:
     if adapters and flags.whole("--max-lora-rank") is None:
         found["`--enable-lora`"] = "slots as wide as the adapters (`--max-lora-rank` sets it)"
     return found
-
-
-def without_flash_attention(service: Service) -> bool:
-    """Whether llama.cpp is told to do without, by flag or environment."""
-    off = ("off", "0", "false", "disabled")
-    said = Flags(service.extra_args).text("-fa", "--flash-attn")
-    return (said or service.environment.get("LLAMA_ARG_FLASH_ATTN") or "") in off

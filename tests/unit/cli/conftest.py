@@ -1,4 +1,4 @@
-"""A saved GGUF, for every test of the command line that needs one."""
+"""A saved GGUF and the place of a call, for every test of the command line that needs one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from asked import SAVED
+from asked import ROOT, SAVED
 
 
 @pytest.fixture
@@ -17,3 +17,9 @@ def gguf(tmp_path: Path) -> Path:
     saved = tmp_path / "Tiny-Q4_K_M.gguf.json"
     saved.write_text(json.dumps(config | {"_rigspec": pin}))
     return tmp_path
+
+
+@pytest.fixture
+def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an owner stands: beside `rigs/`."""
+    monkeypatch.chdir(ROOT)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from asked import ROOT, fit
+from asked import fit
 
 from rigspec.cli import main
 
@@ -29,9 +29,7 @@ def numeric(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[s
 NUMERIC = dict(numeric(main))
 
 
-@pytest.fixture(autouse=True)
-def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+pytestmark = pytest.mark.usefixtures("in_the_repository")
 
 
 def test_options_with_numbers_are_found() -> None:

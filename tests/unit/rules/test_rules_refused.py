@@ -200,6 +200,17 @@ def test_a_quantized_cache_of_values(
     assert all(f.severity is Severity.ERROR for f in findings)
 
 
+def test_a_quantized_cache_whose_flash_attention_the_environment_turns_off() -> None:
+    (finding,) = found(
+        "refused.value-cache",
+        engine="llama_cpp",
+        image="ghcr.io/ggml-org/llama.cpp:server-cuda-b11434@sha256:" + "0" * 64,
+        kv_cache_dtype="q8_0",
+        environment={"LLAMA_ARG_FLASH_ATTN": "off"},
+    )
+    assert finding.hint == "delete `LLAMA_ARG_FLASH_ATTN=off`"
+
+
 @pytest.mark.parametrize(
     ("serves", "version", "said"),
     [

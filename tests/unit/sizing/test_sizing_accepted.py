@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import CONFIGS, card
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import facts_of_config, load_model_facts
 from rigspec.sizing.accepted import refusals
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def card(sku: str = "h100") -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def rules(name: str, settings: EngineSettings, sku: str = "h100") -> list[str]:

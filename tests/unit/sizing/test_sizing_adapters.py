@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import model
 
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.adapters import adapters_gib
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.settings import Engine, EngineSettings, Lora
@@ -16,12 +15,6 @@ from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).parents[3]
-
-
-def model(name: str) -> ModelFacts:
-    found = load_model_facts(name, [ROOT / "benchmarks" / "data" / "model-configs"])
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(

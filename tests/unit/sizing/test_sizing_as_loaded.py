@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import model
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import service_lines
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.as_loaded import as_loaded, load_peak
@@ -23,13 +23,6 @@ from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    found = load_model_facts(name, [CONFIGS])
-    assert found is not None
-    return found
 
 
 def asked(argument: str | None, facts: ModelFacts | None = None) -> ModelFacts:

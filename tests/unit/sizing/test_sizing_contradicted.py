@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import card
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_gguf import with_gguf_sizes
 from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_shapes import Shapes
 from rigspec.sizing.as_loaded import as_loaded
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.held import as_held
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -45,12 +44,6 @@ def gguf(shapes: Shapes, **changed: object) -> ModelFacts:
     """A file of 4.26 GiB, about four and a half bits, whatever its config says."""
     found = facts(**changed)
     return with_gguf_sizes(found, ExactSizes(int(0.28 * BYTES), "m.gguf", shapes=shapes))
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def sized(model: ModelFacts, sku: str, engine: Engine = Engine.VLLM) -> MemoryEstimate:

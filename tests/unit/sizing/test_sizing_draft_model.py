@@ -6,14 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import unchecked
 from rigspec.sizing import sglang
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
@@ -21,18 +18,6 @@ from rigspec.spec.load import load_text
 from rigspec.units import GIB
 
 ROOT = Path(__file__).parents[3]
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [ROOT / "benchmarks/data/model-configs"])
-    assert facts is not None
-    return facts
-
-
-def card() -> Card:
-    gpu = find_gpu("rtx-a6000")
-    assert gpu is not None
-    return card_of(gpu)
 
 
 TARGET, DRAFT = model("Qwen/Qwen3-8B"), model("Qwen/Qwen3-0.6B")
@@ -46,7 +31,7 @@ TOKEN_BYTES = 8 * 128 * 2 * 2
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_vllm_binds_the_drafts_layers_into_the_pool(ranks: int) -> None:
     asked = replace(DRAFTED, tensor_parallel=ranks)
-    found = estimate(TARGET, card(), asked)
+    found = estimate(TARGET, card("rtx-a6000"), asked)
     assert found.shape is not None
     per_token = (36 + 28) * TOKEN_BYTES / ranks
     assert found.shape.block_bytes == 16 * per_token
@@ -59,7 +44,7 @@ def test_vllm_binds_the_drafts_layers_into_the_pool(ranks: int) -> None:
 def test_layers_of_another_width_add_their_own_bytes() -> None:
     narrow = model("Qwen/Qwen2.5-1.5B-Instruct")  # 28 layers of two heads
     asked = replace(DRAFTED, speculative=Speculative("draft", 4, None, 3.0, narrow.layers))
-    found = estimate(TARGET, card(), asked)
+    found = estimate(TARGET, card("rtx-a6000"), asked)
     assert found.shape is not None
     assert found.shape.block_bytes == 16 * (36 * TOKEN_BYTES + 28 * TOKEN_BYTES / 4)
 
@@ -67,7 +52,7 @@ def test_layers_of_another_width_add_their_own_bytes() -> None:
 def test_sglang_counts_a_draft_layer_like_one_of_the_target() -> None:
     plain = replace(DRAFTED, engine=Engine.SGLANG, speculative=None)
     drafted = replace(DRAFTED, engine=Engine.SGLANG)
-    one, two = (estimate(TARGET, card(), asked).needed for asked in (plain, drafted))
+    one, two = (estimate(TARGET, card("rtx-a6000"), asked).needed for asked in (plain, drafted))
     assert one is not None
     assert two is not None
     assert two.value == pytest.approx(one.value * (36 + 28) / 36)
@@ -103,7 +88,7 @@ def test_sglang_s_drafts_do_not_attend_to_a_window() -> None:
 def test_llama_cpp_gives_the_draft_a_cache_of_16_bits_beside_the_models() -> None:
     plain = replace(DRAFTED, engine=Engine.LLAMA_CPP, speculative=None, kv_dtype="q8_0")
     drafted = replace(plain, speculative=DRAFTED.speculative)
-    one, two = (estimate(TARGET, card(), asked).needed for asked in (plain, drafted))
+    one, two = (estimate(TARGET, card("rtx-a6000"), asked).needed for asked in (plain, drafted))
     assert one is not None
     assert two is not None
     assert two.value - one.value == pytest.approx(32768 * 28 * TOKEN_BYTES / GIB)
@@ -130,7 +115,7 @@ def test_a_draft_that_nobody_read_may_take_a_quarter_of_the_target(engine: Engin
     found = []
     for method in ("ngram", "eagle", "draft"):
         asked = replace(plain, speculative=Speculative(method, 4), max_graph_size=1)
-        left = estimate(TARGET, card(), asked).available
+        left = estimate(TARGET, card("rtx-a6000"), asked).available
         found.append(left.value - left.low)
     assert found[0] + 2.0 < found[1] < found[0] + 3.6  # doubts of their own do not add up fully
     assert found[1] < found[2] < found[1] + 0.5  # a quarter of 15.3 GiB

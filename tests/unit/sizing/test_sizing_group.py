@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import card
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import memory_lines
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.group import portions, tightest
 from rigspec.sizing.remedies import remedies
@@ -25,12 +25,6 @@ from rigspec.units import GIB
 
 ROOT = Path(__file__).parents[3]
 SPLIT = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2, context=8192)
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 LARGE, SMALL = card("rtx-3090"), card("rtx-3060")

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import model
 
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.memory import tokens_of
 from rigspec.sizing.records import kv_kind
 from rigspec.sizing.settings import EngineSettings, Speculative
 from rigspec.units import GIB
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
 
 
 def pool(name: str, settings: EngineSettings, in_flight: int = 8192) -> PoolShape:

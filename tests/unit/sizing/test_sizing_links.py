@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from published import CONFIGS
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
@@ -24,8 +23,6 @@ from rigspec.sizing.links import (
 )
 from rigspec.sizing.service import sized, usual_slot
 from rigspec.sizing.settings import EngineSettings
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 
 
 def direct(gpu: str, generation: int = 4, width: int = 16, numa: int = 0) -> Place:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing import llamacpp, sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.fit import fit_table, group_sizes
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
@@ -20,22 +17,9 @@ from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.units import GIB
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 H100 = EngineSettings(
     version=(0, 19), memory_fraction=0.95, context=8192, max_seqs=1024, max_batched_tokens=8192
 )
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
-def card(sku: str, total_gib: float | None = None, free_gib: float | None = None) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu, total_gib=total_gib, free_gib=free_gib)
 
 
 @pytest.mark.parametrize(

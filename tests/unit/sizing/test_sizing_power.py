@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
+from published import CONFIGS
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
@@ -14,8 +14,6 @@ from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.throughput import decode
-
-CONFIGS = Path(__file__).resolve().parents[3] / "benchmarks/data/model-configs"
 
 
 def capped(sku: str, watts: float | None) -> Card:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import CONFIGS, card
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.prefill import prefill, state_flops
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 LLAMA = EngineSettings(engine=Engine.LLAMA_CPP)
 
 
@@ -29,12 +27,6 @@ def model(name: str, quantization: Quantization) -> ModelFacts:
 
 def gguf(name: str, bits: float = 4.89) -> ModelFacts:
     return model(name, Quantization(Scheme.GGUF, bits_per_weight=bits))
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def prompt_speed(

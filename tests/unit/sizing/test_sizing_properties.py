@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from published import CONFIGS
 
 from rigspec.catalog.gpus import all_gpus
 from rigspec.catalog.model_facts import ModelFacts
@@ -30,7 +31,6 @@ from rigspec.sizing.verdict import Verdict
 from rigspec.spec.load import load
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "benchmarks" / "data" / "model-configs"
 MODELS = (
     "Qwen/Qwen3-8B",  # dense, grouped queries
     "meta-llama/Llama-2-7b-hf",  # dense, every head its own keys

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import CONFIGS, card
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, NETWORK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.reading import bytes_per_ms, layer_us, row_share, wider
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 LLAMA_CPP = EngineSettings(engine=Engine.LLAMA_CPP)
 VLLM = EngineSettings(version=(0, 20))
 
@@ -30,12 +28,6 @@ def model(name: str, scheme: Scheme | None = None, bits: float | None = None) ->
     if scheme is None:
         return facts
     return replace(facts, quantization=Quantization(scheme, bits_per_weight=bits))
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def speed(

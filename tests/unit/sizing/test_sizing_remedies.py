@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import CONFIGS, card, model
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import exact
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import card_of
 from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.remedies import beyond_and_too_large, fits, remedies
@@ -20,7 +21,6 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict
 from rigspec.units import GIB
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks/data/model-configs"
 SAVED = Path(__file__).parents[3] / "rigs/models"
 
 
@@ -54,21 +54,9 @@ def test_a_remedy_that_leaves_the_states_in_doubt_is_no_sure_one() -> None:
     assert sure["smaller context"] is False
 
 
-def known(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
-
-
 def gguf(gib: float) -> ModelFacts:
     return replace(
-        known("Qwen/Qwen3-32B"),
+        model("Qwen/Qwen3-32B"),
         quantization=Quantization(Scheme.GGUF, bits_per_weight=4.5),
         sizes=ExactSizes(int(gib * GIB), "a file", None, 0.0),
     )
@@ -77,7 +65,7 @@ def gguf(gib: float) -> ModelFacts:
 def test_what_grows_outside_the_share_is_cured_outside_the_cache() -> None:
     # gpt-oss-20b at 0.95 of an H100: the cache has room, the warm-up has none
     settings = EngineSettings(memory_fraction=0.95, context=16384)
-    facts, cards = known("openai/gpt-oss-20b"), (card("h100"),)
+    facts, cards = model("openai/gpt-oss-20b"), (card("h100"),)
     found = {remedy.name: remedy for remedy in remedies(facts, cards, settings)}
     assert {"fewer sequences", "smaller share"} <= set(found)
     assert not {"kv dtype", "larger share", "smaller batch"} & set(found)
@@ -108,14 +96,14 @@ def test_a_main_gpu_that_is_too_small_is_cured_by_the_others() -> None:
 @pytest.mark.parametrize(("sku", "word"), [("rtx-3090", "fp8_e5m2"), ("rtx-4090", "fp8_e4m3")])
 def test_sglang_is_offered_its_own_words_and_nothing_without_effect(sku: str, word: str) -> None:
     settings = EngineSettings(engine=Engine.SGLANG, memory_fraction=0.85, context=32000)
-    found = remedies(known("meta-llama/Llama-3.1-8B-Instruct"), (card(sku),), settings)
+    found = remedies(model("meta-llama/Llama-3.1-8B-Instruct"), (card(sku),), settings)
     written = {each.name: each.write for each in found}
     assert written["kv dtype"] == f"kv_cache_dtype: {word}"
     assert not {"fewer sequences", "smaller batch"} & set(written)
 
 
 def test_cures_are_those_of_the_models_own_length() -> None:
-    facts, settings = known("Qwen/Qwen3-32B"), EngineSettings(tensor_parallel=2, context=131072)
+    facts, settings = model("Qwen/Qwen3-32B"), EngineSettings(tensor_parallel=2, context=131072)
     found = remedies(facts, (card("rtx-3090"),) * 2, settings)
     assert beyond_and_too_large(facts, (card("rtx-3090"),) * 2, settings) == 40960
     assert {each.name for each in found} == {"more GPUs", "another quantization"}
@@ -123,7 +111,7 @@ def test_cures_are_those_of_the_models_own_length() -> None:
 
 
 def test_a_context_beyond_the_model_is_cured_alone_where_that_is_all() -> None:
-    facts, settings = known("Qwen/Qwen3-8B"), EngineSettings(context=131072)
+    facts, settings = model("Qwen/Qwen3-8B"), EngineSettings(context=131072)
     (found,) = remedies(facts, (card("h100"),), settings)
     assert (found.name, found.write) == ("smaller context", "context_length: 40960")
     assert beyond_and_too_large(facts, (card("h100"),), settings) is None
@@ -131,7 +119,7 @@ def test_a_context_beyond_the_model_is_cured_alone_where_that_is_all() -> None:
 
 def test_more_cards_are_counted_for_every_replica_and_stage() -> None:
     asked = EngineSettings(version=(0, 30), context=8192, data_parallel=2, pipeline_parallel=2)
-    found = remedies(known("Qwen/Qwen3-32B"), (card("rtx-3090"),) * 4, asked)
+    found = remedies(model("Qwen/Qwen3-32B"), (card("rtx-3090"),) * 4, asked)
     (more,) = (each for each in found if each.name == "more GPUs")
     size = int(more.write.rpartition(" ")[2])
     assert more.write == f"{4 * size} such GPUs, tensor_parallel_size: {size}"

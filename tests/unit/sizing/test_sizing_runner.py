@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing import vllm
 from rigspec.sizing.amount import exact
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.verdict import Verdict, late_room_gib, late_short, outside_gib
 from rigspec.sizing.vllm_runner import has_second_runner
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    found = load_model_facts(name, [CONFIGS])
-    assert found is not None
-    return found
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
-
 
 DENSE, EXPERTS, HYBRID = "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3.5-27B"
 

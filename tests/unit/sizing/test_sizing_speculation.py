@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.speculation import draft_bytes, draft_ms, host_floor_ms, with_speculation
@@ -21,25 +18,12 @@ from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.weights import weights_as_loaded
 from rigspec.units import GIB
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 TWO = EngineSettings(version=(0, 24), tensor_parallel=2)
 MTP = Speculative("mtp", 3)
 
 
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
 def stored(scheme: Scheme) -> ModelFacts:
     return replace(model("Qwen/Qwen3.8-27B"), quantization=Quantization(scheme))
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def drafted(facts: ModelFacts, sku: str, settings: EngineSettings) -> Speed:

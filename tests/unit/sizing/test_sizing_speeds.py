@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import model
 
 from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import service_lines
 from rigspec.report.sizing_json import service_record
 from rigspec.sizing.cards import Card, card_of
@@ -20,13 +19,6 @@ from rigspec.sizing.speeds import held_at, speeds_of
 from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
 
 
 def cards(sku: str, count: int) -> tuple[Card, ...]:

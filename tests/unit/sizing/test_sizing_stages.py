@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
@@ -19,20 +15,7 @@ from rigspec.sizing.throughput import decode
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 THREE = EngineSettings(version=(0, 30), pipeline_parallel=3, context=8192)
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 @pytest.mark.parametrize(

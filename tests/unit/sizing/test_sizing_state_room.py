@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import CONFIGS
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
@@ -19,7 +19,6 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.verdict import Verdict
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 SETTINGS = EngineSettings(version=(0, 22), memory_fraction=0.95, max_seqs=1024)
 
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.prefill import peak_tflops, prefill
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.speculation import accepted_length, with_speculation
 from rigspec.sizing.throughput import Bottleneck, Speed, decode, weight_bytes
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
-def card(sku: str, power_w: float | None = None) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu, power_limit_w=power_w)
 
 
 def gguf(name: str, bits: float) -> ModelFacts:
@@ -81,7 +65,7 @@ def test_slow_links_become_the_bottleneck() -> None:
 
 
 def test_a_hard_cap_is_named() -> None:
-    found = speed(model("Qwen/Qwen3-8B"), card("rtx-3090", 180.0), EngineSettings())
+    found = speed(model("Qwen/Qwen3-8B"), card("rtx-3090", power_w=180.0), EngineSettings())
     assert found.bottleneck is Bottleneck.POWER
 
 
@@ -326,7 +310,7 @@ def test_unlisted_four_bit_weights_widen_the_band() -> None:
 
 def test_cards_that_take_turns_feel_a_cap_less() -> None:
     # Qwen3.5-9B Q8_0 at 220 W: 54.2 tok/s on one 3090, 84.9 split by layers over four
-    facts, capped = gguf("Qwen/Qwen3.5-9B", 8.5), card("rtx-3090", 220.0)
+    facts, capped = gguf("Qwen/Qwen3.5-9B", 8.5), card("rtx-3090", power_w=220.0)
     one, four = (
         speed(facts, capped, EngineSettings(Engine.LLAMA_CPP, tensor_parallel=cards))
         for cards in (1, 4)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import CONFIGS, card
 
-from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import Amount
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 LAYERS = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2)
-
-
-def card(sku: str) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu)
 
 
 def together(settings: EngineSettings, *skus: str, bits: float = 6.56) -> Amount:

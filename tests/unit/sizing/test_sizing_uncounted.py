@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import CONFIGS
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.models import load_model_facts
@@ -25,7 +26,6 @@ from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIGS = ROOT / "benchmarks/data/model-configs"
 STARTER = (ROOT / "rigs/starter.yaml").read_text()
 ENGINES = {
     "vllm": "    gpus: [pair]\n    tensor_parallel_size: 2\n    max_sequences: 8\n",

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
-from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing import vllm
 from rigspec.sizing.amount import exact
-from rigspec.sizing.cards import Card, card_of
+from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.verdict import Verdict
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
-
-def card(sku: str, total_gib: float | None = None) -> Card:
-    gpu = find_gpu(sku)
-    assert gpu is not None
-    return card_of(gpu, total_gib=total_gib)
 
 
 def test_the_host_may_hold_much_of_unified_memory() -> None:
@@ -51,7 +34,7 @@ def test_the_first_engine_counted_what_other_processes_held() -> None:
 def test_the_sampler_of_0_9_copies_its_logits_more_often() -> None:
     # Qwen3-8B on an A100 40 GB, vLLM 0.9.2: 18.69 GiB for the cache
     settings = EngineSettings(version=(0, 9, 2), context=40960, max_batched_tokens=2048)
-    found = estimate(model("Qwen/Qwen3-8B"), card("a100-sxm4-40gb", 39.42), settings)
+    found = estimate(model("Qwen/Qwen3-8B"), card("a100-sxm4-40gb", total_gib=39.42), settings)
     assert found.available.value == pytest.approx(18.69, abs=0.4)
 
 
@@ -76,7 +59,7 @@ def test_the_warm_up_of_a_sampler_may_not_find_room() -> None:
     # memory in the warm-up, 32 did not
     facts = replace(model("Qwen/Qwen2.5-72B-Instruct"), quantization=Quantization(Scheme.FP8))
     on, asked = (
-        card("rtx-pro-6000-server", 95.42),
+        card("rtx-pro-6000-server", total_gib=95.42),
         EngineSettings(
             version=(0, 13), tensor_parallel=2, memory_fraction=0.95, context=4096, kv_dtype="fp8"
         ),
@@ -127,7 +110,7 @@ def test_stages_of_the_first_engine_may_hold_the_cache_of_all_layers() -> None:
 def test_scores_of_sparse_attention_are_cut_to_a_budget() -> None:
     # GLM-5.2 in 8 bits on eight H20 of 141 GB: 28.74 GiB at 262,144 tokens, 22.87 at 1,048,576 with
     # drafts; whole scores would take 8 and 32 GiB
-    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", 139.8)
+    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", total_gib=139.8)
     asked = EngineSettings(version=(0, 22), tensor_parallel=8, memory_fraction=0.9, kv_dtype="fp8")
     short, long = (
         estimate(facts, on, replace(asked, context=context)).available
@@ -138,7 +121,7 @@ def test_scores_of_sparse_attention_are_cut_to_a_budget() -> None:
 
 
 def test_an_image_of_unknown_version_may_score_whole_prompts() -> None:
-    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", 139.8)
+    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", total_gib=139.8)
     asked = EngineSettings(
         tensor_parallel=8, memory_fraction=0.9, context=1048576, max_batched_tokens=8192
     )

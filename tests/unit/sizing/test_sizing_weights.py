@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
+from published import model
 
-from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.sizing import sglang
 from rigspec.sizing.matrices import Cut, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Portion, Speculative
 from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
 from rigspec.units import GIB
-
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
-
-
-def model(name: str) -> ModelFacts:
-    facts = load_model_facts(name, [CONFIGS])
-    assert facts is not None
-    return facts
-
 
 HEADER_TOTALS = [
     ("Qwen/Qwen3-8B", 16381470720),

@@ -1,4 +1,4 @@
-"""How llama.cpp is told to spread a model over cards, by flag or environment."""
+"""What llama.cpp is told by flag or environment of cards and attention; the flag wins."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from rigspec.sizing.flags import Flags
 from rigspec.spec.services import Service
+
+_OFF = ("off", "0", "false", "disabled")
 
 
 def shares_told(service: Service) -> tuple[float, ...] | None:
@@ -20,8 +22,17 @@ def shares_told(service: Service) -> tuple[float, ...] | None:
 
 
 def main_gpu_of(service: Service) -> str | None:
-    """What is written of the main GPU: by the flag, which wins over the environment."""
+    """What is written of the main GPU; None where nothing is."""
     if service.engine != "llama_cpp":
         return None
     flags = Flags(service.extra_args)
     return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None
+
+
+def without_flash_attention(service: Service) -> str:
+    """The setting that tells it to do without; empty where none does."""
+    flag = Flags(service.extra_args).text("-fa", "--flash-attn")
+    if flag is not None:
+        return f"--flash-attn {flag}" if flag in _OFF else ""
+    said = service.environment.get("LLAMA_ARG_FLASH_ATTN", "")
+    return f"LLAMA_ARG_FLASH_ATTN={said}" if said in _OFF else ""
