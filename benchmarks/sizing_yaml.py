@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import yaml
 
+from rigspec.catalog.data_file import not_yaml
+
 
 def read_yaml(path: Path) -> object:
     """The data of a file; an empty mapping when it is not there. Ends with 2 when it is no YAML."""
@@ -20,14 +22,8 @@ def read_yaml(path: Path) -> object:
     loader = yaml.CSafeLoader(data)
     try:
         return loader.get_single_data()
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        stop(f"{path} is not YAML: {at}{problem.problem or problem.context}")
-    except RecursionError:
-        stop(f"{path} is not YAML: it is nested too deep")
-    except (yaml.YAMLError, ValueError, OverflowError) as problem:
-        stop(f"{path} is not YAML: {' '.join(str(problem).split())}")
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as problem:
+        stop(not_yaml(path, problem))
     finally:
         loader.dispose()
 

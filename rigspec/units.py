@@ -17,11 +17,6 @@ def gib(n_bytes: float) -> float:
     return n_bytes / GIB
 
 
-def mib_to_gib(mib: float) -> float:
-    """MiB to GiB."""
-    return mib / 1024
-
-
 def text_gib(n_bytes: float) -> str:
     """Bytes as `12.3 GiB`."""
     return f"{n_bytes / GIB:.1f} GiB"

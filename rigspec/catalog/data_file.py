@@ -48,7 +48,8 @@ def read(file: Path) -> object:
             return yaml.load(stream, _Loader)  # noqa: S506, TID251 - a CSafeLoader, see above
     except OSError as error:
         raise CatalogError(f"cannot read catalog file {file}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13
+    # a date of month 13 is a ValueError
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise CatalogError(not_yaml(file, error)) from error
 
 

@@ -108,19 +108,13 @@ def is_beyond_known(engine_name: str, version: tuple[int, ...] | None) -> bool:
 
 
 def known_version(engine_name: str, version: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """A release as the estimates take it; beyond the known ones like an unstated one, which is
-    reckoned by the newest rules and has the wider bands."""
+    """A release as the estimates take it; None, with the wider bands, beyond the known ones."""
     return None if is_beyond_known(engine_name, version) else version
 
 
 def flag_for(engine_name: str, key: str) -> str | None:
     """The engine's flag for a spec key; None where it has none. Unknown keys are a KeyError."""
     return engine(engine_name).flags[key]
-
-
-def engines_with(key: str) -> tuple[str, ...]:
-    """Engines that have a flag for a spec key: what a message can offer instead."""
-    return tuple(name for name in ENGINES if flag_for(name, key))
 
 
 def _engine(row: Row) -> Engine:

@@ -275,7 +275,7 @@ def _nvlink(row: Row) -> str | None:
     if text is None or re.search(r"bridge|switch|\d links|C2C", text):
         return text
     raise row.fail(
-        f"`nvlink: {text}` says neither `bridge` nor `switch`",
+        f"`nvlink: {text}` says neither `bridge` nor `switch`, nor how many links there are",
         "`NV4 bridge` for cards that a bridge joins, `NV18 switch` for a board; null for none",
         ("nvlink",),
     )

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from rigspec.catalog.model_draft import draft_of
 from rigspec.catalog.model_facts import Lacks, ModelFacts
 from rigspec.catalog.model_faults import contradictions, refuse_impossible
-from rigspec.catalog.model_feed import ACTIVE, Missing, feed_of, searched_layer
-from rigspec.catalog.model_keys import Keys, language_keys
+from rigspec.catalog.model_feed import Missing, feed_of, searched_layer
+from rigspec.catalog.model_keys import ACTIVE, Keys, language_keys
 from rigspec.catalog.model_kinds import Kind, layer_kinds
 from rigspec.catalog.model_mixers import is_sized, mixer_of
 from rigspec.catalog.model_parts import Layer

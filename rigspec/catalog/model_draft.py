@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_keys import DRAFTS, Keys
 from rigspec.catalog.model_parts import Attention, Draft, Layer
 
 _COPIES_VOCABULARY = ("deepseek", "glm", "kimi", "minimax", "step")
@@ -20,7 +20,7 @@ Qwen3-Next does."""
 
 def draft_of(keys: Keys, model_type: str, layers: tuple[Layer, ...]) -> Draft:
     """The draft layers, shaped like the model's last layers."""
-    count = keys.whole("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules") or 0
+    count = keys.whole(*DRAFTS) or 0
     if not count or not layers:
         return Draft()
     if keys.items("mtp_layers_block_type") or keys.text("mtp_hybrid_override_pattern"):

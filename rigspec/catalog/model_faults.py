@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
-from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_keys import ACTIVE, COUNTS, DENSE_WIDTHS, DRAFTS, OWN_WIDTHS, Keys
 
 
 class UnusableModel(ValueError):
@@ -20,7 +20,7 @@ class UnusableModel(ValueError):
 _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1 << 12, (
         "num_hidden_layers", "n_layer", "num_layers", "depth", "vt_num_hidden_layers",
-        "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules",
+        *DRAFTS,
     )),
     (1 << 14, (
         "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads",
@@ -34,9 +34,7 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
         "vt_num_attention_heads", "patch_size", "temporal_patch_size", "spatial_merge_size",
     )),
     (1 << 16, (
-        "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
-        "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
-        "moe_topk", "n_shared_experts", "num_shared_experts",
+        *COUNTS, *ACTIVE, "n_shared_experts", "num_shared_experts",
         "kv_lora_rank", "q_lora_rank", "o_lora_rank", "index_topk",
     )),
     (1 << 18, (
@@ -44,10 +42,7 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
         "hidden_size_per_layer_input", "vt_hidden_size", "out_hidden_size",
     )),
     (1 << 22, (
-        "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
-        "intermediate_size_mlp", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim",
-        "expert_intermediate_size",
-        "moe_ffn_hidden_size", "shared_expert_intermediate_size", "share_expert_dim",
+        *DENSE_WIDTHS, *OWN_WIDTHS, "shared_expert_intermediate_size", "share_expert_dim",
         "moe_shared_expert_intermediate_size", "shared_intermediate_size",
         "vt_intermediate_size", "num_position_embeddings", "position_embedding_size",
     )),
@@ -72,13 +67,9 @@ _ONE_NUMBER = (
 """Sizes of all layers alike; published models state lists of widths, experts and windows only."""
 _LATENT = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _BY_LAYER = (
-    "intermediate_size", "moe_intermediate_size", "dense_intermediate_size",
-    "intermediate_size_mlp", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim",
-    "expert_intermediate_size", "moe_ffn_hidden_size", "shared_expert_intermediate_size",
+    *DENSE_WIDTHS, *OWN_WIDTHS, *COUNTS, *ACTIVE, "shared_expert_intermediate_size",
     "moe_shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size",
-    "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
-    "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
-    "moe_topk", "n_shared_experts", "num_shared_experts",
+    "n_shared_experts", "num_shared_experts",
 )  # fmt: skip
 """Sizes that a list may state layer by layer (Gemma 3n, Hunyuan)."""
 _KINDS = (
@@ -86,7 +77,6 @@ _KINDS = (
     "indexer_types", "compress_ratios", "block_configs",
 )  # fmt: skip
 """Lists that say of each layer what it is."""
-_DRAFTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules")
 
 
 def refuse_impossible(keys: Keys) -> None:
@@ -132,8 +122,8 @@ def _problem(value: object, most: int, name: str) -> str:
 def contradictions(keys: Keys) -> Iterator[str]:
     """Figures that cannot all be true."""
     yield from _heads(keys)
-    experts = keys.whole("n_routed_experts", "num_experts", "num_local_experts") or 0
-    active = keys.whole("num_experts_per_tok", "num_experts_per_token", "top_k_experts") or 0
+    experts = keys.whole_at(0, *COUNTS) or 0
+    active = keys.whole_at(0, *ACTIVE) or 0
     if experts > 1 and active > experts:
         yield f"it states {active} experts per token of {experts}"
     yield from _lists(keys)
@@ -155,15 +145,9 @@ def _blocks(keys: Keys) -> Iterator[str]:
         yield "`group_size` is no whole number"
 
 
-def block_side(record: Keys) -> int:
-    """Rows and columns under one scale of 8 bits; 128 where a record does not say."""
-    sides = record.items("weight_block_size", "block_structure")
-    return max((side for side in sides if type(side) is int and side > 0), default=128)
-
-
 def _lists(keys: Keys) -> Iterator[str]:
     """Lists by layer that are of another length than the layers, with or without drafts."""
-    layers, drafts = keys.whole("num_hidden_layers") or 0, keys.whole(*_DRAFTS) or 0
+    layers, drafts = keys.whole("num_hidden_layers") or 0, keys.whole(*DRAFTS) or 0
     named = [(name, keys.first(name)) for name in (*_KINDS, *_BY_LAYER)]
     counts = {name: len(found[1]) for name, found in named if found and isinstance(found[1], list)}
     pattern = keys.text("hybrid_override_pattern")

@@ -10,21 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_keys import ACTIVE, COUNTS, DENSE_WIDTHS, OWN_WIDTHS, Keys
 from rigspec.catalog.model_kinds import Kind
 from rigspec.catalog.model_mixers import mixer_of
 from rigspec.catalog.model_parts import Experts, Layer, Mlp
-
-COUNTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
-ACTIVE = (
-    "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
-    "moe_topk",
-)  # fmt: skip
-_OWN_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "moe_ffn_hidden_size")
-_DENSE_WIDTHS = (
-    "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim",
-    "ffn_hidden_size", "block_ff_dim",
-)  # fmt: skip
 
 _EXPERT_CLASSES = re.compile(
     r"moe|mixtral|gpt_oss|deepseek(_v\d|$)|kimi[_-](k\d|linear)|minimax|llama4|qwen3_next"
@@ -111,7 +100,7 @@ def experts_of(keys: Keys, index: int) -> Experts | None:
 
 def _expert_width(keys: Keys, index: int) -> int | None:
     own = (keys.text("model_type") or "").startswith(_OWN_WIDTH_CLASSES)
-    return keys.whole_at(index, *_OWN_WIDTHS, *(() if own else ("intermediate_size",)))
+    return keys.whole_at(index, *OWN_WIDTHS, *(() if own else ("intermediate_size",)))
 
 
 def _shared_width(keys: Keys, index: int, width: int) -> int:
@@ -135,11 +124,11 @@ def _experts_missing(keys: Keys, kind: Kind, index: int) -> Missing | None:
         return None
     count, model_type = keys.whole_at(index, *COUNTS), keys.text("model_type") or ""
     if count is not None and count > 1:
-        said = f"it has {count} experts, and their width is not stated (`{_OWN_WIDTHS[0]}`)"
+        said = f"it has {count} experts, and their width is not stated (`{OWN_WIDTHS[0]}`)"
         return Missing(said, of_experts=True)
     if count is not None and model_type == "granitemoehybrid":
         return None  # Granite 4.0 Micro: dense, by its own word
-    active, width = keys.whole_at(index, *ACTIVE), keys.whole_at(index, *_OWN_WIDTHS)
+    active, width = keys.whole_at(index, *ACTIVE), keys.whole_at(index, *OWN_WIDTHS)
     shown = (active or width) if count is None else (active and width)  # a zero may be meant
     is_one = kind == "moe" or keys.flag("enable_moe_block") is True
     return NO_COUNT if is_one or shown or _EXPERT_CLASSES.search(model_type) else None
@@ -148,7 +137,7 @@ def _experts_missing(keys: Keys, kind: Kind, index: int) -> Missing | None:
 def mlp_of(keys: Keys, index: int, hidden: int) -> Mlp | None:
     """The dense feed-forward part; None when no width is stated."""
     model_type = keys.text("model_type") or ""
-    width = keys.whole_at(index, *_DENSE_WIDTHS)
+    width = keys.whole_at(index, *DENSE_WIDTHS)
     if width is None and (model_type.startswith(_FOUR_TIMES) or keys.has("n_embd")):
         width = 4 * hidden
     if not width:

@@ -6,10 +6,25 @@ the language part may sit one or two levels down. Nothing here raises; what is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config", "text_model")
+
+COUNTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
+ACTIVE = (
+    "num_experts_per_tok", "num_experts_per_token", "top_k_experts", "experts_per_token",
+    "moe_topk",
+)  # fmt: skip
+"""Experts of a layer, and how many of them a token meets, by the names that configs use."""
+OWN_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "moe_ffn_hidden_size")
+DENSE_WIDTHS = (
+    "dense_intermediate_size", "intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim",
+    "ffn_hidden_size", "block_ff_dim",
+)  # fmt: skip
+"""Feed-forward widths: of one expert, of a dense layer."""
+DRAFTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules")
+"""Layers that draft."""
 
 
 @dataclass(frozen=True)
@@ -20,21 +35,16 @@ class Keys:
 
     def whole(self, *names: str) -> int | None:
         """The first value that is a whole number, under any of the names."""
-        for value in self._values(names):
-            number = _number(value)
-            if number is not None and number == int(number):
-                return int(number)
-        return None
+        return _first_whole(self._values(names))
 
     def whole_at(self, layer: int, *names: str) -> int | None:
         """`whole`, where a list may state one number per layer."""
-        for value in self._values(names):
-            if isinstance(value, (list, tuple)):
-                value = value[layer] if layer < len(value) else None
-            number = _number(value)
-            if number is not None and number == int(number):
-                return int(number)
-        return None
+        return _first_whole(
+            (value[layer] if layer < len(value) else None)
+            if isinstance(value, (list, tuple))
+            else value
+            for value in self._values(names)
+        )
 
     def number(self, *names: str) -> float | None:
         """The first value that is a finite number, under any of the names."""
@@ -124,3 +134,8 @@ def _number(value: object) -> float | None:
     if isinstance(value, (int, float)) and abs(value) < 1e18:
         return float(value)
     return None
+
+
+def _first_whole(values: Iterable[object]) -> int | None:
+    numbers = (_number(value) for value in values)
+    return next((int(n) for n in numbers if n is not None and n == int(n)), None)

@@ -7,14 +7,13 @@ GPTQ packing, compressed-tensors). Lists of exceptions come from `quantization_c
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from rigspec.catalog.model_faults import block_side
 from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_names import any_of, normalise
 
 
 class Scheme(StrEnum):
@@ -138,23 +137,6 @@ def _by_layer(per_layer: Mapping[str, Scheme], name: str) -> Scheme:
     return Scheme.PLAIN
 
 
-def normalise(name: str) -> str:
-    """A module name from `layers.` on, in one family's words."""
-    text = name.removesuffix(".weight")
-    at = text.find("layers.")
-    if at > 0 and "mtp" not in text[:at]:
-        text = text[at:]
-    for theirs, ours in (
-        ("block_sparse_moe", "mlp"),
-        (".ffn.", ".mlp."),
-        (".attn.", ".self_attn."),
-        (".shared_expert.", ".shared_experts."),
-        (".router", ".gate"),
-    ):
-        text = text.replace(theirs, ours)
-    return text.removeprefix("model.").removeprefix("language_model.").removeprefix("model.")
-
-
 def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quantization:
     """The record of a checkpoint; `modelopt` is a `hf_quant_config.json` beside it."""
     record = Keys(
@@ -178,7 +160,7 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
     return Quantization(
         scheme=scheme,
         group=group,
-        keeps=_pattern(kept),
+        keeps=any_of(kept),
         per_layer=_per_layer(record.mapping("quantized_layers")),
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
@@ -216,7 +198,7 @@ def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
         return Scheme.FP8, 0
     if method == "fp8":
         blocks = record.items("weight_block_size")
-        return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), block_side(record)
+        return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), _block_side(record)
     found = _scheme_of_groups(record)
     return found if found or method else (Scheme.PLAIN, 0)
 
@@ -244,10 +226,16 @@ def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:
         if weights.text("type") == "float":
             if width == 8:
                 blocks = size or weights.items("block_structure")
-                return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), block_side(weights)
+                return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), _block_side(weights)
             return (Scheme.NVFP4, 16) if size == 16 else (Scheme.MXFP4, 32)
         return (Scheme.INT8, size) if width == 8 else (Scheme.INT4, size or 128)
     return None
+
+
+def _block_side(record: Keys) -> int:
+    """Rows and columns under one scale of 8 bits; 128 where a record does not say."""
+    sides = record.items("weight_block_size", "block_structure")
+    return max((side for side in sides if type(side) is int and side > 0), default=128)
 
 
 def _asks_fp8_cache(record: Keys) -> bool:
@@ -267,25 +255,6 @@ def _per_layer(listed: Mapping[str, object]) -> Mapping[str, Scheme] | None:
         scheme = next((s for word, s in words.items() if word in algo), Scheme.FP8)
         found[normalise(name)] = scheme
     return found
-
-
-def _pattern(names: Iterable[str]) -> re.Pattern[str] | None:
-    """One expression for a list of names, globs and `re:` expressions; None when it is empty."""
-    parts = []
-    for name in names:
-        if name.startswith("re:"):
-            parts.append(rf"(?:{name[3:]})(?:\..*)?")
-        elif name.startswith("("):
-            continue  # "(shortened)": a copy's remark, not a name
-        else:
-            plain = normalise(name)
-            glob = fnmatch.translate(plain).removesuffix(r"\Z").removesuffix(r"\z")
-            anywhere = "" if "." in plain else r"(?:.*\.)?"
-            parts.append(rf"{anywhere}(?:{glob})(?:\..*)?")
-    try:
-        return re.compile("|".join(parts)) if parts else None
-    except re.error:
-        return None
 
 
 def with_scheme(

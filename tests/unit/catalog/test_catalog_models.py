@@ -14,8 +14,9 @@ from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers, sizes_of_index
 from rigspec.catalog.model_keys import Keys, language_keys
+from rigspec.catalog.model_names import normalise
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
-from rigspec.catalog.model_quant import Scheme, normalise, quantization_of
+from rigspec.catalog.model_quant import Scheme, quantization_of
 from rigspec.catalog.model_sizes import size_table
 from rigspec.catalog.models import (
     UnusableModel,

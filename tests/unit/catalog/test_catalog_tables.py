@@ -13,7 +13,7 @@ from rigspec.catalog.boards import all_boards, find_board
 from rigspec.catalog.circuits import all_circuits, circuits_like
 from rigspec.catalog.data import CatalogError, load_table
 from rigspec.catalog.engine_support import support
-from rigspec.catalog.engines import ENGINES, engine, engines_with, flag_for
+from rigspec.catalog.engines import ENGINES, engine, flag_for
 from rigspec.catalog.flag_table import load_flags
 from rigspec.catalog.kernel_params import (
     find_folk,
@@ -229,7 +229,6 @@ def test_every_flag_of_the_engine_table_is_one_its_parser_takes(name: str) -> No
 
 def test_all_engines_answer_to_the_same_spec_keys() -> None:
     assert len({tuple(engine(name).flags) for name in ENGINES}) == 1
-    assert engines_with("split_mode") == ("llama_cpp",)
     assert flag_for("llama_cpp", "tensor_parallel_size") is None
 
 

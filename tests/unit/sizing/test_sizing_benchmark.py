@@ -127,7 +127,7 @@ def test_a_file_that_is_no_yaml_ends_with_2(
     with pytest.raises(SystemExit) as ended:
         main(["--cases", str(tmp_path / "cases.yaml"), "--models", str(tmp_path)])
     assert ended.value.code == 2
-    assert "cases.yaml is not YAML" in capsys.readouterr().err
+    assert "cases.yaml:2:1: this is not YAML" in capsys.readouterr().err
 
 
 def test_every_case_with_a_config_and_a_card_is_answered() -> None:
