@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
+from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.shards import cut_block, cut_group
 
 _VOCAB_PAD = 64
 CARD, ATTENTION = "card", "attention"
 """Rules that have complaints of their own in `rigspec/rules/refused.py`."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One reason the engine will not start, whatever memory there is."""
-
-    rule: str
-    message: str
-    surely: bool = True
-    """Whether it is certain; else a release or a kernel of it may take the shape."""
 
 
 def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[Refusal, ...]:
@@ -40,22 +31,26 @@ def refusals(facts: ModelFacts, settings: EngineSettings, card: Card) -> tuple[R
     found: list[Refusal] = []
     for rule in RULES:
         found += rule(facts, settings)
-    cut = cut_block(facts, settings, card)
-    found += [Refusal("fp8-block", cut.message, cut.surely)] if cut else []
-    return (*_support(facts, settings, card), *found)
+    return (*_support(facts, settings, card), *found, *cut_block(facts, settings, card))
+
+
+def _attention_tp(settings: EngineSettings) -> str:
+    """TP as attention sees it: SGLang's copies of it share the ranks."""
+    ranks, tp = settings.attention_ranks, settings.tensor_parallel
+    return f"TP {tp}" if ranks == tp else f"attention TP {ranks}"
 
 
 def _heads(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
-    ranks = settings.tensor_parallel
+    ranks, tp = settings.attention_ranks, _attention_tp(settings)
     for layer in facts.layers:
         mixer = layer.mixer
         if isinstance(mixer, (Attention, Latent)) and mixer.heads % ranks:
-            yield Refusal("heads", f"{mixer.heads} attention heads do not divide by TP {ranks}")
+            yield Refusal("heads", f"{mixer.heads} attention heads do not divide by {tp}")
             return
         if isinstance(mixer, Attention) and mixer.kv_heads:
             kv = mixer.kv_heads
             if (kv >= ranks and kv % ranks) or (kv < ranks and ranks % kv):
-                yield Refusal("kv-heads", f"{kv} key/value heads and TP {ranks} do not divide")
+                yield Refusal("kv-heads", f"{kv} key/value heads and {tp} do not divide")
                 return
 
 
@@ -67,23 +62,16 @@ def _vocabulary(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal
 
 
 def _states(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
-    ranks = settings.tensor_parallel
+    ranks, tp = settings.attention_ranks, _attention_tp(settings)
     for layer in facts.layers:
         mixer = layer.mixer
         if isinstance(mixer, Delta) and (mixer.key_heads % ranks or mixer.value_heads % ranks):
             heads = f"{mixer.key_heads}/{mixer.value_heads}"
-            yield Refusal("state-heads", f"{heads} linear-attention heads and TP {ranks}")
+            yield Refusal("state-heads", f"{heads} linear-attention heads and {tp}")
             return
         if isinstance(mixer, Mamba) and mixer.heads % ranks:
-            yield Refusal("state-heads", f"{mixer.heads} Mamba heads do not divide by TP {ranks}")
+            yield Refusal("state-heads", f"{mixer.heads} Mamba heads do not divide by {tp}")
             return
-
-
-def _groups(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
-    """Integer weights with a scale per group: a shard must hold whole groups."""
-    cut = cut_group(facts, settings.tensor_parallel) if settings.tensor_parallel > 1 else ""
-    if cut:
-        yield Refusal("groups", cut)
 
 
 def _context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
@@ -129,7 +117,7 @@ def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
         yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
 
 
-RULES = (_heads, _vocabulary, _states, _groups, _context, _decode_context, _stages)
+RULES = (_heads, _vocabulary, _states, cut_group, _context, _decode_context, _stages)
 
 
 def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:

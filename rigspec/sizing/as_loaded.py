@@ -70,8 +70,7 @@ def as_loaded(facts: ModelFacts, argument: str | None, settings: EngineSettings)
 
 
 def _makes_mxfp4(settings: EngineSettings) -> bool:
-    version = settings.version
-    return settings.engine is Engine.VLLM and version is not None and version >= MXFP4_SINCE
+    return settings.engine is Engine.VLLM and settings.is_since(MXFP4_SINCE)
 
 
 def load_peak(facts: ModelFacts, settings: EngineSettings) -> Amount | None:
@@ -84,7 +83,7 @@ def load_peak(facts: ModelFacts, settings: EngineSettings) -> Amount | None:
     if not kept.at_load or kept.scheme.is_four_bit:
         return None
     version, sglang = settings.version, settings.engine is Engine.SGLANG
-    if not sglang and version is not None and version >= STREAMED_SINCE:
+    if not sglang and settings.is_since(STREAMED_SINCE):
         return None
     whole = rank_weights(replace(facts, quantization=Quantization()), settings).amount
     known = version is not None and (not sglang or version <= SGLANG_WHOLE_UNTIL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from rigspec.spec.services import Service
+
 
 class Flags:
     """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
@@ -34,6 +36,11 @@ class Flags:
         number, suffix = found.groups()
         step = 1024 if suffix.isupper() else 1000
         return int(float(number) * step ** " kmgt".index(suffix.lower() or " "))
+
+
+def copies_attention(service: Service) -> bool:
+    """Whether SGLang's data parallel copies are of the attention alone, within the TP ranks."""
+    return service.engine == "sglang" and Flags(service.extra_args).given("--enable-dp-attention")
 
 
 def _parts(word: str) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from rigspec.catalog.engines import engine as engine_row
-from rigspec.catalog.engines import known_version, tag
+from rigspec.catalog.engines import is_beyond_known, known_version, tag
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
-from rigspec.sizing.flags import Flags
+from rigspec.sizing.flags import Flags, copies_attention
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told, without_flash_attention
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
@@ -54,17 +54,17 @@ def settings_of(
     engine = ENGINES[service.engine]
     llama = engine is Engine.LLAMA_CPP
     flags = Flags(service.extra_args)
+    told = version_of(service.engine_version or _stock_tag(service))
     return EngineSettings(
         engine=engine,
-        version=known_version(
-            service.engine, version_of(service.engine_version or _stock_tag(service))
-        ),
+        version=known_version(service.engine, told),
+        beyond_known=is_beyond_known(service.engine, told),
         patched=not engine_row(service.engine).is_stock(service.image),
         tensor_parallel=_ranks(rig, service) if llama else service.tensor_parallel_size,
         pipeline_parallel=service.pipeline_parallel_size,
         decode_context_parallel=service.decode_context_parallel_size,
         data_parallel=service.data_parallel_size,
-        dp_attention=flags.given("--enable-dp-attention"),
+        dp_attention=copies_attention(service),
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
         kv_bytes=flags.size("--kv-cache-memory-bytes", "--kv-cache-memory"),
@@ -201,6 +201,16 @@ def cards_of(rig: Rig, name: str, catalog: Catalog) -> tuple[Card, ...]:
     return tuple(found)
 
 
+def used_cards(
+    service: Service, cards: tuple[Card, ...], settings: EngineSettings
+) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
+    """The cards that are loaded and those left out: llama.cpp may take its main GPU alone."""
+    if service.split_mode != "none":
+        return cards, ()
+    main = settings.main_gpu if settings.main_gpu < len(cards) else 0
+    return cards[main : main + 1], (*cards[:main], *cards[main + 1 :])
+
+
 def places_of(rig: Rig, catalog: Catalog) -> tuple[Place, ...]:
     """Every GPU of the rig that the spec gives a place in the PCIe tree, in member order."""
     found = dict(_places(rig, catalog))
@@ -279,9 +289,9 @@ def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
 def _with_nvlink(rig: Rig, path: LinkPath, catalog: Catalog) -> LinkPath:
     """The path, and what NVLink there is above it: a bridge of the spec, or the boards' switch."""
     pair = (path.first, path.second)
-    says = {(card.nvlink or "") if card else "" for card in _skus(rig, pair, catalog)}
+    says = [(card.nvlink or "") if card else "" for card in _skus(rig, pair, catalog)]
     bridged = is_bridged_pair(rig.gpus, pair)
     if not bridged and not all("switch" in text for text in says):
         return path
-    links = re.search(r"\bNV\d+", " ".join(says))
-    return replace(path, bridged=bridged, nvlink=links[0] if links else "NV#")
+    links = re.findall(r"\bNV(\d+)", " ".join(says))
+    return replace(path, bridged=bridged, nvlink=f"NV{min(links, key=int)}" if links else "NV#")

@@ -6,6 +6,7 @@ How fast the rest runs depends on the host's memory and cores, of which a spec s
 from __future__ import annotations
 
 from rigspec.sizing.flags import Flags
+from rigspec.sizing.llamacpp_told import is_set
 from rigspec.spec.services import Service
 
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
@@ -30,5 +31,5 @@ def kept_on_host(service: Service, layers: int) -> str:
         return f"`{field}: {asked}` of {layers + 1} (the output is one)"
     moved = (name for name in _COUNTS if flags.text(name) not in (None, "0"))
     given = (name for name in _SWITCHES if flags.given(name))
-    said = (name for name in _ENVIRONMENT if service.environment.get(name, "0") not in ("0", ""))
+    said = (name for name in _ENVIRONMENT if is_set(service, name))
     return next((f"`{name}`" for names in (given, moved, said) for name in names), "")

@@ -29,6 +29,11 @@ def main_gpu_of(service: Service) -> str | None:
     return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None
 
 
+def is_set(service: Service, name: str) -> bool:
+    """Whether a variable of its environment turns something on, or names a file."""
+    return service.environment.get(name, "").lower() not in ("", *_OFF)
+
+
 def without_flash_attention(service: Service) -> str:
     """The setting that tells it to do without; empty where none does."""
     flag = Flags(service.extra_args).text("-fa", "--flash-attn")

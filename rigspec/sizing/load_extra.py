@@ -58,13 +58,13 @@ def load_extra(
 ) -> Amount:
     """What loading adds to the stored bytes, GiB; `waste` is the allocator's."""
     ranks = max(1, settings.tensor_parallel)
-    own = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else LOADED_EXTRA_GIB
+    is_sglang = settings.engine is Engine.SGLANG
+    start, own = (SGLANG_EXTRA_GIB,) * 2 if is_sglang else (0.0, LOADED_EXTRA_GIB)
     rotary = facts.rotary_bytes / GIB
     most = own + waste + rotary
-    start = SGLANG_EXTRA_GIB if settings.engine is Engine.SGLANG else 0.0
     doubt = 0.009 + 0.004 * math.log2(ranks)
     # expandable segments (PYTORCH_CUDA_ALLOC_CONF, some images' default) round nothing up
-    least = most - rotary - start - doubt - waste
+    least = own - start - doubt
     extra = Amount(most, least, most + doubt + _late_buffers_gib(settings))
     if facts.has_states:
         extra = extra + about(0.0, 0.15)
@@ -74,11 +74,9 @@ def load_extra(
             for layer in facts.layers
             if isinstance(layer.mixer, Latent)
         )
-        extra = extra + within(absorbed * 2 / ranks / GIB, 0.3)
-        if ranks > 1:
-            extra = extra + about(
-                0.05, 0.05
-            )  # many tensors of 1–10 MiB packed into 20 MiB segments
+        extra = extra + within(absorbed * 2 / settings.attention_ranks / GIB, 0.3)
+        if ranks > 1:  # many tensors of 1–10 MiB packed into 20 MiB segments
+            extra = extra + about(0.05, 0.05)
     return (
         extra + _repacking(settings, kept) + _spread_scales(settings, kept) + _tiles(settings, kept)
     )
@@ -86,7 +84,7 @@ def load_extra(
 
 def _late_buffers_gib(settings: EngineSettings) -> float:
     """GiB of tables that an engine may make while it loads, or later, by version."""
-    newer = settings.version is not None and settings.version >= BUFFERS_IN_LOAD
+    newer = settings.version is None or settings.version >= BUFFERS_IN_LOAD
     return BUFFERS_GIB if newer and settings.engine is Engine.VLLM else 0.0
 
 
@@ -101,12 +99,8 @@ def _repacking(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
     """What turning packed 4-bit integers into the kernel's order adds, GiB."""
     packed = (m for m in kept if m.scheme in (Scheme.INT4, Scheme.INT4_ZERO) and not m.expert)
     size = sum(m.stored_bytes for m in packed) / max(1, settings.tensor_parallel) / GIB
-    if settings.engine is Engine.SGLANG:
-        value, low, high = (share * size for share in SGLANG_REPACKED)
-        return Amount(value, low, high)
-    if settings.engine is not Engine.VLLM:
-        return exact(0.0)
-    value, low, high = (share * size for share in MARLIN_EXTRA)
+    shares = {Engine.SGLANG: SGLANG_REPACKED, Engine.VLLM: MARLIN_EXTRA}
+    value, low, high = (share * size for share in shares.get(settings.engine, (0.0, 0.0, 0.0)))
     return Amount(value, low, high)
 
 
@@ -119,10 +113,10 @@ def _tiles(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
     """What NVFP4 experts may take more once their width is a multiple of a tile, GiB."""
     if settings.engine is not Engine.VLLM or settings.expert_parallel:
         return exact(0.0)
-    ranks, most = max(1, settings.tensor_parallel), 0.0
+    most, stages = 0.0, max(1, settings.pipeline_parallel)
     for m in kept:
         if m.scheme is Scheme.NVFP4 and m.expert and m.width:
-            cut = m.width / ranks
+            cut = m.width / settings.expert_shards
             wider = math.ceil(cut / NVFP4_TILE) * NVFP4_TILE / cut - 1
-            most += wider * m.stored_bytes / settings.ranks / GIB
+            most += wider * m.stored_bytes / settings.expert_shards / stages / GIB
     return Amount(0.0, 0.0, most)

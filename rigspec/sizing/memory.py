@@ -11,11 +11,12 @@ from functools import cached_property
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp, sglang, vllm
-from rigspec.sizing.accepted import Refusal, refusals
+from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, above_zero, exact, total
 from rigspec.sizing.cards import Card
 from rigspec.sizing.drafter import draft_doubt
 from rigspec.sizing.kvcache import PoolShape, pool_shape
+from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import each_stage
 from rigspec.sizing.state_room import StateRoom, state_doubt, state_room
@@ -119,14 +120,13 @@ def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
 
 
 def _room(found: MemoryEstimate) -> tuple[int, float, float]:
-    left = found.available.value
-    tokens = found.kv_tokens.value if found.kv_tokens else left
-    return WORST_FIRST.index(found.verdict), tokens, left
+    left, tokens = found.available.value, found.kv_tokens
+    return WORST_FIRST.index(found.verdict), tokens.value if tokens else left, left
 
 
 def _of_rank(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
     terms = budget(facts, card, settings)
-    left = _left(terms, card, settings)
+    left = _left(facts, terms, card, settings)
     batch = vllm.batch_of(settings, card)
     shape = pool_shape(facts, settings, in_flight=batch.tokens)
     context = asked_context(facts, settings)
@@ -176,7 +176,9 @@ def _peak(facts: ModelFacts, card: Card, settings: EngineSettings) -> Amount:
     return replace(peak, high=max(peak.high, whole.high))
 
 
-def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amount:
+def _left(
+    facts: ModelFacts, terms: tuple[Term, ...], card: Card, settings: EngineSettings
+) -> Amount:
     if settings.kv_bytes is not None:
         return exact(settings.kv_bytes / GIB)
     used = total(term.amount for term in terms)
@@ -187,7 +189,7 @@ def _left(terms: tuple[Term, ...], card: Card, settings: EngineSettings) -> Amou
         return vllm.requested(settings, card) - taken
     if settings.engine is Engine.SGLANG:
         static = terms[0].amount + draft_doubt(settings, terms[0].amount)
-        return sglang.pool(card, settings, static)
+        return sglang.pool(card, settings, static, vision=facts.vision is not None)
     return card.total - used - others
 
 
@@ -270,7 +272,7 @@ def _longest(found: MemoryEstimate) -> int | None:
 
     def fits(context: int) -> bool:
         there = replace(settings, context=context)
-        room = _left(budget(facts, card, there), card, there)
+        room = _left(facts, budget(facts, card, there), card, there)
         return (_largest(facts, there, found.shape, room) or 0) >= context
 
     least, beyond = sorted((asked, first))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import sglang, vllm
 from rigspec.sizing.cards import Card
-from rigspec.sizing.from_spec import Catalog, cards_of, settings_of
+from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
 from rigspec.sizing.group import tightest
-from rigspec.sizing.settings import Engine
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig
 from rigspec.spec.together import groups_at_once, sharers
 
@@ -67,25 +67,20 @@ def _takes(
         context = vllm.context_overhead(settings).value
         return vllm.fraction_of(settings) * card.total.value + context
     if settings.engine is Engine.SGLANG:
-        share = settings.memory_fraction
-        if share is None:
-            vision = facts is not None and facts.vision is not None
-            share = sglang.default_fraction(card, settings, vision=vision)
+        vision = facts is not None and facts.vision is not None
+        share = sglang.fraction_of(card, settings, vision=vision)
         own = sglang.overhead(settings).value
         return own + share * max(0.0, card.total.value - own - taken)
-    return _of_llama_cpp(facts, cards, rig, name, models)
+    return _of_llama_cpp(facts, used_cards(rig.services[name], cards, settings)[0], settings)
 
 
 def _of_llama_cpp(
-    facts: ModelFacts | None,
-    cards: tuple[Card, ...],
-    rig: Rig,
-    name: str,
-    models: Mapping[str, ModelFacts],
+    facts: ModelFacts | None, cards: tuple[Card, ...], settings: EngineSettings
 ) -> float:
-    """Weights, buffers and the cache of a context that is set; all that is free where it is not."""
-    if facts is None or rig.services[name].context_length is None:
+    """Weights, buffers and the cache of a context that is set; 0 where none is, which has no
+    bound."""
+    if facts is None or settings.context is None:
         return 0.0
-    found, _ = tightest(facts, cards, settings_of(rig, name, models))
+    found, _ = tightest(facts, cards, settings)
     cache = found.needed.value if found.needed else 0.0
     return sum(term.amount.value for term in found.terms[:-1]) + cache

@@ -20,7 +20,16 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
 from rigspec.sizing.records import kv_kind
 from rigspec.sizing.remedies_llamacpp import llama_remedies
-from rigspec.sizing.remedy import MOST_RANKS, Case, Remedy, fits, shorter, tried
+from rigspec.sizing.remedy import (
+    MORE_CARDS,
+    MOST_RANKS,
+    SMALLER_CONTEXT,
+    Case,
+    Remedy,
+    fits,
+    shorter,
+    tried,
+)
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict, contexts_short, late_room_gib, late_short
 from rigspec.units import with_article
@@ -51,9 +60,9 @@ def remedies(
         return tuple(_ways(case, idle))
     write = f"context_length: {own.settings.context}"
     if fits(own.before):
-        return tuple(tried("smaller context", write, case, own.settings))
+        return tuple(tried(SMALLER_CONTEXT, write, case, own.settings))
     return tuple(
-        each if each.name == "smaller context" else replace(each, write=f"{each.write}, {write}")
+        each if each.name == SMALLER_CONTEXT else replace(each, write=f"{each.write}, {write}")
         for each in _ways(own, idle)
     )
 
@@ -193,7 +202,7 @@ def _more_cards(case: Case) -> Iterator[Remedy]:
         if refusals(case.facts, changed, case.card):
             continue
         write = f"{larger * groups} such GPUs, tensor_parallel_size: {larger}"
-        found = list(tried("more GPUs", write, case, changed))
+        found = list(tried(MORE_CARDS, write, case, changed))
         if found:
             yield found[0]
             return

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.cards import Card
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
-from rigspec.sizing.remedy import MOST_RANKS, Case, Remedy, shorter, tried
+from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, shorter, tried
 
 NARROWER = ("q8_0", "q4_0")
 """Cache types with kernels in the project's builds; they need flash attention, its default."""
@@ -78,7 +78,7 @@ def _more_cards(case: Case) -> Iterator[Remedy]:
     for larger in range(held + 1, MOST_RANKS + 1):
         changed = replace(case.settings, tensor_parallel=larger)
         more = replace(case, cards=(first,) * larger)
-        found = list(tried("more GPUs", f"{larger} such GPUs", more, changed))
+        found = list(tried(MORE_CARDS, f"{larger} such GPUs", more, changed))
         if found:
             yield found[0]
             return

@@ -16,6 +16,7 @@ from rigspec.sizing.verdict import Verdict, contexts_short, late_short
 LEAST_CONTEXT = 2048
 """A context below this is no remedy."""
 CONTEXT_STEP = 1024
+MORE_CARDS, SMALLER_CONTEXT = "more GPUs", "smaller context"
 MOST_RANKS = 16
 NOTICED_GIB = 0.05
 """What is less changes no figure that is shown."""
@@ -100,7 +101,7 @@ def shorter(case: Case) -> Iterator[Remedy]:
     length = _surely(case, asked) if fits(case.before) else _at_most(case, asked)
     if length is not None and LEAST_CONTEXT <= length < asked:
         changed = replace(case.settings, context=length)
-        yield from tried("smaller context", f"context_length: {length}", case, changed)
+        yield from tried(SMALLER_CONTEXT, f"context_length: {length}", case, changed)
 
 
 def _at_most(case: Case, asked: int) -> int | None:

@@ -9,7 +9,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import NETWORK, NVLINK, Link
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
-from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of
+from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of, used_cards
 from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
@@ -50,10 +50,7 @@ def size_service(
         return None
     if settings.engine is not Engine.LLAMA_CPP:
         facts = as_loaded(facts, service.quantization, settings)
-    idle: tuple[Card, ...] = ()
-    if service.split_mode == "none":  # llama.cpp then takes its main GPU alone
-        main = settings.main_gpu if settings.main_gpu < len(cards) else 0
-        cards, idle = cards[main : main + 1], (*cards[:main], *cards[main + 1 :])
+    cards, idle = used_cards(service, cards, settings)
     beside = neighbours(rig, name, models, catalog)
     if settings.engine is Engine.SGLANG:  # its share is of what they leave free
         settings = replace(settings, other_processes_gib=sum(each.gib for each in beside))

@@ -76,6 +76,8 @@ class EngineSettings:
 
     engine: Engine = Engine.VLLM
     version: tuple[int, ...] | None = None
+    beyond_known: bool = False
+    """The release is newer than any that was looked at: its version is None, and surely not old."""
     patched: bool = False
     """Not the project's own build: it may hold kernels that the project's do not."""
     tensor_parallel: int = 1
@@ -149,6 +151,7 @@ class EngineSettings:
         return EngineSettings(
             engine=self.engine,
             version=self.version,
+            beyond_known=self.beyond_known,
             tensor_parallel=self.tensor_parallel,
             pipeline_parallel=self.pipeline_parallel,
             stage=self.stage,
@@ -161,6 +164,10 @@ class EngineSettings:
             tensor_split=self.tensor_split,
             portion=self.portion,
         )
+
+    def is_since(self, first: tuple[int, ...]) -> bool:
+        """Whether the release is surely this one or a later one."""
+        return self.beyond_known or (self.version is not None and self.version >= first)
 
     @property
     def replicas(self) -> int:
@@ -176,16 +183,16 @@ class EngineSettings:
     @property
     def expert_ranks(self) -> int:
         """GPUs that the experts are spread over whole; 1 where each of them is cut."""
-        if not self.expert_parallel:
-            return 1
-        shared = self.replicas if self.engine is Engine.VLLM else 1
-        return max(1, self.tensor_parallel) * shared
+        return self._expert_group if self.expert_parallel else 1
 
     @property
     def expert_shards(self) -> int:
-        """Parts that one expert is cut into: vLLM's copies cut theirs together."""
-        if self.expert_parallel:
-            return 1
+        """Parts that one expert is cut into."""
+        return 1 if self.expert_parallel else self._expert_group
+
+    @property
+    def _expert_group(self) -> int:
+        """GPUs that share the experts of a layer: with vLLM those of all copies of the model."""
         return max(1, self.tensor_parallel) * (self.replicas if self.engine is Engine.VLLM else 1)
 
     @property

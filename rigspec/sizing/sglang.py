@@ -28,8 +28,10 @@ _TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192,
 """Card GiB below; chunked prefill; largest graph batch at TP < 4 and at TP ≥ 4."""
 
 
-def default_fraction(card: Card, settings: EngineSettings, *, vision: bool) -> float:
-    """The static fraction SGLang picks when none is set."""
+def fraction_of(card: Card, settings: EngineSettings, *, vision: bool) -> float:
+    """The static fraction: as stated, else what SGLang picks."""
+    if settings.memory_fraction is not None:
+        return settings.memory_fraction
     size = card.total.value
     tier = next((t for t in _TIERS if size < t[0]), (0, 16384, 512, 512))
     chunk = settings.max_batched_tokens or tier[1]
@@ -46,11 +48,9 @@ def overhead(settings: EngineSettings) -> Amount:
     return about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.4)
 
 
-def pool(card: Card, settings: EngineSettings, weights: Amount) -> Amount:
+def pool(card: Card, settings: EngineSettings, weights: Amount, *, vision: bool) -> Amount:
     """GiB of the pools, state and drafts included."""
-    fraction = settings.memory_fraction
-    if fraction is None:
-        fraction = default_fraction(card, settings, vision=False)
+    fraction = fraction_of(card, settings, vision=vision)
     others = exact(settings.other_processes_gib)
     before = card.total - overhead(settings) - others
     if card.free_gib:
@@ -62,9 +62,7 @@ def terms(
     facts: ModelFacts, card: Card, settings: EngineSettings
 ) -> tuple[tuple[str, Amount, str], ...]:
     """What the engine keeps outside the static pool."""
-    fraction = settings.memory_fraction
-    if fraction is None:
-        fraction = default_fraction(card, settings, vision=facts.vision is not None)
+    fraction = fraction_of(card, settings, vision=facts.vision is not None)
     rest = max(0.0, card.total.value - settings.other_processes_gib) * (1 - fraction)
     basis = "1 − mem-fraction-static"
     if settings.memory_fraction is None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent, Layer
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
+from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
 
 GROUPED = (Scheme.INT4, Scheme.INT4_ZERO, Scheme.INT8)
@@ -24,24 +24,27 @@ NOT_ALONG_ROWS = ("bitsandbytes", "")
 group."""
 
 
-def cut_group(facts: ModelFacts, ranks: int) -> str:
-    """The first shard that cuts a group, as `WIDTH / TP N = SHARD, …`; empty when none does.
+def cut_group(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    """The first shard that cuts a group of integer weights, as `WIDTH / TP N = SHARD, …`.
 
     vLLM says "not divisible by group_size" (`marlin_utils.py`) or "the input size is not aligned
     with the quantized weight shape" (`awq.py`, `gptq.py`, also SGLang's), since 0.2 and up to 0.33.
     """
     weights = facts.quantization
     if weights.scheme not in GROUPED or weights.group <= 0 or weights.method in NOT_ALONG_ROWS:
-        return ""
+        return
     for index, layer in enumerate(facts.layers):
         for name, width in _cut_along_scales(layer):
+            ranks = settings.attention_ranks if "attn" in name else settings.tensor_parallel
             kept = weights.scheme_of(f"layers.{index}.{name}", plain_by_habit=False)
-            if kept in GROUPED and (width % ranks or (width // ranks) % weights.group):
-                return (
+            cut = width % ranks or (width // ranks) % weights.group
+            if kept in GROUPED and ranks > 1 and cut:
+                yield Refusal(
+                    "groups",
                     f"{name.rpartition('.')[2]} width {width} / TP {ranks} = {width / ranks:g}, "
-                    f"not a multiple of its group size {weights.group}"
+                    f"not a multiple of its group size {weights.group}",
                 )
-    return ""
+                return
 
 
 def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
@@ -57,26 +60,18 @@ kernels on cards that multiply in 8-bit floats (`refine_fp8_moe_block_shape` of 
 0.28.0 has none). Dense layers it refuses still (`validate_fp8_block_shape`)."""
 
 
-@dataclass(frozen=True)
-class CutBlock:
-    """A shard that cuts an 8-bit block."""
-
-    message: str
-    surely: bool
-    """Whether the engine is known to refuse it."""
-
-
-def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> CutBlock | None:
+def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:
     """The first shard that cuts an 8-bit block; one that is surely refused before one that may be.
 
     vLLM up to 0.33 and SGLang up to 0.5.23 say "not divisible by weight quantization block_n".
     """
     if facts.quantization.scheme is not Scheme.FP8_BLOCK:
-        return None
+        return
     block = facts.quantization.group
     padded = facts.quantization.at_load  # pull 44763 of vLLM pads what it quantizes itself
     found = [
-        CutBlock(
+        Refusal(
+            "fp8-block",
             f"feed-forward width {width} / {_parts(settings, routed)} = {width / shards:g}, not a "
             f"multiple of {block}",
             not padded and not (routed and _takes_smaller(facts, settings, card, width)),
@@ -85,7 +80,7 @@ def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> CutBlo
         for shards in (settings.expert_shards if routed else settings.tensor_parallel,)
         if width % shards or (width // shards) % block
     ]
-    return min(found, key=lambda cut: not cut.surely, default=None)
+    yield from sorted(found, key=lambda cut: not cut.surely)[:1]
 
 
 def _parts(settings: EngineSettings, routed: bool) -> str:
@@ -96,12 +91,10 @@ def _parts(settings: EngineSettings, routed: bool) -> str:
 
 def _cut_across_blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[int, bool]]:
     """Feed-forward widths that are cut by rank, and whether they are those of routed experts."""
-    if settings.expert_parallel:
-        return
     for layer in facts.layers:
         if layer.mlp is not None:
             yield layer.mlp.width, False
-        if layer.experts is not None:
+        if layer.experts is not None and not settings.expert_parallel:
             yield layer.experts.width, True
 
 

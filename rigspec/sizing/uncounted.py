@@ -7,51 +7,59 @@ sized all the same, is never said to fit for sure, and the flag is named.
 from __future__ import annotations
 
 from rigspec.sizing.flags import Flags
+from rigspec.sizing.llamacpp_told import is_set
 from rigspec.spec.services import Service
 
 _WIDE = "weights and cache in 32 bits"
 _OWN_SIZE = "the cache's size is set by hand"
+_WINDOWS = "layers with a window cache like full ones"
+_TOWER, _DRAFT = "a vision tower beside the model", "a draft model beside the model"
+_ATTENTION = "copies of the attention within the ranks"
 _COPIES = "copies of experts beside the experts"
-_FLAGS: dict[str, dict[str, str]] = {
+FLAGS: dict[str, dict[str, str]] = {
     "vllm": {
         "--disable-hybrid-kv-cache-manager": "every layer caches like a full one",
         "--num-gpu-blocks-override": _OWN_SIZE,
         "--enable-eplb": _COPIES,
     },
-    "sglang": {"--max-total-tokens": _OWN_SIZE, "--ep-num-redundant-experts": _COPIES},
+    "sglang": {
+        "--max-total-tokens": _OWN_SIZE,
+        "--ep-num-redundant-experts": _COPIES,
+        **dict.fromkeys(("--attn-dp-size", "--attention-data-parallel-size"), _ATTENTION),
+    },
     "llama_cpp": {
-        "--swa-full": "layers with a window cache like full ones",
-        **dict.fromkeys(("--mmproj", "-mm", "--mmproj-url"), "a vision tower beside the model"),
-        **dict.fromkeys(
-            ("--model-draft", "-md", "--hf-repo-draft", "-hfd"), "a draft model beside the model"
-        ),
+        "--swa-full": _WINDOWS,
+        **dict.fromkeys(("--mmproj", "-mm", "--mmproj-url", "-mmu"), _TOWER),
+        **dict.fromkeys(("--model-draft", "-md", "--spec-draft-model"), _DRAFT),
+        **dict.fromkeys(("--hf-repo-draft", "-hfd", "-hfrd", "--spec-draft-hf"), _DRAFT),
         **dict.fromkeys(("--lora", "--lora-scaled"), "adapters beside the model"),
     },
 }  # fmt: skip
 _STAGES = ("VLLM_PP_LAYER_PARTITION", "SGLANG_PP_LAYER_PARTITION")
 _OVERRIDES = ("--hf-overrides", "--json-model-override-args")
 _ENVIRONMENT = {
-    "LLAMA_ARG_SWA_FULL": "--swa-full", "LLAMA_ARG_MMPROJ": "--mmproj",
-    "LLAMA_ARG_MODEL_DRAFT": "--model-draft",
+    "LLAMA_ARG_SWA_FULL": _WINDOWS, "LLAMA_ARG_MMPROJ": _TOWER, "LLAMA_ARG_MMPROJ_URL": _TOWER,
+    "LLAMA_ARG_SPEC_DRAFT_MODEL": _DRAFT, "LLAMA_ARG_SPEC_DRAFT_HF_REPO": _DRAFT,
+    "LLAMA_ARG_MODEL_DRAFT": _DRAFT,
 }  # fmt: skip
+"""llama.cpp's; the last is the name of older builds."""
 
 
 def uncounted(service: Service) -> dict[str, str]:
     """Such settings of a service, and what each adds; empty where all is counted."""
-    flags, known = Flags(service.extra_args), _FLAGS[service.engine]
-    found = {f"`{name}`": what for name, what in known.items() if flags.given(name)}
+    flags, known = Flags(service.extra_args), FLAGS[service.engine]
+    found = {name: what for name, what in known.items() if flags.given(name)}
     if service.engine == "llama_cpp":
-        said = (n for n in _ENVIRONMENT if service.environment.get(n, "0") not in ("0", ""))
-        return found | {f"`{name}`": known[_ENVIRONMENT[name]] for name in said}
+        return found | {n: what for n, what in _ENVIRONMENT.items() if is_set(service, n)}
     if flags.text("--dtype") in ("float32", "float"):
-        found["`--dtype`"] = _WIDE
+        found["--dtype"] = _WIDE
     if service.pipeline_parallel_size > 1:
         cut = (name for name in _STAGES if name in service.environment)
-        found |= {f"`{name}`": "layers by stage are set by hand" for name in cut}
+        found |= dict.fromkeys(cut, "layers by stage are set by hand")
     changed = {name: flags.text(name) or "rope" for name in _OVERRIDES}
     for name in (name for name, text in changed.items() if "rope" not in text):
-        found[f"`{name}`"] = "the model is not the one of its config"
+        found[name] = "the model is not the one of its config"
     adapters = service.engine == "sglang" and flags.given("--enable-lora", "--lora-paths")
     if adapters and flags.whole("--max-lora-rank") is None:
-        found["`--enable-lora`"] = "slots as wide as the adapters (`--max-lora-rank` sets it)"
+        found["--enable-lora"] = "slots as wide as the adapters (`--max-lora-rank` sets it)"
     return found

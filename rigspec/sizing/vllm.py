@@ -34,7 +34,6 @@ MXFP4_LOGITS_BYTES = 4
 """Per (sequence × vocabulary entry), beside what every model's warm-up sorts: what the H100 lacked
 was one more copy of 1,024 rows (786 MiB, with 552 left)."""
 
-MOST_GRAPH = 8192
 """A larger capture size is a slip."""
 
 GRAPH_BASE_GIB = 0.25

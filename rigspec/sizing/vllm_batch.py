@@ -37,7 +37,7 @@ def batch_of(settings: EngineSettings, card: Card) -> Batch:
     tokens = settings.max_batched_tokens or (8192 if large else 2048)
     seqs = settings.max_seqs or (1024 if large else 256)
     explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
-    stated = explicit or (large and settings.version is not None and settings.version >= (0, 10))
+    stated = explicit or (large and settings.is_since((0, 10)))
     return Batch(tokens, seqs, stated)
 
 
@@ -97,8 +97,7 @@ def expert_workspace(facts: ModelFacts, settings: EngineSettings, batch: Batch) 
     experts = _experts(facts)
     if experts is None or facts.quantization.scheme is Scheme.MXFP4:
         return 0.0
-    ranks = 1 if settings.expert_parallel else max(1, settings.tensor_parallel)
-    width, hidden = experts.width / ranks, experts.latent or facts.hidden
+    width, hidden = experts.width / settings.expert_shards, experts.latent or facts.hidden
     rows = batch.tokens * experts.active
     return rows * (max(width, hidden) + max(2 * width, hidden)) * 2
 

@@ -40,7 +40,6 @@ class RankWeights:
     """Weights of the fullest rank, in GiB."""
 
     amount: Amount
-    replicated_gib: float
     basis: str
 
 
@@ -80,13 +79,12 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
             error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"
     there = on_card(fullest_stage(kept, facts, settings), facts, settings)
     held = [(m, _rank_bytes(facts, settings, m)) for m in there]
-    replicated = sum(m.stored_bytes for m in kept if m.cut is Cut.WHOLE and m.part is not Part.NORM)
     stored = sum(found.scale * size for _, size in held) / GIB
     extra = load_extra(facts, settings, kept, allocator_waste(held) / GIB)
     beside = drafter_gib(facts, settings) + adapters_gib(facts, settings)
     weights = spanning(within(stored, error), found.least, found.most)
     amount = total((weights, beside, extra))
-    return RankWeights(amount, replicated / GIB, basis)
+    return RankWeights(amount, basis)
 
 
 def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> float:
@@ -110,15 +108,13 @@ def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> 
 def _expert_bytes(
     facts: ModelFacts, settings: EngineSettings, matrix: Matrix, stored: float
 ) -> float:
-    ranks = max(1, settings.tensor_parallel)
-    shared = settings.replicas if settings.engine is Engine.VLLM else 1  # SGLang's are whole copies
-    if settings.expert_parallel or shared > 1:
-        return stored / (ranks * shared)
-    width = matrix.width
+    if settings.expert_parallel:
+        return stored / settings.expert_ranks
+    shards, width = settings.expert_shards, matrix.width
     if width and matrix.scheme is Scheme.MXFP4 and settings.engine is Engine.VLLM:
-        cut = width / ranks
-        return stored / ranks * _padded(cut, MXFP4_TILE) * _padded(facts.hidden, MXFP4_HIDDEN)
-    return stored / ranks
+        cut = width / shards
+        return stored / shards * _padded(cut, MXFP4_TILE) * _padded(facts.hidden, MXFP4_HIDDEN)
+    return stored / shards
 
 
 def _padded(width: float, tile: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from published import CONFIGS, card
+from published import CONFIGS, card, model
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import facts_of_config, load_model_facts
@@ -73,6 +73,23 @@ def test_a_cut_block_is_refused_for_sure_where_the_release_is_known_to(
 def test_expert_parallelism_lifts_the_block_rule() -> None:
     settings = EngineSettings(tensor_parallel=8, expert_parallel=True)
     assert rules("MiniMaxAI/MiniMax-M2.7", settings) == []
+
+
+def test_expert_parallelism_leaves_dense_layers_cut() -> None:
+    # 25,600 / TP 16 = 1,600, no multiple of 128, with or without
+    asked = EngineSettings(tensor_parallel=16, expert_parallel=True)
+    assert rules("Qwen/Qwen3-32B-FP8", asked) == ["fp8-block"]
+
+
+def test_copies_of_attention_cut_heads_less() -> None:
+    # 40 heads in 16 parts do not divide, in 16 / 2 they do
+    asked = EngineSettings(engine=Engine.SGLANG, tensor_parallel=16)
+    copies = replace(asked, data_parallel=2, dp_attention=True)
+    assert "heads" in rules("Qwen/Qwen3-14B", asked)
+    assert "heads" not in rules("Qwen/Qwen3-14B", copies)
+    several = replace(copies, tensor_parallel=24)
+    said = refusals(model("Qwen/Qwen3-14B"), several, card("h100"))
+    assert "40 attention heads do not divide by attention TP 12" in [r.message for r in said]
 
 
 def test_mxfp4_needs_ampere() -> None:

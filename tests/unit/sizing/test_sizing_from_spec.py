@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import check
 from rigspec.sizing.accepted import is_beyond
 from rigspec.sizing.all_reduce import NVLINK, Link
+from rigspec.sizing.as_loaded import as_loaded, load_peak
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.from_spec import (
     cards_of,
@@ -337,3 +339,19 @@ def test_each_engine_is_let_beyond_the_model_by_its_own_variable(
     words = f"context_length: 500000\n    environment: {{{variable}: '1'}}"
     said = (("engine: vllm", f"engine: {engine}"), ("context_length: 32768", words))
     assert is_beyond(facts, settings_of(rig(STARTER, *said), "qwen")) is refused
+
+
+def test_a_release_beyond_the_known_ones_is_surely_not_an_old_one() -> None:
+    def asked(version: str) -> EngineSettings:
+        at = ("engine_version: 0.30.0", f"engine_version: {version}")
+        return settings_of(rig(STARTER, ("v0.30.0@", f"v{version}@"), at), "qwen")
+
+    facts = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert facts is not None
+    for version in ("0.33.0", "0.99.0"):  # both quantize tensor by tensor, and make MXFP4
+        made = as_loaded(facts, "fp8", asked(version))
+        assert load_peak(made, asked(version)) is None
+        assert as_loaded(facts, "mxfp4", asked(version)).quantization.scheme is Scheme.MXFP4
+    old = asked("0.14.0")
+    assert load_peak(as_loaded(facts, "fp8", old), old) is not None
+    assert asked("0.99.0").version is None  # and bands as wide as of none

@@ -129,8 +129,18 @@ def test_unknown_layout_gives_no_token_count() -> None:
 
 def test_sglang_pool_is_fraction_minus_weights() -> None:
     settings = EngineSettings(engine=Engine.SGLANG, memory_fraction=0.8)
-    left = sglang.pool(card("h100", total_gib=79.0, free_gib=78.0), settings, exact(20.0))
+    left = sglang.pool(
+        card("h100", total_gib=79.0, free_gib=78.0), settings, exact(20.0), vision=False
+    )
     assert left.value == pytest.approx(0.8 * 78.0 - 20.0)
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "Qwen/Qwen3-VL-8B-Instruct"])
+def test_terms_and_pool_of_sglang_are_no_more_than_the_card(name: str) -> None:
+    # a tower makes the engine's own fraction 5 % smaller, for the pool as for the rest
+    found = estimate(model(name), card("rtx-4090"), EngineSettings(engine=Engine.SGLANG))
+    shown = sum(term.amount.value for term in found.terms)
+    assert shown <= card("rtx-4090").total.value
 
 
 def test_sglang_tokens_of_a_printed_pool() -> None:

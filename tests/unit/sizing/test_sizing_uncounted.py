@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from rigspec.sizing.cards import card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.settings import Engine, EngineSettings, Lora
-from rigspec.sizing.uncounted import uncounted
+from rigspec.sizing.uncounted import FLAGS, uncounted
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -56,30 +57,30 @@ def known(name: str = "Qwen/Qwen3.6-27B-FP8") -> CheckContext:
 @pytest.mark.parametrize(
     ("engine", "line", "flag"),
     [
-        ("vllm", "extra_args: [--dtype, float32]", "`--dtype`"),
+        ("vllm", "extra_args: [--dtype, float32]", "--dtype"),
         ("vllm", "extra_args: [--disable-hybrid-kv-cache-manager]", None),
-        ("vllm", "extra_args: [--num-gpu-blocks-override=900]", "`--num-gpu-blocks-override`"),
+        ("vllm", "extra_args: [--num-gpu-blocks-override=900]", "--num-gpu-blocks-override"),
         ("vllm", "extra_args: [--enable-eplb]", None),
-        ("vllm", "extra_args: ['--hf-overrides={\"num_hidden_layers\": 2}']", "`--hf-overrides`"),
-        ("sglang", "extra_args: [--max-total-tokens, 90000]", "`--max-total-tokens`"),
-        ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "`--ep-num-redundant-experts`"),
-        ("sglang", "extra_args: [--lora-paths, a=/a]", "`--enable-lora`"),
+        ("vllm", "extra_args: ['--hf-overrides={\"num_hidden_layers\": 2}']", "--hf-overrides"),
+        ("sglang", "extra_args: [--max-total-tokens, 90000]", "--max-total-tokens"),
+        ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "--ep-num-redundant-experts"),
+        ("sglang", "extra_args: [--lora-paths, a=/a]", "--enable-lora"),
         ("llama_cpp", "extra_args: [--swa-full]", None),
-        ("llama_cpp", "extra_args: [--mmproj, /m]", "`--mmproj`"),
-        ("llama_cpp", "extra_args: [--model-draft, /m]", "`--model-draft`"),
-        ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: '1'}", "`LLAMA_ARG_SWA_FULL`"),
+        ("llama_cpp", "extra_args: [--mmproj, /m]", "--mmproj"),
+        ("llama_cpp", "extra_args: [--model-draft, /m]", "--model-draft"),
+        ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: '1'}", "LLAMA_ARG_SWA_FULL"),
     ],
 )
 def test_a_flag_that_nobody_reckons_is_named_and_nothing_fits_for_sure(
     engine: str, line: str, flag: str | None
 ) -> None:
     spec = rig(engine, line, "context_length: 4096")
-    named = flag or f"`{line.partition('[')[2].rstrip(']')}`"
+    named = flag or line.partition("[")[2].rstrip("]")
     assert list(uncounted(spec.services["qwen"])) == [named]
     facts = known("Qwen/Qwen3-4B")
     said = list(unchecked(spec, facts))
-    assert any(each.startswith(f"{named} of `qwen` is not reckoned: ") for each in said)
-    assert f"  not reckoned: {named}, " in as_text(spec, facts)
+    assert any(each.startswith(f"`{named}` of `qwen` is not reckoned: ") for each in said)
+    assert f"  not reckoned: `{named}`, " in as_text(spec, facts)
     record = rig_record(spec, facts)["services"]["qwen"]
     assert record["verdict"] == "close"
     assert list(record["not_reckoned"]) == [named]
@@ -93,6 +94,7 @@ def test_a_flag_that_nobody_reckons_is_named_and_nothing_fits_for_sure(
         ("vllm", "extra_args: [--swa-full]"),  # no flag of this engine
         ("sglang", "extra_args: [--lora-paths, a=/a, --max-lora-rank, 16]"),
         ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: '0'}"),
+        ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: 'false'}"),
     ],
 )
 def test_what_is_reckoned_or_changes_nothing_is_not_named(engine: str, line: str) -> None:
@@ -102,11 +104,21 @@ def test_what_is_reckoned_or_changes_nothing_is_not_named(engine: str, line: str
     assert not list(unchecked(spec, facts))
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama_cpp"])
+def test_every_name_of_a_flag_is_known(engine: str) -> None:
+    data = ROOT / "rigspec/catalog/data/engine_flags"
+    rows = json.loads((data / f"{engine}.json").read_text())["flags"]
+    for row in rows:
+        named = [name for name in row["names"] if name in FLAGS[engine]]
+        assert named in ([], row["names"])
+    assert FLAGS[engine].keys() <= {name for row in rows for name in row["names"]}
+
+
 def test_stages_cut_by_hand_and_a_stretched_model() -> None:
     spec = rig(
         "vllm", "pipeline_parallel_size: 2", "environment: {VLLM_PP_LAYER_PARTITION: '9,27'}"
     )
-    assert list(uncounted(spec.services["qwen"])) == ["`VLLM_PP_LAYER_PARTITION`"]
+    assert list(uncounted(spec.services["qwen"])) == ["VLLM_PP_LAYER_PARTITION"]
     spec = rig("vllm", """extra_args: ['--hf-overrides={"rope_scaling": {"factor": 2}}']""")
     assert not uncounted(spec.services["qwen"])
 
