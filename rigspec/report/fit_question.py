@@ -85,6 +85,7 @@ def ask(
     settings = EngineSettings(
         engine=ENGINES[chosen],
         version=known_version(chosen, version_of(engine_version)),
+        beyond_known=is_beyond_known(chosen, version_of(engine_version)),
         tensor_parallel=ranks,
         decode_context_parallel=dcp or 1,
         context=context,

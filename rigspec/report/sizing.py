@@ -83,7 +83,7 @@ def _service(rig: Rig, name: str, facts: CheckContext, columns: int | None) -> I
     drafts = (said for service, said in unread_drafts(rig, facts) if service == name)
     yield from (f"  not reckoned: its draft model, {said}" for said in drafts)
     flags = uncounted_of(rig.services[name], facts)
-    yield from (f"  not reckoned: {flag}, {what}" for flag, what in flags.items())
+    yield from (f"  not reckoned: `{flag}`, {what}" for flag, what in flags.items())
 
 
 def _to_save(rig: Rig, name: str, facts: CheckContext) -> Iterator[str]:

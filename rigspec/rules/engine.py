@@ -9,6 +9,7 @@ from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import AUTO, Service
+from rigspec.units import count
 
 _RANKS = "llama.cpp shares a model by `split_mode` (`layer`, `tensor`)"
 AUTO_SINCE = (0, 14)
@@ -155,7 +156,7 @@ def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield complain(
                 "engine.split-understood",
                 path,
-                f"`--tensor-split` takes {cards} number{'s'[: cards > 1]}, one per card, and "
+                f"`--tensor-split` takes {count(cards, 'number')}, one per card, and "
                 + (f"{len(shares)} are given" if shares else "has a word that is none"),
                 why="llama.cpp leaves the rest aside"
                 if shares
@@ -167,8 +168,7 @@ def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield error(
                 "engine.split-understood",
                 path,
-                f"`--main-gpu {main[:20]}`: the service has {cards} card{'s'[: cards > 1]}, "
-                "counted from 0",
+                f"`--main-gpu {main[:20]}`: the service has {count(cards, 'card')}, counted from 0",
                 why="llama.cpp ends: invalid value for main_gpu",
                 hint=f"0 to {cards - 1}" if cards > 1 else "delete it",
             )
@@ -230,7 +230,7 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if wanted is None or model is None or wanted.model is not None:
             continue
         named_elsewhere = {"model", "draft_model_path"} & wanted.options.keys()
-        own = wanted.method.lower() in _OWN_LAYERS.get(service.engine, frozenset())
+        own = wanted.method.lower().endswith(_OWN_LAYERS.get(service.engine, ()))
         if own and not named_elsewhere and model.surely_draftless:
             yield (error if is_stock(service.engine, service.image) else warning)(
                 "engine.draft-layers",
@@ -243,7 +243,8 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
-_OWN_LAYERS = {"vllm": frozenset({"mtp"}), "sglang": frozenset({"nextn", "mtp"})}
+_OWN_LAYERS = {"vllm": ("mtp",), "sglang": ("nextn", "mtp")}
+"""How an engine's names of the method end: vLLM also takes `qwen3_next_mtp` and the like."""
 _NO_LAYERS = {
     "vllm": "`Unsupported speculative method: 'mtp'` (`vllm/config/speculative.py`)",
     "sglang": "it then looks for a draft model, and none is named",

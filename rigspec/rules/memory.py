@@ -35,7 +35,7 @@ def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             _shortage(name, sized, _own_length(sized, rig.services[name])),
             why=breakdown(sized)
             + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
-            hint=ways_out(rig, sized, facts),
+            hint=ways_out(sized),
         )
 
 
@@ -47,7 +47,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         left, needed = memory.available, memory.needed
         if needed is not None and left.low >= needed.high:
-            yield from _late(rig, name, sized, facts)
+            yield from _late(rig, name, sized)
             continue
         wanted = f"needs {needed.value:.1f} GiB of cache" if needed else "needs some cache"
         least = max(0.0, left.low)
@@ -58,7 +58,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"{_own_length(sized, rig.services[name])}, {least:.1f} to {left.high:.1f} "
             f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
-            hint="the first start decides; " + ways_out(rig, sized, facts),
+            hint="the first start decides; " + ways_out(sized),
         )
 
 
@@ -119,7 +119,7 @@ def _loading(sized: Sized) -> str:
     return verdict.loads(sized.facts, sized.card, sized.settings)
 
 
-def _late(rig: Rig, name: str, sized: Sized, facts: CheckContext) -> Iterator[Finding]:
+def _late(rig: Rig, name: str, sized: Sized) -> Iterator[Finding]:
     """The cache has room, what grows after it was sized may have none."""
     from rigspec.sizing.verdict import late_short
 
@@ -132,7 +132,7 @@ def _late(rig: Rig, name: str, sized: Sized, facts: CheckContext) -> Iterator[Fi
         ("services", name, "gpu_memory_fraction" if given else "model"),
         f"`{name}` has room for its cache, but {shortage}",
         why="the engine starts, and may run out of memory under load",
-        hint=ways_out(rig, sized, facts),
+        hint=ways_out(sized),
     )
 
 
@@ -153,7 +153,7 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "start with fewer blocks than sequences",
             hint=f"`max_sequences: {room.fitting}` fits"
             if room.fitting < room.sequences
-            else "the first start decides; " + ways_out(rig, sized, facts),
+            else "the first start decides; " + ways_out(sized),
         )
 
 

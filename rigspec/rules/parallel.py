@@ -8,6 +8,7 @@ from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import joined_by_nvlink, ticked
 from rigspec.rules.sizable import sized_once
+from rigspec.sizing.flags import copies_attention
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 
@@ -34,8 +35,8 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             service.pipeline_parallel_size,
             service.data_parallel_size,
         )
-        if "--enable-dp-attention" in service.extra_args:
-            dp = 1  # SGLang: the copies of the attention share the TP ranks
+        if copies_attention(service):
+            dp = 1
         cards = len(_cards(rig, service))
         if tp * pp * dp == cards or not cards or "--nnodes" in service.extra_args:
             continue
@@ -127,11 +128,17 @@ def unequal_caps(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
+def _attention_ranks(service: Service) -> int:
+    """Parts that attention is cut into; copies that do not divide have a rule of their own."""
+    tp, copies = service.tensor_parallel_size, service.data_parallel_size
+    return tp // copies if copies_attention(service) and tp % copies == 0 else tp
+
+
 def heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """TP divides the model's attention heads, where they are known."""
     for name, service in _spread(rig):
         model = facts.models.get(service.model)
-        tp = service.tensor_parallel_size
+        tp = _attention_ranks(service)
         if model is None or not model.heads or model.heads % tp == 0:
             continue
         most = max(1, len(_cards(rig, service)))
@@ -149,7 +156,7 @@ def kv_heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """TP and the key/value heads divide each other."""
     for name, service in _spread(rig):
         model = facts.models.get(service.model)
-        tp = service.tensor_parallel_size
+        tp = _attention_ranks(service)
         if model is None or not model.kv_heads or not model.heads or model.heads % tp:
             continue
         if model.kv_heads % tp and tp % model.kv_heads:
@@ -185,8 +192,7 @@ def attention_copies_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """SGLang's copies of attention share the TP ranks evenly."""
     for name, service in rig.services.items():
         tp, dp = service.tensor_parallel_size, service.data_parallel_size
-        asked = service.engine == "sglang" and "--enable-dp-attention" in service.extra_args
-        if asked and tp % dp:
+        if copies_attention(service) and tp % dp:
             yield error(
                 "parallel.attention-copies-divide",
                 ("services", name, "data_parallel_size"),

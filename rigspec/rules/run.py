@@ -124,7 +124,7 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
         yield f"the draft model of `{name}` is not reckoned: {draft}"
     for name, service in rig.services.items():
         for flag, what in uncounted_of(service, context).items():
-            yield f"{flag} of `{name}` is not reckoned: {what}"
+            yield f"`{flag}` of `{name}` is not reckoned: {what}"
         held = on_host(rig, name, context)
         if held:
             yield (

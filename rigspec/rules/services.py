@@ -230,17 +230,3 @@ def _portions(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> list[flo
         found[name] = round(share * left, 4) if of_rest else share
         left -= found[name] if of_rest else 0.0
     return [found[name] for name in names]
-
-
-def spare_share(rig: Rig, name: str, facts: CheckContext) -> float:
-    """The share of its cards that a service may take beside those that run with it, its own context
-    included and theirs not."""
-    taken = [0.0]
-    for member, names in sharers(rig).items():
-        for group in groups_at_once(rig, names) if name in names else ():
-            others = tuple(n for n in group if n != name)
-            if name in group and others:
-                taken.append(
-                    sum(_portions(rig, others, facts)) + _contexts(rig, others, member, facts)
-                )
-    return round(1 - max(taken), 4)

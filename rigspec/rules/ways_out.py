@@ -6,20 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rigspec.finding import WAYS_OUT
-from rigspec.rules.context import CheckContext
 from rigspec.rules.places import ticked
-from rigspec.rules.services import spare_share
-from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
-    from rigspec.sizing.accepted import Refusal
     from rigspec.sizing.neighbours import Neighbour
+    from rigspec.sizing.refusal import Refusal
     from rigspec.sizing.remedies import Remedy
     from rigspec.sizing.service import Sized
 
 MOST_REMEDIES = 6
-MORE_CARDS = "more GPUs"
-"""The remedy that adds cards: what a spec says of supplies, circuit and slots was for fewer."""
 
 
 def breakdown(sized: Sized) -> str:
@@ -44,21 +39,23 @@ def starts_after(sized: Sized) -> str:
     return f" where it starts after {names}" if names else ""
 
 
-def ways_out(rig: Rig, sized: Sized, facts: CheckContext) -> str:
+def ways_out(sized: Sized) -> str:
     """Every single change that helps, the nearest first."""
     from rigspec.sizing.remedies import remedies
 
-    found = (*remedies(
-        sized.facts, sized.cards, sized.settings,
-        spare_share=spare_share(rig, sized.name, facts), idle=sized.idle,
-    ), *_one_at_a_time(sized))  # fmt: skip
+    spare = 1 - sum(each.gib for each in sized.neighbours) / sized.card.total.value
+    changes = remedies(sized.facts, sized.cards, sized.settings, spare_share=spare, idle=sized.idle)
+    found = (*changes, *_one_at_a_time(sized))
     if not found:
         return "no single change helps: take a smaller model or larger cards"
     return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
 
 
 def _said(remedy: Remedy) -> str:
+    from rigspec.sizing.remedy import MORE_CARDS
+
     written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
+    # what a spec says of supplies, circuit and slots was for fewer
     anew = ", power and PCIe are judged anew" if remedy.name == MORE_CARDS else ""
     return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'}{anew})"
 

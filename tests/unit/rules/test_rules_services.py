@@ -17,7 +17,7 @@ from rigspec.report.sizing import as_text
 from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import fits as memory_fits
-from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded, spare_share
+from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -85,8 +85,6 @@ def test_no_hint_offers_more_of_a_card_than_the_other_services_leave() -> None:
     }
     rig = sharing(given["one"], given["other"])
     facts = CheckContext(models={"qwen": known})
-    # 0.25 beside it, and at least 1.2 GiB of 23.6 for the other's context
-    assert 0.69 < spare_share(rig, "one", facts) < 0.71
     found = list(memory_fits(rig, facts))
     assert [finding.path[1] for finding in found] == ["one", "other"]
     for finding in found:
@@ -97,13 +95,27 @@ def test_no_hint_offers_more_of_a_card_than_the_other_services_leave() -> None:
         }
         assert not list(gpus_oversubscribed(sharing(followed["one"], followed["other"]), facts))
     apart = rig.model_copy(update={"services": {"one": rig.services["one"]}})
-    assert spare_share(apart, "one", facts) == 1.0
+    (alone,) = memory_fits(apart, facts)
+    assert "larger share: `gpu_memory_fraction: 0.89`" in alone.hint
 
 
 def test_what_never_runs_beside_a_service_leaves_it_the_whole_card() -> None:
-    halves = {"engine": "vllm", "gpu_memory_fraction": 0.5}
-    rig = sharing(halves, halves | {"instead_of": ["one"]})
-    assert spare_share(rig, "other", CheckContext()) == 1.0
+    known = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    part = {"engine": "vllm", "tensor_parallel_size": 2, "gpu_memory_fraction": 0.3}
+    rig = sharing(part | {"context_length": 8192}, part | {"instead_of": ["one"]})
+    facts = CheckContext(models={"qwen": known})
+    first = next(finding for finding in memory_fits(rig, facts) if finding.path[1] == "one")
+    assert "larger share: `gpu_memory_fraction: 0.89`" in first.hint
+
+
+def test_no_hint_offers_what_sglang_s_own_share_takes() -> None:
+    known = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    tp = {"tensor_parallel_size": 2, "context_length": 8192}
+    rig = sharing(tp | {"engine": "vllm", "gpu_memory_fraction": 0.3}, tp | {"engine": "sglang"})
+    found = {f.path[1]: f.hint for f in memory_fits(rig, CheckContext(models={"qwen": known}))}
+    assert "larger share" not in found["one"]
 
 
 def two(one: dict[str, Any], other: dict[str, Any]) -> tuple[Rig, CheckContext]:
