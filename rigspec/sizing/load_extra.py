@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing.amount import Amount, about, exact, within
+from rigspec.sizing.amount import Amount, about, within
 from rigspec.sizing.matrices import Matrix
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.tiles import wider_tiles
 from rigspec.units import GIB, MIB
 
 LOADED_EXTRA_GIB = 0.003
@@ -78,7 +79,10 @@ def load_extra(
         if ranks > 1:  # many tensors of 1–10 MiB packed into 20 MiB segments
             extra = extra + about(0.05, 0.05)
     return (
-        extra + _repacking(settings, kept) + _spread_scales(settings, kept) + _tiles(settings, kept)
+        extra
+        + _repacking(settings, kept)
+        + _spread_scales(settings, kept)
+        + wider_tiles(facts.hidden, settings, kept)
     )
 
 
@@ -102,21 +106,3 @@ def _repacking(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
     shares = {Engine.SGLANG: SGLANG_REPACKED, Engine.VLLM: MARLIN_EXTRA}
     value, low, high = (share * size for share in shares.get(settings.engine, (0.0, 0.0, 0.0)))
     return Amount(value, low, high)
-
-
-NVFP4_TILE = 128
-"""To this some kernels widen a rank's share of NVFP4 experts: Nemotron-3-Nano loads 9.83 GiB at TP
-2 (0.13), 9.1 as stored; Gemma 4 26B-A4B, 704 wide, does not (15.8 and 17.2 to 17.9)."""
-
-
-def _tiles(settings: EngineSettings, kept: tuple[Matrix, ...]) -> Amount:
-    """What NVFP4 experts may take more once their width is a multiple of a tile, GiB."""
-    if settings.engine is not Engine.VLLM or settings.expert_parallel:
-        return exact(0.0)
-    most, stages = 0.0, max(1, settings.pipeline_parallel)
-    for m in kept:
-        if m.scheme is Scheme.NVFP4 and m.expert and m.width:
-            cut = m.width / settings.expert_shards
-            wider = math.ceil(cut / NVFP4_TILE) * NVFP4_TILE / cut - 1
-            most += wider * m.stored_bytes / settings.expert_shards / stages / GIB
-    return Amount(0.0, 0.0, most)

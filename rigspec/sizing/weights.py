@@ -21,11 +21,8 @@ from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.stored import calibration
+from rigspec.sizing.tiles import padding
 from rigspec.units import GIB
-
-MXFP4_TILE, MXFP4_HIDDEN = 128, 256
-"""Marlin pads a rank's expert width and the hidden width of MXFP4 experts to these: gpt-oss-20b
-loads 13.72 GiB, gpt-oss-120b 65.97 and at TP 4 17.22 (six boots of vLLM 0.10 to 0.19)."""
 
 SGLANG_KERNEL_COPIES = 0.03
 """Relative doubt of quantized weights in SGLang, which shuffles them for its kernels: 2.5 and
@@ -110,13 +107,4 @@ def _expert_bytes(
 ) -> float:
     if settings.expert_parallel:
         return stored / settings.expert_ranks
-    shards, width = settings.expert_shards, matrix.width
-    if width and matrix.scheme is Scheme.MXFP4 and settings.engine is Engine.VLLM:
-        cut = width / shards
-        return stored / shards * _padded(cut, MXFP4_TILE) * _padded(facts.hidden, MXFP4_HIDDEN)
-    return stored / shards
-
-
-def _padded(width: float, tile: int) -> float:
-    """How much wider a matrix is once its width is a multiple of a tile."""
-    return math.ceil(width / tile) * tile / width
+    return stored / settings.expert_shards * padding(facts.hidden, matrix, settings)
