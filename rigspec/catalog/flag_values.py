@@ -24,6 +24,11 @@ _TYPES = {
     "int-human-or-auto": (_SIZE_OR_AUTO, "a whole number, 8k, -1 or auto"),
     "number-or-auto-or-all": (_NUMBER_AUTO_ALL, "a number, auto or all"),
 }
+_COUNTS = frozenset(
+    {"max_loras", "max_lora_rank", "max_loras_per_batch", "block_size", "page_size"}
+)
+"""Options of which an engine takes no less than one (vLLM's `config/lora.py` and `config/cache.py`,
+SGLang's `check_lora_server_args`)."""
 _REGISTRY_OF = {"spec_method": "speculative_method"}
 _SHOWN = 12
 
@@ -70,6 +75,10 @@ class ValueChecker:
             if pattern.fullmatch(value) is None:
                 self.say.error(index, name, "type", f"`{name}` needs {wanted}, not `{value}`")
                 return False
+        if flag.dest in _COUNTS and _WHOLE.fullmatch(value) and int(value) < 1:
+            message = f"`{name}` needs a whole number above 0, not `{value}`"
+            self.say.error(index, name, "type", message)
+            return False
         return True
 
     def _json(self, index: int, flag: Flag, name: str, value: str) -> bool:

@@ -17,6 +17,7 @@ from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock, version_told
 from rigspec.rules.places import a_card
+from rigspec.sizing.flags import Flags
 from rigspec.sizing.llamacpp_told import without_flash_attention
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
@@ -172,7 +173,8 @@ def long_prompts(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Without chunked prefill a whole prompt is one batch."""
     for name, service in rig.services.items():
         tokens, context = service.max_batched_tokens, service.context_length
-        if service.engine != "vllm" or "--no-enable-chunked-prefill" not in service.extra_args:
+        whole = Flags(service.extra_args).given("--no-enable-chunked-prefill")
+        if service.engine != "vllm" or not whole:
             continue
         if (_version(service) or _UNCHUNKED_FROM) < _UNCHUNKED_FROM:
             continue
@@ -208,7 +210,7 @@ def _unasked_flash_attention(service: Service) -> bool:
     """Whether the build is so old that flash attention must be asked for, and nobody does."""
     build = version_key(version_told(service) or "")
     old = len(build) == 1 and build[0] < _FLASH_ATTENTION_BUILD
-    return old and not {"-fa", "--flash-attn"} & set(service.extra_args)
+    return old and not Flags(service.extra_args).given("-fa", "--flash-attn")
 
 
 def _supported(rig: Rig) -> Iterator[tuple[str, Service, Support]]:

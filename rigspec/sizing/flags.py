@@ -44,5 +44,8 @@ def copies_attention(service: Service) -> bool:
 
 
 def _parts(word: str) -> tuple[str, ...]:
+    """Name and value apart; vLLM and llama.cpp take `_` for `-` in a long name."""
     name, sign, value = word.partition("=")
-    return (name, value) if sign and name.startswith("-") else (word,)
+    if name.startswith("--"):
+        name = name.replace("_", "-")
+    return (name, value) if sign and name.startswith("-") else (name + sign + value,)

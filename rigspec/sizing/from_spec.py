@@ -114,7 +114,9 @@ _LONGER: dict[str, tuple[str, frozenset[str]]] = {
 def _stretched(service: Service) -> bool:
     name, yes = _LONGER.get(service.engine, ("", frozenset()))
     allowed = service.environment.get(name, "").lower() in yes
-    scaled = ("rope" in word or "hf-overrides" in word for word in service.extra_args)
+    scaled = (
+        "rope" in word or "hf-overrides" in word.replace("_", "-") for word in service.extra_args
+    )
     return allowed or any(scaled)
 
 

@@ -286,3 +286,10 @@ def test_a_flag_and_its_value_in_one_entry_are_to_be_two() -> None:
     assert found.hint == "two entries: `--chat-template`, `/srv/x.jinja`"
     (found,) = vllm("stray")
     assert found.hint == "a flag lacks its name?"
+
+
+@pytest.mark.parametrize("value", ["0", "-3"])
+@pytest.mark.parametrize("flag", ["--max-loras", "--block-size"])
+def test_a_count_below_one_is_an_error(flag: str, value: str) -> None:
+    assert errors(vllm(flag, value)) == [("type", flag)]
+    assert errors(vllm(flag, "16")) == []

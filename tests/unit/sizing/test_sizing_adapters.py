@@ -55,6 +55,7 @@ def test_experts_get_pairs_of_their_own_in_newer_releases() -> None:
     [
         ("[--enable-lora]", Lora(1, 16)),
         ("[--enable-lora, --max-loras, 4, --max-lora-rank=64]", Lora(4, 64)),
+        ("[--enable_lora, --max_loras=4]", Lora(4, 16)),  # vLLM takes `_` for `-`
         ("[--max-loras, 4]", None),
     ],
 )
