@@ -37,7 +37,8 @@ def cache_lines(sized: Sized) -> Iterator[str]:
 def neighbour_lines(sized: Sized) -> Iterator[str]:
     """What services hold of the card that may run beside it."""
     for each in sized.neighbours:
-        yield f"    · {f'held by `{each.name}`':<30} {each.gib:.1f} GiB"
+        more = "" if each.bounded else ", and a cache that nothing bounds"
+        yield f"    · {f'held by `{each.name}`':<30} {each.gib:.1f} GiB{more}"
 
 
 def _slots(sized: Sized) -> str:

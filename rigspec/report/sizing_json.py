@@ -62,7 +62,8 @@ def service_record(sized: Sized) -> Record:
         "card_gib": amount(sized.card.total),
         "kv_cache_type": asdict(cache_type(sized.facts, sized.settings)),
         "neighbours": [
-            {"service": each.name, "gib": round(each.gib, 4)} for each in sized.neighbours
+            {"service": each.name, "gib": round(each.gib, 4), "bounded": each.bounded}
+            for each in sized.neighbours
         ],
         **(dict.fromkeys(found) if memory.refused else found),
         "speed_at_tokens": speeds.depth,

@@ -26,6 +26,8 @@ class Neighbour:
 
     name: str
     gib: float
+    bounded: bool = True
+    """Whether it takes no more: llama.cpp without a context takes what is free for its cache."""
 
 
 def neighbours(
@@ -51,7 +53,9 @@ def _held(
         gib = _takes(rig, name, models, catalog, taken)
         if gib > 0:
             taken += gib
-            yield Neighbour(name, gib)
+            service = rig.services[name]
+            bounded = service.engine != "llama_cpp" or service.context_length is not None
+            yield Neighbour(name, gib, bounded)
 
 
 def _takes(
@@ -77,10 +81,9 @@ def _takes(
 def _of_llama_cpp(
     facts: ModelFacts | None, cards: tuple[Card, ...], settings: EngineSettings
 ) -> float:
-    """Weights, buffers and the cache of a context that is set; 0 where none is, which has no
-    bound."""
-    if facts is None or settings.context is None:
+    """Weights, buffers and the cache of a context that is set; without one that has no bound."""
+    if facts is None:
         return 0.0
     found, _ = tightest(facts, cards, settings)
-    cache = found.needed.value if found.needed else 0.0
+    cache = found.needed.value if found.needed and settings.context is not None else 0.0
     return sum(term.amount.value for term in found.terms[:-1]) + cache

@@ -58,7 +58,25 @@ def size_service(
         name, facts, cards, settings,
         gpus=members(rig.gpus, service.gpus), paths=paths_of(rig, name, catalog),
     )  # fmt: skip
-    return replace(found, idle=idle, neighbours=beside)
+    found = replace(found, idle=idle, neighbours=beside)
+    return _doubted(found) if _is_crowded(found) else found
+
+
+def _is_crowded(sized: Sized) -> bool:
+    """Whether what others hold is not known, or leaves llama.cpp less than it needs: it starts all
+    the same where it is the first. vLLM's and SGLang's shares are judged by themselves."""
+    memory, held = sized.memory, sum(each.gib for each in sized.neighbours)
+    if not all(each.bounded for each in sized.neighbours):
+        return True
+    if not held or sized.settings.engine is not Engine.LLAMA_CPP or memory.needed is None:
+        return False
+    return memory.available.value - memory.needed.value < held
+
+
+def _doubted(sized: Sized) -> Sized:
+    settings = replace(sized.settings, uncounted=True)
+    asked = replace(sized.memory.asked, settings=settings)
+    return replace(sized, settings=settings, memory=replace(sized.memory, asked=asked))
 
 
 def sized(

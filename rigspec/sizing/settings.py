@@ -126,7 +126,8 @@ class EngineSettings:
     experts_on_cpu: bool = False
     other_processes_gib: float = 0.0
     uncounted: bool = False
-    """Flags are given that take memory in ways nobody here reckons."""
+    """Flags are given that take memory in ways nobody here reckons, or a service beside it takes
+    what it finds."""
 
     @property
     def fullest_share(self) -> float:

@@ -193,7 +193,7 @@ def test_what_others_hold_is_named_beside_what_is_left() -> None:
     left = [float(line.split()[-2]) for line in lines if "left to CUDA" in line]
     assert max(left) < 6
     record = rig_record(rig, facts)["services"]["one"]["neighbours"]
-    assert record == [{"service": "other", "gib": pytest.approx(43.3, abs=0.1)}]
+    assert record == [{"service": "other", "gib": pytest.approx(43.3, abs=0.1), "bounded": True}]
 
 
 def test_sglang_s_reserve_is_of_what_is_left() -> None:
@@ -207,13 +207,39 @@ def test_sglang_s_reserve_is_of_what_is_left() -> None:
     assert "held by" not in alone
 
 
-def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
+def of_gguf() -> CheckContext:
     known = load_model_facts("Qwen/Qwen3.6-27B-FP8", [ROOT / "rigs/models"])
     assert known is not None
     gguf = replace(
         known, quantization=Quantization(Scheme.GGUF, bits_per_weight=4.5), sizes=None, vision=None
     )
-    facts = CheckContext(models={"qwen": gguf})
+    return CheckContext(models={"qwen": gguf})
+
+
+def test_beside_a_cache_that_nothing_bounds_no_service_fits_for_sure() -> None:
+    # two cards of 24 GiB: one llama.cpp with 8 of weights each and a context set, one without
+    facts = of_gguf()
+    for context, outlook in (({"context_length": 8192}, "yes"), ({}, "close")):
+        rig = sharing(LLAMA | {"context_length": 4096}, LLAMA | context)
+        record = rig_record(rig, facts)["services"]["one"]
+        assert record["verdict"] == outlook
+        (beside,) = record["neighbours"]
+        assert beside["bounded"] == bool(context)
+        assert 8 < beside["gib"] < 13
+        assert ("a cache that nothing bounds" in as_text(rig, facts)) == (not context)
+
+
+def test_llama_cpp_that_fits_only_if_it_starts_first_is_no_sure_fit() -> None:
+    # 24 GiB: vLLM holds 0.7 of them, the weights alone are 8
+    facts = of_gguf()
+    for share, outlook in ((0.2, "yes"), (0.7, "close")):
+        vllm_beside = {"engine": "vllm", "gpu_memory_fraction": share}
+        rig = sharing(LLAMA | {"context_length": 8192}, vllm_beside)
+        assert rig_record(rig, facts)["services"]["one"]["verdict"] == outlook
+
+
+def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
+    facts = of_gguf()
     rig = sharing(LLAMA | {"context_length": 8192}, {"engine": "vllm", "gpu_memory_fraction": 0.2})
     lines = as_text(rig, facts).splitlines()
     (held,) = (line for line in lines[:12] if "held by `other`" in line)
