@@ -148,3 +148,10 @@ def test_a_split_gguf_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
     first = gguf(tmp_path / "a-00001-of-00002.gguf", LAYERS)
     with pytest.raises(UnusableModel, match=r"^a-00002-of-00002\.gguf is not there"):
         load_model_facts(first)
+
+
+@pytest.mark.parametrize("shape", [(128256 * 32,), (), (1, 128256, 64)])
+def test_a_table_of_words_that_is_no_table_counts_no_words(shape: tuple[int, ...]) -> None:
+    # packed into one row, as quantized files may hold it: its length is no vocabulary
+    shapes = shapes_of([("embed_tokens.weight", shape), ("model.layers.0.x.weight", (8, 8))])
+    assert list(contradicted(shapes, (Layer(None),), 1, 128256)) == []

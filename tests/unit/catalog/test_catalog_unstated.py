@@ -15,6 +15,7 @@ from rigspec.sizing.stored import formula_bytes
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 GONE = object()
+SEARCHED = "nvidia__Llama-3_3-Nemotron-Super-49B-v1"
 NO_COUNT = "a model of its kind has experts, and the config does not say how many"
 NO_WIDTH = "the width of a feed-forward layer is not stated"
 
@@ -254,3 +255,36 @@ def test_a_list_of_another_length_than_the_layers_is_a_doubt(
     name: str, changed: dict[str, object], said: str
 ) -> None:
     assert any(said in doubt for doubt in facts(name, **changed).doubts)
+
+
+@pytest.mark.parametrize(
+    ("listed", "drafts", "doubted"),
+    [
+        (36, 2, False),
+        (38, 2, False),
+        (37, 2, True),  # of one draft and not the other
+        (34, 2, True),
+        (37, 1, False),
+        (37, 0, True),
+    ],
+)
+def test_a_list_by_layer_may_leave_the_drafts_out(listed: int, drafts: int, doubted: bool) -> None:
+    # published ones do either: Step 3.7 lists its 45 layers and none of 3 drafts, DeepSeek V4.1 all
+    kinds = {"layer_types": ["full_attention"] * listed, "num_nextn_predict_layers": drafts}
+    said = f"`layer_types` names {listed} layers, `num_hidden_layers` says 36"
+    assert facts("Qwen__Qwen3-8B", **kinds).doubts == ((said,) if doubted else ())
+
+
+@pytest.mark.parametrize("word", ["no_op", "replace_with_linear"])
+def test_a_part_that_the_search_took_out_lacks_no_size(word: str) -> None:
+    # its size is null then, in the configs of this class; the other parts are as before
+    config = json.loads((CONFIGS / f"{SEARCHED}.json").read_text())
+    first, *others = config["block_configs"]
+    gone = {"attention": {word: True, "n_heads_in_group": None}, "ffn": {word: True}}
+    for part, empty in gone.items():
+        found = facts(SEARCHED, block_configs=[first | {part: empty}, *others])
+        assert found.lacks == "nothing", found.doubts
+        assert (found.layers[0].mixer is None, found.layers[0].mlp is None) == (
+            part == "attention",
+            part == "ffn",
+        )

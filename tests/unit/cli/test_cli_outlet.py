@@ -75,3 +75,15 @@ def test_a_terminal_that_lacks_a_letter_gets_its_number() -> None:
     done = by_encoding("latin-1:strict", *FIT)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u2013" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "problem", ["FileNotFoundError(2, 'is gone')", "BrokenPipeError(32, 'is gone')"]
+)
+def test_a_file_that_fails_a_verb_is_not_taken_for_its_answer(problem: str) -> None:
+    # a fault of ours, or a connection that broke: not to be laid at standard output's door
+    lines = ("from rigspec.outlet import guarded", f"def verb(): raise {problem}", "guarded(verb)")
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.splitlines()[-1].endswith("is gone")

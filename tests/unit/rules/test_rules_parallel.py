@@ -164,3 +164,13 @@ def test_a_bridge_joins_the_first_with_the_second_card(gpus: list[str], joined: 
     data["services"]["chat"] |= {"gpus": gpus, "tensor_parallel_size": 2}
     rules = {f.rule for f in check(Rig.model_validate(data))}
     assert ("parallel.all-reduce-without-peers" not in rules) is joined
+
+
+def test_only_copies_of_attention_in_sglang_share_the_ranks() -> None:
+    # DP 3 does not divide TP 2; where DP adds ranks of its own it need not
+    rule, sizes = "parallel.attention-copies-divide", {"data_parallel_size": 3}
+    copies = {"extra_args": ["--enable-dp-attention"]}
+    assert found(rule, engine="sglang", **sizes, **copies)
+    assert not found(rule, engine="sglang", **sizes)
+    assert not found(rule, engine="vllm", **sizes)
+    assert not found(rule, engine="vllm", **sizes, **copies)  # a word that vLLM does not know

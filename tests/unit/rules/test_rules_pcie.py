@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rigspec.finding import Finding
 from rigspec.rules.run import check
 from rigspec.sizing.from_spec import catalog_of, places_of
 from rigspec.spec.load import load
@@ -48,3 +49,60 @@ def test_a_slower_switch_beside_a_faster_one_slows_only_its_own_links() -> None:
     data["pcie"]["switches"] = [below | {"generation": 4} for below in pair]
     found = [f.hint for f in check(Rig.model_validate(data)) if f.rule == "pcie.link-above-switch"]
     assert found == ["set `pcie.generation: 4`"] * 2
+
+
+def above_switch(slots: dict[str, int] | None = None, /, **ports: tuple[int, int]) -> list[Finding]:
+    """Complaints where two switches differ in one key and `pcie` expects Gen5 x16.
+
+    `slots` puts one card into a slot of the CPU with this much of its own.
+    """
+    rig = load(HOME).rig
+    assert rig is not None
+    data = rig.model_dump()
+    (switch,) = data["pcie"]["switches"]
+    below = (["main.0", "main.1"], ["main.2"] if slots is not None else ["main.2", "main.3"])
+    data["pcie"] |= {"generation": 5, "width": 16}
+    data["pcie"]["switches"] = [
+        switch
+        | {"name": f"sw{n}", "model": "generic", "generation": 5, "gpus": gpus}
+        | {key: pair[n] for key, pair in ports.items()}
+        for n, gpus in enumerate(below)
+    ]
+    data["pcie"]["direct"] = [] if slots is None else [{"gpus": ["main.3"]} | slots]
+    found = check(Rig.model_validate(data))
+    return [f for f in found if f.rule == "pcie.link-above-switch"]
+
+
+@pytest.mark.parametrize("ports", [{"generation": (4, 4)}, {"downstream_width": (8, 8)}])
+def test_a_slot_of_the_cpu_without_a_figure_of_its_own_meets_what_is_expected(
+    ports: dict[str, tuple[int, int]],
+) -> None:
+    assert len(above_switch(**ports)) == 2
+    assert not above_switch({}, **ports)  # the expectation is the slot's
+
+
+@pytest.mark.parametrize(
+    ("own", "ports"),
+    [
+        ({"generation": 5}, {"generation": (4, 4)}),
+        ({"width": 16}, {"downstream_width": (8, 8)}),
+    ],
+)
+def test_a_slot_with_a_figure_of_its_own_asks_nothing_of_the_common_one(
+    own: dict[str, int], ports: dict[str, tuple[int, int]]
+) -> None:
+    assert len(above_switch(own, **ports)) == 2
+
+
+@pytest.mark.parametrize(
+    ("ports", "hint"),
+    [
+        ({"downstream_width": (4, 8)}, "set `pcie.width: 8`"),
+        ({"generation": (4, 3)}, "set `pcie.generation: 4`"),
+    ],
+)
+def test_what_to_expect_is_what_the_better_switch_can_do(
+    ports: dict[str, tuple[int, int]], hint: str
+) -> None:
+    # the lower figure for both would call the better one's links healthy when they are slow
+    assert [f.hint for f in above_switch(**ports)] == [hint] * 2

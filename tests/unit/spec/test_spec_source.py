@@ -280,3 +280,16 @@ def test_a_backslash_that_begins_no_escape_is_text(written: str) -> None:
 
 def test_the_last_character_is_one() -> None:
     assert parse("x", 'key: "\\U0010FFFF\t"\n')[1] == {"key": "\U0010ffff\t"}
+
+
+@pytest.mark.parametrize("written", [r'["a",\ud800]', r'{"a":\ud800}'])
+def test_a_backslash_right_behind_the_quotes_begins_no_escape(written: str) -> None:
+    # eight characters of an escape are looked at beyond its `\U`, and here beyond the quote
+    (found,) = parse("x", f"key: {written}\t# a tab\n")[2]
+    assert "a tab stands" in found.message
+
+
+@pytest.mark.parametrize("written", [r'"\u\ud800"', r'"\u12\ud800"'])
+def test_the_first_of_two_bad_escapes_is_told(written: str) -> None:
+    (found,) = parse("x", f"key: {written}\n")[2]
+    assert "expected escape sequence of 4 hexadecimal numbers" in found.message
