@@ -8,6 +8,7 @@ import pytest
 from published import CONFIGS, card, model
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import facts_of_config, load_model_facts
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.memory import estimate
@@ -219,3 +220,27 @@ def test_only_an_engine_that_starts_answers_nonsense(engine: Engine, starts: boo
     asked = EngineSettings(engine=engine, context=100_000)
     (found,) = (r for r in refusals(facts, asked, card("rtx-3090")) if r.rule == "context")
     assert ("nonsense" in found.message) is starts
+
+
+def test_of_two_cut_blocks_the_one_that_is_surely_refused_is_said() -> None:
+    # TP 32: experts of 2,048 keep 64, to which their blocks are cut from 0.29 on; 18,432 of the
+    # first dense layers keep 576, which vLLM refuses still
+    asked = EngineSettings(version=(0, 33), tensor_parallel=32)
+    found = refusals(model("deepseek-ai/DeepSeek-R1"), asked, card("h100"))
+    (cut,) = (refusal for refusal in found if refusal.rule == "fp8-block")
+    assert cut.surely
+    assert "18432 / TP 32 = 576" in cut.message
+
+
+@pytest.mark.parametrize(
+    ("method", "refused"), [("gptq", True), ("bitsandbytes", False), ("", False)]
+)
+def test_scales_that_do_not_lie_along_rows_are_cut_anywhere(method: str, refused: bool) -> None:
+    # bitsandbytes counts its 64 over the flat shard; what an owner calls 4 bits has no record.
+    # 29,568 / TP 4 = 7,392, no multiple of 64
+    facts = replace(
+        model("Qwen/Qwen2.5-72B-Instruct"),
+        quantization=Quantization(Scheme.INT4, group=64, method=method),
+    )
+    found = refusals(facts, EngineSettings(tensor_parallel=4), card("rtx-3090"))
+    assert bool([r for r in found if r.rule == "groups"]) is refused

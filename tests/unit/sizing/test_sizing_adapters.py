@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from published import model
 
-from rigspec.sizing.adapters import adapters_gib
+from rigspec.sizing.adapters import DOUBT, adapters_gib
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.settings import Engine, EngineSettings, Lora
 from rigspec.sizing.weights import rank_weights
 from rigspec.spec.load import load_text
+from rigspec.units import GIB
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,3 +76,15 @@ def test_only_vllm_is_known_to_give_experts_slots_of_their_own() -> None:
     )
     assert theirs.value < ours.value / 5  # 128 experts a layer beside one attention
     assert theirs.high == ours.high
+
+
+def test_ranks_share_the_width_of_each_expert() -> None:
+    # 48 layers of 128 experts with three matrices of 2,048 by 768: a pair of rank 16 in 16 bits
+    # has 2,048 rows, which no rank cuts, and 768, which all share
+    facts = model("Qwen/Qwen3-30B-A3B")
+    for ranks in (1, 2):
+        asked = EngineSettings(lora=Lora(1, 16), tensor_parallel=ranks)
+        found = adapters_gib(facts, asked)
+        rest, whole = found.low / DOUBT[0], found.high / DOUBT[1]  # without experts and with them
+        pairs = 48 * 128 * 3 * (2048 + 768 / ranks) * 16 * 2
+        assert whole - rest == pytest.approx(pairs / GIB)

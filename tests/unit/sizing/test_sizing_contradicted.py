@@ -14,6 +14,7 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_gguf import with_gguf_sizes
 from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_shapes import Shapes
+from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.held import as_held
 from rigspec.sizing.memory import MemoryEstimate, estimate
@@ -145,3 +146,27 @@ def test_what_is_quantized_at_load_keeps_the_doubt_of_its_files(total: float) ->
     ]
     assert amounts[0].low <= 1.01 * min(1.0, total) * amounts[1].value
     assert amounts[0].high >= 0.99 * max(1.0, total) * amounts[1].value
+
+
+@pytest.mark.parametrize("model", [facts(0.5), facts(3.0), facts(num_key_value_heads=4)])
+def test_a_file_that_its_config_contradicts_is_not_believed_to_the_byte(model: ModelFacts) -> None:
+    # what is wrong of it may be wrong the other way, too: a tenth, though headers are exact
+    found = rank_weights(model, EngineSettings()).amount
+    assert found.low <= 0.91 * found.value
+    assert found.high >= 1.09 * found.value
+
+
+@pytest.mark.parametrize(("share", "doubted"), [(0.65, True), (0.80, False)])
+def test_more_than_a_third_less_is_of_another_checkpoint(share: float, doubted: bool) -> None:
+    # a third is a lie about the layers or the format; a fifth is no sign of one
+    assert bool(size_doubt(facts(share))) is doubted
+
+
+def test_gated_queries_have_twice_the_rows_of_their_heads() -> None:
+    gated = load_model_facts("Qwen/Qwen3.5-27B", [CONFIG.parent])
+    assert gated is not None
+    rows = 48 * 256 * 2  # 48 heads of 256 and a gate for each; the config states 24
+    shapes = Shapes(64, (rows,), (4 * 256,), (248320,))
+    held = as_held(gated.with_sizes(ExactSizes(BYTES, "headers of 5 files", shapes=shapes)))
+    mixers = [layer.mixer for layer in held.layers if isinstance(layer.mixer, Attention)]
+    assert {(mixer.heads, mixer.kv_heads) for mixer in mixers} == {(48, 4)}

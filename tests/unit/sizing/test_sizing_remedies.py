@@ -10,6 +10,7 @@ from published import CONFIGS, card, model
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
+from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import exact
@@ -18,7 +19,7 @@ from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.remedies import beyond_and_too_large, fits, remedies
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.verdict import Verdict, late_short
 from rigspec.units import GIB
 
 SAVED = Path(__file__).parents[3] / "rigs/models"
@@ -123,3 +124,38 @@ def test_more_cards_are_counted_for_every_replica_and_stage() -> None:
     (more,) = (each for each in found if each.name == "more GPUs")
     size = int(more.write.rpartition(" ")[2])
     assert more.write == f"{4 * size} such GPUs, tensor_parallel_size: {size}"
+
+
+def test_a_shape_that_is_refused_fits_nowhere() -> None:
+    # 32 heads over three ranks: each has room for its third, and vLLM ends at the heads
+    facts, on = model("Qwen/Qwen3-8B"), card("h100")
+    two, three = (
+        estimate(facts, on, EngineSettings(tensor_parallel=ranks, context=8192)) for ranks in (2, 3)
+    )
+    assert (two.boots, three.boots) == (Verdict.YES, Verdict.YES)
+    assert fits(two)
+    assert not fits(three)
+
+
+def test_contexts_without_room_are_cured_by_a_smaller_share_alone() -> None:
+    # 0.99 of a 3090 leaves 0.24 GiB, less than a CUDA context; one request fits ten times over, and
+    # more room for the cache gives none to the context
+    facts, on = model("Qwen/Qwen3-8B-AWQ"), (card("rtx-3090"),)
+    asked = EngineSettings(
+        version=(0, 30), memory_fraction=0.99, context=8192, max_seqs=1, eager=True
+    )
+    assert fits(tightest(facts, on, asked)[0])
+    assert not late_short(facts, on[0], asked)
+    assert [each.name for each in remedies(facts, on, asked)] == ["smaller share"]
+
+
+@pytest.mark.parametrize(("width", "offered"), [(96, True), (80, False)])
+def test_a_narrower_cache_needs_heads_of_whole_blocks(width: int, offered: bool) -> None:
+    # a scale covers 32 elements, of which 96 holds three and 80 two and a half
+    whole = gguf(17.0)
+    heads = Attention(heads=64, kv_heads=8, head_dim=width, v_dim=width)
+    facts = replace(whole, layers=tuple(replace(each, mixer=heads) for each in whole.layers))
+    settings = EngineSettings(engine=Engine.LLAMA_CPP, context=40960)
+    names = {each.name for each in remedies(facts, (card("rtx-3090"),), settings)}
+    assert "smaller context" in names
+    assert ("kv dtype" in names) is offered

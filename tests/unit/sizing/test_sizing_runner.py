@@ -106,3 +106,39 @@ def test_a_neighbour_that_holds_the_share_itself_is_said_once() -> None:
     assert outside_gib(card("rtx-4090"), crowded) < 0
     assert not late_short(facts, card("rtx-4090"), crowded)
     assert estimate(facts, card("rtx-4090"), crowded).verdict is Verdict.NO
+
+
+def test_a_stage_of_the_first_runner_may_take_two_gib_more_since_0_20() -> None:
+    # the printed stage of 31B on two 3090s did (0.21); older releases print what is reckoned
+    asked = EngineSettings(context=8192, pipeline_parallel=2)
+    older, newer = (
+        vllm.peak_activation(model("Qwen/Qwen3-32B"), replace(asked, version=v), card("rtx-3090"))
+        for v in ((0, 19), (0, 21))
+    )
+    assert newer.high - older.high == pytest.approx(2.0)
+    assert (newer.value, newer.low) == (older.value, older.low)
+
+
+def test_scores_of_sparse_attention_were_whole_before_0_21() -> None:
+    # forks of 0.20 did not cut: four bytes for each of 8,192 tokens against the whole context
+    facts, on = model("zai-org/GLM-5.2-FP8"), card("h20", total_gib=139.8)
+    asked = EngineSettings(tensor_parallel=8, max_batched_tokens=8192)
+    (_, whole), (short, long) = (
+        [
+            vllm.peak_activation(facts, replace(asked, version=version, context=context), on).value
+            for context in (4096, 262144)
+        ]
+        for version in ((0, 20), (0, 21))
+    )
+    assert whole == pytest.approx(4 * 8192 * 262144 / 2**30)
+    assert long == short
+
+
+@pytest.mark.parametrize(("version", "tokens"), [((0, 7), 65536), ((0, 8), 16384)])
+def test_images_fill_a_whole_prompt_before_prompts_are_cut(
+    version: tuple[int, ...], tokens: int
+) -> None:
+    # 230 KiB a token: of the request before V1, of the largest image since
+    asked = EngineSettings(version=version, context=65536)
+    found = vllm.peak_activation(model("Qwen/Qwen3-VL-8B-Instruct"), asked, card("rtx-3090"))
+    assert found.high == pytest.approx(230 * 1024 * tokens / 2**30)

@@ -14,6 +14,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.vllm_batch import runs_old_engine
 
 
 def test_the_host_may_hold_much_of_unified_memory() -> None:
@@ -131,3 +132,21 @@ def test_an_image_of_unknown_version_may_score_whole_prompts() -> None:
     )
     assert fork.value == known.value
     assert fork.high >= 8192 * 1048576 * 4 / 2**30 > known.high
+
+
+@pytest.mark.parametrize(
+    ("version", "first"), [((0, 8, 5), True), ((0, 10, 1), True), ((0, 11, 0), False)]
+)
+def test_turing_ran_the_first_engine_in_every_release_of_0_10(
+    version: tuple[int, ...], first: bool
+) -> None:
+    asked = EngineSettings(version=version)
+    assert runs_old_engine(asked, card("tesla-t4")) is first
+    assert not runs_old_engine(asked, card("rtx-3090"))
+
+
+@pytest.mark.parametrize(("context", "tokens"), [(16384, 16384), (65536, 2048)])
+def test_the_first_engine_cut_long_prompts_only(context: int, tokens: int) -> None:
+    # up to 32,768 tokens a prompt is one step; above, 0.6 turns chunks of 2,048 on by itself
+    asked = EngineSettings(version=(0, 6), context=context)
+    assert vllm.batch_of(asked, card("rtx-3090")).tokens == tokens

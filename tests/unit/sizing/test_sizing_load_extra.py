@@ -1,0 +1,41 @@
+"""What loading adds is what the engine's own kernels and tables take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from published import model
+
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.sizing.load_extra import load_extra
+from rigspec.sizing.matrices import matrices
+from rigspec.sizing.settings import Engine, EngineSettings
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
+def test_packed_experts_are_not_put_in_order_twice(engine: Engine) -> None:
+    # what was printed is of dense weights; experts have kernels of their own (`moe_wna16.py`)
+    facts = replace(model("Qwen/Qwen3-30B-A3B"), quantization=Quantization(Scheme.INT4))
+    asked = EngineSettings(engine=engine)
+    every = matrices(facts)
+    experts = tuple(matrix for matrix in every if matrix.expert)
+    dense = tuple(matrix for matrix in every if not matrix.expert)
+    nothing, of_experts, of_dense = (
+        load_extra(facts, asked, kept, 0.0) for kept in ((), experts, dense)
+    )
+    assert of_experts == nothing
+    assert of_dense.high > nothing.high
+
+
+def test_tables_that_newer_releases_of_vllm_print_are_vllm_s_alone() -> None:
+    # 0.1 GiB from 0.22 on, an unstated version among them; SGLang and llama.cpp have no 0.22
+    facts = model("Qwen/Qwen3-8B")
+    for engine, version in ((Engine.SGLANG, (0, 5, 23)), (Engine.LLAMA_CPP, (0, 21))):
+        asked = EngineSettings(engine=engine)
+        known = replace(asked, version=version)
+        assert load_extra(facts, asked, (), 0.0) == load_extra(facts, known, (), 0.0)
+    older, unstated = (
+        load_extra(facts, EngineSettings(version=version), (), 0.0) for version in ((0, 21), None)
+    )
+    assert unstated.high - older.high == pytest.approx(0.1)

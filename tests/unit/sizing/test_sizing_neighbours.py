@@ -1,0 +1,89 @@
+"""What services beside one hold of its fullest card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from published import card, model
+
+from rigspec.catalog.gpus import find_gpu
+from rigspec.sizing.neighbours import neighbours
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+from rigspec.spec.together import groups_at_once
+
+ROOT = Path(__file__).parents[3]
+LARGE = "rtx-pro-6000-workstation"
+TWO_CARDS = {"small": "rtx-3060", "large": "rtx-3090"}
+
+
+def rig(skus: dict[str, str], services: dict[str, dict[str, Any]]) -> Rig:
+    """The starter with these cards, one of each, and these services."""
+    head = (ROOT / "rigs/starter.yaml").read_text().partition("\nservices:")[0]
+    before, _, after = head.partition("gpus:\n  pair:\n")
+    after = after.partition("\n\n")[2].replace("gpus: [pair]", f"gpus: [{', '.join(skus)}]")
+    common = {"model": "qwen", "gpus": [next(iter(skus))], "image": "example/engine:v1"}
+    given = {
+        "gpus": {name: {"sku": sku, "count": 1} for name, sku in skus.items()},
+        "services": {
+            name: common | {"listen": {"port": 8000 + index}} | service
+            for index, (name, service) in enumerate(services.items())
+        },
+    }
+    loaded = load_text("rig.yaml", f"{before}{after}\n{yaml.safe_dump(given, sort_keys=False)}")
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def beside(found: Rig, name: str) -> dict[str, float]:
+    """GiB by neighbour; each service is of an 8B model."""
+    known = {"qwen": model("Qwen/Qwen3-8B")}
+    return {each.name: each.gib for each in neighbours(found, name, known, find_gpu)}
+
+
+@pytest.mark.parametrize("order", [("a", "b", "c"), ("c", "b", "a")])
+def test_sglang_may_be_the_first_to_start_wherever_it_is_written(order: tuple[str, ...]) -> None:
+    services = {
+        "a": {"engine": "vllm", "gpu_memory_fraction": 0.1},
+        "b": {"engine": "vllm", "gpu_memory_fraction": 0.3},
+        "c": {"engine": "sglang", "gpu_memory_fraction": 0.5},
+    }
+    held = beside(rig({"main": LARGE}, {name: services[name] for name in order}), "a")
+    # half of all that is free beside its own start of 0.6 GiB, not of what vLLM leaves
+    assert held["c"] == pytest.approx(0.6 + 0.5 * (card(LARGE).total.value - 0.6))
+    assert set(held) == {"b", "c"}
+
+
+@pytest.mark.parametrize("used", [["small", "large"], ["large", "small"]])
+def test_a_neighbour_holds_of_each_card_what_the_smallest_gives(used: list[str]) -> None:
+    # ranks hold the same number of blocks, so half of 12 GB bounds what lies on the 24, too
+    pair = {"engine": "vllm", "gpu_memory_fraction": 0.5, "tensor_parallel_size": 2, "gpus": used}
+    found = rig(TWO_CARDS, {"pair": pair, "alone": {"engine": "vllm", "gpus": ["large"]}})
+    contexts = 1.75  # of two ranks
+    half = 0.5 * card("rtx-3060").total.value
+    assert beside(found, "alone") == {"pair": pytest.approx(half + contexts)}
+
+
+@pytest.mark.parametrize(("context", "named"), [({}, []), ({"context_length": 8192}, ["other"])])
+def test_llama_cpp_holds_a_known_part_only_where_its_context_is_set(
+    context: dict[str, int], named: list[str]
+) -> None:
+    llama = {"engine": "llama_cpp", "split_mode": "none"} | context
+    found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": llama})
+    assert list(beside(found, "one")) == named
+
+
+@pytest.mark.parametrize(("count", "largest", "groups"), [(12, 12, 2**12 - 12 - 1), (13, 2, 78)])
+def test_of_more_than_twelve_services_only_pairs_are_looked_at(
+    count: int, largest: int, groups: int
+) -> None:
+    # of 12 all sets of two and more, but those of one and of none; of 13 its 13 × 12 / 2 pairs
+    names = [f"s{index}" for index in range(count)]
+    found = list(
+        groups_at_once(rig({"main": LARGE}, {name: {"engine": "vllm"} for name in names}), names)
+    )
+    assert max(len(group) for group in found) == largest
+    assert len(found) == groups
