@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import yaml
 from typing_extensions import override
@@ -23,18 +23,33 @@ class CatalogError(RigspecError):
 class _Loader(yaml.CSafeLoader):
     """CSafeLoader that refuses a key written twice instead of keeping the last."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self._looked_at: set[int] = set()
+
     @override
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        if len(found) != len(node.value):
-            keys = [str(key.value) for key, _ in node.value]
-            at = next((i for i, key in enumerate(keys) if key in keys[:i]), 0)
-            mark, twice = node.value[at][0].start_mark, keys[at] if at else "<<"
-            raise CatalogError(
-                f"{mark.name}:{mark.line + 1}:{mark.column + 1}: `{twice}` is written twice",
-                hint="keep one of the two",
-            )
-        return found
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merged keys move into the mapping here, where its own may write over them: before that
+        each is looked at as it is written."""
+        if id(node) not in self._looked_at:
+            self._looked_at.add(id(node))
+            self._refuse_twice(node)
+        super().flatten_mapping(node)
+
+    def _refuse_twice(self, node: yaml.MappingNode) -> None:
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            merges = key.tag == "tag:yaml.org,2002:merge"
+            name = "<<" if merges else self.construct_object(key, deep=True)
+            if not isinstance(name, Hashable):
+                continue  # PyYAML refuses it
+            if name in seen:
+                mark = key.start_mark
+                raise CatalogError(
+                    f"{mark.name}:{mark.line + 1}:{mark.column + 1}: `{name}` is written twice",
+                    hint="keep one of the two",
+                )
+            seen.add(name)
 
 
 def read(file: Path) -> object:

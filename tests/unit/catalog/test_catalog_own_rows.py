@@ -13,6 +13,7 @@ from rigspec.catalog import boards, circuits, gpus, switches
 from rigspec.catalog.boards import all_boards, find_board
 from rigspec.catalog.circuits import all_circuits
 from rigspec.catalog.data import CatalogError
+from rigspec.catalog.data_file import read
 from rigspec.catalog.gpus import all_gpus, find_gpu
 from rigspec.catalog.switches import all_switches
 from rigspec.cli import main
@@ -217,6 +218,9 @@ def test_ids_of_devices_are_found_in_either_case(catalog: Path) -> None:
         ("a:\n  source: 2026-13-45\n", "this is not YAML: month must be in 1..12"),
         ("\x00", "this is not YAML: control characters are not allowed"),
         ("a:\n  name: x\n  lanes: 4\n  name: y\n", ":4:3: `name` is written twice"),
+        ("a: &a\n  name: x\nb:\n  <<: *a\n  <<: *a\n", ":5:3: `<<` is written twice"),
+        ("a:\n  1: x\n  0x1: y\n", ":3:3: `1` is written twice"),
+        ("a:\n  ? [1]\n  : x\n", ":2:5: this is not YAML: found unhashable key"),
         ("ok: {}\nx:\n", ":2:1: row `x` must be a mapping under a text id"),
         ("7: {}\n", ":1:1: row `7` must be a mapping under a text id"),
     ],
@@ -228,3 +232,12 @@ def test_a_file_that_is_no_table_is_named_at_its_place(text: str, said: str, cat
     assert refused.value.message.startswith(f"{catalog / 'gpus.yaml'}:")
     assert said in refused.value.message
     assert "\n" not in refused.value.message
+
+
+def test_a_row_may_be_another_with_values_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "gpus.yaml"
+    file.write_text(
+        "a: &a\n  name: x\n  lanes: 4\nb: &b\n  <<: *a\n  name: y\nc: {<<: *b, lanes: 8}\n"
+    )
+    rows = {"a": {"name": "x", "lanes": 4}, "b": {"name": "y", "lanes": 4}}
+    assert read(file) == rows | {"c": {"name": "y", "lanes": 8}}
