@@ -27,6 +27,7 @@ from rigspec.sizing.remedy import (
     Case,
     Remedy,
     fits,
+    helps,
     shorter,
     tried,
 )
@@ -237,7 +238,7 @@ def _weights(case: Case) -> Iterator[Remedy]:
         changed = replace(case.facts, quantization=quantization, sizes=None)
         for asked, also in ways:
             found = tightest(changed, case.cards, asked)[0]
-            if fits(found):
+            if fits(found) and helps(case.before, found):
                 gives = f"about {found.weights.value:.1f} GiB of weights per GPU"
                 surely = found.boots is Verdict.YES
                 write = f"{with_article(word)} checkpoint{also}"

@@ -67,11 +67,11 @@ def fits(found: MemoryEstimate) -> bool:
 def tried(name: str, write: str, case: Case, changed: EngineSettings) -> Iterator[Remedy]:
     """The remedy, if it fits then, and better than before."""
     found = case.after(changed)
-    if fits(found) and _helps(case.before, found):
+    if fits(found) and helps(case.before, found):
         yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
 
 
-def _helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
+def helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
     """Where it was too close to call, a doubt must go, or the cache gain; what grows outside the
     engine's share is no matter of the cache."""
     if not fits(before) or found.boots is Verdict.YES:

@@ -2,7 +2,7 @@
 
 Scales of groups lie along the rows that a matrix multiplies. Only `o_proj` and `down_proj` are cut
 along them, as each rank multiplies its own heads and its own part of the feed-forward width; every
-other matrix is cut across. Experts are left out: their kernels take smaller groups
+other matrix is cut across. Routed experts are left out: their kernels take smaller groups
 (`moe_wna16.py`). Scales of 8-bit blocks lie both ways.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent, Layer
@@ -48,10 +49,18 @@ def cut_group(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
 
 
 def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
-    if layer.mlp is not None:
-        yield "mlp.down_proj", layer.mlp.width
+    yield from _dense(layer)
     if isinstance(layer.mixer, (Attention, Latent)):
         yield "self_attn.o_proj", layer.mixer.heads * layer.mixer.v_dim
+
+
+def _dense(layer: Layer) -> Iterator[tuple[str, int]]:
+    """Feed-forward matrices that every rank holds a part of, whole experts or not: shared experts
+    are cut under expert parallelism, too (SGLang 10852 and 26107, vLLM 42384)."""
+    if layer.mlp is not None:
+        yield "mlp.down_proj", layer.mlp.width
+    if layer.experts is not None and layer.experts.shared_width:
+        yield "mlp.shared_experts.down_proj", layer.experts.shared_width
 
 
 SMALLER_SINCE, LEAST_BLOCK, MULTIPLIES = (0, 29), 32, (8, 9)
@@ -68,34 +77,50 @@ def cut_block(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterat
     if facts.quantization.scheme is not Scheme.FP8_BLOCK:
         return
     block = facts.quantization.group
-    padded = facts.quantization.at_load  # pull 44763 of vLLM pads what it quantizes itself
+    cuts = {*_dense_cuts(facts, settings), *_expert_cuts(facts, settings, card)}
     found = [
         Refusal(
             "fp8-block",
-            f"feed-forward width {width} / {_parts(settings, routed)} = {width / shards:g}, not a "
+            f"feed-forward width {cut.width} / {cut.parts} = {cut.width / cut.shards:g}, not a "
             f"multiple of {block}",
-            not padded and not (routed and _takes_smaller(facts, settings, card, width)),
+            cut.needs_whole,
         )
-        for width, routed in sorted(set(_cut_across_blocks(facts, settings)))
-        for shards in (settings.expert_shards if routed else settings.tensor_parallel,)
-        if width % shards or (width // shards) % block
+        for cut in sorted(cuts)
+        if cut.width % cut.shards or (cut.width // cut.shards) % block
     ]
-    yield from sorted(found, key=lambda cut: not cut.surely)[:1]
+    yield from sorted(found, key=lambda refusal: not refusal.surely)[:1]
 
 
-def _parts(settings: EngineSettings, routed: bool) -> str:
-    tp = f"TP {settings.tensor_parallel}"
-    copies = settings.expert_shards // max(1, settings.tensor_parallel)
-    return f"({tp} × DP {copies})" if routed and copies > 1 else tp
+class _Cut(NamedTuple):
+    """A feed-forward width of 8-bit blocks that is cut by rank."""
+
+    width: int
+    shards: int
+    parts: str
+    needs_whole: bool
+    """Whether a shard surely must hold whole blocks."""
 
 
-def _cut_across_blocks(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[int, bool]]:
-    """Feed-forward widths that are cut by rank, and whether they are those of routed experts."""
+def _dense_cuts(facts: ModelFacts, settings: EngineSettings) -> Iterator[_Cut]:
+    """vLLM pads what it quantizes itself (pull 44763); and an owner's word does not tell what a
+    record leaves in 16 bits, as it often does with shared experts."""
+    weights, ranks = facts.quantization, max(1, settings.tensor_parallel)
+    for index, layer in enumerate(facts.layers):
+        for name, width in _dense(layer):
+            kept = weights.scheme_of(f"layers.{index}.{name}", plain_by_habit=False)
+            recorded = bool(weights.method) or "shared" not in name
+            if kept is Scheme.FP8_BLOCK:
+                yield _Cut(width, ranks, f"TP {ranks}", recorded and not weights.at_load)
+
+
+def _expert_cuts(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[_Cut]:
+    ranks, shards = max(1, settings.tensor_parallel), settings.expert_shards
+    parts = f"(TP {ranks} × DP {shards // ranks})" if shards > ranks else f"TP {ranks}"
     for layer in facts.layers:
-        if layer.mlp is not None:
-            yield layer.mlp.width, False
         if layer.experts is not None and not settings.expert_parallel:
-            yield layer.experts.width, True
+            width = layer.experts.width
+            smaller = facts.quantization.at_load or _takes_smaller(facts, settings, card, width)
+            yield _Cut(width, shards, parts, not smaller)
 
 
 def _takes_smaller(facts: ModelFacts, settings: EngineSettings, card: Card, width: int) -> bool:

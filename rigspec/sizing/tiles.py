@@ -28,19 +28,19 @@ NVFP4_TILE = 128
 def padding(hidden: int, matrix: Matrix, settings: EngineSettings) -> float:
     """How much more than stored one rank's part of an expert's matrix takes, as a factor."""
     pads = matrix.scheme is Scheme.MXFP4 and settings.engine is Engine.VLLM
-    if not pads or not matrix.width or settings.expert_parallel:
+    if not pads or not matrix.width:
         return 1.0
     return _padded(_cut(matrix, settings), MXFP4_TILE) * _padded(hidden, MXFP4_HIDDEN)
 
 
 def wider_tiles(hidden: int, settings: EngineSettings, kept: Iterable[Matrix]) -> Amount:
     """What experts may take more where the kernel that runs has wider tiles, GiB."""
-    if settings.engine is not Engine.VLLM or settings.expert_parallel:
+    if settings.engine is not Engine.VLLM:
         return exact(0.0)
     experts = (m for m in kept if m.expert and m.width)
     more = sum(m.stored_bytes * _wider(hidden, m, settings) for m in experts)
-    stages = max(1, settings.pipeline_parallel)
-    return Amount(0.0, 0.0, more / settings.expert_shards / stages / GIB)
+    parts = settings.expert_shards * settings.expert_ranks * max(1, settings.pipeline_parallel)
+    return Amount(0.0, 0.0, more / parts / GIB)
 
 
 def _wider(hidden: int, matrix: Matrix, settings: EngineSettings) -> float:

@@ -105,6 +105,5 @@ def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> 
 def _expert_bytes(
     facts: ModelFacts, settings: EngineSettings, matrix: Matrix, stored: float
 ) -> float:
-    if settings.expert_parallel:
-        return stored / settings.expert_ranks
-    return stored / settings.expert_shards * padding(facts.hidden, matrix, settings)
+    parts = settings.expert_ranks * settings.expert_shards
+    return stored / parts * padding(facts.hidden, matrix, settings)

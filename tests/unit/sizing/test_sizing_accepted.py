@@ -223,13 +223,13 @@ def test_only_an_engine_that_starts_answers_nonsense(engine: Engine, starts: boo
 
 
 def test_of_two_cut_blocks_the_one_that_is_surely_refused_is_said() -> None:
-    # TP 32: experts of 2,048 keep 64, to which their blocks are cut from 0.29 on; 18,432 of the
-    # first dense layers keep 576, which vLLM refuses still
+    # TP 32: experts of 2,048 keep 64, to which the blocks of routed ones are cut from 0.29 on; the
+    # shared one's are not, vLLM refuses it still
     asked = EngineSettings(version=(0, 33), tensor_parallel=32)
     found = refusals(model("deepseek-ai/DeepSeek-R1"), asked, card("h100"))
     (cut,) = (refusal for refusal in found if refusal.rule == "fp8-block")
     assert cut.surely
-    assert "18432 / TP 32 = 576" in cut.message
+    assert "2048 / TP 32 = 64" in cut.message
 
 
 @pytest.mark.parametrize(
@@ -244,3 +244,22 @@ def test_scales_that_do_not_lie_along_rows_are_cut_anywhere(method: str, refused
     )
     found = refusals(facts, EngineSettings(tensor_parallel=4), card("rtx-3090"))
     assert bool([r for r in found if r.rule == "groups"]) is refused
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
+def test_a_shared_expert_is_cut_under_expert_parallelism_too(engine: Engine) -> None:
+    # 2,048 / TP 32 = 64: no whole block of 128; routed experts are whole, 16 ranks leave 128
+    for ranks, refused in ((32, True), (16, False)):
+        asked = EngineSettings(engine, tensor_parallel=ranks, expert_parallel=True)
+        found = refusals(model("deepseek-ai/DeepSeek-R1"), asked, card("h100"))
+        assert any(refusal.rule == "fp8-block" for refusal in found) == refused
+
+
+def test_an_owner_s_word_does_not_tell_whether_a_shared_expert_has_blocks() -> None:
+    published = model("deepseek-ai/DeepSeek-R1")
+    facts = replace(published, layers=published.layers[3:])  # the first three are dense
+    told = replace(facts, quantization=replace(facts.quantization, method="", keeps=None))
+    asked = EngineSettings(version=(0, 33), tensor_parallel=32, expert_parallel=True)
+    for each, sure in ((facts, True), (told, False)):
+        (cut,) = refusals(each, asked, card("h100"))
+        assert ("= 64" in cut.message, cut.surely) == (True, sure)

@@ -67,13 +67,16 @@ def test_a_neighbour_holds_of_each_card_what_the_smallest_gives(used: list[str])
     assert beside(found, "alone") == {"pair": pytest.approx(half + contexts)}
 
 
-@pytest.mark.parametrize(("context", "named"), [({}, []), ({"context_length": 8192}, ["other"])])
-def test_llama_cpp_holds_a_known_part_only_where_its_context_is_set(
-    context: dict[str, int], named: list[str]
-) -> None:
-    llama = {"engine": "llama_cpp", "split_mode": "none"} | context
-    found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": llama})
-    assert list(beside(found, "one")) == named
+def test_llama_cpp_holds_its_cache_only_where_a_context_bounds_it() -> None:
+    held = {}
+    for context in (None, 8192, 16384):
+        llama = {"engine": "llama_cpp", "split_mode": "none", "context_length": context}
+        services = {"one": {"engine": "vllm"}, "other": llama}
+        held[context] = beside(rig({"main": LARGE}, services), "one")["other"]
+    # weights and buffers, and 144 KiB of 36 layers' 16-bit cache for each token
+    cache = 8192 * 144 / 2**20
+    assert held[16384] - held[8192] == pytest.approx(cache, rel=0.1)
+    assert 14 < held[None] < held[8192] + cache
 
 
 @pytest.mark.parametrize(("count", "largest", "groups"), [(12, 12, 2**12 - 12 - 1), (13, 2, 78)])

@@ -10,6 +10,7 @@ from published import model
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.tiles import wider_tiles
 from rigspec.sizing.weights import rank_weights
 
 GPT_OSS = "openai/gpt-oss-120b"
@@ -43,6 +44,21 @@ def test_a_width_that_both_tiles_pad_alike_has_no_wider_band(ranks: int) -> None
     assert above(of_ranks(ranks)) == pytest.approx(0.025, abs=0.01)
 
 
-def test_whole_experts_are_not_padded_and_sglang_s_are_padded_otherwise() -> None:
-    for found in (of_ranks(8, whole=True), of_ranks(8, Engine.SGLANG)):
-        assert above(found) < 0.05
+def test_whole_experts_are_padded_once_each() -> None:
+    # 2,880 of one expert become 2,944; eight parts of 360 become 8 × 384
+    cut, whole = of_ranks(8), of_ranks(8, whole=True)
+    more = experts_gib() / 8 * (8 * 384 - 2944) / 2880 * 3072 / 2880
+    assert cut.value - whole.value == pytest.approx(more, abs=0.02)  # steps of the allocator
+    assert above(whole) == pytest.approx(0.025, abs=0.01)
+
+
+def test_whole_nvfp4_experts_may_be_padded_like_those_of_one_card() -> None:
+    # 1,856 wide: 1,920 in tiles of 128 (Nemotron-3-Nano; vLLM 49099), of every expert
+    facts = model("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4")
+    one, two = (
+        wider_tiles(facts.hidden, asked, matrices(facts)).high
+        for asked in (EngineSettings(), EngineSettings(tensor_parallel=2, expert_parallel=True))
+    )
+    experts = sum(m.stored_bytes for m in matrices(facts) if m.expert) / 2**30
+    assert one == pytest.approx(experts * 64 / 1856)
+    assert two == pytest.approx(one / 2)
