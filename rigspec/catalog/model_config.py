@@ -124,6 +124,7 @@ def facts_of_config(
         rotary_bytes=rotary_bytes(keys, layers),
         index_pool=keys.whole("index_kpool", "indexer_compress_ratio") or 1,
         extra_elements=_per_layer_tables(keys),
+        ngram_elements=_ngram_tables(keys),
         weights_doubt=_weights_doubt(keys, quantization),
         doubts=(*doubts, *(part.what for part in missing), *_unread(keys, layers)),
         architecture=next(iter(_architectures(config)), ""),
@@ -223,10 +224,15 @@ def _unread(keys: Keys, layers: tuple[Layer, ...]) -> tuple[str, ...]:
 
 
 def _per_layer_tables(keys: Keys) -> int:
-    """Per-layer embedding tables (Gemma E models), which sit on the GPU.
-
-    N-gram tables do not: engines keep them in host memory or offload them (`_doubts` says so).
-    """
+    """Per-layer embedding tables (Gemma E models), which sit on the GPU."""
     per_layer = keys.whole("hidden_size_per_layer_input") or 0
     count = keys.whole("num_hidden_layers") or 0
     return per_layer * count * (keys.whole("vocab_size_per_layer_input") or 0)
+
+
+def _ngram_tables(keys: Keys) -> int:
+    """DeepSeek-V4.1-Flash's two of 98.3 billion, Qwen3.8-Flash-Next's of 51.2 (their headers)."""
+    rows = [row for row in keys.items("engram_num_embeddings") if type(row) is int and row > 0]
+    words = (keys.whole("ngram_vocab_size_base") or 0) * len(keys.items("ple_layer_ids"))
+    own = sum(rows) * (keys.whole("engram_head_dim") or 0)
+    return own + words * (keys.whole("ple_embed_dim") or 0)

@@ -73,7 +73,9 @@ class ModelFacts:
     index_pool: int = 1
     """Tokens one index record of sparse attention covers."""
     extra_elements: int = 0
-    """Elements of tables that fit none of the layers (n-gram and per-layer embeddings)."""
+    """Elements of tables that fit none of the layers (per-layer embeddings)."""
+    ngram_elements: int = 0
+    """Elements of n-gram tables, which engines keep on the cards or in host memory."""
     sizes: ExactSizes | None = None
     revision: str | None = None
     weights_doubt: float = 0.0

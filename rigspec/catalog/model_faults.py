@@ -39,7 +39,8 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     )),
     (1 << 18, (
         "hidden_size", "n_embd", "d_model", "moe_latent_size", "routed_expert_hidden_size",
-        "hidden_size_per_layer_input", "vt_hidden_size", "out_hidden_size",
+        "hidden_size_per_layer_input", "vt_hidden_size", "out_hidden_size", "ple_embed_dim",
+        "engram_head_dim",
     )),
     (1 << 22, (
         *DENSE_WIDTHS, *OWN_WIDTHS, "shared_expert_intermediate_size", "share_expert_dim",
@@ -48,7 +49,9 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     )),
     (1 << 24, ("vocab_size", "vocab_size_per_layer_input")),
     (1 << 27, ("max_position_embeddings", "n_positions", "max_sequence_length")),
-    (1 << 30, ("sliding_window", "sliding_window_size", "attention_chunk_size")),
+    (1 << 30, (
+        "sliding_window", "sliding_window_size", "attention_chunk_size", "ngram_vocab_size_base",
+    )),
 )  # fmt: skip
 """Ten times and more beyond any published model: what is larger is a slip."""
 _STRETCH = 1 << 12

@@ -154,7 +154,9 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
     found = _scheme_of_record(record)
     doubts = _doubts_of_record(record, found[0] if found else None)
     scheme, group = (Scheme.INT8, 0) if doubts or not found else found
-    if config.text("expert_dtype") == "fp4" and scheme is Scheme.FP8_BLOCK:
+    if (
+        record.text("expert_dtype") or config.text("expert_dtype")
+    ) == "fp4" and scheme is Scheme.FP8_BLOCK:
         scheme, group = Scheme.MXFP4, 32
     kept = [str(x) for x in record.items("ignore", "modules_to_not_convert", "exclude_modules")]
     return Quantization(

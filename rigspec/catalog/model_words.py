@@ -72,6 +72,7 @@ _NAMES: tuple[tuple[str, Words], ...] = (
     ("auto_round", Words(Scheme.INT4, 128)),
     ("fp8 block", Words(Scheme.FP8_BLOCK, 128)),
     ("fp8", Words(Scheme.FP8, 0)),
+    ("fp4", Words(Scheme.NVFP4, 16)),
     ("float32", Words(Scheme.PLAIN, dtype_bytes=4)),
     ("bf16", Words(Scheme.PLAIN, dtype_bytes=2)),
     ("bfloat16", Words(Scheme.PLAIN, dtype_bytes=2)),
@@ -94,7 +95,7 @@ def scheme_words(text: str) -> Words | None:
             hits.append((rest.index(name), words))
             rest = rest.replace(name, " " * len(name))
     if not hits:
-        return None
+        return _bits_words(lower)
     narrow = [
         words for _, words in sorted(hits, key=lambda hit: hit[0]) if words.scheme.is_four_bit
     ]
@@ -106,6 +107,17 @@ def scheme_words(text: str) -> Words | None:
         chosen.scheme, size, "experts" in lower, chosen.bits, chosen.dtype_bytes,
         mixed=bool(narrow) and eight_bit,
     )  # fmt: skip
+
+
+WIDTH = re.compile(r"(?<![\d.])(\d(?:\.\d+)?)[ -]?(?:bpw|bits?)\b")
+"""A format that is only told by its bits per weight, as `EXL3 4bpw` and `4.75bit`."""
+
+
+def _bits_words(lower: str) -> Words | None:
+    found = WIDTH.search(lower)
+    if found is None:
+        return None
+    return Words(Scheme.INT4, 128) if float(found[1]) < 6 else Words(Scheme.INT8, 0)
 
 
 def apply_words(
@@ -120,6 +132,9 @@ def apply_words(
     same = words.scheme is base.scheme or {words.scheme, base.scheme} <= {
         Scheme.FP8, Scheme.FP8_BLOCK,
     } or {words.scheme, base.scheme} <= {Scheme.INT4, Scheme.INT4_ZERO}  # fmt: skip
+    plain_fp4 = words.scheme is Scheme.NVFP4 and not re.search("nvfp4|modelopt", label.lower())
+    if plain_fp4 and base.scheme is Scheme.MXFP4:
+        return base  # the record says which of the two formats of 4 bits it is
     if same or (base.method == "fp8" and words.scheme is Scheme.FP8):
         return base
     if words.scheme is Scheme.GGUF and base.scheme is Scheme.MXFP4:

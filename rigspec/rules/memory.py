@@ -164,7 +164,7 @@ def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
         shortage = contexts_short(sized.card, sized.settings)
         if shortage:
-            share = least_beside(sized.settings) / sized.card.total.value
+            share = least_beside(sized.card, sized.settings) / sized.card.total.value
             yield warning(
                 "memory.contexts-have-room",
                 ("services", name, "gpu_memory_fraction"),

@@ -115,8 +115,8 @@ class MemoryEstimate:
 
 def estimate(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
     """The memory of one service on one GPU of its group; of stages the one with the least room."""
-    stages = each_stage(facts, settings)
-    return min((_of_rank(facts, card, stage) for stage in stages), key=_room)
+    settings = sglang.as_the_card_takes(facts, card, settings)
+    return min((_of_rank(facts, card, each) for each in each_stage(facts, settings)), key=_room)
 
 
 def _room(found: MemoryEstimate) -> tuple[int, float, float]:

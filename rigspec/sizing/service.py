@@ -15,6 +15,7 @@ from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.neighbours import Neighbour, neighbours
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.sglang import as_the_card_takes
 from rigspec.spec.rig import Rig, members
 
 
@@ -90,6 +91,7 @@ def sized(
     link: Link | None = None,
 ) -> Sized:
     """A model on some cards; without paths or `link`, the usual link of such cards is taken."""
+    settings = as_the_card_takes(facts, cards[0], settings)
     memory, card = tightest(facts, cards, settings)
     joined = all(card.nvlink for card in cards)
     way = link or (_over(paths, cards) if paths and not joined else usual_link(cards))

@@ -8,13 +8,15 @@ Activations and graphs live in the rest and are not subtracted again. Defaults f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
 from rigspec.sizing import drafter
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.records import attention_token_bytes, kv_kind
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import holds_drafts, own_layers
 from rigspec.units import GIB
 
@@ -41,6 +43,12 @@ def fraction_of(card: Card, settings: EngineSettings, *, vision: bool) -> float:
         reserved = max(reserved, 10 * 1024)
     fraction = (size * 1024 - reserved) / (size * 1024)
     return max(0.1, fraction * (0.95 if vision else 1.0))
+
+
+def own_rest_gib(card: Card, settings: EngineSettings) -> float:
+    """What the engine leaves of a card beside its static pool where no fraction is stated, GiB."""
+    own = fraction_of(card, replace(settings, memory_fraction=None), vision=False)
+    return card.total.value * (1 - own)
 
 
 def overhead(settings: EngineSettings) -> Amount:
@@ -70,6 +78,25 @@ def terms(
     return (("activation, graphs, context", about(rest, 0.1 * rest), basis),)
 
 
+SCALED, SCALED_RECORD = "fp8_ds_mla", 656
+"""A latent of 512 in 8 bits with its scales, and 64 rotary elements in 16: what sparse attention
+keeps before Blackwell (DeepSeek-V3.2 on eight H200: three pools of 788 bytes per layer and token,
+the indexer's 132 included)."""
+
+
+def as_the_card_takes(facts: ModelFacts, card: Card, settings: EngineSettings) -> EngineSettings:
+    """The settings with the cache type of sparse attention: `auto` is 8 bits on Blackwell and 16
+    before it, where 8 bits come with scales (`server_args.py` and `memory_pool.py`, 0.5.5 on)."""
+    sparse = (isinstance(each.mixer, Latent) and each.mixer.index_topk for each in facts.layers)
+    if settings.engine is not Engine.SGLANG or not any(sparse):
+        return settings
+    if card.compute is not None and card.compute >= (10, 0):
+        is_open = settings.kv_dtype.lower() in ("", "auto")
+        return replace(settings, kv_dtype="fp8_e4m3") if is_open else settings
+    scaled = kv_kind(facts, settings) == "fp8"
+    return replace(settings, kv_dtype=SCALED) if scaled else settings
+
+
 def bytes_per_token(facts: ModelFacts, settings: EngineSettings) -> float:
     """Cache bytes per token on one rank over all layers; 0 when a layout is not known."""
     own = own_layers(facts, settings)
@@ -91,7 +118,8 @@ def _layer_bytes(facts: ModelFacts, layer: Layer, settings: EngineSettings) -> f
         return share * attention_token_bytes(facts, mixer, settings)
     if isinstance(mixer, Latent):
         width = 1 if kv_kind(facts, settings) == "fp8" else 2
-        return mixer.record_width * width + (132 if mixer.index_heads else 0)
+        record = SCALED_RECORD if settings.kv_dtype == SCALED else mixer.record_width * width
+        return record + (132 if mixer.index_heads else 0)
     return 0.0
 
 

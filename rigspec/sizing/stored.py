@@ -53,7 +53,10 @@ def calibration(facts: ModelFacts) -> Calibration:
         most = max(most, UNSTATED[facts.lacks])
         return Calibration(1.0, "formulas over config.json", formula_doubt(facts), least, most)
     stored = facts.sizes.total_bytes
-    nearest = min((formula, formula + _tied_copy(facts)), key=lambda size: abs(size - stored))
+    tables = (formula + size for size in _table_sizes(facts))
+    nearest = min(
+        (formula, formula + _tied_copy(facts), *tables), key=lambda size: abs(size - stored)
+    )
     mixed_in = 0.03 if facts.hyper_streams > 1 else 0.0003
     if size_doubt(facts) or facts.contradicted:
         mixed_in = max(mixed_in, 0.1)
@@ -89,6 +92,28 @@ def _tied_copy(facts: ModelFacts) -> int:
     return facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
 
 
+_TABLE_WIDTHS = (33 / 32, 17 / 32)
+"""Bytes per element of n-gram tables in 8 and 4 bits, scales included."""
+
+
+def _table_sizes(facts: ModelFacts) -> tuple[float, ...]:
+    """What n-gram tables may take of the files."""
+    widths = (facts.dtype_bytes, *_TABLE_WIDTHS) if facts.ngram_elements else ()
+    return tuple(facts.ngram_elements * width for width in widths)
+
+
+def table_bytes(facts: ModelFacts) -> float:
+    """What n-gram tables take where they lie on the cards, by the files or as a habit: 8 bits in a
+    quantized checkpoint (DeepSeek-V4.1-Flash)."""
+    sizes = _table_sizes(facts)
+    if not sizes:
+        return 0.0
+    if facts.sizes is None:
+        return sizes[0 if facts.quantization.scheme is Scheme.PLAIN else 1]
+    rest = facts.sizes.total_bytes - formula_bytes(facts)
+    return min(sizes, key=lambda size: abs(size - rest))
+
+
 def size_doubt(facts: ModelFacts) -> str:
     """Why dimensions and bytes cannot be of one checkpoint; empty when they can.
 
@@ -99,7 +124,7 @@ def size_doubt(facts: ModelFacts) -> str:
     if facts.sizes is None or opaque or facts.contradicted:
         return ""
     formula, stored = formula_bytes(facts), facts.sizes.total_bytes
-    copy = facts.vocab * facts.hidden * facts.dtype_bytes
+    copy = facts.vocab * facts.hidden * facts.dtype_bytes + max(_table_sizes(facts), default=0)
     if 0.75 * formula <= stored <= 1.35 * (formula + copy):
         return ""
     return (

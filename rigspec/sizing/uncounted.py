@@ -1,4 +1,4 @@
-"""Flags that change what lies in a card's memory, and that no estimate here reckons.
+"""Settings that change what lies in a card's memory, and that no estimate here reckons.
 
 Each takes more than is counted, or sets the cache's size by itself: a service with one of them is
 sized all the same, is never said to fit for sure, and the flag is named.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rigspec.sizing.flags import Flags
 from rigspec.sizing.llamacpp_told import is_set
+from rigspec.sizing.records import is_known_type
 from rigspec.spec.services import Service
 
 _WIDE = "weights and cache in 32 bits"
@@ -16,16 +17,19 @@ _WINDOWS = "layers with a window cache like full ones"
 _TOWER, _DRAFT = "a vision tower beside the model", "a draft model beside the model"
 _ATTENTION = "copies of the attention within the ranks"
 _COPIES = "copies of experts beside the experts"
+_CONTEXTS = "ranks that share a context instead of the heads"
 FLAGS: dict[str, dict[str, str]] = {
     "vllm": {
         "--disable-hybrid-kv-cache-manager": "every layer caches like a full one",
         "--num-gpu-blocks-override": _OWN_SIZE,
         "--enable-eplb": _COPIES,
+        **dict.fromkeys(("--prefill-context-parallel-size", "-pcp"), _CONTEXTS),
     },
     "sglang": {
         "--max-total-tokens": _OWN_SIZE,
         "--ep-num-redundant-experts": _COPIES,
         **dict.fromkeys(("--attn-dp-size", "--attention-data-parallel-size"), _ATTENTION),
+        **dict.fromkeys(("--attn-cp-size", "--attention-context-parallel-size"), _CONTEXTS),
     },
     "llama_cpp": {
         "--swa-full": _WINDOWS,
@@ -51,6 +55,8 @@ def uncounted(service: Service) -> dict[str, str]:
     found = {name: what for name, what in known.items() if flags.given(name)}
     if service.engine == "llama_cpp":
         return found | {n: what for n, what in _ENVIRONMENT.items() if is_set(service, n)}
+    if not is_known_type(service.kv_cache_dtype or ""):
+        found["kv_cache_dtype"] = "a cache of this type is counted as 16 bits"
     if flags.text("--dtype") in ("float32", "float"):
         found["--dtype"] = _WIDE
     if service.pipeline_parallel_size > 1:

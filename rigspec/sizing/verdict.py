@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing import vllm
+from rigspec.sizing import sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
 from rigspec.sizing.cards import Card
@@ -109,7 +109,7 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
         return ""
     rest = card.total.value * (1 - share)
     if settings.engine is Engine.SGLANG:
-        return _steps_short(card, share, rest)
+        return _steps_short(card, settings, rest)
     if rest >= taken.value:
         return ""
     return (
@@ -118,23 +118,28 @@ def contexts_short(card: Card, settings: EngineSettings) -> str:
     )
 
 
-SGLANG_REST_GIB = 1.5
-"""The least that a published SGLang run left beside its static pool: 0.95 of a 5090 (1.6 GiB)."""
+SGLANG_REST = 0.5
+"""Of what SGLang leaves by itself: of eight published runs that left less three ran out of memory
+(DeepSeek-R1 in FP4 at 0.95 of GB200s, V4-Flash at 0.94 and 0.96 of two PRO 6000), of 14 between
+this and all of it one."""
 
 
-def _steps_short(card: Card, share: float, rest: float) -> str:
-    if rest >= SGLANG_REST_GIB:
+def _steps_short(card: Card, settings: EngineSettings, rest: float) -> str:
+    if rest >= least_beside(card, settings):
         return ""
     return (
-        f"{share:g} of {with_article(card.name)} leaves {rest:.2f} GiB for activations, graphs and "
-        f"CUDA contexts; no published run of SGLang left less than {SGLANG_REST_GIB:g}"
+        f"{settings.memory_fraction:g} of {with_article(card.name)} leaves {rest:.2f} GiB for "
+        f"activations, graphs and CUDA contexts; SGLang itself would leave "
+        f"{sglang.own_rest_gib(card, settings):.1f}, and of eight published runs with less than "
+        "half of that three ran out of memory"
     )
 
 
-def least_beside(settings: EngineSettings) -> float:
+def least_beside(card: Card, settings: EngineSettings) -> float:
     """GiB that a stated share must leave of the card."""
-    sglang = settings.engine is Engine.SGLANG
-    return SGLANG_REST_GIB if sglang else vllm.context_overhead(settings).value
+    if settings.engine is Engine.SGLANG:
+        return SGLANG_REST * sglang.own_rest_gib(card, settings)
+    return vllm.context_overhead(settings).value
 
 
 LATE_GIB, LATE_MARGIN_GIB = 0.5, 0.25

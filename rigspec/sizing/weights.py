@@ -20,7 +20,7 @@ from rigspec.sizing.load_extra import allocator_waste, load_extra
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import fullest_stage
-from rigspec.sizing.stored import calibration
+from rigspec.sizing.stored import calibration, table_bytes
 from rigspec.sizing.tiles import padding
 from rigspec.units import GIB
 
@@ -80,7 +80,9 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     extra = load_extra(facts, settings, kept, allocator_waste(held) / GIB)
     beside = drafter_gib(facts, settings) + adapters_gib(facts, settings)
     weights = spanning(within(stored, error), found.least, found.most)
-    amount = total((weights, beside, extra))
+    # SGLang has been seen to load n-gram tables, vLLM to leave them in host memory
+    tables = Amount(0.0, 0.0, table_bytes(facts) / settings.ranks / GIB)
+    amount = total((weights, beside, extra, tables))
     return RankWeights(amount, basis)
 
 

@@ -21,6 +21,10 @@ from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
         ("compressed-tensors INT4 g32 experts (native)", Scheme.INT4),
         ("MXFP8 + NVFP4 + NF3 mixed", Scheme.NVFP4),
         ("Qwen/Qwen3.8-27B-FP8", Scheme.FP8),
+        ("FP4 quantized", Scheme.NVFP4),
+        ("EXL3 4bpw", Scheme.INT4),
+        ("PrismaQuant-4.75bit", Scheme.INT4),
+        ("8 bits", Scheme.INT8),
     ],
 )
 def test_scheme_words(text: str, scheme: Scheme) -> None:
@@ -31,6 +35,7 @@ def test_scheme_words(text: str, scheme: Scheme) -> None:
 
 def test_words_that_name_nothing_are_none() -> None:
     assert scheme_words("Qwen/Qwen3-8B") is None
+    assert scheme_words("16 bit") is None
     assert gguf_words("Qwen/Qwen3-8B") is None
 
 
@@ -126,3 +131,13 @@ def test_the_group_of_packed_integers(text: str, states: bool, group: int) -> No
     assert words is not None
     made = apply_words(Quantization(), words, text, has_experts=False, has_states=states)
     assert made.group == group
+
+
+@pytest.mark.parametrize(("label", "scheme"), [("fp4 experts, fp8", Scheme.MXFP4), ("NVFP4", None)])
+def test_of_the_formats_of_four_bits_the_record_says_which(
+    label: str, scheme: Scheme | None
+) -> None:
+    base, words = Quantization(Scheme.MXFP4, 32), scheme_words(label)
+    assert words is not None
+    found = apply_words(base, words, label, has_experts=True, has_states=False)
+    assert found.scheme is (scheme or Scheme.NVFP4)

@@ -61,10 +61,13 @@ def known(name: str = "Qwen/Qwen3.6-27B-FP8") -> CheckContext:
         ("vllm", "extra_args: [--disable-hybrid-kv-cache-manager]", None),
         ("vllm", "extra_args: [--num-gpu-blocks-override=900]", "--num-gpu-blocks-override"),
         ("vllm", "extra_args: [--enable-eplb]", None),
+        ("vllm", "extra_args: [-pcp, 2]", "-pcp"),
+        ("vllm", "kv_cache_dtype: octave_k3v4", "kv_cache_dtype"),
         ("vllm", "extra_args: ['--hf-overrides={\"num_hidden_layers\": 2}']", "--hf-overrides"),
         ("sglang", "extra_args: [--max-total-tokens, 90000]", "--max-total-tokens"),
         ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "--ep-num-redundant-experts"),
         ("sglang", "extra_args: [--lora-paths, a=/a]", "--enable-lora"),
+        ("sglang", "extra_args: [--attn-cp-size, 2]", "--attn-cp-size"),
         ("llama_cpp", "extra_args: [--swa-full]", None),
         ("llama_cpp", "extra_args: [--mmproj, /m]", "--mmproj"),
         ("llama_cpp", "extra_args: [--model-draft, /m]", "--model-draft"),
@@ -166,9 +169,9 @@ def test_a_stated_cache_must_find_room(written: str, complaint: str | None) -> N
         assert not list(stated_cache(rig("vllm", *lines), known()))
 
 
-@pytest.mark.parametrize(("share", "short"), [(0.93, False), (0.94, True), (0.99, True)])
+@pytest.mark.parametrize(("share", "short"), [(0.91, False), (0.92, True), (0.99, True)])
 def test_sglang_needs_room_beside_its_share(share: float, short: bool) -> None:
-    # 23.6 GiB of a 3090; the least a published run left is 1.6 GiB
+    # 23.6 GiB of a 3090, of which SGLang leaves 3.8 at TP 2: 512 + 1.5 × 2048 + 256 + 48 MiB
     lines = (f"gpu_memory_fraction: {share}", "context_length: 4096")
     found = list(contexts_have_room(rig("sglang", *lines), known("Qwen/Qwen3-4B")))
     assert bool(found) is short
@@ -177,7 +180,7 @@ def test_sglang_needs_room_beside_its_share(share: float, short: bool) -> None:
     ]
     assert verdict == ("close" if short else "yes")
     if found:
-        assert found[0].hint == "at most 0.93"
+        assert found[0].hint == "at most 0.91"
 
 
 def test_sglang_s_adapters_have_eight_slots_unless_told() -> None:
