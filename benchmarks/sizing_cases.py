@@ -16,6 +16,7 @@ from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
+from rigspec.sizing import sglang
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card, visible_gib
 from rigspec.sizing.settings import Engine, EngineSettings, Lora
@@ -56,8 +57,9 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
     engine = _engine(keys)
     named = cards_named(keys.text("gpu"))
     facts, reason = find_facts(keys, models, named)
-    settings = _settings(keys, engine)
-    cards = _cards(keys, named)
+    settings, cards = _settings(keys, engine), _cards(keys, named)
+    if facts and cards:
+        settings = sglang.as_the_card_takes(facts, cards[0], settings)
     return Case(
         id=str(raw.get("id") or f"case-{order}"),
         source=json.dumps(_source(raw.get("source")), sort_keys=True, default=str),

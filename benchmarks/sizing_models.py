@@ -10,9 +10,9 @@ from benchmarks.sizing_gpus import NamedCards
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_parts import Vision
-from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, Scheme
 from rigspec.catalog.model_sizes import SizeTable
-from rigspec.catalog.model_words import Words, apply_words, gguf_words, scheme_words
+from rigspec.catalog.model_words import WIDTH, Words, apply_words, gguf_words, scheme_words
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import matrices
 from rigspec.units import GIB
@@ -93,12 +93,25 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
             has_states=facts.has_states,
         )
         facts = replace(facts, quantization=quantization)
+    elif _names_unknown_format(facts, keys):
+        doubts = (*facts.doubts, "the format of the weights is not known")
+        facts = replace(facts, quantization=UNKNOWN, weights_doubt=UNKNOWN_FORMAT, doubts=doubts)
     if facts.quantization.scheme is Scheme.GGUF and (printed := _printed_file(keys)):
         facts = replace(facts, sizes=printed)
     row = models.sizes.find(facts.name)
     if row is not None and _belongs(facts, row[1]):
         facts = replace(facts, sizes=row[1])
     return _with_remarks(facts, keys)
+
+
+UNKNOWN = Quantization(Scheme.INT8, 0)
+
+
+def _names_unknown_format(facts: ModelFacts, keys: Keys) -> bool:
+    """Whether a format is named that nobody here knows, of which the config tells nothing."""
+    stated = keys.text("quantization") or ""
+    vague = re.search(r"(?i)not stated|\b16.?bit|none|unquantized|original|native", stated)
+    return bool(stated) and not vague and facts.quantization.scheme is Scheme.PLAIN
 
 
 def _printed_file(keys: Keys) -> ExactSizes | None:
@@ -143,7 +156,8 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
         remark = "experts were pruned from this checkpoint"
         facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
     said = f"{keys.text('quantization')} {keys.text('model')}".lower()
-    if re.search(r"\bmixed\b", said) and facts.quantization.per_layer is None:
+    told = re.search(r"\bmixed\b", said) or WIDTH.search(said)
+    if told and facts.quantization.per_layer is None and facts.sizes is None:
         # one format is named of several: the rest of the layers may be twice as wide, or half
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, 0.25))
     towered = "vlm" in (keys.text("arch_note") or "") or "vision tower" in note
@@ -165,6 +179,8 @@ def _words(keys: Keys) -> Words | None:
     )
     texts = (stated, keys.text("model") or "", compose)
     wants_gguf = "llama" in (keys.text("engine_family") or "").lower()
+    if stated.lower().startswith("native"):
+        return None
     for text in texts:
         found = gguf_words(text) if wants_gguf or "gguf" in text.lower() else None
         found = found or (scheme_words(text) if not wants_gguf else None)
