@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rigspec.sizing.amount import band, exact
+from rigspec.sizing.amount import band
 from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
@@ -29,7 +29,7 @@ def cache_lines(sized: Sized) -> Iterator[str]:
         guess = "perhaps " if memory.doubts else ""
         yield f"      the longest that fits is {guess}{memory.largest_context:,}"
     yield from neighbour_lines(sized)
-    rest = memory.available - needed - exact(sum(each.gib for each in sized.neighbours))
+    rest = memory.available - needed
     word, left = ("stays free", rest) if rest.value >= 0 else ("missing", -rest)
     yield f"    · {word:<30} {band(left, 1)} GiB"
 

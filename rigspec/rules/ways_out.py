@@ -23,14 +23,14 @@ def breakdown(sized: Sized) -> str:
 
     before = [f"`{each.name}` before it {each.gib:.1f}" for each in crowded_by(sized)]
     parts = [f"{term.name} {band(term.size, 1)}" for term in sized.memory.terms]
-    late = "; SGLang takes its share of what is free when it starts, and nothing orders the starts"
+    late = "; it finds only what they leave, and nothing orders the starts"
     said = f"of {sized.card.total.value:.1f} GiB: {', '.join([*before, *parts])} GiB"
     return said + (late if before else "")
 
 
 def crowded_by(sized: Sized) -> tuple[Neighbour, ...]:
-    """Services whose memory an engine finds taken that shares what is left: SGLang."""
-    return sized.neighbours if sized.settings.engine == "sglang" else ()
+    """Services whose memory an engine finds taken: vLLM's share is of the whole card."""
+    return sized.neighbours if sized.settings.engine != "vllm" else ()
 
 
 def starts_after(sized: Sized) -> str:
@@ -69,7 +69,8 @@ def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:
     crowd = crowded_by(sized)
     if crowd:
         names = ", ".join(each.name for each in crowd)
-        case = Case(sized.facts, sized.cards, sized.card, sized.settings, 1.0)
+        cards = tuple(replace(card, held_gib=0.0) for card in sized.cards)
+        case = Case(sized.facts, cards, sized.card, sized.settings, 1.0)
         alone = replace(sized.settings, other_processes_gib=0.0)
         yield from tried("one at a time", f"instead_of: [{names}]", case, alone)
 

@@ -36,6 +36,8 @@ class Card:
     peer_access: bool = False
     """Whether the stock driver lets such cards read each other over PCIe."""
     free_gib: float | None = None
+    held_gib: float = 0.0
+    """What services beside it hold of it when llama.cpp starts."""
     power_limit_w: float | None = None
     power_default_w: float | None = None
     pcie: tuple[int, int] | None = None

@@ -23,17 +23,29 @@ def tightest(
     facts: ModelFacts, cards: tuple[Card, ...], settings: EngineSettings
 ) -> tuple[MemoryEstimate, Card]:
     """The estimate of the card with the least room, and the card."""
-    split = settings.engine is Engine.LLAMA_CPP and 1 < settings.tensor_parallel <= len(cards)
-    if not split:
-        kinds = {(card.name, card.total.value): card for card in cards}
-        alike = [(estimate(facts, card, settings), card) for card in kinds.values()]
-        return min(alike, key=lambda pair: pair[0].available.value)
-    spread = cards[: settings.tensor_parallel]
-    parts = zip(spread, portions(len(facts.layers), spread, settings), strict=True)
-    judged = [(estimate(facts, card, replace(settings, portion=p)), card) for card, p in parts]
+    judged = each_card(facts, cards, settings)
+    if not _is_split(cards, settings):
+        return min(judged, key=lambda pair: pair[0].available.value)
     found, card = min(judged, key=lambda pair: _room(pair[0]))
     others = tuple(each for each, _ in judged if each is not found)
     return replace(found, beside=others), card
+
+
+def each_card(
+    facts: ModelFacts, cards: tuple[Card, ...], settings: EngineSettings
+) -> list[tuple[MemoryEstimate, Card]]:
+    """Every card of llama.cpp's split in order, each with its part; of cards whose ranks hold the
+    same one of each kind."""
+    if not _is_split(cards, settings):
+        kinds = {(card.name, card.total.value): card for card in cards}
+        return [(estimate(facts, card, settings), card) for card in kinds.values()]
+    spread = cards[: settings.tensor_parallel]
+    parts = zip(spread, portions(len(facts.layers), spread, settings), strict=True)
+    return [(estimate(facts, card, replace(settings, portion=p)), card) for card, p in parts]
+
+
+def _is_split(cards: tuple[Card, ...], settings: EngineSettings) -> bool:
+    return settings.engine is Engine.LLAMA_CPP and 1 < settings.tensor_parallel <= len(cards)
 
 
 def _room(found: MemoryEstimate) -> tuple[int, float]:
@@ -61,9 +73,14 @@ def shares_of(cards: tuple[Card, ...], settings: EngineSettings) -> list[float]:
     """What each takes: as stated, missing ones 0; else by memory, or evenly by tensor."""
     stated = (*settings.tensor_split, *(0.0 for _ in cards))[: len(cards)]
     even = settings.split == "tensor"
-    own = [1.0 if even else card.free_gib or card.total.value for card in cards]
+    own = [1.0 if even else _free_gib(card) for card in cards]
     parts = stated if any(stated) else own
     return [part / sum(parts) for part in parts]
+
+
+def _free_gib(card: Card) -> float:
+    """What is free of a card when llama.cpp starts, or next to nothing."""
+    return card.free_gib or max(0.01, card.total.value - card.held_gib)
 
 
 def _whole_layers(count: int, shares: list[float]) -> Iterator[range]:

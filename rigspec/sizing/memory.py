@@ -182,7 +182,7 @@ def _left(
     if settings.kv_bytes is not None:
         return exact(settings.kv_bytes / GIB)
     used = total(term.amount for term in terms)
-    others = exact(settings.other_processes_gib)
+    others = exact(settings.other_processes_gib + card.held_gib)
     if settings.engine is Engine.VLLM:
         taken = used + draft_doubt(settings, terms[0].amount) + vllm.shared_doubt(card)
         taken = taken + vllm.runner_doubt(settings, card)

@@ -1,4 +1,4 @@
-"""Services beside one on its fullest card, and what they may hold of it when it starts.
+"""Services beside one on its cards, and what they may hold of each when it starts.
 
 Nothing orders the starts: each service is judged as the last. That matters most to SGLang, which
 takes its share of what is free when it starts, not of the card (`pre_model_load_memory` of
@@ -7,16 +7,17 @@ takes its share of what is free when it starts, not of the card (`pre_model_load
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import sglang, vllm
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
-from rigspec.sizing.group import tightest
+from rigspec.sizing.group import each_card
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.spec.rig import Rig
+from rigspec.spec.rig import Rig, members
+from rigspec.spec.services import Service
 from rigspec.spec.together import groups_at_once, sharers
 
 
@@ -32,58 +33,79 @@ class Neighbour:
 
 def neighbours(
     rig: Rig, name: str, models: Mapping[str, ModelFacts], catalog: Catalog
-) -> tuple[Neighbour, ...]:
-    """The services that may run beside one and hold most of one of its cards; empty when it runs
-    alone. One whose model or card is not known is left out."""
-    found: list[tuple[Neighbour, ...]] = [()]
-    for users in sharers(rig).values():
-        for group in groups_at_once(rig, users) if name in users else ():
-            if name in group:
-                others = tuple(other for other in group if other != name)
-                found.append(tuple(_held(rig, others, models, catalog)))
-    return max(found, key=lambda held: sum(each.gib for each in held))
+) -> Mapping[str, tuple[Neighbour, ...]]:
+    """By card, the services that may run beside one and hold most of it; cards of its own are left
+    out, and so are services whose model or card is not known."""
+    found: dict[str, tuple[Neighbour, ...]] = {}
+    for member, users in sharers(rig).items():
+        groups = [g for g in groups_at_once(rig, users) if name in g] if name in users else []
+        others = [tuple(each for each in group if each != name) for group in groups]
+        held = [tuple(_held(rig, names, member, models, catalog)) for names in others]
+        if held:
+            found[member] = max(held, key=held_gib)
+    return found
+
+
+def held_gib(others: Iterable[Neighbour]) -> float:
+    """GiB that services hold of a card together."""
+    return sum(each.gib for each in others)
 
 
 def _held(
-    rig: Rig, names: tuple[str, ...], models: Mapping[str, ModelFacts], catalog: Catalog
+    rig: Rig,
+    names: tuple[str, ...],
+    member: str,
+    models: Mapping[str, ModelFacts],
+    catalog: Catalog,
 ) -> Iterator[Neighbour]:
     """What each takes at most: SGLang before the others, so that it finds a free card."""
     taken = 0.0
     for name in sorted(names, key=lambda each: rig.services[each].engine != "sglang"):
-        gib = _takes(rig, name, models, catalog, taken)
+        settings, cards = settings_of(rig, name, models), cards_of(rig, name, catalog)
+        service = rig.services[name]
+        facts = models.get(service.model)
+        if not cards:
+            continue
+        if settings.engine is Engine.LLAMA_CPP:
+            gib = _of_llama_cpp(facts, service, cards, settings, _place(rig, service, member))
+        else:
+            gib = _share_of(facts, min(cards, key=lambda c: c.total.value), settings, taken)
         if gib > 0:
             taken += gib
-            service = rig.services[name]
-            bounded = service.engine != "llama_cpp" or service.context_length is not None
+            bounded = settings.engine is not Engine.LLAMA_CPP or settings.context is not None
             yield Neighbour(name, gib, bounded)
 
 
-def _takes(
-    rig: Rig, name: str, models: Mapping[str, ModelFacts], catalog: Catalog, taken: float
+def _place(rig: Rig, service: Service, member: str) -> int:
+    return members(rig.gpus, service.gpus).index(member)
+
+
+def _share_of(
+    facts: ModelFacts | None, card: Card, settings: EngineSettings, taken: float
 ) -> float:
-    """GiB per card of one service; 0 where nothing says how much."""
-    settings, cards = settings_of(rig, name, models), cards_of(rig, name, catalog)
-    facts = models.get(rig.services[name].model)
-    if not cards:
-        return 0.0
-    card = min(cards, key=lambda each: each.total.value)
+    """GiB of the share that an engine takes of each of its cards."""
     if settings.engine is Engine.VLLM:
         context = vllm.context_overhead(settings).value
         return vllm.fraction_of(settings) * card.total.value + context
-    if settings.engine is Engine.SGLANG:
-        vision = facts is not None and facts.vision is not None
-        share = sglang.fraction_of(card, settings, vision=vision)
-        own = sglang.overhead(settings).value
-        return own + share * max(0.0, card.total.value - own - taken)
-    return _of_llama_cpp(facts, used_cards(rig.services[name], cards, settings)[0], settings)
+    vision = facts is not None and facts.vision is not None
+    share = sglang.fraction_of(card, settings, vision=vision)
+    own = sglang.overhead(settings).value
+    return own + share * max(0.0, card.total.value - own - taken)
 
 
 def _of_llama_cpp(
-    facts: ModelFacts | None, cards: tuple[Card, ...], settings: EngineSettings
+    facts: ModelFacts | None,
+    service: Service,
+    cards: tuple[Card, ...],
+    settings: EngineSettings,
+    place: int,
 ) -> float:
-    """Weights, buffers and the cache of a context that is set; without one that has no bound."""
-    if facts is None:
+    """Weights, buffers and the cache of a context that is set, on one of its cards; without a
+    context the cache has no bound."""
+    used, _ = used_cards(service, cards, settings)
+    if facts is None or (len(used) < len(cards) and cards[place] is not used[0]):
         return 0.0
-    found, _ = tightest(facts, cards, settings)
+    judged = each_card(facts, used, settings)
+    found, _ = judged[place if len(judged) > 1 else 0]
     cache = found.needed.value if found.needed and settings.context is not None else 0.0
     return sum(term.amount.value for term in found.terms[:-1]) + cache

@@ -13,7 +13,7 @@ from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of, u
 from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Hop, LinkPath, all_reduce_link, link_of_width
 from rigspec.sizing.memory import MemoryEstimate
-from rigspec.sizing.neighbours import Neighbour, neighbours
+from rigspec.sizing.neighbours import Neighbour, held_gib, neighbours
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.sglang import as_the_card_takes
 from rigspec.spec.rig import Rig, members
@@ -38,7 +38,7 @@ class Sized:
     idle: tuple[Card, ...] = ()
     """Cards that llama.cpp's `split_mode: none` leaves out."""
     neighbours: tuple[Neighbour, ...] = ()
-    """Services that may hold a part of its cards when it starts."""
+    """Services that may hold a part of that card when it starts."""
 
 
 def size_service(
@@ -51,30 +51,26 @@ def size_service(
         return None
     if settings.engine is not Engine.LLAMA_CPP:
         facts = as_loaded(facts, service.quantization, settings)
-    cards, idle = used_cards(service, cards, settings)
-    beside = neighbours(rig, name, models, catalog)
+    names, beside = members(rig.gpus, service.gpus), neighbours(rig, name, models, catalog)
+    most = max(beside.values(), key=held_gib, default=())
     if settings.engine is Engine.SGLANG:  # its share is of what they leave free
-        settings = replace(settings, other_processes_gib=sum(each.gib for each in beside))
+        settings = replace(settings, other_processes_gib=held_gib(most))
+    if settings.engine is Engine.LLAMA_CPP:  # its layers go by what is free of each card
+        taken = (held_gib(beside.get(member, ())) for member in names)
+        cards = tuple(replace(c, held_gib=gib) for c, gib in zip(cards, taken, strict=True))
+    used, idle = used_cards(service, cards, settings)
     found = sized(
-        name, facts, cards, settings,
-        gpus=members(rig.gpus, service.gpus), paths=paths_of(rig, name, catalog),
+        name, facts, used, settings,
+        gpus=names, paths=paths_of(rig, name, catalog),
     )  # fmt: skip
-    found = replace(found, idle=idle, neighbours=beside)
-    return _doubted(found) if _is_crowded(found) else found
-
-
-def _is_crowded(sized: Sized) -> bool:
-    """Whether what others hold is not known, or leaves llama.cpp less than it needs: it starts all
-    the same where it is the first. vLLM's and SGLang's shares are judged by themselves."""
-    memory, held = sized.memory, sum(each.gib for each in sized.neighbours)
-    if not all(each.bounded for each in sized.neighbours):
-        return True
-    if not held or sized.settings.engine is not Engine.LLAMA_CPP or memory.needed is None:
-        return False
-    return memory.available.value - memory.needed.value < held
+    if settings.engine is Engine.LLAMA_CPP:
+        most = beside.get(names[cards.index(found.card)], ())
+    found = replace(found, idle=idle, neighbours=most)
+    return _doubted(found) if not all(each.bounded for each in most) else found
 
 
 def _doubted(sized: Sized) -> Sized:
+    """Where nothing bounds what others take, nothing fits for sure."""
     settings = replace(sized.settings, uncounted=True)
     asked = replace(sized.memory.asked, settings=settings)
     return replace(sized, settings=settings, memory=replace(sized.memory, asked=asked))

@@ -229,13 +229,19 @@ def test_beside_a_cache_that_nothing_bounds_no_service_fits_for_sure() -> None:
         assert ("a cache that nothing bounds" in as_text(rig, facts)) == (not context)
 
 
-def test_llama_cpp_that_fits_only_if_it_starts_first_is_no_sure_fit() -> None:
+def test_llama_cpp_finds_what_the_services_before_it_leave() -> None:
     # 24 GiB: vLLM holds 0.7 of them, the weights alone are 8
     facts = of_gguf()
-    for share, outlook in ((0.2, "yes"), (0.7, "close")):
+    for share, fits in ((0.2, True), (0.7, False)):
         vllm_beside = {"engine": "vllm", "gpu_memory_fraction": share}
         rig = sharing(LLAMA | {"context_length": 8192}, vllm_beside)
-        assert rig_record(rig, facts)["services"]["one"]["verdict"] == outlook
+        assert rig_record(rig, facts)["services"]["one"]["verdict"] == ("yes" if fits else "no")
+        found = [each for each in memory_fits(rig, facts) if "`one`" in each.message]
+        assert bool(found) is not fits
+        for each in found:
+            assert "does not fit where it starts after `other`" in each.message
+            assert "`other` before it" in each.why
+            assert "one at a time: `instead_of: [other]`" in each.hint
 
 
 def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:

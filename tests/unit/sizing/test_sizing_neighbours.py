@@ -10,7 +10,10 @@ import yaml
 from published import card, model
 
 from rigspec.catalog.gpus import find_gpu
-from rigspec.sizing.neighbours import neighbours
+from rigspec.sizing.matrices import matrices
+from rigspec.sizing.memory import MemoryEstimate
+from rigspec.sizing.neighbours import held_gib, neighbours
+from rigspec.sizing.service import size_service
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 from rigspec.spec.together import groups_at_once
@@ -41,7 +44,8 @@ def rig(skus: dict[str, str], services: dict[str, dict[str, Any]]) -> Rig:
 def beside(found: Rig, name: str) -> dict[str, float]:
     """GiB by neighbour; each service is of an 8B model."""
     known = {"qwen": model("Qwen/Qwen3-8B")}
-    return {each.name: each.gib for each in neighbours(found, name, known, find_gpu)}
+    held = neighbours(found, name, known, find_gpu).values()
+    return {each.name: each.gib for each in max(held, key=held_gib, default=())}
 
 
 @pytest.mark.parametrize("order", [("a", "b", "c"), ("c", "b", "a")])
@@ -77,6 +81,39 @@ def test_llama_cpp_holds_its_cache_only_where_a_context_bounds_it() -> None:
     cache = 8192 * 144 / 2**20
     assert held[16384] - held[8192] == pytest.approx(cache, rel=0.1)
     assert 14 < held[None] < held[8192] + cache
+
+
+@pytest.mark.parametrize("used", [["small", "large"], ["large", "small"]])
+def test_layers_go_by_what_others_leave_of_each_card(used: list[str]) -> None:
+    # vLLM holds 0.8 of the 23.6 GiB of a 3090 and 0.5 for a context: 4.2 of them are free, and all
+    # 11.6 of a 3060, so 24 or 25 of 33 layers go there
+    llama = {"engine": "llama_cpp", "split_mode": "layer", "context_length": 4096, "gpus": used}
+    vllm = {"engine": "vllm", "gpu_memory_fraction": 0.8, "gpus": ["large"]}
+    found = rig(TWO_CARDS, {"one": llama, "other": vllm})
+    sized = size_service(found, "one", {"qwen": model("meta-llama/Meta-Llama-3.1-8B")}, find_gpu)
+    assert sized is not None
+    held = {each.asked.card.name: each.asked.settings.portion for each in both(sized.memory)}
+    layers = {name: len(portion.layers) for name, portion in held.items() if portion}
+    assert layers["NVIDIA GeForce RTX 3060"] in (24, 25)
+    assert sum(layers.values()) == 33
+    shared = sized.card.name == "NVIDIA GeForce RTX 3090"
+    assert [each.name for each in sized.neighbours] == (["other"] if shared else [])
+
+
+def both(found: MemoryEstimate) -> tuple[MemoryEstimate, ...]:
+    return (found, *found.beside)
+
+
+def test_what_llama_cpp_holds_is_that_of_the_card_in_question() -> None:
+    # two thirds of the layers are on the 24 GiB, a third on the 12
+    llama = {"engine": "llama_cpp", "split_mode": "layer", "context_length": 4096,
+             "gpus": ["small", "large"]}  # fmt: skip
+    services = {"one": {"engine": "vllm", "gpus": ["large"]}, "other": llama}
+    gib = beside(rig(TWO_CARDS, services), "one")["other"]
+    weights = sum(m.stored_bytes for m in matrices(model("Qwen/Qwen3-8B")) if m.layer is not None)
+    assert gib == pytest.approx(weights * 2 / 3 / 2**30 + 1.5, abs=1.0)
+    services["other"] = llama | {"split_mode": "none"}
+    assert beside(rig(TWO_CARDS, services), "one") == {}  # the first of its cards holds it all
 
 
 @pytest.mark.parametrize(("count", "largest", "groups"), [(12, 12, 2**12 - 12 - 1), (13, 2, 78)])
