@@ -18,6 +18,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.sizing import sglang
 from rigspec.sizing.amount import Amount, about, exact
+from rigspec.sizing.as_loaded import as_computed
 from rigspec.sizing.cards import Card, visible_gib
 from rigspec.sizing.settings import Engine, EngineSettings, Lora
 
@@ -60,6 +61,7 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
     settings, cards = _settings(keys, engine), _cards(keys, named)
     if facts and cards:
         settings = sglang.as_the_card_takes(facts, cards[0], settings)
+        facts = as_computed(facts, cards[0], settings)
     return Case(
         id=str(raw.get("id") or f"case-{order}"),
         source=json.dumps(_source(raw.get("source")), sort_keys=True, default=str),

@@ -92,6 +92,7 @@ def ask(
         memory_fraction=fraction,
         kv_dtype=kv_dtype,
         max_seqs=sequences,
+        prefix_caching=None,
         parallel=sequences or 1,
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,
@@ -204,6 +205,11 @@ def _other_revision(model: str, facts: ModelFacts, folders: Sequence[Path]) -> I
         yield (
             f"what is saved of `{name}` is of revision {facts.revision}, not {revision}; "
             f"{_to_save(model, folders)} saves that one"
+        )
+    elif revision and facts.revision and not facts.revision.startswith(revision.lower()):
+        yield (
+            f"what is saved of `{name}` is of revision {facts.revision}; whether `{revision}` is "
+            "that one is not known"
         )
 
 

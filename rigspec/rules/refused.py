@@ -61,7 +61,8 @@ def attention(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     for name, service, taken in _supported(rig):
         model = facts.models.get(service.model)
         kind, weights = _kind_and_weights(model)
-        cache, version = service.kv_cache_dtype or "auto", _version(service)
+        asks = "fp8" if model is not None and model.quantization.kv_fp8 else ""
+        cache, version = service.kv_cache_dtype or asks or "auto", _version(service)
         for _, gpu in _cards(rig, facts, service):
             compute = gpu.compute_capability
             row = taken.refused_attention(cache, kind, weights, compute, version)
@@ -71,11 +72,19 @@ def attention(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield _say(service, sure)(
                 "refused.attention",
                 ("services", name, "kv_cache_dtype" if row.types else "model"),
-                row.refusal(_LABELS[service.engine], cache, a_card(gpu), compute),
+                row.refusal(_LABELS[service.engine], cache, a_card(gpu), compute)
+                + (", and the checkpoint asks for it" if row.types and asks else ""),
                 why="; ".join(filter(None, (row.why, _unsure(service, sure)))),
-                hint="delete it: the model's own type is taken" if row.types else "",
+                hint=_other_type(gpu, bool(asks)) if row.types else "",
             )
             break
+
+
+def _other_type(gpu: Gpu, checkpoint_asks: bool) -> str:
+    if not checkpoint_asks:
+        return "delete it: the model's own type is taken"
+    plain = "bfloat16" if gpu.compute_capability >= _BFLOAT16_SINCE else "float16"
+    return f"`kv_cache_dtype: {plain}`"
 
 
 def _kind_and_weights(model: ModelFacts | None) -> tuple[Kind | None, str]:
@@ -156,6 +165,7 @@ def bfloat16(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         place = _argument(name, service, "--dtype", "bfloat16")
         if service.engine != "vllm" or place is None:
             continue
+        half = "" if _refuses_half(facts.models.get(service.model)) else ", or `--dtype half`"
         for _, gpu in _cards(rig, facts, service):
             if gpu.compute_capability < _BFLOAT16_SINCE:
                 yield _say(service, True)(
@@ -164,9 +174,35 @@ def bfloat16(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                     f"{a_card(gpu)} does not compute in bfloat16",
                     why="vLLM ends: `Bfloat16 is only supported on GPUs with compute capability "
                     "of at least 8.0`",
-                    hint="delete it, or `--dtype half`",
+                    hint=f"delete it{half}",
                 )
                 break
+
+
+def float16(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """vLLM computes in float16 but for the models whose numbers that does not hold."""
+    for name, service in rig.services.items():
+        model = facts.models.get(service.model)
+        places = (_argument(name, service, "--dtype", word) for word in ("half", "float16"))
+        place = next(filter(None, places), None)
+        if service.engine == "vllm" and place is not None and _refuses_half(model):
+            yield _say(service, True)(
+                "refused.float16",
+                place,
+                f"vLLM does not compute a model of type `{model.model_type if model else ''}` in "
+                "float16",
+                why="vLLM ends: `does not support float16. Reason: Numerical instability`",
+                hint="delete it: bfloat16 is taken where the cards have it, else 32 bits, of which "
+                "the sizes are",
+            )
+
+
+def _refuses_half(model: ModelFacts | None) -> bool:
+    if model is None:
+        return False
+    from rigspec.sizing.as_loaded import NO_HALF  # only where something is saved
+
+    return model.model_type in NO_HALF
 
 
 def long_prompts(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.cache_type import engine_s_word
 from rigspec.sizing.cards import Card
 from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -130,15 +131,16 @@ def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterato
     if card.compute < built.least:
         yield Refusal(CARD, built.refusal(who, card.name, card.compute))
         return
+    cache = engine_s_word(facts, settings)
     row = taken.refused_attention(
-        settings.kv_dtype,
+        cache,
         attention_kind(facts),
         facts.quantization.method,
         card.compute,
         settings.version,
     )
     if row is not None:
-        yield Refusal(ATTENTION, row.refusal(who, settings.kv_dtype, card.name, card.compute))
+        yield Refusal(ATTENTION, row.refusal(who, cache, card.name, card.compute))
     yield from _format(taken, facts, card)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stored import calibration, size_doubt
 from rigspec.sizing.weights import rank_weights
@@ -41,6 +42,25 @@ SGLANG_WHOLE_UNTIL = (0, 5, 8)
 
 BOTH_COPIES = 1.5
 """Of the 16 bits: with the 8 made of them. An SGLang of July 2025 kept 1.46 (issue 8337)."""
+
+
+NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
+"""Model types that vLLM does not compute in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS` of its
+`config/model.py`, 0.9 to 0.33)."""
+
+BFLOAT16_SINCE = (8, 0)
+
+
+def as_computed(facts: ModelFacts, card: Card, settings: EngineSettings) -> ModelFacts:
+    """The facts of a model that vLLM computes in 32 bits, as the card has no bfloat16 and the model
+    does not bear float16: weights of 16 bits take twice the room, and the cache too."""
+    bears_half = facts.model_type not in NO_HALF or facts.quantization.scheme is not Scheme.PLAIN
+    has_bfloat16 = card.compute is None or card.compute >= BFLOAT16_SINCE
+    if settings.engine is not Engine.VLLM or bears_half or has_bfloat16 or facts.dtype_bytes != 2:
+        return facts
+    read = facts.sizes
+    sizes = replace(read, total_bytes=2 * read.total_bytes) if read else None
+    return replace(facts, dtype_bytes=4, sizes=sizes)
 
 
 def as_loaded(facts: ModelFacts, argument: str | None, settings: EngineSettings) -> ModelFacts:

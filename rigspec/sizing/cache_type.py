@@ -24,6 +24,12 @@ class CacheType:
         return f"the checkpoint asks for {self.name}" if asks else ""
 
 
+def engine_s_word(facts: ModelFacts, settings: EngineSettings) -> str:
+    """The type as the engine takes it: `fp8` for an `auto` of which the checkpoint asks so."""
+    is_open = settings.kv_dtype.lower() in ("", "auto")
+    return "fp8" if is_open and facts.quantization.kv_fp8 else settings.kv_dtype
+
+
 def cache_type(facts: ModelFacts, settings: EngineSettings) -> CacheType:
     """What is stated; else what the checkpoint asks for, else the width of the model's own type.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.all_reduce import NETWORK, NVLINK, Link
-from rigspec.sizing.as_loaded import as_loaded
+from rigspec.sizing.as_loaded import as_computed, as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, paths_of, settings_of, used_cards
 from rigspec.sizing.group import tightest
@@ -16,6 +16,7 @@ from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.neighbours import Neighbour, held_gib, neighbours
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.sglang import as_the_card_takes
+from rigspec.sizing.verdict import Verdict
 from rigspec.spec.rig import Rig, members
 
 
@@ -64,9 +65,20 @@ def size_service(
         gpus=names, paths=paths_of(rig, name, catalog),
     )  # fmt: skip
     if settings.engine is Engine.LLAMA_CPP:
+        found = _in_some_order(found)
         most = beside.get(names[cards.index(found.card)], ())
     found = replace(found, idle=idle, neighbours=most)
     return _doubted(found) if not all(each.bounded for each in most) else found
+
+
+def _in_some_order(sized: Sized) -> Sized:
+    """What fits only where it starts before the others may fit: nothing orders the starts."""
+    alone = tuple(replace(card, held_gib=0.0) for card in sized.cards)
+    if alone == sized.cards or sized.memory.verdict is not Verdict.NO:
+        return sized
+    if tightest(sized.facts, alone, sized.settings)[0].verdict is Verdict.NO:
+        return sized
+    return replace(sized, memory=replace(sized.memory, verdict=Verdict.CLOSE))
 
 
 def _doubted(sized: Sized) -> Sized:
@@ -88,6 +100,7 @@ def sized(
 ) -> Sized:
     """A model on some cards; without paths or `link`, the usual link of such cards is taken."""
     settings = as_the_card_takes(facts, cards[0], settings)
+    facts = as_computed(facts, cards[0], settings)
     memory, card = tightest(facts, cards, settings)
     joined = all(card.nvlink for card in cards)
     way = link or (_over(paths, cards) if paths and not joined else usual_link(cards))

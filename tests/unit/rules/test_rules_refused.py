@@ -155,6 +155,61 @@ def test_bfloat16_before_ampere(sku: str, words: list[str], refused: bool) -> No
 
 
 @pytest.mark.parametrize(
+    ("serves", "word", "rules"),
+    [
+        ("google/gemma-2-9b-it", "half", ["refused.float16"]),
+        ("google/gemma-3-27b-it", "float16", ["refused.float16"]),
+        ("google/gemma-2-9b-it", "auto", []),
+        ("Qwen/Qwen3-8B", "half", []),
+    ],
+)
+def test_a_model_that_does_not_bear_float16(serves: str, word: str, rules: list[str]) -> None:
+    told = {"image": STOCK, "extra_args": ["--dtype", word], "serves": serves}
+    assert [f.rule for f in found("refused.float16", "tesla-t4", **told)] == rules
+
+
+@pytest.mark.parametrize(
+    ("serves", "hint"),
+    [
+        ("google/gemma-2-9b-it", "delete it"),
+        ("Qwen/Qwen3-8B", "delete it, or `--dtype half`"),
+    ],
+)
+def test_no_hint_names_a_type_that_the_model_does_not_bear(serves: str, hint: str) -> None:
+    told = {"image": STOCK, "extra_args": ["--dtype", "bfloat16"], "serves": serves}
+    (finding,) = found("refused.bfloat16", "tesla-t4", **told)
+    assert finding.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("sku", "stated", "place", "hint"),
+    [
+        ("tesla-t4", None, "kv_cache_dtype", "`kv_cache_dtype: float16`"),
+        ("tesla-t4", "fp8", "kv_cache_dtype", "`kv_cache_dtype: float16`"),
+        ("tesla-t4", "float16", None, ""),
+        ("rtx-3090", None, None, ""),
+    ],
+)
+def test_a_cache_type_that_the_checkpoint_asks_for(
+    sku: str, stated: str | None, place: str | None, hint: str
+) -> None:
+    serves = "nvidia/Llama-3.1-70B-Instruct-FP8"
+    findings = found("refused.attention", sku, serves, image=STOCK, kv_cache_dtype=stated)
+    assert [f.path[-1] for f in findings] == ([place] if place else [])
+    for finding in findings:
+        assert "has a cache of type `fp8`" in finding.message
+        assert "the checkpoint asks for it" in finding.message
+        assert finding.hint == hint
+
+
+@pytest.mark.parametrize(("sku", "refused"), [("a100-80gb-pcie", True), ("h200", False)])
+def test_sglang_reads_no_sparse_attention_on_ampere(sku: str, refused: bool) -> None:
+    serves = "deepseek-ai/DeepSeek-V3.2"
+    findings = found("refused.attention", sku, serves, engine="sglang", image=SGLANG)
+    assert bool(findings) is refused
+
+
+@pytest.mark.parametrize(
     ("batch", "words", "refused"),
     [
         (8192, ["--no-enable-chunked-prefill"], True),

@@ -13,7 +13,8 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.report.sizing import service_lines
 from rigspec.sizing.accepted import refusals
-from rigspec.sizing.as_loaded import as_loaded, load_peak
+from rigspec.sizing.as_loaded import as_computed, as_loaded, load_peak
+from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.service import Sized, size_service
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -192,3 +193,20 @@ def test_an_older_engine_ends_while_it_loads() -> None:
     assert found.memory.boots == "no"
     assert any("until the last of them is quantized" in line for line in service_lines(found, None))
     assert sized(ranks).memory.boots != "no"
+
+
+def test_a_model_without_float16_takes_32_bits_where_there_is_no_bfloat16() -> None:
+    facts, files = model("google/gemma-2-9b-it"), ExactSizes(18_483_411_968, "its index")
+    known = replace(facts, sizes=files)
+    turing, ampere = (card_of(gpu) for gpu in map(find_gpu, ("tesla-t4", "rtx-3090")) if gpu)
+    for each in (facts, known):
+        wide = as_computed(each, turing, EngineSettings())
+        one, two = (rank_weights(it, EngineSettings()).amount.value for it in (each, wide))
+        assert two == pytest.approx(2 * one, rel=0.01)
+        assert cache_type(wide, EngineSettings()).name == "32 bits"
+    sglang = EngineSettings(engine=Engine.SGLANG)
+    packed = replace(facts, quantization=Quantization(Scheme.INT4))
+    assert as_computed(facts, ampere, EngineSettings()) is facts
+    assert as_computed(facts, turing, sglang) is facts
+    assert as_computed(packed, turing, EngineSettings()) is packed
+    assert as_computed(model("Qwen/Qwen3-8B"), turing, EngineSettings()).dtype_bytes == 2
