@@ -176,7 +176,7 @@ def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shape
     mixed = config.get("sliding_window") or config.get("linear_value_head_dim")
     if found is None or mixed:
         return Shapes(found.layers) if found else None
-    return Shapes(found.layers, found.q_rows[-1:], found.k_rows[-1:], found.words)
+    return replace(found, q_rows=found.q_rows[-1:], k_rows=found.k_rows[-1:])
 
 
 def with_gguf_sizes(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:

@@ -27,25 +27,31 @@ _BESIDE = (
 
 @dataclass(frozen=True)
 class Shapes:
-    """Layers that tensors were found of, the rows of their query and key projections, and those of
-    the table of words."""
+    """Layers that tensors were found of, the rows of their query and key projections, and rows and
+    columns of the table of words."""
 
     layers: int
     q_rows: tuple[int, ...] = ()
     k_rows: tuple[int, ...] = ()
     words: tuple[int, ...] = ()
+    widths: tuple[int, ...] = ()
+
+
+_KINDS = ("q", "k", "words", "widths")
 
 
 def shapes_of(tensors: Iterable[Tensor]) -> Shapes | None:
     """What the tensors of all files of a checkpoint show; None where no layer is named."""
     layers: set[str] = set()
-    rows: dict[str, set[int]] = {"q": set(), "k": set(), "words": set()}
+    rows: dict[str, set[int]] = {kind: set() for kind in _KINDS}
     for name, shape in tensors:
         layer = _LAYER.search(name)
         if any(word in name.lower() for word in _BESIDE):
             continue
         if layer is None:
-            rows["words"] |= {shape[0]} if _TABLE.search(name) and len(shape) == 2 else set()
+            if _TABLE.search(name) and len(shape) == 2:
+                rows["words"].add(shape[0])
+                rows["widths"] |= {shape[1]} if shape[1] > 1 else set()
             continue
         layers.add(layer[1])
         projection = _ROWS.search(name)
@@ -53,14 +59,14 @@ def shapes_of(tensors: Iterable[Tensor]) -> Shapes | None:
             rows[projection[1] or projection[2]].add(shape[0])
     if not layers:
         return None
-    return Shapes(len(layers), *(tuple(sorted(rows[kind])) for kind in ("q", "k", "words")))
+    return Shapes(len(layers), *(tuple(sorted(rows[kind])) for kind in _KINDS))
 
 
 def as_record(shapes: Shapes) -> dict[str, object]:
     """As it is saved with the facts of a model."""
     return {
         "layers": shapes.layers, "q_rows": list(shapes.q_rows), "k_rows": list(shapes.k_rows),
-        "words": list(shapes.words),
+        "words": list(shapes.words), "widths": list(shapes.widths),
     }  # fmt: skip
 
 
@@ -68,7 +74,9 @@ def from_record(record: object) -> Shapes | None:
     """What was saved; None where nothing was, or nothing usable."""
     if not isinstance(record, Mapping) or type(layers := record.get("layers")) is not int:
         return None
-    return Shapes(layers, *(_whole(record.get(key)) for key in ("q_rows", "k_rows", "words")))
+    return Shapes(
+        layers, *(_whole(record.get(key)) for key in ("q_rows", "k_rows", "words", "widths"))
+    )
 
 
 def _whole(value: object) -> tuple[int, ...]:
@@ -81,7 +89,7 @@ PADDED = 1024
 
 
 def contradicted(
-    shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int, vocab: int
+    shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int, vocab: int, hidden: int
 ) -> Iterator[str]:
     """What a config says otherwise than the headers; `drafts` layers may be stored, or not."""
     if shapes is None:
@@ -91,6 +99,9 @@ def contradicted(
         yield f"the files hold {shapes.layers} layers, the config states {stated}"
     if len(shapes.words) == 1 and abs(shapes.words[0] - vocab) > PADDED:
         yield f"the table of words has {shapes.words[0]:,} rows, `vocab_size` is {vocab:,}"
+    packed = (hidden, hidden // 2)  # two values of 4 bits in a byte
+    if len(shapes.widths) == 1 and shapes.widths[0] not in packed:
+        yield f"the table of words is {shapes.widths[0]:,} wide, `hidden_size` is {hidden:,}"
     mixers = [layer.mixer for layer in layers if layer.mixer is not None]
     plain = [mixer for mixer in mixers if isinstance(mixer, Attention)]
     if not plain or not all(isinstance(m, (Attention, Delta, Mamba)) for m in mixers):

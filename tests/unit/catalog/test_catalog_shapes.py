@@ -51,15 +51,19 @@ def folder(path: Path, **changed: object) -> Path:
     return path
 
 
-def gguf(path: Path, blocks: int, kv_heads: int = 2, *, held: range = range(LAYERS)) -> Path:
+def gguf(
+    path: Path, blocks: int, kv_heads: int = 2, *, held: range = range(LAYERS), width: int = 64
+) -> Path:
     writer = GGUFWriter(str(path), "llama")
     writer.add_block_count(blocks)
     writer.add_context_length(4096)
-    writer.add_embedding_length(64)
+    writer.add_embedding_length(width)
     writer.add_feed_forward_length(128)
     writer.add_head_count(4)
     writer.add_head_count_kv(kv_heads)
     writer.add_vocab_size(256)
+    if 0 in held:
+        writer.add_tensor("token_embd.weight", np.zeros((256, 64), dtype=np.float16))
     for layer in held:
         writer.add_tensor(f"blk.{layer}.attn_q.weight", np.zeros((64, 64), dtype=np.float16))
         writer.add_tensor(f"blk.{layer}.attn_k.weight", np.zeros((32, 64), dtype=np.float16))
@@ -91,12 +95,22 @@ def test_a_vocabulary_that_the_table_of_words_contradicts_is_a_doubt(
     tables = [("model.embed_tokens.weight", (128256, 64)), ("model.layers.0.x.weight", (8, 8))]
     shapes = from_record(as_record(shapes_of(tables) or Shapes(0)))
     said = f"the table of words has 128,256 rows, `vocab_size` is {stated:,}"
-    assert list(contradicted(shapes, (Layer(None),), 1, stated)) == ([said] if doubted else [])
+    assert list(contradicted(shapes, (Layer(None),), 1, stated, 64)) == ([said] if doubted else [])
+
+
+@pytest.mark.parametrize(("width", "doubted"), [(64, False), (32, False), (48, True), (128, True)])
+def test_a_width_that_the_table_of_words_contradicts_is_a_doubt(width: int, doubted: bool) -> None:
+    # 32 columns hold 64 values of 4 bits
+    tables = [("token_embd.weight", (1000, width)), ("blk.0.x.weight", (8, 8))]
+    shapes = from_record(as_record(shapes_of(tables) or Shapes(0)))
+    said = f"the table of words is {width:,} wide, `hidden_size` is 64"
+    assert list(contradicted(shapes, (Layer(None),), 1, 1000, 64)) == ([said] if doubted else [])
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"hidden_size": 96}, "the table of words is 64 wide, `hidden_size` is 96"),
         ({"num_key_value_heads": 4},
          "the key projections have 32 rows, the config's heads make 64"),
         ({"num_attention_heads": 8},
@@ -127,6 +141,8 @@ def test_a_gguf_that_lacks_layers_is_a_doubt(tmp_path: Path) -> None:
     assert not said_everywhere(gguf(tmp_path / "b.gguf", LAYERS), said, tmp_path)
     heads = "the key projections have 32 rows, the config's heads make 64"
     assert said_everywhere(gguf(tmp_path / "c.gguf", LAYERS, kv_heads=4), heads, tmp_path)
+    width = "the table of words is 64 wide, `hidden_size` is 96"
+    assert said_everywhere(gguf(tmp_path / "d.gguf", LAYERS, width=96), width, tmp_path)
 
 
 def test_the_parts_of_a_split_gguf_are_read_as_one(tmp_path: Path) -> None:
@@ -154,4 +170,4 @@ def test_a_split_gguf_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
 def test_a_table_of_words_that_is_no_table_counts_no_words(shape: tuple[int, ...]) -> None:
     # packed into one row, as quantized files may hold it: its length is no vocabulary
     shapes = shapes_of([("embed_tokens.weight", shape), ("model.layers.0.x.weight", (8, 8))])
-    assert list(contradicted(shapes, (Layer(None),), 1, 128256)) == []
+    assert list(contradicted(shapes, (Layer(None),), 1, 128256, 64)) == []
