@@ -51,9 +51,12 @@ def drafter_gib(facts: ModelFacts, settings: EngineSettings) -> Amount:
 
 
 def stored_gib(draft: ModelFacts) -> float:
-    """GiB of a draft model's files, by its dimensions where nobody read their sizes."""
+    """GiB of a draft model's files, by its dimensions where nobody read their sizes; 0 where those
+    lack a part, as if nothing of it were read."""
     if draft.sizes is not None:
         return draft.sizes.total_bytes / GIB
+    if draft.lacks != "nothing":
+        return 0.0
     return sum(matrix.stored_bytes for matrix in matrices(draft)) / GIB
 
 

@@ -11,6 +11,8 @@ from published import card, model
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import unchecked
 from rigspec.sizing import sglang
+from rigspec.sizing.amount import exact
+from rigspec.sizing.drafter import draft_doubt, stored_gib
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculation, Speculative
@@ -134,3 +136,12 @@ def test_a_draft_that_nobody_read_is_said_to_be() -> None:
     assert "`rigspec model add /srv/eagle`" in said[0]
     known = CheckContext(models={"qwen": TARGET, "head": DRAFT})
     assert not [line for line in unchecked(rig, known) if "draft" in line]
+
+
+def test_a_draft_model_that_lacks_sizes_is_doubted_like_one_that_nobody_read() -> None:
+    lacking = replace(DRAFT, lacks="dense", sizes=None)
+    asked = replace(DRAFTED, speculative=Speculative("draft", 4, None, stored_gib(lacking)))
+    weights = exact(16.0)
+    assert stored_gib(replace(DRAFT, sizes=None)) > 1
+    assert draft_doubt(asked, weights).high == 4.0  # a quarter of the target
+    assert draft_doubt(DRAFTED, weights).high == 0.0
