@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from rigspec.discover.encoding import decoded, is_packed, is_text
 from rigspec.errors import RigspecError
+from rigspec.letters import harmless
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.sections import split_sections
 from rigspec.observed.text import clean_lines, hide_secrets
@@ -197,7 +198,6 @@ _SECRETS = (
     re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),
     re.compile(r"(?i)(?<=[\"']api_key[\"']: )[\"'][^\"']*[\"']|(?<=api_key=)[\"'][^\"']*[\"']"),
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _WINDOW = 200
 
 
@@ -206,7 +206,7 @@ def masked(line: str) -> str:
     shown = " ".join(hide_secrets(line.strip().split(" ")))
     for pattern in _SECRETS:
         shown = pattern.sub("(hidden)", shown)
-    shown = _CONTROL.sub("�", shown.replace("\t", " "))
+    shown = harmless(shown.replace("\t", " "))
     return shown if len(shown) <= _WINDOW else shown[: _WINDOW - 1] + "…"
 
 

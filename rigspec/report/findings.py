@@ -7,20 +7,18 @@ the line holds. Values that may be secret are covered.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
 
 from rigspec.finding import WAYS_OUT, Finding, Severity
+from rigspec.letters import harmless
 from rigspec.report.words import shortened, wrapped
 from rigspec.spec.secrets import masked_lines
 from rigspec.spec.slips import Place, PlacedFinding
 from rigspec.spec.source import Source
 from rigspec.spec.wording import dotted
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What could steer a terminal: escapes, and letters that turn the direction of writing."""
 _WINDOW = 160
 """Longest stretch of a source line that is shown, characters."""
 
@@ -75,8 +73,8 @@ def summary(findings: Iterable[Finding], file: str) -> str:
         counts[finding.severity] += 1
     said = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in counts.items() if n]
     if counts[Severity.ERROR]:
-        return f"{', '.join(said)} in {_clean(file)}"
-    return f"{_clean(file)}: ok" + (f" ({', '.join(said)})" if said else "")
+        return f"{', '.join(said)} in {harmless(file)}"
+    return f"{harmless(file)}: ok" + (f" ({', '.join(said)})" if said else "")
 
 
 def as_records(findings: Sequence[Finding], source: Source) -> list[dict[str, str | int]]:
@@ -109,7 +107,7 @@ def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool,
     place = place_of(finding, source)
     where = source.file if place is None else f"{source.file}:{place.line}:{place.column}"
     code = _COLOURS[finding.severity]
-    where, said = _clean(shortened(where)), _clean(shortened(finding.message))
+    where, said = harmless(shortened(where)), harmless(shortened(finding.message))
     head = f"{where}: {finding.severity}: {said}  [{finding.rule}]"
     out = _broken(head, room, "  ")
     if colour:
@@ -133,7 +131,7 @@ def _hint(text: str, room: int) -> list[str]:
 
 def _said(start: str, text: str, room: int) -> list[str]:
     """A sentence behind its mark, its further lines below its first word."""
-    first, *others = _broken(_clean(shortened(text)), room - len(start), "")
+    first, *others = _broken(harmless(shortened(text)), room - len(start), "")
     return [start + first, *(" " * len(start) + line for line in others)]
 
 
@@ -144,7 +142,7 @@ def _broken(text: str, room: int, indent: str) -> list[str]:
 
 
 def _also(path: tuple[str | int, ...], source: Source) -> str:
-    return f"line {source.locate(path).line}, `{_clean(shortened(dotted(path)))}`"
+    return f"line {source.locate(path).line}, `{harmless(shortened(dotted(path)))}`"
 
 
 def _excerpt(place: Place, lines: Sequence[str], code: str, room: int) -> list[str]:
@@ -154,8 +152,8 @@ def _excerpt(place: Place, lines: Sequence[str], code: str, room: int) -> list[s
     out = []
     before = lines[place.line - 2] if place.line > 1 else ""
     if before.strip():
-        out.append(f"  {place.line - 1:>{width}} | {_clean(before)[:window]}".rstrip())
-    line, column = _clean(lines[place.line - 1]), place.column - 1
+        out.append(f"  {place.line - 1:>{width}} | {harmless(before)[:window]}".rstrip())
+    line, column = harmless(lines[place.line - 1]), place.column - 1
     if len(line) > window:  # one line of JSON or a forgotten line break: show where it hurts
         start = max(0, min(column - window // 2, len(line) - window))
         end = "…" if start + window < len(line) else ""
@@ -172,8 +170,3 @@ def _excerpt(place: Place, lines: Sequence[str], code: str, room: int) -> list[s
 def _blank(text: str) -> str:
     """Blanks as wide as the text; tabs stay tabs, whatever width the terminal gives them."""
     return "".join("\t" if letter == "\t" else " " * cell_len(letter) for letter in text)
-
-
-def _clean(text: str) -> str:
-    """Without control characters, so that a spec cannot steer the terminal."""
-    return CONTROL.sub("�", text)

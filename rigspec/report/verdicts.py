@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
-from rigspec.report.findings import CONTROL
+from rigspec.letters import harmless
 from rigspec.report.judged import WORST_FIRST, grouped, sections
 from rigspec.report.words import wrapped
 from rigspec.units import count
@@ -70,7 +70,7 @@ def block(verdict: Verdict, more: str = "", *, colour: bool = False) -> str:
 
 def _labelled(label: str, text: str) -> list[str]:
     """Wrapped beside its label; words are never cut, so that commands can be copied."""
-    lines = [w for line in text.splitlines() for w in wrapped(clean(line), WIDTH - 15, "")]
+    lines = [w for line in text.splitlines() for w in wrapped(harmless(line), WIDTH - 15, "")]
     heads = [f"{label + ':':<10}", *[" " * 10] * len(lines)]
     return [f"    {head} {line}".rstrip() for head, line in zip(heads, lines, strict=False)]
 
@@ -91,12 +91,7 @@ def _row(verdict: Verdict, colour: bool) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(clean(text).split("\n"))
-
-
-def clean(text: str) -> str:
-    """Without control characters, so that a host cannot steer the terminal that reads of it."""
-    return CONTROL.sub("\ufffd", text)
+    return " ".join(harmless(text).split("\n"))
 
 
 def _said(verdict: Verdict) -> str:

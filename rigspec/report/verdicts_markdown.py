@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from rigspec.letters import harmless
 from rigspec.report.fabric_view import fabric_view
 from rigspec.report.judged import Judged, grouped, sections
-from rigspec.report.verdicts import MARKS, clean, summary
+from rigspec.report.verdicts import MARKS, summary
 from rigspec.verify.verdict import Outcome, Verdict
 
 Hide = Callable[[str], str]
@@ -90,7 +91,7 @@ def _cell(text: str) -> str:
 
 def _text(text: str) -> str:
     """No HTML, no emphasis and no mention comes out of what a host said; `code` stays code."""
-    parts = _CODE.split(clean(text))
+    parts = _CODE.split(harmless(text))
     return "".join(part if n % 2 else _escaped(part) for n, part in enumerate(parts))
 
 
