@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rigspec.catalog.model_faults import UnusableModel
+from rigspec.letters import as_name
 from rigspec.regular import no_file
 
 
@@ -53,4 +55,38 @@ def object_of(data: bytes, where: str) -> Mapping[str, object]:
         raise UnusableModel(f"{where} holds a number of thousands of digits") from problem
     if not isinstance(loaded, Mapping):
         raise UnusableModel(f"{where} holds no JSON object")
+    if _PERHAPS_HALF.search(data):
+        _refuse_halves(loaded, where)
     return loaded
+
+
+_PERHAPS_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Few files have such an escape: an index of 20 MB need not be walked for it."""
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_halves(loaded: object, where: str) -> None:
+    """Python's reader lets half a pair of UTF-16 pass; no file, name or terminal can hold it."""
+    for path, text in _texts(loaded):
+        half = _HALF.search(text)
+        if half is not None:
+            key = as_name(path.encode(errors="backslashreplace").decode())
+            raise UnusableModel(
+                f"{where} holds `\\u{ord(half[0]):x}` in `{key}`: half of a pair of UTF-16, which "
+                "is no character"
+            )
+
+
+def _texts(loaded: object) -> Iterator[tuple[str, str]]:
+    """Every key and every text with its place; without recursion, as it may be nested deep."""
+    waiting = [("", loaded)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, list):
+            waiting += [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+        elif isinstance(value, dict):
+            below = [(f"{path}.{key}".lstrip("."), key, inner) for key, inner in value.items()]
+            yield from ((place, key) for place, key, _ in below)
+            waiting += [(place, inner) for place, _, inner in below]

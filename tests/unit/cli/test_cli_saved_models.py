@@ -73,6 +73,35 @@ def test_plan_ends_with_2_for_a_saved_file_that_lacks_a_size(tmp_path: Path) -> 
     assert "no engine could load" not in done.output
 
 
+def test_half_a_character_in_a_saved_file_stops_no_list_and_ends_every_verb_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    saved = json.loads((ROOT / "rigs/models/Qwen__Qwen3.6-27B-FP8.json").read_text())
+    (tmp_path / "models/org__whole.json").write_text(json.dumps(saved))
+    saved["text_config"]["model_type"] = "qw\ud800en"
+    broken = tmp_path / "models/Qwen__Qwen3.6-27B-FP8.json"
+    broken.write_text(json.dumps(saved))
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    (tmp_path / "mine.yaml").write_text((ROOT / "rigs/starter.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    said = r"holds `\ud800` in `text_config.model_type`"
+    listed = rigspec("catalog", "models")
+    assert listed.exit_code == 0
+    assert said in " ".join(listed.output.split())
+    assert "org/whole" in listed.output
+    for verb in (
+        ("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090"),
+        ("model", "add", str(tmp_path)),
+        ("check", "mine.yaml"),
+        ("plan", "mine.yaml", "--sizing"),
+        ("catalog", "models", "Qwen/Qwen3.6-27B-FP8"),
+    ):
+        done = rigspec(*verb)
+        assert done.exit_code == 2
+        assert said in " ".join(done.output.split())
+
+
 def test_a_model_saved_from_a_disk_is_listed_found_and_suggested(
     gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
