@@ -19,6 +19,7 @@ from rigspec.catalog.model_parts import Layer
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, quantization_of
 from rigspec.catalog.model_rotary import rotary_bytes
 from rigspec.catalog.model_vision import vision_of
+from rigspec.letters import as_name
 
 CLASS_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "gemma3_text": {
@@ -92,7 +93,7 @@ def facts_of_config(
     """
     keys = language_keys(config)
     refuse_impossible(keys)
-    model_type = keys.text("model_type") or ""
+    model_type = keys.word("model_type")
     keys = Keys((*keys.sections, _class_defaults(keys, model_type)))
     hidden, vocab = keys.whole("hidden_size", "n_embd", "d_model"), keys.whole("vocab_size")
     kinds = layer_kinds(keys, model_type)
@@ -144,7 +145,7 @@ def _class_defaults(keys: Keys, model_type: str) -> Mapping[str, object]:
 
 def _architectures(config: Mapping[str, object]) -> tuple[str, ...]:
     listed = config.get("architectures")
-    return tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+    return tuple(as_name(str(name)) for name in listed) if isinstance(listed, list) else ()
 
 
 def _reach(keys: Keys) -> int | None:
@@ -164,7 +165,7 @@ def _tied_by_class(model_type: str) -> bool:
 
 
 def _dtype(keys: Keys) -> str:
-    return (keys.text("torch_dtype", "dtype") or "").removeprefix("torch.")
+    return keys.word("torch_dtype", "dtype").removeprefix("torch.")
 
 
 def _is_known(model_type: str) -> bool:
@@ -178,7 +179,7 @@ def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, 
     if "unknown" in kinds:
         found.append("a layer type in `layer_types` is not known to rigspec")
     if _dtype(keys) not in _DTYPE_BYTES:
-        found.append(f"its `torch_dtype` of `{_dtype(keys)[:40]}` is not known: taken for 16 bits")
+        found.append(f"its `torch_dtype` of `{_dtype(keys)}` is not known: taken for 16 bits")
     if keys.has("engram_layer_ids", "ngram_size"):
         found.append("n-gram tables are taken to stay in host memory")
     if keys.has("compress_ratios"):

@@ -11,10 +11,14 @@ import math
 from collections.abc import Iterator, Mapping
 
 from rigspec.catalog.model_keys import ACTIVE, COUNTS, DENSE_WIDTHS, DRAFTS, OWN_WIDTHS, Keys
+from rigspec.letters import one_line
 
 
 class UnusableModel(ValueError):
     """A model's file that no engine could load either: cut short, impossible, contradictory."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(one_line(said))  # it quotes what was downloaded
 
 
 _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (

@@ -14,6 +14,7 @@ from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
 from rigspec.catalog.model_shapes import Tensor, shapes_of
+from rigspec.letters import as_name
 
 INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100 << 20
@@ -54,7 +55,9 @@ def offsets_of(name: str, entry: object) -> tuple[int, int]:
         start, end = offsets
         if type(start) is int and type(end) is int and 0 <= start <= end:
             return start, end
-    raise UnusableModel(f"tensor `{name}` has the offsets {str(offsets)[:60]}, which name no bytes")
+    raise UnusableModel(
+        f"tensor `{as_name(name)}` has the offsets {str(offsets)[:60]}, which name no bytes"
+    )
 
 
 def sizes_of_index(index: Mapping[str, object], source: str) -> ExactSizes | None:

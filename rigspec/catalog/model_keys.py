@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rigspec.letters import as_name
+
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config", "text_model")
 
 COUNTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
@@ -67,6 +69,10 @@ class Keys:
             if isinstance(value, str) and value:
                 return value
         return None
+
+    def word(self, *names: str) -> str:
+        """The text that names something, as it may be printed; empty where there is none."""
+        return as_name(self.text(*names) or "")
 
     def items(self, *names: str) -> tuple[object, ...]:
         """The first list, under any of the names; empty when there is none."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_shapes import as_record, from_record
+from rigspec.letters import as_name
 
 PIN = "_rigspec"
 _MOST_BYTES = 1 << 50
@@ -38,14 +39,20 @@ def pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
     total = _bytes_of(pin, "total_bytes")
     if total is None:
         return None
-    source = str(pin.get("source") or "saved with the config")
+    source = pinned_word(pin, "source") or "saved with the config"
     shapes = from_record(pin.get("shapes"))
     return ExactSizes(total, source, _bytes_of(pin, "draft_bytes"), shapes=shapes)
 
 
+def pinned_word(pin: Mapping[str, object], key: str) -> str | None:
+    """A name of the pin, as it may be printed."""
+    value = pin.get(key)
+    return as_name(str(value)) if value else None
+
+
 def pin_text(name: str, revision: str | None, sizes: ExactSizes | None) -> dict[str, object]:
     """What is saved of a model beside its config."""
-    pin: dict[str, object] = {"name": name, "revision": revision}
+    pin: dict[str, object] = {"name": as_name(name), "revision": revision}
     if sizes is not None:
         pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
         pin |= {"source": sizes.source}

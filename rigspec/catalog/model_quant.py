@@ -166,8 +166,8 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         per_layer=_per_layer(record.mapping("quantized_layers")),
         has_list=bool(kept),
         kv_fp8=_asks_fp8_cache(record),
-        label=(record.text("quant_method") or "") if doubts else _word(record, scheme),
-        method=(record.text("quant_method") or "").lower(),
+        label=record.word("quant_method") if doubts else _word(record, scheme),
+        method=record.word("quant_method").lower(),
         bits=(record.whole("bits") or 4) if scheme in _INTEGERS else 4,
         doubts=doubts,
     )
@@ -175,14 +175,14 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
 
 def _word(record: Keys, scheme: Scheme) -> str:
     """What people call the format: integers go by the method that packed them."""
-    method = (record.text("quant_method") or "").upper()
+    method = record.word("quant_method").upper()
     by_method = scheme in _INTEGERS and method in ("AWQ", "GPTQ")
     return f"{method} {record.whole('bits') or 4}-bit" if by_method else scheme.value
 
 
 def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
     """Scheme and group; None when the record names a method that is not known."""
-    method = (record.text("quant_method") or "").lower()
+    method = record.word("quant_method").lower()
     algo = (record.text("quant_algo", "moe_quant_algo") or "").upper()
     group = record.whole("group_size")
     if "NVFP4" in algo or "MIXED" in algo:
@@ -208,7 +208,7 @@ def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
 def _doubts_of_record(record: Keys, scheme: Scheme | None) -> tuple[str, ...]:
     """What of the record no engine we know would read as we do."""
     if scheme is None:
-        return (f"the quantization method `{record.text('quant_method')}` is not known to rigspec",)
+        return (f"the quantization method `{record.word('quant_method')}` is not known to rigspec",)
     bits = record.number("bits")
     if bits is not None and bits not in _PACKED_BITS:
         return (f"its quantization record states {bits:g} bits per weight",)

@@ -20,7 +20,7 @@ from rigspec.catalog.model_files import holds_file, json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 from rigspec.catalog.model_keys import Keys, language_keys
-from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes
+from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes, pinned_word
 from rigspec.regular import no_file
 
 __all__ = [
@@ -177,12 +177,12 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     pinned = pin_of(config)
     record = pinned.get("hf_quant_config")
     beside = _modelopt(_record_of(path))
-    known = str(pinned.get("name") or name or path.stem.replace("__", "/"))
+    known = pinned_word(pinned, "name") or name or path.stem.replace("__", "/")
     facts = facts_of_config(known, config, record if isinstance(record, Mapping) else beside)
     if facts is None:
         raise UnusableModel(f"{path.name} states no {lacking(config)}")
-    sizes, revision = pinned_sizes(pinned), pinned.get("revision")
-    facts = replace(facts, revision=str(revision) if revision else None)
+    sizes = pinned_sizes(pinned)
+    facts = replace(facts, revision=pinned_word(pinned, "revision"))
     if pinned.get("format") == "gguf" and sizes is not None:
         return with_gguf_sizes(facts, sizes)
     return facts.with_sizes(sizes)

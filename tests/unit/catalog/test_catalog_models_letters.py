@@ -10,11 +10,19 @@ from typing import Any
 import pytest
 
 from rigspec.catalog.model_files import object_of
-from rigspec.catalog.models import UnusableModel, load_model_facts
+from rigspec.catalog.models import ModelFacts, UnusableModel, facts_of_config, load_model_facts
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 QWEN: dict[str, Any] = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
 HALF = "\ud800"
+STEERING = "q\x1b[31mw\x9b\n\u202een"
+HARMLESS = "q�[31mw���en"
+
+
+def facts(**changed: object) -> ModelFacts:
+    found = facts_of_config("m", QWEN | changed)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -73,3 +81,38 @@ def test_half_a_pair_is_found_however_deep_it_lies() -> None:
     data = b'{"a":' * depth + b'"\\ud800"' + b"}" * depth
     with pytest.raises(UnusableModel, match=r"holds `.ud800` in `a\.a\.a\..*…`: half"):
         object_of(data, "x")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model_type": STEERING},
+        {"torch_dtype": STEERING},
+        {"quantization_config": {"quant_method": STEERING}},
+    ],
+)
+def test_what_could_steer_a_terminal_is_replaced_in_a_doubt(changed: dict[str, Any]) -> None:
+    found = facts(**changed)
+    assert f"`{HARMLESS}`" in " ".join(found.doubts)
+    assert found.model_type in ("qwen3", HARMLESS)
+    assert found.quantization.label in ("", HARMLESS)
+
+
+def test_what_could_steer_a_terminal_is_replaced_in_a_refusal() -> None:
+    with pytest.raises(UnusableModel, match="the text `q�"):
+        facts(hidden_size=STEERING)
+
+
+def test_a_class_of_thousands_of_letters_is_cut() -> None:
+    (doubt,) = facts(model_type="z" * 5000).doubts
+    assert "zzz…` is not known" in doubt
+    assert len(doubt) < 200
+
+
+def test_names_of_a_saved_file_are_printable(tmp_path: Path) -> None:
+    pin = {"name": STEERING, "revision": STEERING, "source": STEERING, "total_bytes": 16 << 30}
+    (tmp_path / "a__b.json").write_text(json.dumps(QWEN | {"_rigspec": pin}))
+    found = load_model_facts("a/b", [tmp_path])
+    assert found is not None
+    assert found.sizes is not None
+    assert {found.name, found.revision, found.sizes.source} == {HARMLESS}
