@@ -78,13 +78,14 @@ def sizes_of_folder(folder: Path) -> ExactSizes | None:
     """
     files = sorted(folder.glob("*.safetensors"))
     files = [file for file in files if not file.name.startswith(_SKIPPED)]
-    index = json_object(folder / INDEX) if holds_file(folder / INDEX) else None
+    index = json_object(folder / INDEX) if holds_file(folder / INDEX) else {}
+    shards = _shards_of(index)
     if files:
-        _refuse_missing(index, files)
+        _refuse_missing(shards, files)
         return sizes_of_headers((_read_header(file) for file in files), _source(len(files)))
-    found = sizes_of_index(index, INDEX) if index is not None else None
+    found = sizes_of_index(index, INDEX)
     if found is None:  # one that states a total may lie beside a config alone
-        _refuse_missing(index, [])
+        _refuse_missing(shards, [])
     return found
 
 
@@ -92,16 +93,34 @@ def _source(files: int) -> str:
     return f"headers of {files} file{'s' if files > 1 else ''}"
 
 
-def _refuse_missing(index: Mapping[str, object] | None, files: list[Path]) -> None:
-    shards = index.get("weight_map") if index is not None else None
-    if shards is None:
-        return
-    if not isinstance(shards, Mapping):
+def _shards_of(index: Mapping[str, object]) -> set[str]:
+    """The files an index names; UnusableModel where it names one that no checkpoint holds."""
+    listed = index.get("weight_map")
+    if listed is None:
+        return set()
+    if not isinstance(listed, Mapping):
         raise UnusableModel(f"{INDEX} holds a `weight_map` that maps no tensor to a file")
-    missing = sorted({str(shard) for shard in shards.values()} - {file.name for file in files})
+    for tensor, shard in listed.items():
+        wrong = _misnamed(shard)
+        if wrong:
+            mapped = f"`{as_name(tensor)}` to `{as_name(str(shard))}`"
+            raise UnusableModel(f"{INDEX} maps {mapped}, which {wrong}")
+    return set(listed.values())
+
+
+def _misnamed(shard: object) -> str:
+    if not isinstance(shard, str):
+        return "is no name of a file"
+    outside = shard.startswith("/") or ".." in shard.split("/")
+    return "lies outside the folder" if outside else ""
+
+
+def _refuse_missing(shards: set[str], files: list[Path]) -> None:
+    missing = sorted(shards - {file.name for file in files})
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UnusableModel(f"{INDEX} names `{missing[0]}`{more}, which the folder does not hold")
+        shown = as_name(missing[0])
+        raise UnusableModel(f"{INDEX} names `{shown}`{more}, which the folder does not hold")
 
 
 def _read_header(file: Path) -> Mapping[str, object]:

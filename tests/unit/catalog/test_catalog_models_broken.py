@@ -225,9 +225,22 @@ INDEX = "model.safetensors.index.json"
         ),
         (
             {INDEX: b'{"weight_map": {"a": "../../x.safetensors"}}'},
-            f"{INDEX} names `../../x.safetensors`, which the folder does not hold",
+            f"{INDEX} maps `a` to `../../x.safetensors`, which lies outside the folder",
         ),
+        (
+            {INDEX: index(9, "x/../../y.safetensors")},
+            f"{INDEX} maps `w0` to `x/../../y.safetensors`, which lies outside the folder",
+        ),
+        (
+            {INDEX: index(9, "/etc/passwd")},
+            f"{INDEX} maps `w0` to `/etc/passwd`, which lies outside the folder",
+        ),
+        ({INDEX: b'{"weight_map": {"a": 5}}'}, f"{INDEX} maps `a` to `5`, which is no name of a"),
         ({INDEX: b'{"weight_map": ["x"]}'}, f"{INDEX} holds a `weight_map` that maps no tensor"),
+        (
+            {INDEX: b'{"metadata": {"total_size": 9}, "weight_map": []}'},
+            f"{INDEX} holds a `weight_map` that maps no tensor to a file",
+        ),
         ({INDEX: b'{"metadata": {"total_s'}, f"{INDEX} is not JSON"),
         ({INDEX: b"[]"}, f"{INDEX} holds no JSON object"),
         ({INDEX: index(-5)}, f"{INDEX} states a `total_size` of -5"),
@@ -248,6 +261,17 @@ def test_a_broken_checkpoint_folder_says_which_file(
     with pytest.raises(UnusableModel) as refused:
         load_model_facts(tmp_path)
     assert str(refused.value).startswith(said)
+
+
+def test_config_and_index_are_enough_where_the_weights_are_elsewhere(tmp_path: Path) -> None:
+    folder(tmp_path, {INDEX: index(16381470720, "a.safetensors", "b.safetensors")})
+    found = load_model_facts(tmp_path)
+    assert found is not None
+    assert found.sizes is not None
+    assert found.sizes.total_bytes == 16381470720
+    folder(tmp_path, {INDEX: b'{"weight_map": {"a": "a.safetensors"}}'})
+    with pytest.raises(UnusableModel, match=r"names `a\.safetensors`, which the folder does not"):
+        load_model_facts(tmp_path)
 
 
 @pytest.mark.parametrize(
