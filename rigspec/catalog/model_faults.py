@@ -21,10 +21,15 @@ class UnusableModel(ValueError):
         super().__init__(one_line(said))  # it quotes what was downloaded
 
 
+_STEPS = (
+    "decoder_sparse_step", "interleave_moe_layer_step", "full_attention_interval",
+    "first_k_dense_replace",
+)  # fmt: skip
+"""Every how many layers, or how many first ones."""
 _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1 << 12, (
         "num_hidden_layers", "n_layer", "num_layers", "depth", "vt_num_hidden_layers",
-        *DRAFTS,
+        *DRAFTS, *_STEPS,
     )),
     (1 << 14, (
         "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads",
@@ -70,8 +75,9 @@ _REACH = ("max_position_embeddings", "n_positions", "max_sequence_length")
 _ONE_NUMBER = (
     "num_attention_heads", "num_key_value_heads", "n_head", "head_dim", "kv_lora_rank",
     "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "max_position_embeddings",
+    *_STEPS,
 )  # fmt: skip
-"""Sizes of all layers alike; published models state lists of widths, experts and windows only."""
+"""Figures of all layers alike; published models state lists of widths, experts and windows only."""
 _LATENT = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _BY_LAYER = (
     *DENSE_WIDTHS, *OWN_WIDTHS, *COUNTS, *ACTIVE, "shared_expert_intermediate_size",
@@ -79,6 +85,14 @@ _BY_LAYER = (
     "n_shared_experts", "num_shared_experts",
 )  # fmt: skip
 """Sizes that a list may state layer by layer (Gemma 3n, Hunyuan)."""
+_OBJECTS = (
+    "text_config",
+    "vision_config",
+    "rope_scaling",
+    "rope_parameters",
+    "quantization_config",
+)
+"""What every engine reads keys of; else it stops, or the part would be silently left out."""
 _KINDS = (
     "layer_types", "mlp_layer_types", "moe_layer_freq", "layers_block_type", "hybrid_layer_pattern",
     "indexer_types", "compress_ratios", "block_configs",
@@ -89,11 +103,35 @@ _KINDS = (
 def refuse_impossible(keys: Keys) -> None:
     """Raise UnusableModel for a size that is negative, zero, no number or absurd."""
     for section in keys.sections:
+        for name in _OBJECTS:
+            refuse_no_object(section, name)
         _refuse(section, "")
         for name in ("vision_config", "rope_scaling", "rope_parameters"):
             inner = section.get(name)
             if isinstance(inner, Mapping):
                 _refuse(inner, f"{name}.")
+
+    _refuse_zeros(keys)
+
+
+def refuse_no_object(section: Mapping[str, object], name: str, inside: str = "") -> None:
+    """Raise UnusableModel where a key that holds keys of its own is a text, a number or a list."""
+    value = section.get(name)
+    if value is not None and not isinstance(value, Mapping):
+        said = f"`{inside}{name}` is `{json.dumps(value)[:40]}`"
+        raise UnusableModel(f"{said}, an engine reads an object there")
+
+
+def _refuse_zeros(keys: Keys) -> None:
+    """Zero means "none" of most things; where there are heads or layers, these divide."""
+    divisors = {
+        "head_dim": keys.whole("num_attention_heads") and not keys.whole("kv_lora_rank"),
+        "decoder_sparse_step": keys.whole_at(0, *COUNTS),
+        "full_attention_interval": keys.whole("linear_num_value_heads", "linear_key_head_dim"),
+    }
+    for name, used in divisors.items():
+        if used and keys.whole(name) == 0:
+            raise UnusableModel(f"`{name}` is 0, an engine divides by it")
 
 
 def _refuse(section: Mapping[str, object], inside: str) -> None:

@@ -8,12 +8,14 @@ GPTQ packing, compressed-tensors). Lists of exceptions come from `quantization_c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from rigspec.catalog.model_faults import refuse_no_object
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_names import any_of, normalise
+from rigspec.catalog.model_record import PACKED, record_doubts, refuse_record
 
 
 class Scheme(StrEnum):
@@ -44,8 +46,6 @@ _FIXED_BYTES = {
 """Bytes per element of formats with a scale per fixed block."""
 
 _INTEGERS = (Scheme.INT4, Scheme.INT4_ZERO)
-_PACKED = ("awq", "gptq", "auto-round", "autoround", "auto_round")
-_PACKED_BITS = (2, 3, 4, 8)
 ROW = 4096
 """Elements under one scale where a record says `group_size: -1`, one per row: a usual width."""
 UNKNOWN_FORMAT = 0.9
@@ -139,20 +139,11 @@ def _by_layer(per_layer: Mapping[str, Scheme], name: str) -> Scheme:
 
 def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quantization:
     """The record of a checkpoint; `modelopt` is a `hf_quant_config.json` beside it."""
-    record = Keys(
-        tuple(
-            section
-            for section in (
-                config.mapping("quantization_config"),
-                Keys((modelopt,)).mapping("quantization") or modelopt if modelopt else {},
-            )
-            if section
-        )
-    )
+    record = Keys(tuple(_records(config, modelopt)))
     if not record.sections:
         return Quantization()
     found = _scheme_of_record(record)
-    doubts = _doubts_of_record(record, found[0] if found else None)
+    doubts = record_doubts(record, known=found is not None)
     scheme, group = (Scheme.INT8, 0) if doubts or not found else found
     if (
         record.text("expert_dtype") or config.text("expert_dtype")
@@ -173,6 +164,19 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
     )
 
 
+def _records(config: Keys, modelopt: Mapping[str, object] | None) -> Iterator[Mapping[str, object]]:
+    """The records there are; UnusableModel for one that no engine reads."""
+    own, beside = config.mapping("quantization_config"), modelopt or {}
+    inner = beside.get("quantization")
+    refuse_no_object(beside, "quantization", "hf_quant_config.")
+    found = {"quantization_config": own, "hf_quant_config": beside}
+    if isinstance(inner, Mapping) and inner:
+        found = {"quantization_config": own, "hf_quant_config.quantization": inner}
+    for place, record in found.items():
+        refuse_record(record, place)
+        yield from (record,) if record else ()
+
+
 def _word(record: Keys, scheme: Scheme) -> str:
     """What people call the format: integers go by the method that packed them."""
     method = record.word("quant_method").upper()
@@ -181,13 +185,13 @@ def _word(record: Keys, scheme: Scheme) -> str:
 
 
 def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
-    """Scheme and group; None when the record names a method that is not known."""
+    """Scheme and group; None when the record names a method that is not known, or bits of none."""
     method = record.word("quant_method").lower()
     algo = (record.text("quant_algo", "moe_quant_algo") or "").upper()
     group = record.whole("group_size")
     if "NVFP4" in algo or "MIXED" in algo:
         return Scheme.NVFP4, 16
-    if method.startswith(_PACKED):
+    if method.startswith(PACKED):
         if record.whole("bits") == 8:
             return Scheme.INT8, group or 128
         zero = method == "awq" or record.flag("sym") is True
@@ -202,17 +206,7 @@ def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
         blocks = record.items("weight_block_size")
         return (Scheme.FP8_BLOCK if blocks else Scheme.FP8), _block_side(record)
     found = _scheme_of_groups(record)
-    return found if found or method else (Scheme.PLAIN, 0)
-
-
-def _doubts_of_record(record: Keys, scheme: Scheme | None) -> tuple[str, ...]:
-    """What of the record no engine we know would read as we do."""
-    if scheme is None:
-        return (f"the quantization method `{record.word('quant_method')}` is not known to rigspec",)
-    bits = record.number("bits")
-    if bits is not None and bits not in _PACKED_BITS:
-        return (f"its quantization record states {bits:g} bits per weight",)
-    return ()
+    return found if found or method or record.has("bits") else (Scheme.PLAIN, 0)
 
 
 def _scheme_of_groups(record: Keys) -> tuple[Scheme, int] | None:

@@ -43,7 +43,7 @@ def facts(**changed: object) -> ModelFacts:
             "two whole",
         ),
         (
-            {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": "x"}},
+            {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": [128]}},
             "`group_size` is no whole number",
         ),
     ],
