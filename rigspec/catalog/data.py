@@ -18,11 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from rigspec.catalog.data_file import ROW_FORMAT, place_of, read
 from rigspec.catalog.data_file import CatalogError as CatalogError
-from rigspec.catalog.data_file import place_of, read
 
-ROW_FORMAT = "docs/fit.md"
-"""Where the rows that an owner may write are explained."""
 DATA = Path(__file__).with_name("data")
 OWN_FOLDERS = (Path("catalog"), Path("../catalog"))
 """The owner's rows beside `rigs/`, seen from the folder above it and from inside it."""
@@ -104,7 +102,9 @@ class Row:
             number = float(str(value))
         except ValueError:
             return self.fail(said, "write it without unit", (key,))
-        if isinstance(value, str) and span is not None and math.isfinite(number):
+        if not math.isfinite(number):
+            return self.fail(said, self.example(key), (key,))
+        if isinstance(value, str) and span is not None:
             self.within(key, number, span)
         return self.fail(said, f"write it without quotes, in digits: {number:.12g}", (key,))
 

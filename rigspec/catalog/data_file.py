@@ -15,6 +15,9 @@ from typing_extensions import override
 from rigspec.errors import RigspecError
 from rigspec.regular import no_file
 
+ROW_FORMAT = "docs/fit.md"
+"""Where the rows that an owner may write are explained."""
+
 
 class CatalogError(RigspecError):
     """A catalog file or one of its rows cannot be used."""
@@ -37,7 +40,7 @@ class _Loader(yaml.CSafeLoader):
         super().flatten_mapping(node)
 
     def _refuse_twice(self, node: yaml.MappingNode) -> None:
-        seen: set[Hashable] = set()
+        seen: dict[Hashable, int] = {}
         for key, _ in node.value:
             merges = key.tag == "tag:yaml.org,2002:merge"
             name = "<<" if merges else self.construct_object(key, deep=True)
@@ -46,10 +49,11 @@ class _Loader(yaml.CSafeLoader):
             if name in seen:
                 mark = key.start_mark
                 raise CatalogError(
-                    f"{mark.name}:{mark.line + 1}:{mark.column + 1}: `{name}` is written twice",
-                    hint="keep one of the two",
+                    f"{mark.name}:{mark.line + 1}:{mark.column + 1}: `{name}` is written twice, "
+                    f"first in line {seen[name]}",
+                    hint="keep one of the two: readers of YAML take the last and drop the other",
                 )
-            seen.add(name)
+            seen[name] = key.start_mark.line + 1
 
 
 def read(file: Path) -> object:
@@ -65,7 +69,9 @@ def read(file: Path) -> object:
         raise CatalogError(f"cannot read catalog file {file}: {error.strerror}") from error
     # a date of month 13 is a ValueError
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise CatalogError(not_yaml(file, error)) from error
+        raise CatalogError(
+            not_yaml(file, error), hint=f"{ROW_FORMAT} shows a whole file"
+        ) from error
 
 
 def place_of(file: Path, *path: str) -> str:

@@ -164,6 +164,7 @@ def refusal(catalog: Path, table: str, key: str, value: object) -> CatalogError:
         ("gpus", "power", [300, 200, None], "`power: [300, 200, null]` is out of order", "example"),
         ("gpus", "power", [100, 220], "must be [lowest, default, highest]", "write null"),
         ("gpus", "memory_mib", "16384", "must be a number, not '16384'", "without quotes"),
+        ("gpus", "memory_mib", "1e400", "must be a number, not '1e400'", "example `memory_mib: "),
         ("gpus", "memory_mib", "1e4", "must be a number, not '1e4'", "in digits: 10000"),
         ("gpus", "memory_mib", "16 GiB", "must be a number, not '16 GiB'", "without unit"),
         ("gpus", "name", "", "is empty", "for example `name: "),
@@ -217,7 +218,10 @@ def test_ids_of_devices_are_found_in_either_case(catalog: Path) -> None:
         ("a:\n  name: [\n", ":3:1: this is not YAML: "),
         ("a:\n  source: 2026-13-45\n", "this is not YAML: month must be in 1..12"),
         ("\x00", "this is not YAML: control characters are not allowed"),
-        ("a:\n  name: x\n  lanes: 4\n  name: y\n", ":4:3: `name` is written twice"),
+        (
+            "a:\n  name: x\n  lanes: 4\n  name: y\n",
+            ":4:3: `name` is written twice, first in line 2",
+        ),
         ("a: &a\n  name: x\nb:\n  <<: *a\n  <<: *a\n", ":5:3: `<<` is written twice"),
         ("a:\n  1: x\n  0x1: y\n", ":3:3: `1` is written twice"),
         ("a:\n  ? [1]\n  : x\n", ":2:5: this is not YAML: found unhashable key"),
@@ -231,6 +235,7 @@ def test_a_file_that_is_no_table_is_named_at_its_place(text: str, said: str, cat
         all_gpus(catalog)
     assert refused.value.message.startswith(f"{catalog / 'gpus.yaml'}:")
     assert said in refused.value.message
+    assert refused.value.hint
     assert "\n" not in refused.value.message
 
 

@@ -50,6 +50,7 @@ def test_unusable_catalog_of_the_owner_is_a_finding(spec: Path, tmp_path: Path) 
     found = check_file(str(spec)).findings
     assert [f.rule for f in found] == ["catalog.unusable"]
     assert "boards.yaml" in found[0].message
+    assert found[0].why
 
 
 def test_consumer_board_is_known_and_its_slots_are_held_to(spec: Path) -> None:
