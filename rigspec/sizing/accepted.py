@@ -18,7 +18,7 @@ from rigspec.sizing.cache_type import engine_s_word
 from rigspec.sizing.cards import Card
 from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.shards import cut_block, cut_group
+from rigspec.sizing.shards import cut_block, cut_group, cut_narrow
 
 _VOCAB_PAD = 64
 CARD, ATTENTION = "card", "attention"
@@ -118,7 +118,7 @@ def _stages(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
         yield Refusal("stages", f"{len(facts.layers)} layers over PP {settings.pipeline_parallel}")
 
 
-RULES = (_heads, _vocabulary, _states, cut_group, _context, _decode_context, _stages)
+RULES = (_heads, _vocabulary, _states, cut_group, cut_narrow, _context, _decode_context, _stages)
 
 
 def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterator[Refusal]:

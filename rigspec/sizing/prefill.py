@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing import vllm
 from rigspec.sizing.all_reduce import NVLINK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count
+from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count, weight_bytes
 
 PEAK_TFLOPS = {
     "rtx 2060": 26, "rtx 2070": 30, "rtx 2080": 40, "rtx 2080 ti": 54, "rtx 3060": 25,
@@ -159,18 +160,67 @@ def prefill(
     arithmetic = flops / (peak * 1e12 * ranks * share * cap.value)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
-    tok_s = 1 / (arithmetic + reduce_s)
+    batch = min(prompt, _batch(card, settings))
+    work_s = _beside(arithmetic, _reading_s(facts, card, settings, batch, ranks), batch)
+    tok_s = 1 / (work_s + reduce_s) / (TENSOR_SLOW if _by_tensor(settings) else 1.0)
     tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
-    fall = _fall(facts, card, settings, spread) * cap.value / cap.low
+    fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     return Speed(
         Amount(tok_s, tok_s / fall, tok_s * rise),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
-        Bottleneck.LINK if reduce_s > arithmetic else Bottleneck.COMPUTE,
+        _slowest(arithmetic, work_s, reduce_s),
         f"fit for {settings.engine.value}",
     )
+
+
+READING = 0.8
+"""Of the memory's bandwidth while a batch of a prompt reads the weights."""
+FILLED, SHORT_FALL = 512, 2.2
+"""Tokens of a batch that keep a card busy: a shorter one waits for its weights and leaves units
+idle (nine runs of 128 tokens, 4B to 235B in llama.cpp and a 27B in vLLM, 0.9 to 1.9 times slower
+than the sum)."""
+TENSOR_SLOW, TENSOR_FALL = 1.4, 1.9
+"""llama.cpp's split of every tensor reads prompts so much slower than its links would let it (six
+runs on two to four 3090s, 4090s and 5060 Ti: 1.26 to 2.4 times)."""
+
+
+def _by_tensor(settings: EngineSettings) -> bool:
+    split = settings.split == "tensor" and settings.tensor_parallel > 1
+    return split and settings.engine is Engine.LLAMA_CPP
+
+
+def _beside(arithmetic_s: float, reading_s: float, batch: int) -> float:
+    """Both at once where the card is filled, one after the other where it is not."""
+    filled = batch >= FILLED
+    return math.hypot(arithmetic_s, reading_s) if filled else arithmetic_s + reading_s
+
+
+def _slowest(arithmetic_s: float, work_s: float, reduce_s: float) -> Bottleneck:
+    if reduce_s > work_s:
+        return Bottleneck.LINK
+    return Bottleneck.MEMORY if work_s > 2 * arithmetic_s else Bottleneck.COMPUTE
+
+
+def _batch(card: Card, settings: EngineSettings) -> int:
+    """Tokens of a prompt that go through the layers at once."""
+    if settings.engine is Engine.LLAMA_CPP:
+        return settings.ubatch
+    if settings.engine is Engine.SGLANG:
+        return settings.max_batched_tokens or 2048
+    return vllm.batch_of(settings, card).tokens
+
+
+def _reading_s(
+    facts: ModelFacts, card: Card, settings: EngineSettings, batch: int, ranks: int
+) -> float:
+    """Seconds per token for reading the weights once for each batch."""
+    if card.bandwidth_gb_s is None:
+        return 0.0
+    size = weight_bytes(facts, settings, batch, ranks)
+    return size / (READING * card.bandwidth_gb_s * 1e9) / batch
 
 
 def _ring(link: Link, ranks: int) -> float:
@@ -178,13 +228,16 @@ def _ring(link: Link, ranks: int) -> float:
     return LONG_RING if ranks > 2 and over_pcie else 1.0
 
 
-def _fall(facts: ModelFacts, card: Card, settings: EngineSettings, spread: float) -> float:
+def _fall(
+    facts: ModelFacts, card: Card, settings: EngineSettings, spread: float, batch: int
+) -> float:
     """How many times slower a prompt may be than computed."""
     untried = card.compute is not None and card.compute < (8, 0)
     row = ROW_FALL if settings.split == "row" else 1.0
     experts = settings.engine is Engine.LLAMA_CPP and facts.has_experts
     found = (row, UNTRIED_FALL if untried else 1.0, EXPERTS_FALL if experts else 1.0)
-    return max(1 + spread, *found)
+    short = SHORT_FALL if batch < FILLED else 1.0
+    return max(1 + spread, *found, short, TENSOR_FALL if _by_tensor(settings) else 1.0)
 
 
 def _llama_share(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:

@@ -48,6 +48,45 @@ def cut_group(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
                 return
 
 
+NARROW = 16
+"""Values under one scale of NVFP4."""
+
+
+def cut_narrow(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
+    """The first shard that cuts a group of NVFP4.
+
+    vLLM refuses dense ones ("in features size is not multiple of 16", `modelopt.py`); of experts it
+    found out in the first step (Nemotron-3-Nano at TP 8 on H100, July 2026: 1,856 / 8 = 232), and
+    nobody has tried them on cards with kernels of their own.
+    """
+    found = [
+        Refusal(
+            "groups",
+            f"{name.rpartition('.')[2]} width {width} / {ranks} ranks = {width / ranks:g}, not a "
+            f"multiple of {NARROW}, the group of NVFP4",
+            not expert,
+        )
+        for index, layer in enumerate(facts.layers)
+        for name, width, ranks, expert in _narrow_cuts(layer, settings)
+        if width % ranks or (width // ranks) % NARROW
+        if _is_nvfp4(facts, f"layers.{index}.{name}", expert=expert)
+    ]
+    yield from sorted(found, key=lambda refusal: not refusal.surely)[:1]
+
+
+def _narrow_cuts(layer: Layer, settings: EngineSettings) -> Iterator[tuple[str, int, int, bool]]:
+    for name, width in _cut_along_scales(layer):
+        ranks = settings.attention_ranks if "attn" in name else settings.tensor_parallel
+        yield name, width, max(1, ranks), False
+    if layer.experts is not None:
+        yield "mlp.experts.down_proj", layer.experts.width, settings.expert_shards, True
+
+
+def _is_nvfp4(facts: ModelFacts, name: str, *, expert: bool) -> bool:
+    found = facts.quantization.scheme_of(name, plain_by_habit=False, expert=expert)
+    return found is Scheme.NVFP4
+
+
 def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
     yield from _dense(layer)
     if isinstance(layer.mixer, (Attention, Latent)):
