@@ -200,7 +200,7 @@ def memory_lines(sized: Sized, columns: int | None = None) -> Iterator[str]:
     yield from neighbour_lines(sized)
     rest = outside - sum(each.gib for each in sized.neighbours)
     if rest > 0.05:
-        yield f"    · {'left to CUDA contexts':<30} {rest:.1f} GiB"
+        yield f"    · {'left to CUDA contexts':<30} {rest:,.1f} GiB"
 
 
 def bar(sizes: Sequence[float], cache: float, outside: float, total: float, room: int = BAR) -> str:
@@ -219,8 +219,8 @@ def _left(room: Amount) -> str:
     """What is left for the cache; a room below nothing is what is missing."""
     if room.value > 0:
         return f"{band(room, 1)} GiB"
-    best = f", at best {room.high:.1f} are left" if room.high > 0 else ""
-    return f"none: {-room.value:.1f} GiB are missing{best}"
+    best = f", at best {room.high:,.1f} are left" if room.high > 0 else ""
+    return f"none: {-room.value:,.1f} GiB are missing{best}"
 
 
 def _tokens(memory: MemoryEstimate) -> str:
@@ -234,7 +234,7 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
     wide = bool(memory.doubts)
     guess = "perhaps " if wide else ""
     if memory.needed is not None and asked:
-        takes = band(memory.needed, 1) if wide else f"{memory.needed.value:.1f}"
+        takes = band(memory.needed, 1) if wide else f"{memory.needed.value:,.1f}"
         said.append(f"one request of {asked:,} takes {takes} GiB")
     if memory.concurrency is not None and memory.concurrency >= 1:
         where = " in each replica" if sized.settings.replicas > 1 else ""

@@ -49,13 +49,13 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if needed is not None and left.low >= needed.high:
             yield from _late(rig, name, sized)
             continue
-        wanted = f"needs {needed.value:.1f} GiB of cache" if needed else "needs some cache"
+        wanted = f"needs {needed.value:,.1f} GiB of cache" if needed else "needs some cache"
         least = max(0.0, left.low)
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
             f"`{name}` {wanted} for one full request"
-            f"{_own_length(sized, rig.services[name])}, {least:.1f} to {left.high:.1f} "
+            f"{_own_length(sized, rig.services[name])}, {least:,.1f} to {left.high:,.1f} "
             f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides; " + ways_out(sized),
@@ -96,8 +96,8 @@ def stated_cache(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         yield complain(
             "memory.stated-cache",
             ("services", name, "extra_args"),
-            f"`{name}` sets aside {asked / GIB:.1f} GiB of cache, {max(0.0, room.low):.1f} to "
-            f"{max(0.0, room.high):.1f} GiB are left on {with_article(sized.card.name)}",
+            f"`{name}` sets aside {asked / GIB:,.1f} GiB of cache, {max(0.0, room.low):,.1f} to "
+            f"{max(0.0, room.high):,.1f} GiB are left on {with_article(sized.card.name)}",
             why="vLLM then does not look at what is free, and runs out of memory",
             hint=f"at most {max(0, int(room.low * GIB))} bytes, or no `--kv-cache-memory-bytes`",
         )
@@ -276,16 +276,16 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
     where = "on one of its cards" if unlike else "per GPU"
     if memory.weights.low > card.total.high:
         return (
-            f"`{name}` does not fit: {memory.weights.value:.1f} GiB of weights {where}, an "
-            f"{card.name} has {card.total.value:.1f} GiB"
+            f"`{name}` does not fit: {memory.weights.value:,.1f} GiB of weights {where}, an "
+            f"{card.name} has {card.total.value:,.1f} GiB"
         )
     left, needed = memory.available, memory.needed
-    request = f"{needed.value:.1f} GiB" if needed else "any"
+    request = f"{needed.value:,.1f} GiB" if needed else "any"
     slots = sized.settings.slots
     who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
     return (
         f"`{name}` does not fit{starts_after(sized)}: {who} {request} of cache {where}, "
-        f"{max(0.0, left.high):.1f} GiB are left at best on {with_article(card.name)}"
+        f"{max(0.0, left.high):,.1f} GiB are left at best on {with_article(card.name)}"
     )
 
 

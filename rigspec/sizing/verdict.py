@@ -85,8 +85,8 @@ def load_short(facts: ModelFacts, card: Card, settings: EngineSettings) -> str:
     if peak is None or loads(facts, card, settings) is Verdict.YES:
         return ""
     return (
-        f"{peak.low:.1f} to {peak.high:.1f} GiB of weights lie on each GPU until the last of them "
-        f"is quantized; {with_article(card.name)} has {card.total.value:.1f}"
+        f"{peak.low:,.1f} to {peak.high:,.1f} GiB of weights lie on each GPU until the last of "
+        f"them is quantized; {with_article(card.name)} has {card.total.value:.1f}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from asked import fit, rigspec
@@ -92,6 +93,12 @@ def test_long_context_names_the_longest_that_fits() -> None:
     again = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context",
                 smaller["write"].partition(": ")[2], "--json")  # fmt: skip
     assert json.loads(again.output)["verdict"] in ("yes", "close")
+
+
+def test_what_is_missing_of_a_huge_model_is_written_like_what_it_takes() -> None:
+    done = fit("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "rtx-3090", "--context", "8192",
+               "--sequences", "9000000")  # fmt: skip
+    assert re.search(r"none: \d{1,3}(,\d{3})+\.\d GiB are missing", done.output)
 
 
 def test_without_a_context_the_table_covers_lengths_and_sizes() -> None:
