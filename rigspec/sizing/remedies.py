@@ -1,16 +1,17 @@
 """What would make a service fit: each remedy recomputed, with the setting to write and its number.
 
 In the order an owner loses least: a size of decode context parallel that is not refused, experts
-left whole where a shard of them is refused, shorter context, smaller cache type, one cache for
-several cards instead of a copy on each, fewer sequences and smaller batches, a larger share of the
-card, no drafts, text only, more cards, smaller weights.
+left whole where a shard of them is refused, shorter context, no stated size of the cache, smaller
+cache type, one cache for several cards instead of a copy on each, fewer sequences or no graphs,
+smaller batches, a larger share of the card, no drafts, text only, several of these where no single
+one will do, more cards, smaller weights.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme, with_scheme
@@ -18,12 +19,18 @@ from rigspec.sizing import vllm
 from rigspec.sizing.accepted import decode_context_sizes, is_beyond, refusals
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
-from rigspec.sizing.records import kv_kind
+from rigspec.sizing.remedies_cache import cache_type, other_cache, shared_cache
 from rigspec.sizing.remedies_llamacpp import llama_remedies
+from rigspec.sizing.remedies_share import other_share
+from rigspec.sizing.remedies_together import larger_share, together
 from rigspec.sizing.remedy import (
+    ELSEWHERE,
+    FEW_SEQUENCES,
+    FEWER_CARDS,
     MORE_CARDS,
     MOST_RANKS,
     SMALLER_CONTEXT,
+    SMALLER_WEIGHTS,
     Case,
     Remedy,
     fits,
@@ -32,13 +39,10 @@ from rigspec.sizing.remedy import (
     tried,
 )
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.verdict import Verdict, contexts_short, late_room_gib, late_short
+from rigspec.sizing.verdict import Verdict
 from rigspec.units import with_article
 
 __all__ = ["Remedy", "beyond_and_too_large", "fits", "remedies"]
-
-SHARED_SINCE = (0, 11)
-"""Earlier releases have no decode context parallel, or not for every latent attention."""
 
 
 def remedies(
@@ -49,7 +53,8 @@ def remedies(
     spare_share: float = 1.0,
     idle: tuple[Card, ...] = (),
 ) -> tuple[Remedy, ...]:
-    """Every single change that makes one full request fit, at the expected figures.
+    """Every single change that makes one full request fit, at the expected figures, or a few that
+    do so together.
 
     `spare_share` is the share of a card that other services leave of it, `idle` are cards that
     llama.cpp's `split_mode: none` leaves out. A context beyond the model's own is no such change:
@@ -63,7 +68,7 @@ def remedies(
     if fits(own.before):
         return tuple(tried(SMALLER_CONTEXT, write, case, own.settings))
     return tuple(
-        each if each.name == SMALLER_CONTEXT else replace(each, write=f"{each.write}, {write}")
+        each if "context_length: " in each.write else replace(each, write=f"{each.write}, {write}")
         for each in _ways(own, idle)
     )
 
@@ -89,11 +94,21 @@ def _ways(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
         yield from llama_remedies(case, idle)
         return
     ways = (
-        _other_dcp, _whole_experts, shorter, _cache_type, _shared_cache, _batches, _fraction,
-        _drafts, _text_only, _more_cards, _weights,
+        _other_dcp, _whole_experts, shorter, other_cache, cache_type, shared_cache, _batches,
+        other_share, _drafts, _text_only, _more_cards, _weights,
     )  # fmt: skip
-    for way in ways:
-        yield from way(case)
+    single = [remedy for way in ways for remedy in way(case)]
+    # what a spec alone says comes before what must be bought, or found
+    found = sorted((*single, *together(case, single)), key=lambda each: each.name in ELSEWHERE)
+    yield from found or _with_larger_share(case)
+
+
+def _with_larger_share(case: Case) -> Iterator[Remedy]:
+    """More cards or smaller weights, where these alone do not help because a share is too small."""
+    for write, changed in larger_share(case):
+        freed = replace(case, settings=changed)
+        for each in (*_more_cards(freed), *_weights(freed)):
+            yield replace(each, write=f"{each.write}, {write}")
 
 
 def _other_dcp(case: Case) -> Iterator[Remedy]:
@@ -114,70 +129,29 @@ def _whole_experts(case: Case) -> Iterator[Remedy]:
         yield from tried("whole experts", "expert_parallel: true", case, changed)
 
 
-def _cache_type(case: Case) -> Iterator[Remedy]:
-    """An fp8 cache, where the card takes one."""
-    if kv_kind(case.facts, case.settings) not in ("bf16", "fp32"):
-        return
-    if case.card.compute is not None and case.card.compute < (8, 0):
-        return
-    for word in _fp8_words(case):
-        changed = replace(case.settings, kv_dtype=word)
-        yield from tried("kv dtype", f"kv_cache_dtype: {word}", case, changed)
-
-
-def _fp8_words(case: Case) -> tuple[str, ...]:
-    """What the engine calls it: SGLang has no `fp8`, and Triton no e4m3 before Ada."""
-    if case.settings.engine is not Engine.SGLANG:
-        return ("fp8",)
-    return ("fp8_e5m2",) if case.card.compute and case.card.compute < (8, 9) else ("fp8_e4m3",)
-
-
-def _shared_cache(case: Case) -> Iterator[Remedy]:
-    """Latent attention keeps a whole cache on every rank; decode context parallel cuts it."""
-    facts, settings = case.facts, case.settings
-    latent = facts.is_latent and not facts.has_states and settings.engine is Engine.VLLM
-    if not latent or (settings.version or SHARED_SINCE) < SHARED_SINCE:
-        return
-    for size in range(settings.decode_context_parallel + 1, settings.tensor_parallel + 1):
-        if settings.tensor_parallel % size == 0:
-            write = f"decode_context_parallel_size: {size}"
-            changed = replace(settings, decode_context_parallel=size)
-            found = list(tried("shared cache", write, case, changed))
-            if found:
-                yield found[0]
-                return
-
-
 def _batches(case: Case) -> Iterator[Remedy]:
-    """Fewer sequences, smaller prefill chunks: less activation, fewer graphs."""
-    batch = vllm.batch_of(case.settings, case.card)
-    for seqs in (8, 4, 3, 2, 1):
-        if seqs < batch.seqs:
-            write = f"max_sequences: {seqs}"
-            changed = replace(case.settings, max_seqs=seqs)
-            found = list(tried("fewer sequences", write, case, changed))
-            if found:
-                yield found[0]
-                break
-    if batch.tokens > 2048:
+    """Fewer sequences, or no graphs at all; smaller prefill chunks: less activation."""
+    fewer = list(islice(_fewer_sequences(case), 1))
+    yield from fewer
+    if not any(remedy.surely for remedy in fewer):
+        yield from _no_graphs(case)
+    if vllm.batch_of(case.settings, case.card).tokens > 2048:
         changed = replace(case.settings, max_batched_tokens=2048)
         yield from tried("smaller batch", "max_batched_tokens: 2048", case, changed)
 
 
-def _fraction(case: Case) -> Iterator[Remedy]:
-    """As large a share of the card as leaves CUDA contexts and other services their room."""
-    if case.settings.engine is not Engine.VLLM or case.settings.kv_bytes is not None:
-        return
-    facts, card, settings = case.facts, case.card, case.settings
-    context = vllm.context_overhead(settings).high + 0.25
-    outside = max(context, late_room_gib(facts, card, settings))
-    most = min(1.0, case.spare_share) - outside / card.total.value
-    highest = math.floor(most * 100 + 1e-6) / 100
-    larger = highest > vllm.fraction_of(settings)
-    if larger or contexts_short(card, settings) or late_short(facts, card, settings):
-        write = f"gpu_memory_fraction: {highest:.2f}"
-        changed = replace(case.settings, memory_fraction=highest)
-        yield from tried("larger share" if larger else "smaller share", write, case, changed)
+def _fewer_sequences(case: Case) -> Iterator[Remedy]:
+    for seqs in (FEW_SEQUENCES, 4, 3, 2, 1):
+        if seqs < vllm.batch_of(case.settings, case.card).seqs:
+            changed = replace(case.settings, max_seqs=seqs)
+            yield from tried("fewer sequences", f"max_sequences: {seqs}", case, changed)
+
+
+def _no_graphs(case: Case) -> Iterator[Remedy]:
+    """Costs speed at any load, so only where fewer sequences, with fewer graphs, are not enough."""
+    if case.settings.engine is Engine.VLLM and not case.settings.eager:
+        changed = replace(case.settings, eager=True)
+        yield from tried("no CUDA graphs", "enforce_eager: true", case, changed)
 
 
 def _drafts(case: Case) -> Iterator[Remedy]:
@@ -215,7 +189,7 @@ def _fewer_cards(case: Case) -> Iterator[Remedy]:
         changed = replace(case.settings, tensor_parallel=smaller)
         if not refusals(case.facts, changed, case.card):
             write = f"tensor_parallel_size: {smaller}"
-            yield from tried("fewer GPUs", write, case, changed)
+            yield from tried(FEWER_CARDS, write, case, changed)
             return
 
 
@@ -226,7 +200,7 @@ def _weights(case: Case) -> Iterator[Remedy]:
         return
     native_fp8 = case.card.compute is not None and case.card.compute >= (8, 9)
     steps = [(Scheme.FP8, "fp8")] if scheme is Scheme.PLAIN and native_fp8 else []
-    few = min(8, vllm.batch_of(case.settings, case.card).seqs)
+    few = min(FEW_SEQUENCES, vllm.batch_of(case.settings, case.card).seqs)
     ways = (
         (case.settings, ""),
         (replace(case.settings, max_seqs=few), f" and max_sequences: {few}"),
@@ -239,8 +213,8 @@ def _weights(case: Case) -> Iterator[Remedy]:
         for asked, also in ways:
             found = tightest(changed, case.cards, asked)[0]
             if fits(found) and helps(case.before, found):
-                gives = f"about {found.weights.value:.1f} GiB of weights per GPU"
+                gives = f"about {found.weights.value:,.1f} GiB of weights per GPU"
                 surely = found.boots is Verdict.YES
                 write = f"{with_article(word)} checkpoint{also}"
-                yield Remedy("another quantization", write, gives, surely)
+                yield Remedy(SMALLER_WEIGHTS, write, gives, surely)
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +16,12 @@ from rigspec.sizing.verdict import Verdict, contexts_short, late_short
 LEAST_CONTEXT = 2048
 """A context below this is no remedy."""
 CONTEXT_STEP = 1024
-MORE_CARDS, SMALLER_CONTEXT = "more GPUs", "smaller context"
+SMALLER_CONTEXT = "smaller context"
+MORE_CARDS, FEWER_CARDS, SMALLER_WEIGHTS = "more GPUs", "fewer GPUs", "another quantization"
+ELSEWHERE = (MORE_CARDS, FEWER_CARDS, SMALLER_WEIGHTS)
+"""Ways out that leave the cards or the checkpoint of the service."""
+FEW_SEQUENCES = 8
+"""Fewer free little more: graphs and activation are small then."""
 MOST_RANKS = 16
 NOTICED_GIB = 0.05
 """What is less changes no figure that is shown."""
@@ -71,6 +76,11 @@ def tried(name: str, write: str, case: Case, changed: EngineSettings) -> Iterato
         yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
 
 
+def surest(found: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """One of several numbers for one setting: the first that surely fits, else the first."""
+    return tuple(sorted(found, key=lambda remedy: not remedy.surely)[:1])
+
+
 def helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
     """Where it was too close to call, a doubt must go, or the cache gain; what grows outside the
     engine's share is no matter of the cache."""
@@ -81,27 +91,34 @@ def helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
         return False
     if late_short(asked.facts, asked.card, asked.settings):
         return False
-    return _spare(found) > _spare(before) + NOTICED_GIB
+    return spare_gib(found) > spare_gib(before) + NOTICED_GIB
 
 
-def _spare(found: MemoryEstimate) -> float:
+def spare_gib(found: MemoryEstimate) -> float:
+    """GiB that one full request leaves of the cache; below nothing is what it lacks."""
     return found.available.value - (found.needed.value if found.needed else 0.0)
 
 
 def _room(found: MemoryEstimate) -> str:
     longest = f", at most {found.largest_context:,} tokens" if found.largest_context else ""
-    return f"{found.available.value:.1f} GiB for the cache{longest}"
+    return f"{found.available.value:,.1f} GiB for the cache{longest}"
 
 
 def shorter(case: Case) -> Iterator[Remedy]:
     """The longest context that fits, rounded down; the longest sure one where the asked may fit."""
-    asked = asked_context(case.facts, case.settings)
-    if asked is None:
-        return
-    length = _surely(case, asked) if fits(case.before) else _at_most(case, asked)
-    if length is not None and LEAST_CONTEXT <= length < asked:
+    length = shorter_length(case)
+    if length is not None:
         changed = replace(case.settings, context=length)
         yield from tried(SMALLER_CONTEXT, f"context_length: {length}", case, changed)
+
+
+def shorter_length(case: Case) -> int | None:
+    """Tokens of that context; None where none is shorter, or long enough to be of use."""
+    asked = asked_context(case.facts, case.settings)
+    if asked is None:
+        return None
+    length = _surely(case, asked) if fits(case.before) else _at_most(case, asked)
+    return length if length is not None and LEAST_CONTEXT <= length < asked else None
 
 
 def _at_most(case: Case, asked: int) -> int | None:

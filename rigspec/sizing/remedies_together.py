@@ -1,0 +1,91 @@
+"""Changes that make a service fit only together, where no single one keeps its length and cards.
+
+Each step of an owner's settings is kept while it gives room, the one that costs least first; after
+each the whole is judged again, at the asked length or at the longest that then fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from rigspec.sizing import vllm
+from rigspec.sizing.remedies_cache import NO_BYTES, narrower
+from rigspec.sizing.remedies_share import shares, with_share
+from rigspec.sizing.remedy import (
+    ELSEWHERE,
+    FEW_SEQUENCES,
+    SMALLER_CONTEXT,
+    Case,
+    Remedy,
+    fits,
+    shorter_length,
+    spare_gib,
+    tried,
+)
+from rigspec.sizing.settings import Engine, EngineSettings
+
+WORTH_GIB = 0.25
+"""Less room is not worth a change of its own."""
+LONGER = 1.25
+"""How many times a further change must lengthen the context."""
+Step = tuple[str, EngineSettings]
+"""What to write, and the settings then."""
+
+
+def together(case: Case, single: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """At most two: the one with the fewest changes, and the one with the longest context."""
+    if fits(case.before) or any(r.name not in (*ELSEWHERE, SMALLER_CONTEXT) for r in single):
+        return ()
+    found = list(_stacked(case))
+    return (*found[:1], *found[1:][-1:])
+
+
+def _stacked(case: Case) -> Iterator[Remedy]:
+    """Step upon step, until the asked length fits."""
+    writes: list[str] = []
+    best, now = shorter_length(case) or 0, case
+    for way in (_own_cache, larger_share, _few_sequences, _narrow_cache):
+        for write, changed in way(now):
+            then = replace(now, settings=changed)
+            if spare_gib(then.before) < spare_gib(now.before) + WORTH_GIB:
+                continue
+            writes, now = [*writes, write], then
+            if fits(now.before):
+                yield from _written(case, writes, now.settings)
+                return
+            length = shorter_length(now)
+            if length is not None and length >= LONGER * best:
+                best = length
+                shorter = replace(now.settings, context=length)
+                yield from _written(case, [*writes, f"context_length: {length}"], shorter)
+
+
+def _written(case: Case, writes: list[str], changed: EngineSettings) -> Iterator[Remedy]:
+    """The changes as one way out."""
+    each = (write if "`" in write else f"`{write}`" for write in writes)
+    yield from tried("together", ", ".join(each), case, changed)
+
+
+def _own_cache(case: Case) -> Iterator[Step]:
+    if case.settings.kv_bytes is not None and case.settings.engine is Engine.VLLM:
+        yield NO_BYTES, replace(case.settings, kv_bytes=None)
+
+
+def larger_share(case: Case) -> Iterator[Step]:
+    """The largest to write, which counts only where no size of the cache does."""
+    unsized = replace(case, settings=replace(case.settings, kv_bytes=None))
+    for share in shares(unsized)[-1:]:
+        write, changed = with_share(unsized.settings, share)
+        yield write if case.settings.kv_bytes is None else f"{NO_BYTES}, `{write}`", changed
+
+
+def _few_sequences(case: Case) -> Iterator[Step]:
+    if vllm.batch_of(case.settings, case.card).seqs > FEW_SEQUENCES:
+        changed = replace(case.settings, max_seqs=FEW_SEQUENCES)
+        yield f"max_sequences: {FEW_SEQUENCES}", changed
+
+
+def _narrow_cache(case: Case) -> Iterator[Step]:
+    for word in narrower(case):
+        yield f"kv_cache_dtype: {word}", replace(case.settings, kv_dtype=word)

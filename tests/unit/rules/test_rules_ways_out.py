@@ -1,0 +1,115 @@
+"""A way out is written into the spec word for word, and the spec is checked again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rigspec.catalog.models import load_model_facts
+from rigspec.finding import WAYS_OUT, Finding, Severity
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import check
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = ROOT / "benchmarks/data/model-configs"
+IMAGES = {"vllm": "vllm/vllm-openai:v0.30.0", "sglang": "lmsysorg/sglang:v0.5.23"}
+BYTES = "--kv-cache-memory-bytes"
+Service = dict[str, Any]
+
+
+def rig_of(cards: str, service: Service) -> Rig:
+    """One service on the starter's cards, in another number and of another kind."""
+    count, _, sku = cards.partition(" ")
+    head = (ROOT / "rigs/starter.yaml").read_text().partition("\nservices:")[0]
+    head = head.replace("sku: rtx-3090\n    count: 2", f"sku: {sku}\n    count: {count}")
+    whole: Service = {
+        "engine": "vllm",
+        "model": "qwen",
+        "gpus": ["pair"],
+        "listen": {"port": 8000},
+    } | service
+    whole.setdefault("image", IMAGES[whole["engine"]])
+    loaded = load_text("rig.yaml", f"{head}\n{yaml.safe_dump({'services': {'one': whole}})}")
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def complaints(model: str, cards: str, service: Service) -> list[Finding]:
+    """What is said of the memory."""
+    facts = load_model_facts(model, [CONFIGS])
+    assert facts is not None
+    found = check(rig_of(cards, service), CheckContext(models={"qwen": facts}))
+    return [each for each in found if each.rule.startswith("memory.")]
+
+
+def ways(hint: str) -> Iterator[tuple[str, bool]]:
+    """What to write, and whether that surely fits, of each way out that the spec alone can take."""
+    for way in hint.partition(WAYS_OUT)[2].split("; "):
+        name, _, rest = way.partition(": ")
+        write, gives = rest.rsplit(" (", 1)
+        if name not in ("more GPUs", "another quantization"):
+            yield write, "closely" not in gives
+
+
+def plain(text: str) -> bool | float | str:
+    """The value as a spec reads it."""
+    if text in ("true", "false"):
+        return text == "true"
+    return float(text) if "." in text else int(text) if text.isdigit() else text
+
+
+def followed(service: Service, write: str) -> Service:
+    """The service with what a hint says to write."""
+    new = dict(service)
+    for left_out, words in re.findall(r"(no )?`([^`]+)`", write):
+        flags = [str(word) for word in new.get("extra_args", ())]
+        if left_out and words.startswith("--"):
+            del flags[flags.index(words) : flags.index(words) + 2]
+            new["extra_args"] = flags
+        elif left_out:
+            del new[words]
+        elif words.startswith("--"):
+            flag, value = words.split()
+            new["extra_args"] = [value if flags[i - 1] == flag else w for i, w in enumerate(flags)]
+        else:
+            key, _, value = words.partition(": ")
+            new[key] = plain(value)
+    return new
+
+
+AWQ = "Qwen/Qwen2.5-72B-Instruct-AWQ"
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+FOUR = {"tensor_parallel_size": 4, "context_length": 32768}
+TWO = {"tensor_parallel_size": 2}
+SGLANG = {"engine": "sglang"}
+BYTES_OF_1K = {"extra_args": [BYTES, "1000"]}
+CASES = [
+    (AWQ, "4 rtx-3090", FOUR | {"gpu_memory_fraction": 0.3}, "`gpu_memory_fraction: 0."),
+    (AWQ, "4 rtx-3090", FOUR | {"gpu_memory_fraction": 0.01}, "`gpu_memory_fraction: 0."),
+    (AWQ, "4 rtx-3090", FOUR | {"gpu_memory_fraction": 0.55}, "`gpu_memory_fraction: 0."),
+    (AWQ, "4 rtx-3090", FOUR | BYTES_OF_1K, f"no `{BYTES}`"),
+    (AWQ, "4 rtx-3090", FOUR | BYTES_OF_1K | {"gpu_memory_fraction": 0.3}, f"`{BYTES} "),
+    (AWQ, "2 rtx-3090", TWO | BYTES_OF_1K | {"gpu_memory_fraction": 0.3}, f"no `{BYTES}`, `gpu_"),
+    (AWQ, "2 rtx-3090", TWO, "`max_sequences: 8`, `context_length: "),
+    (AWQ, "2 rtx-3090", TWO | {"gpu_memory_fraction": 0.3}, "`gpu_memory_fraction: 0.92`, `"),
+    (LLAMA, "1 rtx-a6000", SGLANG | {"gpu_memory_fraction": 0.5, "context_length": 131072},
+     "`gpu_memory_fraction: 0."),
+    (LLAMA, "1 rtx-3090", SGLANG | {"gpu_memory_fraction": 0.3, "context_length": 65536},
+     "`kv_cache_dtype: fp8_e5m2`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "cards", "service", "offered"), CASES)
+def test_every_way_out_is_one(model: str, cards: str, service: Service, offered: str) -> None:
+    found = complaints(model, cards, service)[0]
+    assert offered in found.hint
+    for write, surely in ways(found.hint):
+        again = complaints(model, cards, followed(service, write))
+        assert not [each for each in again if surely or each.severity is Severity.ERROR], write
