@@ -101,13 +101,26 @@ def _assumed(sized: Sized) -> Iterator[str]:
 
 
 def _ways_out(sized: Sized) -> Iterator[str]:
-    if sized.memory.verdict is Verdict.YES and not sized.memory.refusals:
+    if _is_settled(sized):
         return
-    asked = (sized.facts, sized.cards, sized.settings)
-    found, own = remedies(*asked), beyond_and_too_large(*asked)
+    found = _remedies(sized)
+    own = beyond_and_too_large(sized.facts, sized.cards, sized.settings)
     also = f"{own:,} tokens do not fit either; " if own else ""
     yield f"  {also}what would fit:" if found else f"  {also}no single change makes it fit"
     yield from (f"    {_said(remedy)}" for remedy in found)
+
+
+def _remedies(sized: Sized) -> tuple[Remedy, ...]:
+    if _is_settled(sized):
+        return ()
+    return remedies(sized.facts, sized.cards, sized.settings)
+
+
+def _is_settled(sized: Sized) -> bool:
+    """Whether it fits as it is, but for what no change of its settings would cure."""
+    memory = sized.memory
+    stateless = memory.states is None or memory.states.surely
+    return memory.verdict is Verdict.YES and not memory.refusals and stateless
 
 
 def _said(remedy: Remedy) -> str:
@@ -117,10 +130,9 @@ def _said(remedy: Remedy) -> str:
 
 def answer_record(sized: Sized) -> dict[str, Any]:
     """The same as data."""
-    found = remedies(sized.facts, sized.cards, sized.settings)
     return service_record(sized) | {
         "warnings": [*warnings_of(sized), *_idle(sized)],
-        "remedies": [asdict(remedy) for remedy in found],
+        "remedies": [asdict(remedy) for remedy in _remedies(sized)],
     }
 
 

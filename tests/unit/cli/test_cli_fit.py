@@ -95,6 +95,16 @@ def test_long_context_names_the_longest_that_fits() -> None:
     assert json.loads(again.output)["verdict"] in ("yes", "close")
 
 
+def test_what_fits_has_nothing_to_cure() -> None:
+    words = ("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "rtx-3090", "--context", "8192")
+    for engine in ("vllm", "sglang"):
+        record = json.loads(fit(*words, "--engine", engine, "--json").output)
+        assert (record["verdict"], record["remedies"]) == ("yes", [])
+    close = json.loads(fit(*words[:-1], "40000", "--json").output)
+    assert close["verdict"] != "yes"
+    assert close["remedies"]
+
+
 def test_what_is_missing_of_a_huge_model_is_written_like_what_it_takes() -> None:
     done = fit("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "rtx-3090", "--context", "8192",
                "--sequences", "9000000")  # fmt: skip
