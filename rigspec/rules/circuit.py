@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.sizing.supplies import circuit_w
+from rigspec.spec.power import Circuit
 from rigspec.spec.rig import Rig
+from rigspec.units import text_w
 
 OUTLET_V = 277
 """The highest voltage that a computer's supply is made for: one phase of 277/480 V."""
@@ -71,8 +73,12 @@ def phases_evenly_loaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     if circuit.phases == 1 or (circuit.phases == 2 and not to_neutral):
         return
     if supplies % circuit.phases:
-        alone = to_neutral and (supplies == 1 or circuit.phases == 2)
-        sure = f"`volts: {_to_neutral(circuit.volts)}, phases: 1`" if alone else "`phases: 2`"
+        sure = _surely_there(circuit, supplies)
+        words = f"`phases: {sure.phases}`"
+        if sure.volts != circuit.volts:
+            words = f"`volts: {sure.volts}, phases: {sure.phases}`"
+        more = -(-supplies // circuit.phases) * circuit.phases
+        also = f"; {more} supplies load all alike" if supplies > circuit.phases else ""
         yield warning(
             "circuit.phases-evenly-loaded",
             ("power", "circuit", "phases"),
@@ -80,8 +86,16 @@ def phases_evenly_loaded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"{circuit.phases} phases alike, as the sum of the circuit takes them to",
             why="a supply hangs on one phase, or between two; the breaker trips when the fullest "
             "is over its rating",
-            hint=f"{sure} counts what is surely there",
+            hint=f"{words} counts what is surely there, {text_w(circuit_w(sure)[0])}{also}",
         )
+
+
+def _surely_there(circuit: Circuit, supplies: int) -> Circuit:
+    """The most phases that so many supplies load alike: any number does what hangs between two,
+    and one phase has the voltage of an outlet."""
+    if circuit.volts <= OUTLET_V or (circuit.phases == 3 and supplies % 2 == 0):
+        return circuit.model_copy(update={"phases": 2})
+    return circuit.model_copy(update={"volts": _to_neutral(circuit.volts), "phases": 1})
 
 
 def _between(volts: int) -> int:

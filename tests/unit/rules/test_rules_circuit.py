@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,22 @@ def test_panel_voltage_of_three_phases_is_refused_for_one(volts: int, outlet: in
         (400, 3, 2, "`phases: 2`"),
         (400, 3, 1, "`volts: 230, phases: 1`"),
         (400, 2, 3, "`volts: 230, phases: 1`"),
+        (400, 3, 4, "`phases: 2`"),
+        (400, 3, 5, "`volts: 230, phases: 1`"),
+        (480, 3, 5, "`volts: 277, phases: 1`"),
+        (208, 3, 5, "`phases: 2`"),
     ],
 )
 def test_supplies_that_leave_a_phase_emptier(
     volts: int, phases: int, supplies: int, sure: str
 ) -> None:
-    assert sure in hints(volts, phases, supplies)["circuit.phases-evenly-loaded"]
+    hint = hints(volts, phases, supplies)["circuit.phases-evenly-loaded"]
+    assert hint.startswith(f"{sure} counts what is surely there, ")
+    written = {key: int(value) for key, value in re.findall(r"(\w+): (\d+)", sure)}
+    told = {"volts": volts, "phases": phases} | written
+    assert hints(**told, supplies=supplies) == {}
+    given = circuit_w(Circuit(amps=20, continuous_factor=0.8, **told))[0]
+    assert f", {given:.0f} W" in hint
+    if supplies > phases:
+        (more,) = re.findall(r"; (\d+) supplies load all alike$", hint)
+        assert hints(volts, phases, int(more)) == {}
