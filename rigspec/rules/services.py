@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import floor
 
 from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.exposure import overlap
 from rigspec.rules.places import span, ticked
-from rigspec.rules.sizable import sized_once
+from rigspec.rules.shares import contexts_share, judged_apart, lower_shares, portions
 from rigspec.spec.misnamed import nearest
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 from rigspec.spec.together import concurrent, groups_at_once, sharers
-
-VLLM_FRACTION = 0.92
-"""vLLM's own `--gpu-memory-utilization` since 0.24; 0.9 before."""
 
 
 def model_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -109,50 +105,26 @@ def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Services that share a card at the same time share its memory."""
     told: set[tuple[str, ...]] = set()
     for member, names in sharers(rig).items():
-        groups = (g for g in groups_at_once(rig, names) if not _judged_apart(rig, g, facts))
-        worst = max(groups, key=lambda g: sum(_portions(rig, g, facts)), default=())
-        portions = _portions(rig, worst, facts)
-        total, contexts = round(sum(portions), 4), _contexts(rig, worst, member, facts)
+        groups = (g for g in groups_at_once(rig, names) if not judged_apart(rig, g, facts))
+        worst = max(groups, key=lambda g: sum(portions(rig, g, facts)), default=())
+        each = portions(rig, worst, facts)
+        total, contexts = round(sum(each), 4), contexts_share(rig, worst, member, facts)
         if total + contexts <= 1 or worst in told:
             continue
         told.add(worst)
         complain = error if total > 1 else warning
-        in_all = f" to {floor((1 - contexts) * 100) / 100:g} in all" if contexts else ""
         found = complain(
             "services.gpus-oversubscribed",
             _fraction_path(rig, worst[-1]),
-            f"{ticked(worst)} take {' + '.join(f'{each:g}' for each in portions)} = {total:g} of "
+            f"{ticked(worst)} take {' + '.join(f'{share:g}' for share in each)} = {total:g} of "
             f"the memory of `{member}`" + ("" if total > 1 else ", which leaves CUDA no room"),
             why="an engine takes its share at start; the second one finds too little and ends"
             if total > 1
             else "vLLM ends where its share of the whole card is not free, and the contexts of "
             "all these processes lie outside their shares",
-            hint=f"lower `gpu_memory_fraction`{in_all}, use other cards, or let one run "
-            "`instead_of` the other",
+            hint=lower_shares(rig, worst, facts),
         )
         yield replace(found, also=tuple(_fraction_path(rig, n) for n in worst[:-1]))
-
-
-def _judged_apart(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> bool:
-    """Whether all are SGLang's and of known models: each takes a share of what the others leave, so
-    that none takes what is not there, and `memory.fits` says whether what it takes is enough."""
-    if any(rig.services[name].engine != "sglang" for name in names):
-        return False
-    return all(facts.models and sized_once(rig, name, facts) for name in names)
-
-
-def _contexts(rig: Rig, names: tuple[str, ...], member: str, facts: CheckContext) -> float:
-    """The share that the contexts of these processes take of a card at least; 0 where no vLLM is
-    among them, which alone asks for its share before it takes anything."""
-    card = facts.gpu(rig, member)
-    if card is None or all(rig.services[name].engine != "vllm" for name in names):
-        return 0.0
-    from rigspec.sizing.cards import visible_gib
-    from rigspec.sizing.from_spec import settings_of
-    from rigspec.sizing.vllm import context_overhead
-
-    taken = sum(context_overhead(settings_of(rig, name)).low for name in names)
-    return taken / visible_gib(card.memory_mib).value
 
 
 def gpus_shared_unbounded(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -192,41 +164,6 @@ def _is_unbounded(service: Service, partner: Service) -> bool:
     return service.engine == "sglang" or partner.engine == "llama_cpp"
 
 
-def _fraction(rig: Rig, name: str, facts: CheckContext) -> float:
-    """The share an engine takes; 0 where it is not known."""
-    service = rig.services[name]
-    if service.gpu_memory_fraction is not None:
-        return service.gpu_memory_fraction
-    if service.engine == "llama_cpp":
-        return _least_share(rig, name, facts)
-    return VLLM_FRACTION if service.engine == "vllm" else 0.0
-
-
-def _least_share(rig: Rig, name: str, facts: CheckContext) -> float:
-    """What llama.cpp's weights and the cache of a set context take at least of a card."""
-    if rig.services[name].context_length is None or not facts.models:
-        return 0.0
-    sized = sized_once(rig, name, facts)
-    if sized is None or sized.memory.needed is None:
-        return 0.0
-    *terms, _ = sized.memory.terms
-    taken = sum(term.amount.low for term in terms) + sized.memory.needed.low
-    return round(taken / sized.card.total.high, 2)
-
-
 def _fraction_path(rig: Rig, name: str) -> tuple[str, str, str]:
     given = rig.services[name].gpu_memory_fraction is not None
     return ("services", name, "gpu_memory_fraction" if given else "gpus")
-
-
-def _portions(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> list[float]:
-    """What each takes of the card at most: SGLang its share of what the ones before leave, which is
-    most while the others have not started."""
-    mixed = any(rig.services[name].engine != "sglang" for name in names)
-    left, found = 1.0, {}
-    for name in names:
-        share = _fraction(rig, name, facts)
-        of_rest = mixed and rig.services[name].engine == "sglang"
-        found[name] = round(share * left, 4) if of_rest else share
-        left -= found[name] if of_rest else 0.0
-    return [found[name] for name in names]

@@ -177,14 +177,57 @@ def test_vllm_needs_its_share_free_where_sglang_started_before_it() -> None:
 
 def test_shares_that_leave_no_room_for_contexts_are_warned_about() -> None:
     (found,) = gpus_oversubscribed(*two(vllm(0.5), vllm(0.5)))
-    assert (
-        found.severity,
-        found.hint.startswith("lower `gpu_memory_fraction` to 0.99 in all"),
-    ) == (
-        Severity.WARNING,
-        True,
-    )
+    assert found.severity is Severity.WARNING
+    assert found.hint.startswith("lower `gpu_memory_fraction` of `one` to 0.49, use other cards")
     assert not list(gpus_oversubscribed(*two(vllm(0.5), vllm(0.48))))
+
+
+def of_larger_context(share: float) -> dict[str, Any]:
+    return vllm(share) | {"context_length": 40960}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (vllm(0.6), vllm(0.5)),
+        (vllm(0.5), vllm(0.5)),
+        (vllm(0.5), sglang(0.6)),
+        (sglang(0.9), vllm(0.3)),
+        (of_larger_context(0.95), vllm(0.24)),
+        (vllm(0.95), LLAMA | {"context_length": 8192}),
+        ({"engine": "vllm", "engine_version": "0.33.0"}, vllm(0.5)),
+    ],
+)
+def test_shares_of_the_hint_pass_and_hold_what_they_held(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    rig, facts = two(one, other)
+    (found,) = gpus_oversubscribed(rig, facts)
+    lowered = re.findall(r"of `(\w+)` to ([0-9.]+)", found.hint)
+    assert found.hint.startswith("lower `gpu_memory_fraction` of `")
+    given = {"one": one, "other": other}
+    for name, share in lowered:
+        given[name] = given[name] | {"gpu_memory_fraction": float(share)}
+        assert given[name]["engine"] != "llama_cpp"
+    rig, facts = two(given["one"], given["other"])
+    assert not list(gpus_oversubscribed(rig, facts))
+    assert not list(memory_fits(rig, facts))
+
+
+def test_shares_that_hold_no_request_are_not_told_to_be_enough() -> None:
+    known = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    tp = {"engine": "vllm", "tensor_parallel_size": 2, "context_length": 40960}
+    rig = sharing(tp | {"gpu_memory_fraction": 0.8}, tp | {"gpu_memory_fraction": 0.6})
+    (found,) = gpus_oversubscribed(rig, CheckContext(models={"qwen": known}))
+    otherwise = "use other cards, or let one run `instead_of` the other"
+    assert found.hint == (
+        f"{otherwise}; to lower `gpu_memory_fraction` of `one` to 0.51 and of `other` to 0.38 "
+        "leaves `other` too little for a full request"
+    )
+    both = LLAMA | {"context_length": 262144, "max_sequences": 2}
+    (found,) = gpus_oversubscribed(sharing(both, both), of_gguf())
+    assert found.hint == otherwise
 
 
 def test_what_others_hold_is_named_beside_what_is_left() -> None:
