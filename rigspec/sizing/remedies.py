@@ -37,6 +37,7 @@ from rigspec.sizing.remedy import (
     helps,
     shorter,
     tried,
+    written,
 )
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict
@@ -68,7 +69,9 @@ def remedies(
     if fits(own.before):
         return tuple(tried(SMALLER_CONTEXT, write, case, own.settings))
     return tuple(
-        each if "context_length: " in each.write else replace(each, write=f"{each.write}, {write}")
+        each
+        if "context_length: " in each.write
+        else replace(each, write=written(each.write, write))
         for each in _ways(own, idle)
     )
 
@@ -108,7 +111,7 @@ def _with_larger_share(case: Case) -> Iterator[Remedy]:
     for write, changed in larger_share(case):
         freed = replace(case, settings=changed)
         for each in (*_more_cards(freed), *_weights(freed)):
-            yield replace(each, write=f"{each.write}, {write}")
+            yield replace(each, write=written(each.write, write))
 
 
 def _other_dcp(case: Case) -> Iterator[Remedy]:

@@ -22,6 +22,7 @@ from rigspec.sizing.remedy import (
     shorter_length,
     spare_gib,
     tried,
+    written,
 )
 from rigspec.sizing.settings import Engine, EngineSettings
 
@@ -46,25 +47,20 @@ def _stacked(case: Case) -> Iterator[Remedy]:
     writes: list[str] = []
     best, now = shorter_length(case) or 0, case
     for way in (_own_cache, larger_share, _few_sequences, _narrow_cache):
-        for write, changed in way(now):
+        for step, changed in way(now):
             then = replace(now, settings=changed)
             if spare_gib(then.before) < spare_gib(now.before) + WORTH_GIB:
                 continue
-            writes, now = [*writes, write], then
+            writes, now = [*writes, step], then
             if fits(now.before):
-                yield from _written(case, writes, now.settings)
+                yield from tried("together", written(*writes), case, now.settings)
                 return
             length = shorter_length(now)
             if length is not None and length >= LONGER * best:
                 best = length
                 shorter = replace(now.settings, context=length)
-                yield from _written(case, [*writes, f"context_length: {length}"], shorter)
-
-
-def _written(case: Case, writes: list[str], changed: EngineSettings) -> Iterator[Remedy]:
-    """The changes as one way out."""
-    each = (write if "`" in write else f"`{write}`" for write in writes)
-    yield from tried("together", ", ".join(each), case, changed)
+                write = written(*writes, f"context_length: {length}")
+                yield from tried("together", write, case, shorter)
 
 
 def _own_cache(case: Case) -> Iterator[Step]:
@@ -77,7 +73,8 @@ def larger_share(case: Case) -> Iterator[Step]:
     unsized = replace(case, settings=replace(case.settings, kv_bytes=None))
     for share in shares(unsized)[-1:]:
         write, changed = with_share(unsized.settings, share)
-        yield write if case.settings.kv_bytes is None else f"{NO_BYTES}, `{write}`", changed
+        stated = case.settings.kv_bytes is not None
+        yield written(NO_BYTES, write) if stated else write, changed
 
 
 def _few_sequences(case: Case) -> Iterator[Step]:

@@ -76,6 +76,12 @@ def tried(name: str, write: str, case: Case, changed: EngineSettings) -> Iterato
         yield Remedy(name, write, _room(found), found.boots is Verdict.YES)
 
 
+def written(*writes: str) -> str:
+    """Several things to write; each is set apart where one of them is no line of a spec."""
+    apart = any("`" in write for write in writes)
+    return ", ".join(f"`{each}`" if apart and "`" not in each else each for each in writes)
+
+
 def surest(found: Iterable[Remedy]) -> tuple[Remedy, ...]:
     """One of several numbers for one setting: the first that surely fits, else the first."""
     return tuple(sorted(found, key=lambda remedy: not remedy.surely)[:1])

@@ -50,11 +50,11 @@ def complaints(model: str, cards: str, service: Service) -> list[Finding]:
 
 
 def ways(hint: str) -> Iterator[tuple[str, bool]]:
-    """What to write, and whether that surely fits, of each way out that the spec alone can take."""
+    """What to write, and whether that surely fits, of each way out but another checkpoint."""
     for way in hint.partition(WAYS_OUT)[2].split("; "):
         name, _, rest = way.partition(": ")
         write, gives = rest.rsplit(" (", 1)
-        if name not in ("more GPUs", "another quantization"):
+        if name != "another quantization":
             yield write, "closely" not in gives
 
 
@@ -65,23 +65,24 @@ def plain(text: str) -> bool | float | str:
     return float(text) if "." in text else int(text) if text.isdigit() else text
 
 
-def followed(service: Service, write: str) -> Service:
-    """The service with what a hint says to write."""
+def followed(cards: str, service: Service, write: str) -> tuple[str, Service]:
+    """The cards and the service with what a hint says to write."""
     new = dict(service)
-    for left_out, words in re.findall(r"(no )?`([^`]+)`", write):
-        flags = [str(word) for word in new.get("extra_args", ())]
-        if left_out and words.startswith("--"):
+    flags = [str(word) for word in new.get("extra_args", ())]
+    parts = re.findall(r"(no )?`([^`]+)`", write)
+    for left_out, words in ((no, each) for no, text in parts for each in text.split(", ")):
+        key, _, value = words.partition(": ")
+        if words.endswith(" such GPUs"):
+            cards = words.removesuffix("such GPUs") + cards.partition(" ")[2]
+        elif left_out and words.startswith("--"):
             del flags[flags.index(words) : flags.index(words) + 2]
-            new["extra_args"] = flags
         elif left_out:
             del new[words]
         elif words.startswith("--"):
-            flag, value = words.split()
-            new["extra_args"] = [value if flags[i - 1] == flag else w for i, w in enumerate(flags)]
+            flags[flags.index(words.split()[0]) + 1] = words.split()[1]
         else:
-            key, _, value = words.partition(": ")
             new[key] = plain(value)
-    return new
+    return cards, new | {"extra_args": flags}
 
 
 AWQ = "Qwen/Qwen2.5-72B-Instruct-AWQ"
@@ -97,12 +98,16 @@ CASES = [
     (AWQ, "4 rtx-3090", FOUR | BYTES_OF_1K, f"no `{BYTES}`"),
     (AWQ, "4 rtx-3090", FOUR | BYTES_OF_1K | {"gpu_memory_fraction": 0.3}, f"`{BYTES} "),
     (AWQ, "2 rtx-3090", TWO | BYTES_OF_1K | {"gpu_memory_fraction": 0.3}, f"no `{BYTES}`, `gpu_"),
-    (AWQ, "2 rtx-3090", TWO, "`max_sequences: 8`, `context_length: "),
-    (AWQ, "2 rtx-3090", TWO | {"gpu_memory_fraction": 0.3}, "`gpu_memory_fraction: 0.92`, `"),
+    (AWQ, "2 rtx-3090", TWO, "`max_sequences: 8, context_length: "),
+    (AWQ, "2 rtx-3090", TWO | {"gpu_memory_fraction": 0.3}, "`gpu_memory_fraction: 0.92, "),
+    ("deepseek-ai/DeepSeek-V2-Lite", "1 rtx-3090", {"gpu_memory_fraction": 0.3},
+     " such GPUs, tensor_parallel_size: "),
+    ("Qwen/Qwen3-Next-80B-A3B-Instruct", "2 h100", TWO | BYTES_OF_1K,
+     f"`4 such GPUs, tensor_parallel_size: 4`, no `{BYTES}`, `gpu_memory_fraction: "),
     (LLAMA, "1 rtx-a6000", SGLANG | {"gpu_memory_fraction": 0.5, "context_length": 131072},
      "`gpu_memory_fraction: 0."),
     (LLAMA, "1 rtx-3090", SGLANG | {"gpu_memory_fraction": 0.3, "context_length": 65536},
-     "`kv_cache_dtype: fp8_e5m2`"),
+     ", kv_cache_dtype: fp8_e5m2`"),
 ]  # fmt: skip
 
 
@@ -111,5 +116,5 @@ def test_every_way_out_is_one(model: str, cards: str, service: Service, offered:
     found = complaints(model, cards, service)[0]
     assert offered in found.hint
     for write, surely in ways(found.hint):
-        again = complaints(model, cards, followed(service, write))
+        again = complaints(model, *followed(cards, service, write))
         assert not [each for each in again if surely or each.severity is Severity.ERROR], write

@@ -207,7 +207,7 @@ def test_at_most_two_ways_take_several_changes_and_each_is_worth_it() -> None:
     asked = EngineSettings(version=(0, 30), context=32768, tensor_parallel=2)
     found = remedies(facts, (card("rtx-3090"),) * 2, asked)
     alone, few, most = (
-        int(each.write.rpartition("context_length: ")[2].rstrip("`"))
+        int(each.write.rpartition("context_length: ")[2])
         for each in found
         if "context_length" in each.write
     )
