@@ -40,10 +40,10 @@ def starts_after(sized: Sized) -> str:
 
 
 def ways_out(sized: Sized) -> str:
-    """Every single change that helps, the nearest first."""
+    """Every single change that helps, or some together, the nearest first."""
     from rigspec.sizing.remedies import remedies
 
-    spare = 1 - sum(each.gib for each in sized.neighbours) / sized.card.total.value
+    spare = 1 - sum(each.reserved_gib for each in sized.neighbours) / sized.card.total.value
     changes = remedies(sized.facts, sized.cards, sized.settings, spare_share=spare, idle=sized.idle)
     found = (*changes, *_one_at_a_time(sized))
     if not found:

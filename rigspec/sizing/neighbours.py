@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import sglang, vllm
+from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
-from rigspec.sizing.group import each_card
+from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
@@ -29,6 +30,13 @@ class Neighbour:
     gib: float
     bounded: bool = True
     """Whether it takes no more: llama.cpp without a context takes what is free for its cache."""
+    wants: float = 0.0
+    """GiB to leave free for it, more than it holds where SGLang's share of them must be enough."""
+
+    @property
+    def reserved_gib(self) -> float:
+        """What no other service may take of the card."""
+        return max(self.gib, self.wants)
 
 
 def neighbours(
@@ -73,7 +81,8 @@ def _held(
         if gib > 0:
             taken += gib
             bounded = settings.engine is not Engine.LLAMA_CPP or settings.context is not None
-            yield Neighbour(name, gib, bounded)
+            wanted = _wants(facts, service, cards, settings)
+            yield Neighbour(name, gib, bounded, wanted)
 
 
 def _place(rig: Rig, service: Service, member: str) -> int:
@@ -91,6 +100,21 @@ def _share_of(
     share = sglang.fraction_of(card, settings, vision=vision)
     own = sglang.overhead(settings).value
     return own + share * max(0.0, card.total.value - own - taken)
+
+
+def _wants(
+    facts: ModelFacts | None, service: Service, cards: tuple[Card, ...], settings: EngineSettings
+) -> float:
+    """GiB that SGLang must find free, so that its share of them holds one full request; 0 for the
+    others, whose share is of the card, and where it would not fit alone either."""
+    if settings.engine is not Engine.SGLANG or facts is None:
+        return 0.0
+    found, card = tightest(as_loaded(facts, service.quantization, settings), cards, settings)
+    share = sglang.fraction_of(card, settings, vision=facts.vision is not None)
+    if found.needed is None or found.available.value < found.needed.value:
+        return 0.0
+    held = found.weights.value + found.needed.value
+    return sglang.overhead(settings).value + held / share
 
 
 def _of_llama_cpp(

@@ -119,6 +119,18 @@ def test_no_hint_offers_what_sglang_s_own_share_takes() -> None:
     assert "larger share" not in found["one"]
 
 
+@pytest.mark.parametrize("share", [0.25, 0.3, 0.4])
+def test_a_larger_share_leaves_sglang_what_its_own_must_hold(share: float) -> None:
+    given = vllm(0.15)
+    rig, facts = two(given, sglang(share))
+    (found,) = memory_fits(rig, facts)
+    (larger,) = re.findall(r"`gpu_memory_fraction: (0\.\d+)`", found.hint)
+    given["gpu_memory_fraction"] = float(larger)
+    rig, facts = two(given, sglang(share))
+    assert not list(memory_fits(rig, facts))
+    assert not list(gpus_oversubscribed(rig, facts))
+
+
 def two(one: dict[str, Any], other: dict[str, Any]) -> tuple[Rig, CheckContext]:
     """Two services of an 8B model in 16 bits, 15.3 GiB, on one card of 95 GiB."""
     facts = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
