@@ -106,8 +106,8 @@ def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     told: set[tuple[str, ...]] = set()
     for member, names in sharers(rig).items():
         groups = (g for g in groups_at_once(rig, names) if not judged_apart(rig, g, facts))
-        worst = max(groups, key=lambda g: sum(portions(rig, g, facts)), default=())
-        each = portions(rig, worst, facts)
+        worst = max(groups, key=lambda g: sum(portions(rig, g, member, facts)), default=())
+        each = portions(rig, worst, member, facts)
         total, contexts = round(sum(each), 4), contexts_share(rig, worst, member, facts)
         if total + contexts <= 1 or worst in told:
             continue
@@ -122,7 +122,7 @@ def gpus_oversubscribed(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             if total > 1
             else "vLLM ends where its share of the whole card is not free, and the contexts of "
             "all these processes lie outside their shares",
-            hint=lower_shares(rig, worst, facts),
+            hint=lower_shares(rig, worst, member, facts),
         )
         yield replace(found, also=tuple(_fraction_path(rig, n) for n in worst[:-1]))
 

@@ -11,7 +11,7 @@ from math import floor
 
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import ticked
-from rigspec.rules.sizable import sized_once
+from rigspec.rules.sizable import on_host, sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.together import sharers
 
@@ -24,10 +24,10 @@ STEP = 0.01
 OTHERWISE = "use other cards, or let one run `instead_of` the other"
 
 
-def lower_shares(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> str:
+def lower_shares(rig: Rig, names: tuple[str, ...], member: str, facts: CheckContext) -> str:
     """The ways out of shares that are too much in sum: what to write in each service that has the
     field, and whether each then still holds a full request."""
-    asked = {name: _fraction(rig, name, facts) for name in names}
+    asked = {name: _fraction(rig, name, member, facts) for name in names}
     shared = (card for card, users in sharers(rig).items() if set(names) <= set(users))
     contexts = max(contexts_share(rig, names, card, facts) for card in shared)
     fitting = [name for name in names if _fits(rig, name, facts)]
@@ -123,10 +123,10 @@ def contexts_share(rig: Rig, names: tuple[str, ...], member: str, facts: CheckCo
     return taken / visible_gib(card.memory_mib).value
 
 
-def portions(rig: Rig, names: tuple[str, ...], facts: CheckContext) -> list[float]:
-    """What each takes of the card at most: SGLang its share of what the ones before leave, which is
+def portions(rig: Rig, names: tuple[str, ...], member: str, facts: CheckContext) -> list[float]:
+    """What each takes of a card at most: SGLang its share of what the ones before leave, which is
     most while the others have not started."""
-    return _taken(rig, {name: _fraction(rig, name, facts) for name in names})
+    return _taken(rig, {name: _fraction(rig, name, member, facts) for name in names})
 
 
 def _taken(rig: Rig, shares: Mapping[str, float]) -> list[float]:
@@ -139,23 +139,29 @@ def _taken(rig: Rig, shares: Mapping[str, float]) -> list[float]:
     return found
 
 
-def _fraction(rig: Rig, name: str, facts: CheckContext) -> float:
+def _fraction(rig: Rig, name: str, member: str, facts: CheckContext) -> float:
     """The share an engine takes; 0 where it is not known."""
     service = rig.services[name]
     if service.gpu_memory_fraction is not None:
         return service.gpu_memory_fraction
     if service.engine == "llama_cpp":
-        return _least_share(rig, name, facts)
+        return _least_share(rig, name, member, facts)
     return VLLM_FRACTION if service.engine == "vllm" else 0.0
 
 
-def _least_share(rig: Rig, name: str, facts: CheckContext) -> float:
-    """What llama.cpp's weights and the cache of a set context take at least of a card."""
-    if rig.services[name].context_length is None or not facts.models:
+def _least_share(rig: Rig, name: str, member: str, facts: CheckContext) -> float:
+    """What llama.cpp's weights and the cache of a set context take at least of a card, where it is
+    the first to start."""
+    card = facts.gpu(rig, member)
+    known = facts.models and card is not None and not on_host(rig, name, facts)
+    if not known or rig.services[name].context_length is None:
         return 0.0
-    sized = sized_once(rig, name, facts)
-    if sized is None or sized.memory.needed is None:
+    from rigspec.sizing.from_spec import catalog_of
+    from rigspec.sizing.neighbours import of_llama_cpp
+
+    found = of_llama_cpp(rig, name, member, facts.models, catalog_of(facts.catalog))
+    if found is None or found.needed is None:
         return 0.0
-    *terms, _ = sized.memory.terms
-    taken = sum(term.amount.low for term in terms) + sized.memory.needed.low
-    return round(taken / sized.card.total.high, 2)
+    *terms, _ = found.terms
+    taken = sum(term.amount.low for term in terms) + found.needed.low
+    return round(taken / found.asked.card.total.high, 2)

@@ -16,6 +16,7 @@ from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
 from rigspec.sizing.group import each_card, tightest
+from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
@@ -75,7 +76,7 @@ def _held(
         if not cards:
             continue
         if settings.engine is Engine.LLAMA_CPP:
-            gib = _of_llama_cpp(facts, service, cards, settings, _place(rig, service, member))
+            gib = _held_by(of_llama_cpp(rig, name, member, models, catalog))
         else:
             gib = _share_of(facts, min(cards, key=lambda c: c.total.value), settings, taken)
         if gib > 0:
@@ -83,10 +84,6 @@ def _held(
             bounded = settings.engine is not Engine.LLAMA_CPP or settings.context is not None
             wanted = _wants(facts, service, cards, settings)
             yield Neighbour(name, gib, bounded, wanted)
-
-
-def _place(rig: Rig, service: Service, member: str) -> int:
-    return members(rig.gpus, service.gpus).index(member)
 
 
 def _share_of(
@@ -117,19 +114,28 @@ def _wants(
     return sglang.overhead(settings).value + held / share
 
 
-def _of_llama_cpp(
-    facts: ModelFacts | None,
-    service: Service,
-    cards: tuple[Card, ...],
-    settings: EngineSettings,
-    place: int,
-) -> float:
-    """Weights, buffers and the cache of a context that is set, on one of its cards; without a
-    context the cache has no bound."""
+def of_llama_cpp(
+    rig: Rig, name: str, member: str, models: Mapping[str, ModelFacts], catalog: Catalog
+) -> MemoryEstimate | None:
+    """A service of llama.cpp on one of its cards, of which nobody else holds anything; None where
+    its model or a card is not known, or the card holds no part of it."""
+    service, cards = rig.services[name], cards_of(rig, name, catalog)
+    facts, settings = models.get(service.model), settings_of(rig, name, models)
+    if facts is None or not cards:
+        return None
+    place = members(rig.gpus, service.gpus).index(member)
     used, _ = used_cards(service, cards, settings)
-    if facts is None or (len(used) < len(cards) and cards[place] is not used[0]):
-        return 0.0
+    if len(used) < len(cards) and cards[place] is not used[0]:
+        return None
     judged = each_card(facts, used, settings)
-    found, _ = judged[place if len(judged) > 1 else 0]
-    cache = found.needed.value if found.needed and settings.context is not None else 0.0
+    return judged[place if len(judged) > 1 else 0][0]
+
+
+def _held_by(found: MemoryEstimate | None) -> float:
+    """GiB of weights, buffers and the cache of a context that is set; without one the cache has no
+    bound."""
+    if found is None:
+        return 0.0
+    bounded = found.asked.settings.context is not None
+    cache = found.needed.value if found.needed and bounded else 0.0
     return sum(term.amount.value for term in found.terms[:-1]) + cache
