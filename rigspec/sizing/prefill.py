@@ -161,7 +161,8 @@ def prefill(
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     batch = min(prompt, _batch(card, settings))
-    work_s = _beside(arithmetic, _reading_s(facts, card, settings, batch, ranks), batch)
+    reading_s = _reading_s(facts, card, settings, batch, ranks)
+    work_s = _beside(arithmetic, reading_s, batch)
     tok_s = 1 / (work_s + reduce_s) / (TENSOR_SLOW if _by_tensor(settings) else 1.0)
     tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
     tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
@@ -171,7 +172,7 @@ def prefill(
     return Speed(
         Amount(tok_s, tok_s / fall, tok_s * rise),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
-        _slowest(arithmetic, work_s, reduce_s),
+        _slowest(arithmetic, reading_s, reduce_s),
         f"fit for {settings.engine.value}",
     )
 
@@ -198,10 +199,10 @@ def _beside(arithmetic_s: float, reading_s: float, batch: int) -> float:
     return math.hypot(arithmetic_s, reading_s) if filled else arithmetic_s + reading_s
 
 
-def _slowest(arithmetic_s: float, work_s: float, reduce_s: float) -> Bottleneck:
-    if reduce_s > work_s:
+def _slowest(arithmetic_s: float, reading_s: float, reduce_s: float) -> Bottleneck:
+    if reduce_s > max(arithmetic_s, reading_s):
         return Bottleneck.LINK
-    return Bottleneck.MEMORY if work_s > 2 * arithmetic_s else Bottleneck.COMPUTE
+    return Bottleneck.MEMORY if reading_s > arithmetic_s else Bottleneck.COMPUTE
 
 
 def _batch(card: Card, settings: EngineSettings) -> int:

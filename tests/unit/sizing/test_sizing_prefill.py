@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,10 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK
 from rigspec.sizing.cards import Card
+from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.prefill import prefill, state_flops
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.throughput import Speed, decode
+from rigspec.sizing.throughput import Bottleneck, Speed, decode
 
 LLAMA = EngineSettings(engine=Engine.LLAMA_CPP)
 
@@ -45,8 +47,8 @@ def test_a_format_the_card_multiplies_in_is_faster() -> None:
     # Ampere has no such arithmetic; llama.cpp unpacks
     for on, settings in ((card("rtx-3090"), EngineSettings()), (card("rtx-5090"), LLAMA)):
         plain = replace(facts, quantization=Quantization())
-        speeds = [prompt_speed(each, on, settings).tok_s.value for each in (facts, plain)]
-        assert speeds[0] == pytest.approx(speeds[1])
+        work = [prompt_speed(each, on, settings).step.weights_ms for each in (facts, plain)]
+        assert work[0] == pytest.approx(work[1])
 
 
 def test_recurrent_states_slow_llama_cpp_most_where_experts_are_few() -> None:
@@ -122,19 +124,20 @@ def test_eight_bit_floats_are_multiplied_as_such_from_ada_on(scheme: Scheme) -> 
     assert found.low < 15909 < found.high
     # twice 16 bits there; Ampere unpacks them first (27B on 3090s: 0.7)
     for sku, share in (("rtx-pro-6000-server", 2.0), ("rtx-3090", 0.7)):
-        speeds = [
-            prompt_speed(each, card(sku), EngineSettings()).tok_s.value
+        work = [
+            prompt_speed(each, card(sku), EngineSettings()).step.weights_ms
             for each in (dense, replace(dense, quantization=Quantization()))
         ]
-        assert speeds[0] == pytest.approx(share * speeds[1])
+        assert work[1] == pytest.approx(share * work[0])
 
 
 def test_experts_keep_the_fit_of_experts_in_any_format() -> None:
-    speeds = [
+    plain, packed = (
         prompt_speed(model("Qwen/Qwen3-30B-A3B", each), card("rtx-5090"), EngineSettings())
         for each in (Quantization(), Quantization(Scheme.FP8))
-    ]
-    assert speeds[1].tok_s == speeds[0].tok_s
+    )
+    assert packed.step.weights_ms == plain.step.weights_ms
+    assert packed.tok_s.value > plain.tok_s.value  # of which half as much is read
 
 
 def test_recurrent_states_cost_their_elements_in_llama_cpp_only() -> None:
@@ -150,9 +153,9 @@ def test_experts_in_mxfp4_read_prompts_faster_in_llama_cpp() -> None:
     facts = model("openai/gpt-oss-20b", packed)
     other = replace(facts, quantization=replace(packed, expert_scheme=Scheme.INT4))
     for sku, measured in (("rtx-5070-ti", 7784), ("rtx-5060-ti", 3839), ("rtx-5080", 7477)):
-        found, usual = (prompt_speed(each, card(sku), LLAMA, 512).tok_s for each in (facts, other))
-        assert found.low < measured < found.high
-        assert found.value == pytest.approx(1.35 * usual.value)
+        found, usual = (prompt_speed(each, card(sku), LLAMA, 512) for each in (facts, other))
+        assert found.tok_s.low < measured < found.tok_s.high
+        assert usual.step.weights_ms == pytest.approx(1.35 * found.step.weights_ms)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +171,44 @@ def test_experts_may_read_a_prompt_much_slower(
     found = prompt_speed(gguf(name, bits), card(sku), LLAMA, prompt).tok_s
     assert found.low < measured < found.value
     assert found.value / found.low == pytest.approx(2.8)
+
+
+@pytest.mark.parametrize(("name", "measured"), [("Qwen/Qwen3-4B", 8519), ("Qwen/Qwen3-8B", 6154)])
+def test_a_short_prompt_waits_for_its_weights(name: str, measured: float) -> None:
+    # Q8_0 on a 5090, b8234: 128 tokens of a prompt at once
+    facts, on = gguf(name, 8.5), card("rtx-5090")
+    found, filled = (prompt_speed(facts, on, LLAMA, prompt) for prompt in (128, 512))
+    assert found.tok_s.low < measured < found.tok_s.value < 0.75 * filled.tok_s.value
+    read_ms = facts_gib(facts) * 2**30 / (0.8 * 1792e9) * 1e3 / 128
+    token_ms = 1e3 / found.tok_s.value
+    assert token_ms == pytest.approx(found.step.weights_ms + read_ms, rel=0.02)
+    at_once = math.hypot(filled.step.weights_ms, read_ms / 4)
+    assert 1e3 / filled.tok_s.value == pytest.approx(at_once, rel=0.02)
+
+
+def facts_gib(facts: ModelFacts) -> float:
+    """Of what a step reads: all but the table, unless that is the output, too."""
+    skipped = () if facts.tied else (Part.EMBEDDING,)
+    return sum(m.stored_bytes for m in matrices(facts) if m.part not in skipped) / 2**30
+
+
+def test_few_tokens_of_many_experts_are_bound_by_memory() -> None:
+    # Qwen3.6-35B-A3B of 16 bits on a GB10, vLLM: 1,802 tok/s of 1,024 tokens, 70 GB at 273 GB/s
+    facts = model("Qwen/Qwen3.5-35B-A3B", Quantization())
+    found = prompt_speed(facts, card("dgx-spark"), EngineSettings(), 1024)
+    assert found.tok_s.low < 1802 < found.tok_s.high
+    assert found.bottleneck is Bottleneck.MEMORY
+    assert prompt_speed(facts, card("dgx-spark"), EngineSettings(), 8192).bottleneck is (
+        Bottleneck.COMPUTE
+    )
+
+
+@pytest.mark.parametrize(("ranks", "measured"), [(2, 1148), (4, 435)])
+def test_a_split_of_every_tensor_reads_prompts_slower(ranks: int, measured: float) -> None:
+    # Qwen3.6-27B Q8_0 on 3090s without peer access
+    asked = replace(LLAMA, tensor_parallel=ranks, split="tensor")
+    found = prefill(gguf("Qwen/Qwen3.5-27B", 8.5), card("rtx-3090"), asked, prompt=1024,
+                    link=HOST_PCIE)  # fmt: skip
+    assert found is not None
+    assert found.tok_s.low < measured < found.tok_s.high
+    assert found.tok_s.value / found.tok_s.low == pytest.approx(1.9)
