@@ -263,3 +263,28 @@ def test_an_owner_s_word_does_not_tell_whether_a_shared_expert_has_blocks() -> N
     for each, sure in ((facts, True), (told, False)):
         (cut,) = refusals(each, asked, card("h100"))
         assert ("= 64" in cut.message, cut.surely) == (True, sure)
+
+
+def test_a_part_of_nvfp4_holds_whole_groups_of_sixteen() -> None:
+    # experts of 1,856: an eighth is 232, a quarter 464
+    facts = model("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4")
+    for ranks, whole, cut in ((8, False, 1), (4, False, 0), (8, True, 0)):
+        asked = EngineSettings(tensor_parallel=ranks, expert_parallel=whole)
+        found = [r for r in refusals(facts, asked, card("h100")) if r.rule == "groups"]
+        assert len(found) == cut
+        assert all("1856 / 8 ranks = 232" in r.message and not r.surely for r in found)
+
+
+def test_a_dense_part_of_nvfp4_that_cuts_a_group_is_surely_refused() -> None:
+    published = model("nvidia/Qwen3.6-27B-NVFP4")
+    layers = tuple(
+        replace(layer, mlp=replace(layer.mlp, width=17424)) if layer.mlp else layer
+        for layer in published.layers
+    )
+    facts = replace(published, layers=layers)  # 17,424 / 2 = 8,712, no multiple of 16
+    quantized = replace(facts, quantization=replace(facts.quantization, per_layer=None, keeps=None))
+    (found,) = (
+        r for r in refusals(quantized, EngineSettings(tensor_parallel=2), card("b200"))
+        if r.rule == "groups"
+    )  # fmt: skip
+    assert found.surely
