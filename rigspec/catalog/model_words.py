@@ -87,7 +87,7 @@ def scheme_words(text: str) -> Words | None:
     Of several formats the narrowest is taken for the bulk of the weights and an 8-bit one beside it
     for the attention matrices, as mixed checkpoints are made.
     """
-    lower = re.sub(r"fp8\W{1,2}block|block\w*\W{1,2}fp8", "fp8 block", text.lower())
+    lower = re.sub(r"fp8\W{1,2}block|block[\w-]*\W{1,2}fp8", "fp8 block", text.lower())
     hits: list[tuple[int, Words]] = []
     rest = lower
     for name, words in _NAMES:

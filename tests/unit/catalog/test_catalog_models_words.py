@@ -13,6 +13,8 @@ from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
     [
         ("bfloat16", Scheme.PLAIN),
         ("fp8 block", Scheme.FP8_BLOCK),
+        ("fp8 (block 128x128)", Scheme.FP8_BLOCK),
+        ("block-wise FP8", Scheme.FP8_BLOCK),
         ("runtime --quantization fp8", Scheme.FP8),
         ("w8a8 int8 (compressed-tensors)", Scheme.INT8),
         ("auto_round int4 g128 (linear_attn in-proj 16-bit)", Scheme.INT4),
