@@ -10,10 +10,12 @@ from rigspec.sizing.settings import Engine
 def fits_measured(case: Case) -> str | None:
     """`yes` for a boot, `no` for a memory refusal, None when the case is about something else.
 
-    Memory that ran out nobody says where may have been that of a request, long after the boot.
+    Memory that ran out nobody says where may have been that of a request, long after the boot; and
+    what ran out while requests were served is no boot's.
     """
     found = Keys((case.measured,))
-    if shape_refusal(case) or found.text("stage") == "not stated":
+    stage = found.text("stage") or ""
+    if shape_refusal(case) or stage == "not stated" or stage.startswith("runtime"):
         return None
     if found.flag("oom") is True or found.text("refused"):
         return "no"

@@ -11,8 +11,9 @@ from benchmarks.sizing_links import link_of
 from rigspec.sizing import prefill, speculation, throughput
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.turns import of_group
+from rigspec.sizing.weights import rank_weights
 
 
 def decode(streams: int, context: int) -> Callable[[Case], Amount]:
@@ -41,13 +42,21 @@ def decode(streams: int, context: int) -> Callable[[Case], Amount]:
 
 def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missing: str) -> Amount:
     """The speed of a run's cards together, from that of each."""
-    card_of(case)
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU")
+    if _is_spilled(case, card_of(case)):
+        raise Unknown("its weights exceed the cards: a part lies elsewhere, and nobody says which")
     speed = of_group(case.cards, case.settings, one)
     if speed is None:
         raise Unknown(missing)
     return speed.tok_s
+
+
+def _is_spilled(case: Case, card: Card) -> bool:
+    """Whether llama.cpp, which runs all the same, has to leave weights in host memory."""
+    weights = rank_weights(facts_of(case), case.settings).amount
+    llama = case.settings.engine is Engine.LLAMA_CPP
+    return llama and len(set(case.cards)) == 1 and weights.low > card.total.high
 
 
 def prompt_rate(prompt: int) -> Callable[[Case], Amount]:

@@ -1,0 +1,84 @@
+"""What of a published run counts as an outcome, and what nobody could have predicted."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.sizing_cases import case_of
+from benchmarks.sizing_known import Unknown
+from benchmarks.sizing_models import Models
+from benchmarks.sizing_outcomes import fits_measured
+from benchmarks.sizing_predict import Row, predict_fits, predictions
+from benchmarks.sizing_rates import decode
+from rigspec.catalog.model_quant import Scheme
+from rigspec.catalog.model_sizes import size_table
+
+DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+RUN = {"engine_family": "vllm", "model": "Qwen/Qwen3-8B", "gpu": "NVIDIA A100 80GB", "tp": 1}
+
+
+@lru_cache(maxsize=1)
+def models() -> Models:
+    return Models(DATA, size_table(DATA))
+
+
+@pytest.mark.parametrize(
+    ("stage", "counted"),
+    [("kv cache", "no"), ("runtime (sampling)", None), ("not stated", None), (None, "no")],
+)
+def test_memory_that_ran_out_in_service_is_no_boot_s(
+    stage: str | None, counted: str | None
+) -> None:
+    measured = {"oom": True, "stage": stage}
+    assert fits_measured(case_of(RUN | {"measured": measured}, models(), 0)) == counted
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("0.30.0", "yes"), ("a fork of 0.30", "close")])
+def test_a_fork_may_keep_more_than_anybody_knows(version: str, verdict: str) -> None:
+    told = {"engine_version": version, "gpu_memory_utilization": 0.9, "max_model_len": 8192}
+    assert predict_fits(case_of(RUN | told, models(), 0)) == verdict
+
+
+def test_a_share_that_nobody_states_may_have_been_another() -> None:
+    # 16.4 GB of weights and 1.1 of cache: 0.9 of 24 GiB holds them, 0.85 does not
+    told = {"engine_version": "0.30.0", "gpu": "RTX 3090", "max_model_len": 24000,
+            "max_num_seqs": 8}  # fmt: skip
+    stated = predict_fits(case_of(RUN | told | {"gpu_memory_utilization": 0.92}, models(), 0))
+    assert stated == "yes"
+    assert predict_fits(case_of(RUN | told, models(), 0)) == "close"
+
+
+def test_weights_beyond_the_cards_have_no_speed_that_anybody_could_tell() -> None:
+    run = {"engine_family": "llama.cpp", "model": "Qwen/Qwen3-235B-A22B", "gpu": "RTX 5090",
+           "quantization": "GGUF IQ3_K"}  # fmt: skip
+    case = case_of(run, models(), 0)
+    with pytest.raises(Unknown, match="its weights exceed the cards"):
+        decode(1, 0)(case)
+    assert decode(1, 0)(case_of(run | {"model": "Qwen/Qwen3-30B-A3B"}, models(), 0)).value > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "scheme"),
+    [("EXL3 4bpw", Scheme.INT4), ("compressed-tensors", Scheme.INT8), ("16 bit", Scheme.PLAIN)],
+)
+def test_a_format_that_only_its_width_or_nothing_tells_is_doubted(
+    words: str, scheme: Scheme
+) -> None:
+    facts = case_of(RUN | {"quantization": words}, models(), 0).facts
+    assert facts is not None
+    assert facts.quantization.scheme is scheme
+    assert bool(facts.weights_doubt) is (scheme is not Scheme.PLAIN)
+
+
+def test_an_eight_bit_cache_of_sparse_attention_may_go_unsaid() -> None:
+    run: dict[str, Any] = {
+        "id": "x", "engine_family": "sglang", "model": "deepseek-ai/DeepSeek-V3.2", "gpu": "H200",
+        "gpu_count": 8, "tp": 8, "measured": {"available_kv_gib": 2.38, "kv_cache_tokens": 53056},
+    }  # fmt: skip
+    rows = [row for row in predictions(case_of(run, models(), 0)) if isinstance(row, Row)]
+    (found,) = (row for row in rows if row.quantity == "kv_cache_tokens")
+    assert float(found.low) < 53056 < float(found.high)
