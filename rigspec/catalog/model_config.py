@@ -181,7 +181,7 @@ def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, 
     if _dtype(keys) not in _DTYPE_BYTES:
         found.append(f"its `torch_dtype` of `{_dtype(keys)}` is not known: taken for 16 bits")
     if keys.has("engram_layer_ids", "ngram_size"):
-        found.append("n-gram tables are taken to stay in host memory")
+        found.append("n-gram tables may lie in host memory or on the cards")
     if keys.has("compress_ratios"):
         found.append("compressed attention: the layout changes between engine releases")
     if keys.has("sparse_attention_config"):

@@ -31,11 +31,13 @@ from rigspec.sizing.remedy import (
     MOST_RANKS,
     SMALLER_CONTEXT,
     SMALLER_WEIGHTS,
+    WORTH_GIB,
     Case,
     Remedy,
     fits,
     helps,
     shorter,
+    spare_gib,
     tried,
     written,
 )
@@ -154,6 +156,8 @@ def _no_graphs(case: Case) -> Iterator[Remedy]:
     """Costs speed at any load, so only where fewer sequences, with fewer graphs, are not enough."""
     if case.settings.engine is Engine.VLLM and not case.settings.eager:
         changed = replace(case.settings, eager=True)
+        if spare_gib(case.after(changed)) < spare_gib(case.before) + WORTH_GIB:
+            return
         yield from tried("no CUDA graphs", "enforce_eager: true", case, changed)
 
 

@@ -16,6 +16,7 @@ from rigspec.sizing.remedy import (
     ELSEWHERE,
     FEW_SEQUENCES,
     SMALLER_CONTEXT,
+    WORTH_GIB,
     Case,
     Remedy,
     fits,
@@ -26,8 +27,6 @@ from rigspec.sizing.remedy import (
 )
 from rigspec.sizing.settings import Engine, EngineSettings
 
-WORTH_GIB = 0.25
-"""Less room is not worth a change of its own."""
 LONGER = 1.25
 """How many times a further change must lengthen the context."""
 Step = tuple[str, EngineSettings]

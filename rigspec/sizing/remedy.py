@@ -23,6 +23,8 @@ ELSEWHERE = (MORE_CARDS, FEWER_CARDS, SMALLER_WEIGHTS)
 FEW_SEQUENCES = 8
 """Fewer free little more: graphs and activation are small then."""
 MOST_RANKS = 16
+WORTH_GIB = 0.25
+"""Less room is not worth a change that costs something."""
 NOTICED_GIB = 0.05
 """What is less changes no figure that is shown."""
 

@@ -12,9 +12,9 @@ import yaml
 
 from rigspec.catalog.models import load_model_facts
 from rigspec.finding import WAYS_OUT, Finding, Severity
-from rigspec.rules.context import CheckContext
+from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.run import check
-from rigspec.spec.load import load_text
+from rigspec.spec.load import load, load_text
 from rigspec.spec.rig import Rig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,3 +118,13 @@ def test_every_way_out_is_one(model: str, cards: str, service: Service, offered:
     for write, surely in ways(found.hint):
         again = complaints(model, *followed(cards, service, write))
         assert not [each for each in again if surely or each.severity is Severity.ERROR], write
+
+
+def test_graphs_of_a_tenth_of_a_gib_are_no_way_out() -> None:
+    # without them the host launches every kernel of every step, for 0.1 of 95 GiB
+    home = ROOT / "rigs/home.yaml"
+    rig = load(home).rig
+    assert rig is not None
+    (found,) = (f for f in check(rig, saved_context(rig, home)) if f.rule == "memory.fits-closely")
+    assert "smaller context" in found.hint
+    assert "enforce_eager" not in found.hint
