@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from rigspec.catalog.data_file import ROW_FORMAT, place_of, read
 from rigspec.catalog.data_file import CatalogError as CatalogError
+from rigspec.letters import one_line
 
 DATA = Path(__file__).with_name("data")
 OWN_FOLDERS = (Path("catalog"), Path("../catalog"))
@@ -56,7 +57,7 @@ class Row:
         """Refuse keys the table does not have."""
         for key in self.values:
             if key not in keys:
-                near = difflib.get_close_matches(key, keys, 1)
+                near = difflib.get_close_matches(str(key), keys, 1)
                 hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(keys)}"
                 raise self.fail(f"unknown key `{key}`", hint, (key,))
 
@@ -65,6 +66,9 @@ class Row:
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
             raise self.fail(f"`{key}` must be text, not {shown(value)}", "put it in quotes", (key,))
+        if value is not None and one_line(value) != value:
+            said = f"`{key}` holds a character that steers the terminal: {one_line(value)[:60]}"
+            raise self.fail(said, "write it without", (key,))
         return value
 
     def text(self, key: str) -> str:

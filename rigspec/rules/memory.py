@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.sizable import sized_services
-from rigspec.rules.ways_out import breakdown, fitting_sizes, starts_after, ways_out
+from rigspec.rules.ways_out import breakdown, fitting_sizes, starts_after, stated_size, ways_out
 from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 from rigspec.units import GIB, with_article
@@ -42,21 +42,20 @@ def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """It may fit, it may not: the answer lies inside the known error."""
     for name, sized in sized_services(rig, facts):
-        memory = sized.memory
-        if memory.verdict != "close":
+        left, needed = sized.memory.available, sized.memory.needed
+        if sized.memory.verdict != "close":
             continue
-        left, needed = memory.available, memory.needed
         if needed is not None and left.low >= needed.high:
             yield from _late(rig, name, sized)
             continue
-        wanted = f"needs {needed.value:,.1f} GiB of cache" if needed else "needs some cache"
-        least = max(0.0, left.low)
+        least, most = max(0.0, left.low), max(0.0, left.high)
+        wanted = f"needs {needed.value:,.1f} GiB" if needed else "needs some"
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
-            f"`{name}` {wanted} for one full request"
-            f"{_own_length(sized, rig.services[name])}, {least:,.1f} to {left.high:,.1f} "
-            f"GiB are left on {with_article(sized.card.name)}{starts_after(sized)}",
+            f"`{name}` {wanted} of cache for one full request"
+            f"{_own_length(sized, rig.services[name])}, {least:,.1f} to {most:,.1f} GiB are left "
+            f"on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides; " + ways_out(sized),
         )
@@ -99,7 +98,7 @@ def stated_cache(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"`{name}` sets aside {asked / GIB:,.1f} GiB of cache, {max(0.0, room.low):,.1f} to "
             f"{max(0.0, room.high):,.1f} GiB are left on {with_article(sized.card.name)}",
             why="vLLM then does not look at what is free, and runs out of memory",
-            hint=f"at most {max(0, int(room.low * GIB))} bytes, or no `--kv-cache-memory-bytes`",
+            hint=stated_size(sized, room.low),
         )
 
 
@@ -207,6 +206,7 @@ _SHAPES = {
         "tensor_parallel_size",
         "a scale covers a group of rows: vLLM and SGLang refuse a shard that cuts one",
     ),
+    "expert-groups": ("tensor_parallel_size", "Marlin's kernels end where a shard cuts a group"),
     "dcp": (
         "decode_context_parallel_size",
         "DCP spreads copies of the key/value heads; the heads of a rank must be copies",
@@ -276,8 +276,8 @@ def _shortage(name: str, sized: Sized, length: str) -> str:
     where = "on one of its cards" if unlike else "per GPU"
     if memory.weights.low > card.total.high:
         return (
-            f"`{name}` does not fit: {memory.weights.value:,.1f} GiB of weights {where}, an "
-            f"{card.name} has {card.total.value:,.1f} GiB"
+            f"`{name}` does not fit: {memory.weights.value:,.1f} GiB of weights {where}, "
+            f"{with_article(card.name)} has {card.total.value:,.1f} GiB"
         )
     left, needed = memory.available, memory.needed
     request = f"{needed.value:,.1f} GiB" if needed else "any"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rigspec.finding import WAYS_OUT
 from rigspec.rules.places import ticked
+from rigspec.units import GIB
 
 if TYPE_CHECKING:
     from rigspec.sizing.neighbours import Neighbour
@@ -68,18 +69,35 @@ def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:
 
     crowd = crowded_by(sized)
     if crowd:
-        names = ", ".join(each.name for each in crowd)
+        names = ", ".join(dict.fromkeys((*sized.apart, *(each.name for each in crowd))))
         cards = tuple(replace(card, held_gib=0.0) for card in sized.cards)
         case = Case(sized.facts, cards, sized.card, sized.settings, 1.0)
         alone = replace(sized.settings, other_processes_gib=0.0)
         yield from tried("one at a time", f"instead_of: [{names}]", case, alone)
 
 
+def stated_size(sized: Sized, room_gib: float) -> str:
+    """What a stated size of the cache may be; the ways out where not even nothing fits."""
+    if room_gib <= 0:
+        return ways_out(sized)
+    return f"at most {int(room_gib * GIB)} bytes, or no `--kv-cache-memory-bytes`"
+
+
+def _is_taken(sized: Sized, ranks: int) -> bool:
+    """Whether no rule of the shape refuses this TP; the context has a rule of its own."""
+    from dataclasses import replace
+
+    from rigspec.sizing.accepted import refusals
+
+    found = refusals(sized.facts, replace(sized.settings, tensor_parallel=ranks), sized.card)
+    return all(refusal.rule in ("context", "dcp") for refusal in found)
+
+
 def fitting_sizes(sized: Sized, refusal: Refusal) -> str:
     """Sizes that break no rule: of DCP where that is refused, else of TP."""
     from dataclasses import replace
 
-    from rigspec.sizing.accepted import decode_context_sizes, refusals
+    from rigspec.sizing.accepted import CUT_EXPERTS, decode_context_sizes
     from rigspec.sizing.group import tightest
     from rigspec.sizing.remedy import fits
 
@@ -93,11 +111,10 @@ def fitting_sizes(sized: Sized, refusal: Refusal) -> str:
     sizes = [
         str(size)
         for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
-        if size <= len(sized.gpus)
-        and not refusals(sized.facts, replace(sized.settings, tensor_parallel=size), sized.card)
+        if size <= len(sized.gpus) and _is_taken(sized, size)
     ]
     ways = [f"TP sizes that it takes: {', '.join(sizes)}"] if sizes else []
     whole = replace(sized.settings, expert_parallel=True)
-    if refusal.rule == "fp8-block" and fits(tightest(sized.facts, sized.cards, whole)[0]):
+    if refusal.rule in CUT_EXPERTS and fits(tightest(sized.facts, sized.cards, whole)[0]):
         ways.append("`expert_parallel: true` leaves the experts whole")
     return "; or ".join(ways)

@@ -14,6 +14,7 @@ from rigspec.catalog.engine_support import Kind, Support, support
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Mamba
 from rigspec.catalog.model_quant import Scheme
+from rigspec.sizing.as_loaded import lacks_half
 from rigspec.sizing.cache_type import engine_s_word
 from rigspec.sizing.cards import Card
 from rigspec.sizing.refusal import Refusal
@@ -21,6 +22,11 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.shards import cut_block, cut_group, cut_narrow
 
 _VOCAB_PAD = 64
+CUT_EXPERTS = ("fp8-block", "expert-groups")
+"""Rules of shards that whole experts do not break."""
+HALF_ONLY = ("awq", "gptq")
+"""Methods of which vLLM takes float16, or bfloat16 in Marlin's kernels from 8.0 on
+(`get_supported_act_dtypes`)."""
 CARD, ATTENTION = "card", "attention"
 """Rules that have complaints of their own in `rigspec/rules/refused.py`."""
 
@@ -103,13 +109,13 @@ def _decode_context(facts: ModelFacts, settings: EngineSettings) -> Iterator[Ref
 def decode_context_sizes(
     facts: ModelFacts, settings: EngineSettings, card: Card
 ) -> tuple[int, ...]:
-    """Sizes of decode context parallel that break no rule at this TP; 1 is none at all."""
+    """Sizes of decode context parallel that break no rule of theirs at this TP; 1 is none."""
     ranks = settings.tensor_parallel
     return tuple(
         size
         for size in range(1, ranks + 1)
         if ranks % size == 0
-        and not refusals(facts, replace(settings, decode_context_parallel=size), card)
+        and not any(_decode_context(facts, replace(settings, decode_context_parallel=size)))
     )
 
 
@@ -141,6 +147,13 @@ def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterato
     )
     if row is not None:
         yield Refusal(ATTENTION, row.refusal(who, cache, card.name, card.compute))
+    method = facts.quantization.method
+    if settings.engine is Engine.VLLM and method in HALF_ONLY and lacks_half(facts, card):
+        yield Refusal(
+            "compute-capability",
+            f"vLLM multiplies {method.upper()} weights in float16, which `{facts.model_type}` does "
+            f"not bear, and {card.name} has no bfloat16",
+        )
     yield from _format(taken, facts, card)
 
 

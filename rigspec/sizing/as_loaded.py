@@ -51,12 +51,17 @@ NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
 BFLOAT16_SINCE = (8, 0)
 
 
+def lacks_half(facts: ModelFacts, card: Card) -> bool:
+    """Whether neither of the two types of 16 bits is left for a model on a card, in vLLM."""
+    old = card.compute is not None and card.compute < BFLOAT16_SINCE
+    return old and facts.model_type in NO_HALF
+
+
 def as_computed(facts: ModelFacts, card: Card, settings: EngineSettings) -> ModelFacts:
     """The facts of a model that vLLM computes in 32 bits, as the card has no bfloat16 and the model
     does not bear float16: weights of 16 bits take twice the room, and the cache too."""
-    bears_half = facts.model_type not in NO_HALF or facts.quantization.scheme is not Scheme.PLAIN
-    has_bfloat16 = card.compute is None or card.compute >= BFLOAT16_SINCE
-    if settings.engine is not Engine.VLLM or bears_half or has_bfloat16 or facts.dtype_bytes != 2:
+    plain = facts.quantization.scheme is Scheme.PLAIN and facts.dtype_bytes == 2
+    if settings.engine is not Engine.VLLM or not plain or not lacks_half(facts, card):
         return facts
     read = facts.sizes
     sizes = replace(read, total_bytes=2 * read.total_bytes) if read else None

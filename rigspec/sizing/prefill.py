@@ -169,8 +169,9 @@ def prefill(
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
     fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
+    fastest = 1 / (READING * reading_s) if reading_s else math.inf  # at the whole bandwidth
     return Speed(
-        Amount(tok_s, tok_s / fall, tok_s * rise),
+        Amount(tok_s, tok_s / fall, max(tok_s, min(tok_s * rise, fastest))),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
         _slowest(arithmetic, reading_s, reduce_s),
         f"fit for {settings.engine.value}",
@@ -179,10 +180,10 @@ def prefill(
 
 READING = 0.8
 """Of the memory's bandwidth while a batch of a prompt reads the weights."""
-FILLED, SHORT_FALL = 512, 2.2
-"""Tokens of a batch that keep a card busy: a shorter one waits for its weights and leaves units
-idle (nine runs of 128 tokens, 4B to 235B in llama.cpp and a 27B in vLLM, 0.9 to 1.9 times slower
-than the sum)."""
+FILLED, UNFILLED, SHORT_FALL = 512, 256, 2.2
+"""Tokens of a batch that keep a card busy, and up to which it waits for its weights: a shorter one
+leaves units idle (nine runs of 128 tokens, 4B to 235B in llama.cpp and a 27B in vLLM, 0.9 to 1.9
+times slower than the sum)."""
 TENSOR_SLOW, TENSOR_FALL = 1.4, 1.9
 """llama.cpp's split of every tensor reads prompts so much slower than its links would let it (six
 runs on two to four 3090s, 4090s and 5060 Ti: 1.26 to 2.4 times)."""
@@ -194,9 +195,11 @@ def _by_tensor(settings: EngineSettings) -> bool:
 
 
 def _beside(arithmetic_s: float, reading_s: float, batch: int) -> float:
-    """Both at once where the card is filled, one after the other where it is not."""
-    filled = batch >= FILLED
-    return math.hypot(arithmetic_s, reading_s) if filled else arithmetic_s + reading_s
+    """Seconds per token of both: at once, but for what a short batch leaves idle; a longer batch
+    never takes less time."""
+    work_s, read_s = arithmetic_s * batch, reading_s * batch
+    one_by_one = arithmetic_s * min(batch, UNFILLED) + read_s
+    return max(math.hypot(work_s, read_s), one_by_one) / batch
 
 
 def _slowest(arithmetic_s: float, reading_s: float, reduce_s: float) -> Bottleneck:

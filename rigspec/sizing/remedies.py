@@ -16,7 +16,8 @@ from itertools import islice
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme, with_scheme
 from rigspec.sizing import vllm
-from rigspec.sizing.accepted import decode_context_sizes, is_beyond, refusals
+from rigspec.sizing.accepted import CUT_EXPERTS, decode_context_sizes, is_beyond, refusals
+from rigspec.sizing.as_loaded import lacks_half
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
 from rigspec.sizing.remedies_cache import cache_type, other_cache, shared_cache
@@ -128,7 +129,7 @@ def _other_dcp(case: Case) -> Iterator[Remedy]:
 
 def _whole_experts(case: Case) -> Iterator[Remedy]:
     """Experts whole on their ranks, where a shard of them cuts a block of scales."""
-    cut = any(r.rule == "fp8-block" for r in refusals(case.facts, case.settings, case.card))
+    cut = any(r.rule in CUT_EXPERTS for r in refusals(case.facts, case.settings, case.card))
     if cut and case.facts.has_experts:
         changed = replace(case.settings, expert_parallel=True)
         yield from tried("whole experts", "expert_parallel: true", case, changed)
@@ -203,7 +204,7 @@ def _fewer_cards(case: Case) -> Iterator[Remedy]:
 def _weights(case: Case) -> Iterator[Remedy]:
     """Smaller weights: what a checkpoint of 8 or 4 bits would take."""
     scheme = case.facts.quantization.scheme
-    if scheme.is_four_bit or scheme is Scheme.GGUF:
+    if scheme.is_four_bit or scheme is Scheme.GGUF or lacks_half(case.facts, case.card):
         return
     native_fp8 = case.card.compute is not None and case.card.compute >= (8, 9)
     steps = [(Scheme.FP8, "fp8")] if scheme is Scheme.PLAIN and native_fp8 else []

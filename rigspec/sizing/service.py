@@ -40,6 +40,8 @@ class Sized:
     """Cards that llama.cpp's `split_mode: none` leaves out."""
     neighbours: tuple[Neighbour, ...] = ()
     """Services that may hold a part of that card when it starts."""
+    apart: tuple[str, ...] = ()
+    """Services in whose place it runs."""
 
 
 def size_service(
@@ -67,7 +69,7 @@ def size_service(
     if settings.engine is Engine.LLAMA_CPP:
         found = _in_some_order(found)
         most = beside.get(names[cards.index(found.card)], ())
-    found = replace(found, idle=idle, neighbours=most)
+    found = replace(found, idle=idle, neighbours=most, apart=service.instead_of)
     return _doubted(found) if not all(each.bounded for each in most) else found
 
 

@@ -16,6 +16,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent, Layer
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.cards import Card
+from rigspec.sizing.matrices import matrices
 from rigspec.sizing.refusal import Refusal
 from rigspec.sizing.settings import Engine, EngineSettings
 
@@ -59,32 +60,32 @@ def cut_narrow(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]
     found out in the first step (Nemotron-3-Nano at TP 8 on H100, July 2026: 1,856 / 8 = 232), and
     nobody has tried them on cards with kernels of their own.
     """
-    found = [
-        Refusal(
-            "groups",
-            f"{name.rpartition('.')[2]} width {width} / {ranks} ranks = {width / ranks:g}, not a "
-            f"multiple of {NARROW}, the group of NVFP4",
-            not expert,
-        )
-        for index, layer in enumerate(facts.layers)
-        for name, width, ranks, expert in _narrow_cuts(layer, settings)
-        if width % ranks or (width // ranks) % NARROW
-        if _is_nvfp4(facts, f"layers.{index}.{name}", expert=expert)
-    ]
-    yield from sorted(found, key=lambda refusal: not refusal.surely)[:1]
+    for name, width, ranks, whose in (*_dense_nvfp4(facts, settings), *_experts(facts, settings)):
+        if width % ranks or (width // ranks) % NARROW:
+            yield Refusal(
+                whose,
+                f"{name} width {width} / {ranks} ranks = {width / ranks:g}, not a multiple of "
+                f"{NARROW}, the group of NVFP4",
+                whose == "groups",
+            )
+            return
 
 
-def _narrow_cuts(layer: Layer, settings: EngineSettings) -> Iterator[tuple[str, int, int, bool]]:
-    for name, width in _cut_along_scales(layer):
-        ranks = settings.attention_ranks if "attn" in name else settings.tensor_parallel
-        yield name, width, max(1, ranks), False
-    if layer.experts is not None:
-        yield "mlp.experts.down_proj", layer.experts.width, settings.expert_shards, True
+def _dense_nvfp4(
+    facts: ModelFacts, settings: EngineSettings
+) -> Iterator[tuple[str, int, int, str]]:
+    for index, layer in enumerate(facts.layers):
+        for name, width in _cut_along_scales(layer):
+            kept = facts.quantization.scheme_of(f"layers.{index}.{name}", plain_by_habit=False)
+            ranks = settings.attention_ranks if "attn" in name else settings.tensor_parallel
+            if kept is Scheme.NVFP4:
+                yield name.rpartition(".")[2], width, max(1, ranks), "groups"
 
 
-def _is_nvfp4(facts: ModelFacts, name: str, *, expert: bool) -> bool:
-    found = facts.quantization.scheme_of(name, plain_by_habit=False, expert=expert)
-    return found is Scheme.NVFP4
+def _experts(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[str, int, int, str]]:
+    for matrix in matrices(facts):
+        if matrix.expert and matrix.scheme is Scheme.NVFP4 and matrix.width:
+            yield "experts'", matrix.width, settings.expert_shards, "expert-groups"
 
 
 def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:

@@ -301,6 +301,17 @@ def test_llama_cpp_finds_what_the_services_before_it_leave() -> None:
             assert "one at a time: `instead_of: [other]`" in each.hint
 
 
+def test_a_service_that_runs_in_place_of_another_keeps_that_partner() -> None:
+    # `third` may run beside `one`, `other` never does; what is written must hold for both
+    rig = sharing(LLAMA | {"context_length": 8192}, {"engine": "vllm", "gpu_memory_fraction": 0.7})
+    third = rig.services["other"].model_copy()
+    one = rig.services["one"].model_copy(update={"instead_of": ("other",)})
+    three = rig.model_copy(update={"services": rig.services | {"one": one, "third": third}})
+    found = [each for each in fits_closely(three, of_gguf()) if "`one`" in each.message]
+    assert all("one at a time: `instead_of: [other, third]`" in each.hint for each in found)
+    assert found
+
+
 def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
     facts = of_gguf()
     rig = sharing(LLAMA | {"context_length": 8192}, {"engine": "vllm", "gpu_memory_fraction": 0.2})

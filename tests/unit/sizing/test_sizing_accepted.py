@@ -10,7 +10,7 @@ from published import CONFIGS, card, model
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import facts_of_config, load_model_facts
-from rigspec.sizing.accepted import refusals
+from rigspec.sizing.accepted import decode_context_sizes, refusals
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict
@@ -270,7 +270,7 @@ def test_a_part_of_nvfp4_holds_whole_groups_of_sixteen() -> None:
     facts = model("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4")
     for ranks, whole, cut in ((8, False, 1), (4, False, 0), (8, True, 0)):
         asked = EngineSettings(tensor_parallel=ranks, expert_parallel=whole)
-        found = [r for r in refusals(facts, asked, card("h100")) if r.rule == "groups"]
+        found = [r for r in refusals(facts, asked, card("h100")) if r.rule == "expert-groups"]
         assert len(found) == cut
         assert all("1856 / 8 ranks = 232" in r.message and not r.surely for r in found)
 
@@ -288,3 +288,32 @@ def test_a_dense_part_of_nvfp4_that_cuts_a_group_is_surely_refused() -> None:
         if r.rule == "groups"
     )  # fmt: skip
     assert found.surely
+
+
+def test_experts_beside_a_dense_part_are_looked_at_by_their_own_format() -> None:
+    # the record leaves `mlp*` of the dense part in 16 bits; 704 / 8 = 88
+    facts = model("nvidia/Gemma-4-26B-A4B-NVFP4")
+    asked = EngineSettings(tensor_parallel=8)
+    assert any(r.rule == "expert-groups" for r in refusals(facts, asked, card("b200")))
+
+
+@pytest.mark.parametrize(("sku", "method", "refused"), [
+    ("tesla-t4", "awq", True), ("tesla-t4", "gptq", True), ("tesla-t4", "", False),
+    ("rtx-3090", "awq", False),
+])  # fmt: skip
+def test_packed_weights_need_a_type_of_sixteen_bits_that_the_model_bears(
+    sku: str, method: str, refused: bool
+) -> None:
+    packed = Quantization(Scheme.INT4_ZERO, method=method)
+    facts = replace(model("google/gemma-2-9b-it"), quantization=packed)
+    found = refusals(facts, EngineSettings(version=(0, 30)), card(sku))
+    assert any("does not bear" in r.message for r in found) is refused
+    sglang = EngineSettings(Engine.SGLANG)
+    assert not any("does not bear" in r.message for r in refusals(facts, sglang, card(sku)))
+
+
+def test_sizes_of_context_parallel_are_judged_by_their_own_rule() -> None:
+    # the context is beyond the model's own, whatever the size
+    facts = model("deepseek-ai/DeepSeek-V3")
+    asked = EngineSettings(tensor_parallel=8, context=1 << 20)
+    assert decode_context_sizes(facts, asked, card("h200")) == (1, 2, 4, 8)

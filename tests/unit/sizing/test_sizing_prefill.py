@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from published import CONFIGS, card
@@ -212,3 +213,17 @@ def test_a_split_of_every_tensor_reads_prompts_slower(ranks: int, measured: floa
     assert found is not None
     assert found.tok_s.low < measured < found.tok_s.high
     assert found.tok_s.value / found.tok_s.low == pytest.approx(1.9)
+
+
+def test_a_longer_prompt_never_takes_less_time_where_it_fills_the_card() -> None:
+    facts, on = model("Qwen/Qwen3-30B-A3B", Quantization()), card("h100-sxm")
+    took = [n / prompt_speed(facts, on, EngineSettings(), n).tok_s.value for n in range(32, 640, 8)]
+    assert all(one <= two for one, two in pairwise(took))
+
+
+@pytest.mark.parametrize(("sku", "prompt"), [("b200", 1), ("rtx-3090", 8)])
+def test_no_prompt_is_read_faster_than_its_weights(sku: str, prompt: int) -> None:
+    facts, on = model("Qwen/Qwen3-8B", Quantization()), card(sku)
+    found = prompt_speed(facts, on, EngineSettings(), prompt).tok_s
+    least_s = facts_gib(facts) * 2**30 / ((on.bandwidth_gb_s or 0.0) * 1e9)
+    assert found.high <= prompt / least_s * 1.001

@@ -238,3 +238,12 @@ def test_a_hint_never_repeats_the_number_of_sequences_that_is_written() -> None:
         hints += [finding.hint for finding in states_have_room(spec, known())]
     assert hints
     assert not [hint for hint in hints if "`max_sequences: 1` fits" in hint]
+
+
+def test_a_stated_cache_beside_weights_that_exceed_the_card_is_told_what_would_fit() -> None:
+    # 61 GiB of weights on two cards of 23.6: no size of the cache is small enough
+    lines = ("extra_args: [--kv-cache-memory-bytes, 1G]", "context_length: 4096")
+    spec = rig("vllm", *lines)
+    (found,) = stated_cache(spec, known("Qwen/Qwen3-32B"))
+    assert "at most 0 bytes" not in found.hint
+    assert "fits" in found.hint or "larger cards" in found.hint
