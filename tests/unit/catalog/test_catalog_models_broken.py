@@ -263,6 +263,15 @@ def test_a_broken_checkpoint_folder_says_which_file(
     assert str(refused.value).startswith(said)
 
 
+def test_two_dots_within_a_name_lead_nowhere_else(tmp_path: Path) -> None:
+    # only a part of a path that is `..` alone is the folder above
+    folder(tmp_path, {INDEX: index(9, "a..b.safetensors"), "a..b.safetensors": shard(0, 8, 8)})
+    found = load_model_facts(tmp_path)
+    assert found is not None
+    assert found.sizes is not None
+    assert found.sizes.total_bytes == 8
+
+
 def test_config_and_index_are_enough_where_the_weights_are_elsewhere(tmp_path: Path) -> None:
     folder(tmp_path, {INDEX: index(16381470720, "a.safetensors", "b.safetensors")})
     found = load_model_facts(tmp_path)

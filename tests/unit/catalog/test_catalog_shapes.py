@@ -171,3 +171,9 @@ def test_a_table_of_words_that_is_no_table_counts_no_words(shape: tuple[int, ...
     # packed into one row, as quantized files may hold it: its length is no vocabulary
     shapes = shapes_of([("embed_tokens.weight", shape), ("model.layers.0.x.weight", (8, 8))])
     assert list(contradicted(shapes, (Layer(None),), 1, 128256, 64)) == []
+
+
+def test_one_column_of_words_tells_no_width() -> None:
+    # rows packed into one value each, as vectors of 64 are never one wide: nothing to compare
+    shapes = shapes_of([("embed_tokens.weight", (128256, 1)), ("model.layers.0.x.weight", (8, 8))])
+    assert list(contradicted(shapes, (Layer(None),), 1, 128256, 64)) == []

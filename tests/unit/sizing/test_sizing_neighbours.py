@@ -83,6 +83,26 @@ def test_llama_cpp_holds_its_cache_only_where_a_context_bounds_it() -> None:
     assert 14 < held[None] < held[8192] + cache
 
 
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama_cpp"])
+def test_only_sglang_must_find_more_free_than_it_holds(engine: str) -> None:
+    # a quarter of the free memory must hold 16 GiB of weights and a request: four times as much of
+    # it must be free; vLLM's share is of the card, and llama.cpp has none
+    share = {} if engine == "llama_cpp" else {"gpu_memory_fraction": 0.25}
+    other = {"engine": engine, "context_length": 8192} | share
+    found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": other})
+    ((held,),) = neighbours(found, "one", {"qwen": model("Qwen/Qwen3-8B")}, find_gpu).values()
+    assert (held.reserved_gib > 4 * 16) is (engine == "sglang")
+    assert (held.reserved_gib == held.gib) is (engine != "sglang")
+
+
+def test_nothing_more_is_left_free_for_a_service_that_does_not_fit_alone() -> None:
+    # an eighth of 96 GB is less than 16 GiB of weights: no room of this card would be enough
+    other = {"engine": "sglang", "context_length": 8192, "gpu_memory_fraction": 0.125}
+    found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": other})
+    ((held,),) = neighbours(found, "one", {"qwen": model("Qwen/Qwen3-8B")}, find_gpu).values()
+    assert held.reserved_gib == held.gib
+
+
 @pytest.mark.parametrize("used", [["small", "large"], ["large", "small"]])
 def test_layers_go_by_what_others_leave_of_each_card(used: list[str]) -> None:
     # vLLM holds 0.8 of the 23.6 GiB of a 3090 and 0.5 for a context: 4.2 of them are free, and all

@@ -227,3 +227,16 @@ def test_no_prompt_is_read_faster_than_its_weights(sku: str, prompt: int) -> Non
     found = prompt_speed(facts, on, EngineSettings(), prompt).tok_s
     least_s = facts_gib(facts) * 2**30 / ((on.bandwidth_gb_s or 0.0) * 1e9)
     assert found.high <= prompt / least_s * 1.001
+
+
+def test_on_one_card_there_is_no_tensor_to_split() -> None:
+    facts, on = gguf("Qwen/Qwen3-8B"), card("rtx-3090")
+    whole, asked = (prompt_speed(facts, on, replace(LLAMA, split=s)) for s in ("layer", "tensor"))
+    assert asked.tok_s == whole.tok_s
+
+
+def test_a_split_by_tensor_is_of_llama_cpp_alone() -> None:
+    # vLLM cuts every matrix by itself; the setting has no meaning there
+    facts, on = model("Qwen/Qwen3-8B", Quantization()), card("rtx-3090")
+    own = EngineSettings(tensor_parallel=2)
+    assert prompt_speed(facts, on, replace(own, split="tensor")) == prompt_speed(facts, on, own)
