@@ -9,13 +9,13 @@ import pytest
 import yaml
 from published import card, model
 
-from rigspec.catalog.gpus import find_gpu
+from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.memory import MemoryEstimate
-from rigspec.sizing.neighbours import held_gib, neighbours
+from rigspec.sizing.neighbours import held_gib, neighbours, of_llama_cpp
 from rigspec.sizing.service import size_service
 from rigspec.spec.load import load_text
-from rigspec.spec.rig import Rig
+from rigspec.spec.rig import Rig, members
 from rigspec.spec.together import groups_at_once
 
 ROOT = Path(__file__).parents[3]
@@ -134,6 +134,26 @@ def test_what_llama_cpp_holds_is_that_of_the_card_in_question() -> None:
     assert gib == pytest.approx(weights * 2 / 3 / 2**30 + 1.5, abs=1.0)
     services["other"] = llama | {"split_mode": "none"}
     assert beside(rig(TWO_CARDS, services), "one") == {}  # the first of its cards holds it all
+
+
+def test_where_one_card_is_unknown_nobody_says_what_the_others_hold() -> None:
+    # the layers go by the memory of all cards
+    llama = {"engine": "llama_cpp", "split_mode": "layer", "gpus": ["small", "large"]}
+    found, known = rig(TWO_CARDS, {"one": llama}), {"qwen": model("Qwen/Qwen3-8B")}
+    (small,) = members(found.gpus, ["small"])
+    assert of_llama_cpp(found, "one", small, known, find_gpu) is not None
+
+    def of_the_small(sku: str) -> Gpu | None:
+        return find_gpu(sku) if sku == "rtx-3060" else None
+
+    assert of_llama_cpp(found, "one", small, known, of_the_small) is None
+
+
+def test_an_engine_that_finds_nothing_left_still_holds_its_own_start() -> None:
+    # 0.97 of 12 GB leave 0.3 GiB, less than the 0.6 with which the next SGLang starts
+    greedy = {"engine": "sglang", "gpu_memory_fraction": 0.97}
+    services = {"one": {"engine": "vllm"}, "first": greedy, "next": greedy}
+    assert beside(rig({"main": "rtx-3060"}, services), "one")["next"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("count", "largest", "groups"), [(12, 12, 2**12 - 12 - 1), (13, 2, 78)])

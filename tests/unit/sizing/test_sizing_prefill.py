@@ -12,7 +12,7 @@ from published import CONFIGS, card
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
-from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK
+from rigspec.sizing.all_reduce import HOST_PCIE, NETWORK, NVLINK
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.prefill import prefill, state_flops
@@ -202,6 +202,34 @@ def test_few_tokens_of_many_experts_are_bound_by_memory() -> None:
     assert prompt_speed(facts, card("dgx-spark"), EngineSettings(), 8192).bottleneck is (
         Bottleneck.COMPUTE
     )
+
+
+def test_a_link_that_waits_less_than_the_weights_is_no_bottleneck() -> None:
+    # a quarter of the experts each: the network takes longer than the arithmetic, but reading 65
+    # GiB of weights once for 512 tokens longer still
+    facts = model("Qwen/Qwen3.5-35B-A3B", Quantization())
+    asked = EngineSettings(tensor_parallel=4)
+    found = prefill(facts, card("dgx-spark"), asked, prompt=512, link=NETWORK)
+    assert found is not None
+    read_ms = facts_gib(facts) / 4 * 2**30 / (0.8 * 273e9) * 1e3 / 512
+    assert found.step.weights_ms < found.step.link_ms < 0.9 * read_ms
+    assert found.bottleneck is Bottleneck.MEMORY
+
+
+def test_sglang_s_chunk_says_how_often_a_prompt_reads_the_weights() -> None:
+    facts = model("Qwen/Qwen3.5-35B-A3B", Quantization())
+    small, own, large = (
+        prompt_speed(facts, card("dgx-spark"), EngineSettings(Engine.SGLANG, max_batched_tokens=n))
+        for n in (1024, None, 2048)
+    )
+    assert small.tok_s.value < large.tok_s.value
+    assert own == large  # its own chunk on such a card
+
+
+def test_a_card_of_unknown_bandwidth_is_judged_by_its_arithmetic() -> None:
+    on = replace(card("rtx-3090"), bandwidth_gb_s=None)
+    found = prompt_speed(model("Qwen/Qwen3-8B", Quantization()), on, EngineSettings())
+    assert 1e3 / found.tok_s.value == pytest.approx(found.step.weights_ms)
 
 
 @pytest.mark.parametrize(("ranks", "measured"), [(2, 1148), (4, 435)])
