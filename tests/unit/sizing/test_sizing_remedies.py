@@ -218,3 +218,10 @@ def test_at_most_two_ways_take_several_changes_and_each_is_worth_it() -> None:
     assert few * 1.25 <= most
     single = remedies(facts, (card("rtx-3090"),) * 2, replace(asked, context=2048))
     assert "together" not in {each.name for each in single}
+
+
+@pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
+def test_vllm_s_own_size_of_the_cache_is_offered_to_vllm_alone(engine: Engine) -> None:
+    asked = EngineSettings(engine, version=(0, 30), context=8192, kv_bytes=1 << 20)
+    names = {each.name for each in remedies(model("Qwen/Qwen3-8B"), (card("rtx-3090"),), asked)}
+    assert bool({"vLLM's own cache size", "larger cache"} & names) is (engine is Engine.VLLM)

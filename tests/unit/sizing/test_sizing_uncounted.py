@@ -117,6 +117,16 @@ def test_every_name_of_a_flag_is_known(engine: str) -> None:
     assert FLAGS[engine].keys() <= {name for row in rows for name in row["names"]}
 
 
+@pytest.mark.parametrize(
+    "name", ["SWA_FULL", "MMPROJ", "MMPROJ_URL", "SPEC_DRAFT_MODEL", "SPEC_DRAFT_HF_REPO",
+             "MODEL_DRAFT"]
+)  # fmt: skip
+def test_a_variable_does_what_its_flag_does(name: str) -> None:
+    # `set_env` of llama.cpp's `common/arg.cpp`; builds before the drafts' new names have the last
+    spec = rig("llama_cpp", f"environment: {{LLAMA_ARG_{name}: /m}}")
+    assert list(uncounted(spec.services["qwen"])) == [f"LLAMA_ARG_{name}"]
+
+
 def test_stages_cut_by_hand_and_a_stretched_model() -> None:
     spec = rig(
         "vllm", "pipeline_parallel_size: 2", "environment: {VLLM_PP_LAYER_PARTITION: '9,27'}"
