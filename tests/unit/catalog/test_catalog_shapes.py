@@ -173,6 +173,13 @@ def test_a_table_of_words_that_is_no_table_counts_no_words(shape: tuple[int, ...
     assert list(contradicted(shapes, (Layer(None),), 1, 128256, 64)) == []
 
 
+def test_tables_of_two_widths_contradict_nothing() -> None:
+    # a second table may be of another part, and nobody says which is the model's
+    tables = [("embed_tokens.weight", (1000, 64)), ("x.embed_tokens.weight", (1000, 48)),
+              ("model.layers.0.x.weight", (8, 8))]  # fmt: skip
+    assert list(contradicted(shapes_of(tables), (Layer(None),), 1, 1000, 64)) == []
+
+
 def test_one_column_of_words_tells_no_width() -> None:
     # rows packed into one value each, as vectors of 64 are never one wide: nothing to compare
     shapes = shapes_of([("embed_tokens.weight", (128256, 1)), ("model.layers.0.x.weight", (8, 8))])

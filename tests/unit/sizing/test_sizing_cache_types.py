@@ -12,6 +12,7 @@ from rigspec.catalog.model_parts import Attention
 from rigspec.sizing import sglang
 from rigspec.sizing.kvcache import pool_shape
 from rigspec.sizing.records import attention_token_bytes, is_known_type
+from rigspec.sizing.service import sized
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import GIB
 
@@ -92,6 +93,12 @@ def test_sglang_s_sparse_attention_caches_as_its_card_takes_it(
     taken = sglang.as_the_card_takes(sparse(), card(sku), asked)
     assert sglang.bytes_per_token(sparse(), taken) == 61 * (record + 132)
     assert sglang.as_the_card_takes(sparse(), card(sku), taken) == taken
+
+
+def test_a_service_is_said_to_have_the_type_that_its_card_takes() -> None:
+    asked = EngineSettings(engine=Engine.SGLANG, tensor_parallel=8)
+    for sku, word in (("b200", "fp8_e4m3"), ("h200", "auto")):
+        assert sized("it", sparse(), (card(sku),) * 8, asked).settings.kv_dtype == word
 
 
 def test_other_engines_and_dense_attention_keep_the_type_they_are_given() -> None:

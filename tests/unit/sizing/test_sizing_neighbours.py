@@ -14,6 +14,7 @@ from rigspec.sizing.matrices import matrices
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.neighbours import held_gib, neighbours, of_llama_cpp
 from rigspec.sizing.service import size_service
+from rigspec.sizing.verdict import Verdict
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.together import groups_at_once
@@ -95,6 +96,25 @@ def test_only_sglang_must_find_more_free_than_it_holds(engine: str) -> None:
     assert (held.reserved_gib == held.gib) is (engine != "sglang")
 
 
+def reserved(share: float, **other: object) -> float:
+    """What an SGLang of this share must find free."""
+    told = {"engine": "sglang", "context_length": 8192, "gpu_memory_fraction": share} | other
+    found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": told})
+    ((held,),) = neighbours(found, "one", {"qwen": model("Qwen/Qwen3-8B")}, find_gpu).values()
+    return held.reserved_gib
+
+
+def test_the_share_is_of_what_the_start_itself_leaves() -> None:
+    # a fifth and a quarter of what lies beside its start hold the same: start + 5 x and start + 4 x
+    assert 5 * reserved(0.25) - 4 * reserved(0.2) == pytest.approx(0.6)
+
+
+def test_weights_of_eight_bits_at_load_need_less_to_be_free() -> None:
+    # 36 layers of 13 GiB become 6.5; tables of words of 2.3 and a request of 1.1 stay
+    half = (reserved(0.25) - reserved(0.25, quantization="fp8")) * 0.25
+    assert half == pytest.approx(6.5, abs=0.3)
+
+
 def test_nothing_more_is_left_free_for_a_service_that_does_not_fit_alone() -> None:
     # an eighth of 96 GB is less than 16 GiB of weights: no room of this card would be enough
     other = {"engine": "sglang", "context_length": 8192, "gpu_memory_fraction": 0.125}
@@ -118,6 +138,27 @@ def test_layers_go_by_what_others_leave_of_each_card(used: list[str]) -> None:
     assert sum(layers.values()) == 33
     shared = sized.card.name == "NVIDIA GeForce RTX 3090"
     assert [each.name for each in sized.neighbours] == (["other"] if shared else [])
+
+
+def test_neighbours_are_those_of_the_card_that_is_tightest() -> None:
+    # half of the layers on 12 GB, where nobody else is, and half on 24 beside a tenth
+    llama = {"engine": "llama_cpp", "split_mode": "layer", "context_length": 4096,
+             "gpus": ["small", "large"], "extra_args": ["--tensor-split", "1,1"]}  # fmt: skip
+    vllm = {"engine": "vllm", "gpu_memory_fraction": 0.1, "gpus": ["large"]}
+    known = {"qwen": model("Qwen/Qwen3-8B")}
+    sized = size_service(rig(TWO_CARDS, {"one": llama, "other": vllm}), "one", known, find_gpu)
+    assert sized is not None
+    assert (sized.card.name, sized.neighbours) == ("NVIDIA GeForce RTX 3060", ())
+
+
+def test_what_does_not_fit_alone_fits_in_no_order_of_starts() -> None:
+    # 16 GiB of weights on 12 GB
+    llama = {"engine": "llama_cpp", "split_mode": "none", "context_length": 4096}
+    vllm = {"engine": "vllm", "gpu_memory_fraction": 0.2}
+    found = rig({"main": "rtx-3060"}, {"one": llama, "other": vllm})
+    sized = size_service(found, "one", {"qwen": model("Qwen/Qwen3-8B")}, find_gpu)
+    assert sized is not None
+    assert sized.memory.verdict is Verdict.NO
 
 
 def both(found: MemoryEstimate) -> tuple[MemoryEstimate, ...]:

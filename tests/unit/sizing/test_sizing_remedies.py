@@ -225,3 +225,14 @@ def test_vllm_s_own_size_of_the_cache_is_offered_to_vllm_alone(engine: Engine) -
     asked = EngineSettings(engine, version=(0, 30), context=8192, kv_bytes=1 << 20)
     names = {each.name for each in remedies(model("Qwen/Qwen3-8B"), (card("rtx-3090"),), asked)}
     assert bool({"vLLM's own cache size", "larger cache"} & names) is (engine is Engine.VLLM)
+
+
+def test_a_larger_cache_leaves_other_services_their_part_of_the_card() -> None:
+    # half of a 3090 does not hold 16 GiB of weights, so only a stated size, which no share bounds
+    asked = EngineSettings(version=(0, 30), context=8192, kv_bytes=1 << 20, memory_fraction=0.5)
+    sizes = []
+    for spare in (1.0, 0.9):
+        found = remedies(model("Qwen/Qwen3-8B"), (card("rtx-3090"),), asked, spare_share=spare)
+        (write,) = (each.write for each in found if each.name == "larger cache")
+        sizes.append(int(write.rpartition(" ")[2]) / 2**30)
+    assert sizes[0] - sizes[1] == pytest.approx(0.1 * card("rtx-3090").total.value, abs=0.01)
