@@ -95,6 +95,12 @@ def test_sglang_s_sparse_attention_caches_as_its_card_takes_it(
     assert sglang.as_the_card_takes(sparse(), card(sku), taken) == taken
 
 
+def test_of_a_card_of_unknown_capability_nothing_is_taken_to_be_new() -> None:
+    unknown = replace(card("b200"), compute=None)
+    asked = EngineSettings(engine=Engine.SGLANG, tensor_parallel=8)
+    assert sglang.as_the_card_takes(sparse(), unknown, asked) == asked
+
+
 def test_a_service_is_said_to_have_the_type_that_its_card_takes() -> None:
     asked = EngineSettings(engine=Engine.SGLANG, tensor_parallel=8)
     for sku, word in (("b200", "fp8_e4m3"), ("h200", "auto")):

@@ -14,7 +14,7 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import memory_lines
 from rigspec.sizing.from_spec import settings_of
-from rigspec.sizing.group import portions, tightest
+from rigspec.sizing.group import portions, shares_of, tightest
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.service import size_service, sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
@@ -184,3 +184,11 @@ def test_without_a_split_the_main_gpu_alone_is_judged(more: str, tight: str) -> 
     assert sized.card.name.endswith(tight)
     fits = sized.memory.verdict is not Verdict.NO
     assert fits is (tight == "RTX 3090")
+
+
+def test_a_card_that_others_hold_more_than_whole_gets_no_layer() -> None:
+    # vLLM's share of nearly all and its context are more than there is; no share is below nothing
+    full = replace(card("rtx-3060"), held_gib=card("rtx-3060").total.value + 1)
+    first, second = shares_of((full, card("rtx-3090")), EngineSettings(engine=Engine.LLAMA_CPP))
+    assert 0 <= first < 0.001
+    assert first + second == pytest.approx(1)

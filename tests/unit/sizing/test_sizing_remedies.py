@@ -19,8 +19,11 @@ from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.remedies import beyond_and_too_large, fits, remedies
+from rigspec.sizing.remedies_share import shares
+from rigspec.sizing.remedy import Case
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict, late_short
+from rigspec.sizing.vllm import context_overhead, fraction_of
 from rigspec.units import GIB
 
 SAVED = Path(__file__).parents[3] / "rigs/models"
@@ -236,3 +239,15 @@ def test_a_larger_cache_leaves_other_services_their_part_of_the_card() -> None:
         (write,) = (each.write for each in found if each.name == "larger cache")
         sizes.append(int(write.rpartition(" ")[2]) / 2**30)
     assert sizes[0] - sizes[1] == pytest.approx(0.1 * card("rtx-3090").total.value, abs=0.01)
+
+
+@pytest.mark.parametrize("sku", ["rtx-3060", "rtx-3090", "h100"])
+def test_a_share_above_the_engines_own_leaves_contexts_ample_room(sku: str) -> None:
+    # a context takes at most 0.7 GiB, and a quarter stays; what vLLM takes by itself is its makers'
+    asked = EngineSettings(version=(0, 30))
+    case = Case(model("Qwen/Qwen3-8B"), (card(sku),), card(sku), asked, 1.0)
+    most = max(
+        fraction_of(asked), 1 - (context_overhead(asked).high + 0.25) / case.card.total.value
+    )
+    assert max(shares(case)) == pytest.approx(most, abs=0.01)
+    assert max(shares(case)) <= most
