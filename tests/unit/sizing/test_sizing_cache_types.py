@@ -8,12 +8,12 @@ import pytest
 from published import card, model
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention
+from rigspec.catalog.model_parts import Attention, Latent
 from rigspec.sizing import sglang
 from rigspec.sizing.kvcache import pool_shape
-from rigspec.sizing.records import attention_token_bytes, is_known_type
+from rigspec.sizing.records import attention_token_bytes, is_known_type, latent_token_bytes
 from rigspec.sizing.service import sized
-from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.units import GIB
 
 HEAD = Attention(heads=1, kv_heads=1, head_dim=256, v_dim=256)
@@ -43,6 +43,20 @@ def test_a_head_takes_what_its_type_keeps(word: str, size: int) -> None:
     assert attention_token_bytes(model("Qwen/Qwen3-8B"), HEAD, asked) == size
 
 
+def test_a_vector_fills_whole_bytes() -> None:
+    # 100 × 3 bits are 37.5 bytes (`math.ceil` in vLLM's `TurboQuantConfig`)
+    head = replace(HEAD, head_dim=100, v_dim=100)
+    asked = EngineSettings(kv_dtype="turboquant_3bit_nc")
+    assert attention_token_bytes(model("Qwen/Qwen3-8B"), head, asked) == 38 + 2 + 38 + 4
+
+
+def test_a_latent_record_in_mxfp8_has_a_scale_for_every_32() -> None:
+    facts = model("zai-org/GLM-4.7-Flash")  # 512 of the latent, 64 rotary
+    (mixer,) = {layer.mixer for layer in facts.layers if isinstance(layer.mixer, Latent)}
+    asked = EngineSettings(kv_dtype="mxfp8")
+    assert latent_token_bytes(facts, mixer, asked) == 576 + 576 / 32
+
+
 def test_a_type_nobody_knows_is_said() -> None:
     assert all(is_known_type(word) for word in ("auto", "", "half", "fp8_e4m3", "tq3"))
     assert not is_known_type("octave_k3v4")
@@ -68,6 +82,17 @@ def test_a_dense_model_keeps_two_layers_at_either_end_in_sixteen_bits() -> None:
     # 32 layers of 8 heads: keys and values of 128 take 512 bytes, in 4 bits 66 and 68
     assert sizes["auto"] == 32 * 8 * 512
     assert sizes["turboquant_4bit_nc"] == 8 * (4 * 512 + 28 * (66 + 68))
+
+
+def test_layers_that_draft_lie_beyond_either_end() -> None:
+    # vLLM counts the ends by `num_hidden_layers`, which drafts are no part of
+    facts, asked = model("XiaomiMiMo/MiMo-7B-Base"), EngineSettings(kv_dtype="turboquant_4bit_nc")
+    sizes = []
+    for each in (asked, replace(asked, speculative=Speculative("mtp", 1))):
+        shape = pool_shape(facts, each, in_flight=2048)
+        assert shape is not None
+        sizes.append(shape.block_bytes / shape.block_tokens)
+    assert sizes[1] - sizes[0] == 8 * (66 + 68)
 
 
 def sparse() -> ModelFacts:

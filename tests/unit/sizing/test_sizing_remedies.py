@@ -20,7 +20,7 @@ from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.remedies import beyond_and_too_large, fits, remedies
 from rigspec.sizing.remedies_share import shares
-from rigspec.sizing.remedy import Case
+from rigspec.sizing.remedy import Case, Remedy, surest
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict, late_short
 from rigspec.sizing.vllm import context_overhead, fraction_of
@@ -192,6 +192,16 @@ def test_the_engines_own_share_is_offered_where_it_is_more_than_any_to_write() -
     written = {each.name: each.write for each in remedies(facts, cards, told)}
     assert written["larger share"] == "no `gpu_memory_fraction`"
     assert fits(tightest(facts, cards, own)[0])
+
+
+def test_of_several_numbers_the_first_that_surely_fits_is_written() -> None:
+    close, sure, more = (
+        Remedy("share", write, "", surely)
+        for write, surely in (("a", False), ("b", True), ("c", True))
+    )
+    assert surest([close, sure, more]) == (sure,)
+    assert surest([close]) == (close,)
+    assert surest([]) == ()
 
 
 def test_more_cards_are_offered_with_the_share_that_they_need() -> None:
