@@ -293,3 +293,10 @@ def test_a_flag_and_its_value_in_one_entry_are_to_be_two() -> None:
 def test_a_count_below_one_is_an_error(flag: str, value: str) -> None:
     assert errors(vllm(flag, value)) == [("type", flag)]
     assert errors(vllm(flag, "16")) == []
+
+
+@pytest.mark.parametrize("flag", ["--page-size", "--max-loras-per-batch", "--max-lora-rank"])
+def test_so_is_one_of_sglang_s(flag: str) -> None:
+    for value, found in (("0", [("type", flag)]), ("16", [])):
+        argv = ("--model-path", "m", flag, value)
+        assert errors(check_argv("sglang", None, argv, lenient_image=False)) == found

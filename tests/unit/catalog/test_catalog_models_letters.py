@@ -11,6 +11,7 @@ import pytest
 
 from rigspec.catalog.model_files import object_of
 from rigspec.catalog.models import ModelFacts, UnusableModel, facts_of_config, load_model_facts
+from rigspec.letters import as_name, one_line
 
 CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 QWEN: dict[str, Any] = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
@@ -23,6 +24,18 @@ def facts(**changed: object) -> ModelFacts:
     found = facts_of_config("m", QWEN | changed)
     assert found is not None
     return found
+
+
+def test_a_name_may_be_as_long_as_the_longest_of_a_repository() -> None:
+    # 96 letters and a little; what is cut says so, and is no longer than what is not
+    assert as_name("n" * 100) == "n" * 100
+    assert as_name("n" * 101) == "n" * 99 + "…"
+
+
+def test_no_letter_steers_a_terminal_or_is_half_of_a_pair() -> None:
+    # the four that isolate a direction of writing, and the five older ones
+    for letter in (*map(chr, range(0x2066, 0x206A)), *map(chr, range(0x202A, 0x202F)), HALF):
+        assert one_line(f"a{letter}b") == "a\ufffdb"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,15 @@ def test_so_is_the_record_beside_a_config(record: object, said: str, tmp_path: P
     assert str(refusal.value).startswith(said)
 
 
+def test_an_empty_record_within_the_one_beside_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN))
+    beside = {"quantization": {}, "quant_method": "fp8"}
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(beside))
+    found = load_model_facts(tmp_path)
+    assert found is not None
+    assert found.quantization.scheme is Scheme.FP8
+
+
 @pytest.mark.parametrize(
     ("record", "said"),
     [

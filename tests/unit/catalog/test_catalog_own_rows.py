@@ -224,6 +224,8 @@ def test_ids_of_devices_are_found_in_either_case(catalog: Path) -> None:
         ),
         ("a: &a\n  name: x\nb:\n  <<: *a\n  <<: *a\n", ":5:3: `<<` is written twice"),
         ("a:\n  1: x\n  0x1: y\n", ":3:3: `1` is written twice"),
+        # base 60 of YAML 1.1: more digits than a float holds
+        (f"a:\n  lanes: 1{':00' * 200}.0\n", "this is not YAML: int too large to convert"),
         ("a:\n  ? [1]\n  : x\n", ":2:5: this is not YAML: found unhashable key"),
         ("a:\n  1: x\n", ":1:1: row `a`: unknown key `1`"),
         ("a:\n  ~: x\n", ":1:1: row `a`: unknown key `None`"),

@@ -87,7 +87,7 @@ services:
 
 
 @pytest.mark.parametrize(
-    ("revision", "known"), [("main", False), ("abc", False), ("e89b16e", True)]
+    ("revision", "known"), [("main", False), ("abc", False), ("e89b16e", True), ("E89B16E", True)]
 )
 def test_a_revision_that_is_not_surely_the_saved_one_is_said(revision: str, known: bool) -> None:
     words = ("--gpu", "rtx-3090", "--count", "2", "--context", "8192")

@@ -8,6 +8,7 @@ import pytest
 from published import CONFIGS, card, model
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Mlp
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import facts_of_config, load_model_facts
 from rigspec.sizing.accepted import decode_context_sizes, refusals
@@ -198,6 +199,24 @@ def test_a_shard_must_hold_whole_groups(method: str, engine: Engine) -> None:
     assert refusals(grouped(method), replace(settings, tensor_parallel=1), card("rtx-3090")) == ()
 
 
+def test_one_card_cuts_no_group() -> None:
+    # 29,568 are 295.68 groups of 100: how the checkpoint holds the last is no matter of shards
+    assert refusals(grouped("gptq", 100), EngineSettings(), card("h100")) == ()
+
+
+def test_copies_of_attention_cut_its_groups_less() -> None:
+    # 64 heads of 128 over 16 ranks are 512 wide each, half a group; each of 16 copies has all 8,192
+    published = grouped("gptq", 1024)
+    layers = tuple(replace(layer, mlp=Mlp(32768)) for layer in published.layers)
+    facts = replace(published, layers=layers)
+    for copies, cut in ((1, True), (16, False)):
+        asked = EngineSettings(
+            Engine.SGLANG, tensor_parallel=16, data_parallel=copies, dp_attention=copies > 1
+        )
+        found = refusals(facts, asked, card("h100"))
+        assert any("o_proj width 8192 / TP 16 = 512" in each.message for each in found) is cut
+
+
 def test_integer_weights_go_by_the_method_that_packed_them() -> None:
     assert grouped("awq").quantization.label == "AWQ 4-bit"
     found = refusals(grouped("gptq"), EngineSettings(), card("tesla-p40"))
@@ -263,6 +282,28 @@ def test_an_owner_s_word_does_not_tell_whether_a_shared_expert_has_blocks() -> N
     for each, sure in ((facts, True), (told, False)):
         (cut,) = refusals(each, asked, card("h100"))
         assert ("= 64" in cut.message, cut.surely) == (True, sure)
+
+
+def test_an_owner_s_word_tells_that_dense_layers_have_blocks() -> None:
+    # 18,432 / TP 32 = 576: no layer but a shared expert is left in 16 bits by habit
+    published = model("deepseek-ai/DeepSeek-R1")
+    facts = replace(published, layers=published.layers[:3])
+    told = replace(facts, quantization=replace(facts.quantization, method="", keeps=None))
+    asked = EngineSettings(version=(0, 33), tensor_parallel=32)
+    for each in (facts, told):
+        (cut,) = (found for found in refusals(each, asked, card("h100")) if "576" in found.message)
+        assert cut.surely
+
+
+@pytest.mark.parametrize("part", [slice(3), slice(3, None)])
+def test_what_vllm_quantizes_itself_it_may_pad(part: slice) -> None:
+    # pull 44763; three dense layers of 18,432 and experts of 2,048, cut to 576 and 64
+    published = model("deepseek-ai/DeepSeek-R1")
+    made = replace(published.quantization, at_load=True)
+    facts = replace(published, layers=published.layers[part], quantization=made)
+    asked = EngineSettings(version=(0, 20), tensor_parallel=32)
+    (cut,) = (found for found in refusals(facts, asked, card("h100")) if found.rule == "fp8-block")
+    assert not cut.surely
 
 
 def test_a_part_of_nvfp4_holds_whole_groups_of_sixteen() -> None:

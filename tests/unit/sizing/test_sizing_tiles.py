@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from published import model
@@ -10,7 +11,7 @@ from published import model
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.settings import Engine, EngineSettings
-from rigspec.sizing.tiles import wider_tiles
+from rigspec.sizing.tiles import padding, wider_tiles
 from rigspec.sizing.weights import rank_weights
 
 GPT_OSS = "openai/gpt-oss-120b"
@@ -50,6 +51,28 @@ def test_whole_experts_are_padded_once_each() -> None:
     more = experts_gib() / 8 * (8 * 384 - 2944) / 2880 * 3072 / 2880
     assert cut.value - whole.value == pytest.approx(more, abs=0.02)  # steps of the allocator
     assert above(whole) == pytest.approx(0.025, abs=0.01)
+
+
+def test_stages_share_what_padding_takes_more() -> None:
+    facts = model(GPT_OSS)
+    one, two = (
+        wider_tiles(facts.hidden, asked, matrices(facts)).high
+        for asked in (
+            EngineSettings(tensor_parallel=8),
+            EngineSettings(tensor_parallel=8, pipeline_parallel=2),
+        )
+    )
+    assert two == pytest.approx(one / 2)
+
+
+def test_tiles_are_those_of_vllm_s_kernels() -> None:
+    # all boots that show them are vLLM's; SGLang's experts are counted as they are stored
+    facts, asked = model(GPT_OSS), EngineSettings(Engine.SGLANG, tensor_parallel=8)
+    assert wider_tiles(facts.hidden, asked, matrices(facts)).high == 0
+    experts = [m for m in matrices(facts) if m.expert]
+    assert {padding(facts.hidden, m, asked) for m in experts} == {1.0}
+    vllm = replace(asked, engine=Engine.VLLM)
+    assert {padding(facts.hidden, m, vllm) for m in experts} == {384 / 360 * 3072 / 2880}
 
 
 def test_whole_nvfp4_experts_may_be_padded_like_those_of_one_card() -> None:
