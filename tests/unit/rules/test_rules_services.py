@@ -195,6 +195,16 @@ def test_shares_that_leave_no_room_for_contexts_are_warned_about() -> None:
     assert not list(gpus_oversubscribed(*two(vllm(0.5), vllm(0.48))))
 
 
+@pytest.mark.parametrize(("layers", "told"), [([], True), (["-ngl", "4"], False)])
+def test_what_lies_in_host_memory_takes_no_share_that_anybody_knows(
+    layers: list[str], told: bool
+) -> None:
+    # 16 GiB of weights on a card of 95, of which vLLM takes 90; of four layers nobody says the rest
+    held = {"engine": "llama_cpp", "split_mode": "none", "extra_args": layers}
+    found = [f for f in gpus_oversubscribed(*two(vllm(0.95), held)) if f.severity is Severity.ERROR]
+    assert bool(found) is told
+
+
 def of_larger_context(share: float) -> dict[str, Any]:
     return vllm(share) | {"context_length": 40960}
 

@@ -83,6 +83,20 @@ def test_expert_parallelism_leaves_dense_layers_cut() -> None:
     assert rules("Qwen/Qwen3-32B-FP8", asked) == ["fp8-block"]
 
 
+def test_whole_experts_may_end_within_a_block() -> None:
+    # 1,920 are fifteen blocks of 128, 1,856 are fourteen and a half: no shard ends there
+    published = model("Qwen/Qwen3-30B-A3B-FP8")
+    layers = tuple(
+        replace(each, experts=replace(each.experts, width=1856)) if each.experts else each
+        for each in published.layers
+    )
+    facts = replace(published, layers=layers)
+    for whole in (True, False):
+        asked = EngineSettings(tensor_parallel=2, expert_parallel=whole)
+        found = refusals(facts, asked, card("h100"))
+        assert any("1856" in each.message for each in found) is not whole
+
+
 def test_copies_of_attention_cut_heads_less() -> None:
     # 40 heads in 16 parts do not divide, in 16 / 2 they do
     asked = EngineSettings(engine=Engine.SGLANG, tensor_parallel=16)

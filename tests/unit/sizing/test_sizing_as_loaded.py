@@ -209,4 +209,8 @@ def test_a_model_without_float16_takes_32_bits_where_there_is_no_bfloat16() -> N
     assert as_computed(facts, ampere, EngineSettings()) is facts
     assert as_computed(facts, turing, sglang) is facts
     assert as_computed(packed, turing, EngineSettings()) is packed
+    wide = replace(facts, dtype_bytes=4)  # as it is stored, so nothing grows
+    assert as_computed(wide, turing, EngineSettings()) is wide
+    unknown = replace(turing, compute=None)  # of an owner's row, and more likely new than old
+    assert as_computed(facts, unknown, EngineSettings()) is facts
     assert as_computed(model("Qwen/Qwen3-8B"), turing, EngineSettings()).dtype_bytes == 2

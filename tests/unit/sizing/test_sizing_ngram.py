@@ -45,6 +45,13 @@ def test_the_band_reaches_from_tables_on_the_host_to_tables_on_the_cards() -> No
     assert four.low < 72 < 119.83 < four.high
 
 
+def test_ranks_share_the_tables() -> None:
+    one, two = (
+        rank_weights(model(PLE), EngineSettings(tensor_parallel=ranks)).amount for ranks in (1, 2)
+    )
+    assert two.high - two.value == pytest.approx((one.high - one.value) / 2, rel=0.05)
+
+
 def with_files(facts: ModelFacts, tables_bits: float) -> ModelFacts:
     total = formula_bytes(facts) + facts.ngram_elements * tables_bits / 8
     return replace(facts, sizes=ExactSizes(int(total), "its index", None, 0.0))
