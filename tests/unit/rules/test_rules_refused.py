@@ -168,6 +168,12 @@ def test_a_model_that_does_not_bear_float16(serves: str, word: str, rules: list[
     assert [f.rule for f in found("refused.float16", "tesla-t4", **told)] == rules
 
 
+def test_float16_is_left_to_an_engine_that_does_not_refuse_it() -> None:
+    # the list of such models is vLLM's
+    told = {"image": SGLANG, "extra_args": ["--dtype", "half"], "serves": "google/gemma-2-9b-it"}
+    assert found("refused.float16", "tesla-t4", engine="sglang", **told) == []
+
+
 @pytest.mark.parametrize(
     ("serves", "hint"),
     [
@@ -236,6 +242,7 @@ def test_prompts_longer_than_a_batch(batch: int | None, words: list[str], refuse
         ("-b11434", "q8_0", ["-fa", "off"], True),
         ("-b11434", "f16", ["-fa", "off"], False),
         ("-b11434", "q8_0", ["--flash-attn", "on"], False),
+        ("-b6000", "q8_0", ["--flash_attn"], False),  # `_` for `-`, as its parser reads a long name
         ("-b6000", "q8_0", [], True),
         ("-b6000", "q8_0", ["-fa"], False),
         ("", "q8_0", [], False),

@@ -12,7 +12,7 @@ import yaml
 
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
-from rigspec.finding import Severity
+from rigspec.finding import Finding, Severity
 from rigspec.report.sizing import as_text
 from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
@@ -235,6 +235,23 @@ def test_shares_of_the_hint_pass_and_hold_what_they_held(
     rig, facts = two(given["one"], given["other"])
     assert not list(gpus_oversubscribed(rig, facts))
     assert not list(memory_fits(rig, facts))
+
+
+def test_shares_of_the_hint_pass_on_the_smallest_card() -> None:
+    # the contexts of the same processes are a larger part of 12 GB than of 96
+    def found(one: float, other: float) -> list[Finding]:
+        rig = sharing(*(vllm(share) | {"tensor_parallel_size": 2} for share in (one, other)))
+        cards = {"small": "rtx-3060", "large": "rtx-pro-6000-workstation"}
+        given = rig.model_dump(exclude_defaults=True)
+        given["gpus"] = {name: {"sku": sku, "count": 1} for name, sku in cards.items()}
+        for service in given["services"].values():
+            service["gpus"] = list(cards)
+        return list(gpus_oversubscribed(Rig.model_validate(given), CheckContext()))
+
+    ((complaint, *_),) = [found(0.6, 0.5)]
+    one, other = (float(share) for share in re.findall(r" to ([0-9.]+)", complaint.hint))
+    assert found(one, other) == []
+    assert found(one + 0.01, other) != []
 
 
 def test_shares_that_hold_no_request_are_not_told_to_be_enough() -> None:

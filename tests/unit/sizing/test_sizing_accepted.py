@@ -8,6 +8,7 @@ import pytest
 from published import CONFIGS, card, model
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_names import any_of
 from rigspec.catalog.model_parts import Mlp
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import facts_of_config, load_model_facts
@@ -307,6 +308,15 @@ def test_an_owner_s_word_tells_that_dense_layers_have_blocks() -> None:
     for each in (facts, told):
         (cut,) = (found for found in refusals(each, asked, card("h100")) if "576" in found.message)
         assert cut.surely
+
+
+def test_a_dense_layer_that_the_record_leaves_alone_has_no_blocks() -> None:
+    # 18,432 / TP 32 = 576 of 16 bits, which may be cut anywhere
+    published = model("deepseek-ai/DeepSeek-R1")
+    kept = replace(published.quantization, keeps=any_of(["*down_proj"]))
+    facts = replace(published, layers=published.layers[:3], quantization=kept)
+    asked = EngineSettings(version=(0, 33), tensor_parallel=32)
+    assert not [each for each in refusals(facts, asked, card("h100")) if "576" in each.message]
 
 
 @pytest.mark.parametrize("part", [slice(3), slice(3, None)])

@@ -13,7 +13,7 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.models import UnusableModel
 from rigspec.sizing.settings import EngineSettings
-from rigspec.sizing.stored import formula_bytes, table_bytes
+from rigspec.sizing.stored import formula_bytes, size_doubt, table_bytes
 from rigspec.sizing.weights import rank_weights
 
 ENGRAM, PLE = "deepseek-ai/DeepSeek-V4.1-Flash", "Qwen/Qwen3.8-Flash-Next"
@@ -65,6 +65,11 @@ def test_files_tell_how_wide_the_tables_are_and_the_rest_keeps_its_size(bits: fl
     assert found.value == pytest.approx(plain.value, rel=1e-3)
     wanted = facts.ngram_elements * max(bits, 4.25) / 8
     assert table_bytes(facts) == pytest.approx(wanted)
+
+
+def test_tables_of_sixteen_bits_are_no_sign_of_another_checkpoint() -> None:
+    # 102 GB of tables beside 256 of layers, more than a third that nothing else explains
+    assert size_doubt(with_files(model(PLE), 16)) == ""
 
 
 def config(**changed: Any) -> dict[str, Any]:

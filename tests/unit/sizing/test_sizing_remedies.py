@@ -261,3 +261,16 @@ def test_a_share_above_the_engines_own_leaves_contexts_ample_room(sku: str) -> N
     )
     assert max(shares(case)) == pytest.approx(most, abs=0.01)
     assert max(shares(case)) <= most
+
+
+def test_of_three_ways_together_the_one_between_is_left_out() -> None:
+    # a larger share, fewer sequences and a narrower cache each lengthen it: an owner chooses
+    # between the fewest changes and the longest context
+    facts = model("Qwen/Qwen2.5-72B-Instruct-AWQ")
+    asked = EngineSettings(version=(0, 30), context=32768, tensor_parallel=2, memory_fraction=0.7)
+    found = remedies(facts, (card("rtx-3090"),) * 2, asked)
+    few, most = (each.write for each in found if each.name == "together")
+    assert few.startswith("gpu_memory_fraction: 0.92, context_length: ")
+    assert most.startswith(
+        "gpu_memory_fraction: 0.92, max_sequences: 8, kv_cache_dtype: fp8, context_length: "
+    )
