@@ -274,3 +274,12 @@ def test_of_three_ways_together_the_one_between_is_left_out() -> None:
     assert most.startswith(
         "gpu_memory_fraction: 0.92, max_sequences: 8, kv_cache_dtype: fp8, context_length: "
     )
+
+
+def test_no_way_out_of_a_context_beyond_the_model_writes_two_lengths() -> None:
+    # 40,000 of 32,768, which two 3090s do not hold either: the ways together have their own length
+    facts = model("Qwen/Qwen2.5-72B-Instruct-AWQ")
+    asked = EngineSettings(version=(0, 30), context=40000, tensor_parallel=2)
+    writes = {each.name: each.write for each in remedies(facts, (card("rtx-3090"),) * 2, asked)}
+    assert "together" in writes
+    assert {write.count("context_length: ") for write in writes.values()} == {1}
