@@ -84,6 +84,16 @@ def test_a_dense_model_keeps_two_layers_at_either_end_in_sixteen_bits() -> None:
     assert sizes["turboquant_4bit_nc"] == 8 * (4 * 512 + 28 * (66 + 68))
 
 
+@pytest.mark.parametrize(("stage", "kept"), [(0, 2), (1, 0), (3, 2)])
+def test_a_stage_between_has_no_end_of_the_model(stage: int, kept: int) -> None:
+    # of 32 layers in four stages the first and the last keep two each in sixteen bits
+    asked = EngineSettings(kv_dtype="turboquant_4bit_nc", pipeline_parallel=4, stage=stage)
+    shape = pool_shape(model("meta-llama/Llama-3.1-8B-Instruct"), asked, in_flight=2048)
+    assert shape is not None
+    wanted = 8 * (kept * 512 + (8 - kept) * (66 + 68))
+    assert shape.block_bytes / shape.block_tokens == wanted
+
+
 def test_layers_that_draft_lie_beyond_either_end() -> None:
     # vLLM counts the ends by `num_hidden_layers`, which drafts are no part of
     facts, asked = model("XiaomiMiMo/MiMo-7B-Base"), EngineSettings(kv_dtype="turboquant_4bit_nc")
