@@ -16,6 +16,7 @@ from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
 from rigspec.sizing.group import each_card, tightest
+from rigspec.sizing.host_memory import kept_on_host
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.spec.rig import Rig, members
@@ -118,10 +119,10 @@ def of_llama_cpp(
     rig: Rig, name: str, member: str, models: Mapping[str, ModelFacts], catalog: Catalog
 ) -> MemoryEstimate | None:
     """A service of llama.cpp on one of its cards, of which nobody else holds anything; None where
-    its model or a card is not known, or the card holds no part of it."""
+    its model or a card is not known, a part of it stays in host memory, or the card holds none."""
     service, cards = rig.services[name], cards_of(rig, name, catalog)
     facts, settings = models.get(service.model), settings_of(rig, name, models)
-    if facts is None or not cards:
+    if facts is None or not cards or kept_on_host(service, len(facts.layers)):
         return None
     place = members(rig.gpus, service.gpus).index(member)
     used, _ = used_cards(service, cards, settings)
