@@ -23,6 +23,9 @@ class CatalogError(RigspecError):
     """A catalog file or one of its rows cannot be used."""
 
 
+_TOLD = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
 class _Loader(yaml.CSafeLoader):
     """CSafeLoader that refuses a key written twice instead of keeping the last."""
 
@@ -42,8 +45,8 @@ class _Loader(yaml.CSafeLoader):
     def _refuse_twice(self, node: yaml.MappingNode) -> None:
         seen: dict[Hashable, int] = {}
         for key, _ in node.value:
-            merges = key.tag == "tag:yaml.org,2002:merge"
-            name = "<<" if merges else self.construct_object(key, deep=True)
+            told = key.tag in _TOLD  # text, which most keys are, and `<<`
+            name = key.value if told else self.construct_object(key, deep=True)
             if not isinstance(name, Hashable):
                 continue  # PyYAML refuses it
             if name in seen:

@@ -193,9 +193,9 @@ def _kinds(
     """Layers counted by how they cache; a uniform model gives one kind with summed bytes."""
     counted: dict[tuple[float, int, int], int] = {}
     first, last = own_layers(facts, settings).start, len(facts.layers)
-    whole = replace(settings, kv_dtype="auto")
+    whole, keeps = replace(settings, kv_dtype="auto"), _keeps_edges(facts, settings)
     for index, layer in enumerate(layers, first):
-        at_edge = _keeps_edges(facts, settings) and (index < EDGE or 0 < last - index <= EDGE)
+        at_edge = keeps and (index < EDGE or 0 < last - index <= EDGE)
         signature = _signature(facts, layer, whole if at_edge else settings)
         if signature is not None:
             counted[signature] = counted.get(signature, 0) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
@@ -62,6 +63,11 @@ def kv_kind(facts: ModelFacts, settings: EngineSettings) -> str:
         if facts.quantization.kv_fp8:
             return "fp8"
         return "fp32" if facts.dtype_bytes == 4 else "bf16"
+    return _kind_of(text)
+
+
+@lru_cache(maxsize=64)  # every layer asks
+def _kind_of(text: str) -> str:
     return next((kind for word, kind in _WORDS if word in text), "bf16")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -60,7 +61,9 @@ def cut_narrow(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]
     found out in the first step (Nemotron-3-Nano at TP 8 on H100, July 2026: 1,856 / 8 = 232), and
     nobody has tried them on cards with kernels of their own.
     """
-    for name, width, ranks, whose in (*_dense_nvfp4(facts, settings), *_experts(facts, settings)):
+    for name, width, whose in _nvfp4_widths(facts):
+        ranks = settings.expert_shards if whose == "expert-groups" else settings.tensor_parallel
+        ranks = settings.attention_ranks if name == "o_proj" else ranks
         if width % ranks or (width // ranks) % NARROW:
             yield Refusal(
                 whose,
@@ -71,21 +74,22 @@ def cut_narrow(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]
             return
 
 
-def _dense_nvfp4(
-    facts: ModelFacts, settings: EngineSettings
-) -> Iterator[tuple[str, int, int, str]]:
-    for index, layer in enumerate(facts.layers):
-        for name, width in _cut_along_scales(layer):
-            kept = facts.quantization.scheme_of(f"layers.{index}.{name}", plain_by_habit=False)
-            ranks = settings.attention_ranks if "attn" in name else settings.tensor_parallel
-            if kept is Scheme.NVFP4:
-                yield name.rpartition(".")[2], width, max(1, ranks), "groups"
-
-
-def _experts(facts: ModelFacts, settings: EngineSettings) -> Iterator[tuple[str, int, int, str]]:
-    for matrix in matrices(facts):
-        if matrix.expert and matrix.scheme is Scheme.NVFP4 and matrix.width:
-            yield "experts'", matrix.width, settings.expert_shards, "expert-groups"
+@lru_cache(maxsize=16)  # every remedy asks again
+def _nvfp4_widths(facts: ModelFacts) -> tuple[tuple[str, int, str], ...]:
+    """Widths that ranks cut, the dense ones first, and the rule that they may break."""
+    dense = (
+        (name.rpartition(".")[2], width, "groups")
+        for index, layer in enumerate(facts.layers)
+        for name, width in _cut_along_scales(layer)
+        if facts.quantization.scheme_of(f"layers.{index}.{name}", plain_by_habit=False)
+        is Scheme.NVFP4
+    )
+    experts = (
+        ("experts'", m.width, "expert-groups")
+        for m in matrices(facts)
+        if m.expert and m.scheme is Scheme.NVFP4 and m.width
+    )
+    return tuple(dict.fromkeys((*dense, *experts)))
 
 
 def _cut_along_scales(layer: Layer) -> Iterator[tuple[str, int]]:
