@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
+from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba, Mixer
 from rigspec.sizing.drafter import drafter_kinds, is_block_drafted, is_windowed
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import EngineSettings
@@ -194,9 +194,13 @@ def _kinds(
     counted: dict[tuple[float, int, int], int] = {}
     first, last = own_layers(facts, settings).start, len(facts.layers)
     whole, keeps = replace(settings, kv_dtype="auto"), _keeps_edges(facts, settings)
+    known: dict[tuple[Mixer | None, bool], tuple[float, int, int] | None] = {}
     for index, layer in enumerate(layers, first):
         at_edge = keeps and (index < EDGE or 0 < last - index <= EDGE)
-        signature = _signature(facts, layer, whole if at_edge else settings)
+        like = layer.mixer, at_edge
+        if like not in known:
+            known[like] = _signature(facts, layer, whole if at_edge else settings)
+        signature = known[like]
         if signature is not None:
             counted[signature] = counted.get(signature, 0) + 1
     kinds = [
