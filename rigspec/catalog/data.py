@@ -66,7 +66,7 @@ class Row:
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
             raise self.fail(f"`{key}` must be text, not {shown(value)}", "put it in quotes", (key,))
-        if value is not None and one_line(value) != value:
+        if value is not None and not value.isprintable() and one_line(value) != value:
             said = f"`{key}` holds a character that steers the terminal: {one_line(value)[:60]}"
             raise self.fail(said, "write it without", (key,))
         return value

@@ -250,3 +250,11 @@ def test_a_row_may_be_another_with_values_of_its_own(tmp_path: Path) -> None:
     )
     rows = {"a": {"name": "x", "lanes": 4}, "b": {"name": "y", "lanes": 4}}
     assert read(file) == rows | {"c": {"name": "y", "lanes": 8}}
+
+
+@pytest.mark.parametrize("steers", ["\\e[31m", "\\u202e"])
+def test_a_name_that_would_steer_the_terminal_is_refused(steers: str, catalog: Path) -> None:
+    file = catalog / "gpus.yaml"
+    file.write_text(file.read_text().replace("name: ", f'name: "{steers}" #', 1))
+    with pytest.raises(CatalogError, match="holds a character that steers the terminal"):
+        all_gpus(catalog)
