@@ -85,8 +85,14 @@ def written(*writes: str) -> str:
 
 
 def surest(found: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """One of several numbers for one setting: the first that surely fits, else the first."""
-    return tuple(sorted(found, key=lambda remedy: not remedy.surely)[:1])
+    """One of several numbers for one setting: the first that surely fits, else the first. No more
+    of them are judged than that takes."""
+    closely: tuple[Remedy, ...] = ()
+    for remedy in found:
+        if remedy.surely:
+            return (remedy,)
+        closely = closely or (remedy,)
+    return closely
 
 
 def helps(before: MemoryEstimate, found: MemoryEstimate) -> bool:
