@@ -64,6 +64,11 @@ _FORMATS: Mapping[tuple[int, int], tuple[str, ...]] = {
 """Operand formats the tensor cores take, from each capability on (CUDA programming guide)."""
 
 
+BFLOAT16_SINCE = (8, 0)
+"""Compute capability; vLLM: "Bfloat16 is only supported on GPUs with compute capability of at least
+8.0" (vllm/platforms/cuda.py of 0.11.2 to 0.33.0). SGLang takes float16 by itself before it."""
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One catalog SKU. MiB are 2**20 bytes, GB/s 10**9 bytes per second."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from rigspec.catalog.engine_support import Arguments, Kind, Support, architectures, support
 from rigspec.catalog.flag_table import is_release, version_key
-from rigspec.catalog.gpus import Gpu
+from rigspec.catalog.gpus import BFLOAT16_SINCE, Gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.finding import Finding, Path, error, warning
 from rigspec.rules.context import CheckContext
@@ -23,9 +23,6 @@ from rigspec.spec.rig import Rig
 from rigspec.spec.services import Service
 
 _LABELS = {"vllm": "vLLM", "sglang": "SGLang"}
-_BFLOAT16_SINCE = (8, 0)
-"""`Bfloat16 is only supported on GPUs with compute capability of at least 8.0`: vllm/platforms/
-cuda.py of 0.11.2 to 0.33.0; SGLang takes float16 by itself there."""
 _UNCHUNKED_FROM = (0, 11)
 """SchedulerConfig.verify_max_model_len of vLLM 0.11.2 to 0.33.0; older ones were not looked at."""
 _FLASH_ATTENTION_BUILD = 6325
@@ -83,7 +80,7 @@ def attention(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def _other_type(gpu: Gpu, checkpoint_asks: bool) -> str:
     if not checkpoint_asks:
         return "delete it: the model's own type is taken"
-    plain = "bfloat16" if gpu.compute_capability >= _BFLOAT16_SINCE else "float16"
+    plain = "bfloat16" if gpu.compute_capability >= BFLOAT16_SINCE else "float16"
     return f"`kv_cache_dtype: {plain}`"
 
 
@@ -167,7 +164,7 @@ def bfloat16(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         half = "" if _refuses_half(facts.models.get(service.model)) else ", or `--dtype half`"
         for _, gpu in _cards(rig, facts, service):
-            if gpu.compute_capability < _BFLOAT16_SINCE:
+            if gpu.compute_capability < BFLOAT16_SINCE:
                 yield _say(service, True)(
                     "refused.bfloat16",
                     place,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rigspec.catalog.gpus import BFLOAT16_SINCE
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing.amount import Amount
@@ -47,8 +48,6 @@ BOTH_COPIES = 1.5
 NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
 """Model types that vLLM does not compute in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS` of its
 `config/model.py`, 0.9 to 0.33)."""
-
-BFLOAT16_SINCE = (8, 0)
 
 
 def lacks_half(facts: ModelFacts, card: Card) -> bool:

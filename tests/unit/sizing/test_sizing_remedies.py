@@ -15,6 +15,7 @@ from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import exact
+from rigspec.sizing.as_loaded import as_computed
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import estimate
@@ -283,3 +284,15 @@ def test_no_way_out_of_a_context_beyond_the_model_writes_two_lengths() -> None:
     writes = {each.name: each.write for each in remedies(facts, (card("rtx-3090"),) * 2, asked)}
     assert "together" in writes
     assert {write.count("context_length: ") for write in writes.values()} == {1}
+
+
+def test_no_packed_weights_are_offered_where_they_have_no_type_to_compute_in() -> None:
+    # a T4 has no bfloat16, Gemma 2 does not bear float16, and AWQ and GPTQ take nothing wider
+    names = {}
+    for name in ("google/gemma-2-9b-it", "Qwen/Qwen3-14B"):
+        facts = as_computed(model(name), card("tesla-t4"), EngineSettings())
+        asked = EngineSettings(context=4096, tensor_parallel=2, max_seqs=8)
+        found = remedies(facts, (card("tesla-t4"),) * 2, asked)
+        names[name] = {each.name for each in found}
+    assert "another quantization" in names["Qwen/Qwen3-14B"]
+    assert "another quantization" not in names["google/gemma-2-9b-it"]
