@@ -23,7 +23,7 @@ from rigspec.sizing.group import tightest
 from rigspec.sizing.remedies_cache import cache_type, other_cache, shared_cache
 from rigspec.sizing.remedies_llamacpp import llama_remedies
 from rigspec.sizing.remedies_share import other_share
-from rigspec.sizing.remedies_together import larger_share, together
+from rigspec.sizing.remedies_together import RANK_WAYS, larger_share, together
 from rigspec.sizing.remedy import (
     ELSEWHERE,
     FEW_SEQUENCES,
@@ -64,10 +64,10 @@ def remedies(
     llama.cpp's `split_mode: none` leaves out. A context beyond the model's own is no such change:
     the others are then those of the model's own, which is written beside them.
     """
-    case = Case(facts, cards, tightest(facts, cards, settings)[1], settings, spare_share)
+    case = Case(facts, cards, tightest(facts, cards, settings)[1], settings, spare_share, idle)
     own = _at_own_length(case)
     if own is None:
-        return tuple(_ways(case, idle))
+        return tuple(_ways(case))
     write = f"context_length: {own.settings.context}"
     if fits(own.before):
         return tuple(tried(SMALLER_CONTEXT, write, case, own.settings))
@@ -75,7 +75,7 @@ def remedies(
         each
         if "context_length: " in each.write
         else replace(each, write=written(each.write, write))
-        for each in _ways(own, idle)
+        for each in _ways(own)
     )
 
 
@@ -95,9 +95,9 @@ def _at_own_length(case: Case) -> Case | None:
     return replace(case, settings=replace(case.settings, context=case.facts.max_positions))
 
 
-def _ways(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
+def _ways(case: Case) -> Iterator[Remedy]:
     if case.settings.engine is Engine.LLAMA_CPP:
-        yield from llama_remedies(case, idle)
+        yield from llama_remedies(case)
         return
     ways = (
         _other_dcp, _whole_experts, shorter, other_cache, cache_type, shared_cache, _batches,
@@ -105,7 +105,9 @@ def _ways(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
     )  # fmt: skip
     single = [remedy for way in ways for remedy in way(case)]
     # what a spec alone says comes before what must be bought, or found
-    found = sorted((*single, *together(case, single)), key=lambda each: each.name in ELSEWHERE)
+    found = sorted(
+        (*single, *together(case, single, RANK_WAYS)), key=lambda each: each.name in ELSEWHERE
+    )
     yield from found or _with_larger_share(case)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from rigspec.catalog.model_parts import Attention
-from rigspec.sizing.cards import Card
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
+from rigspec.sizing.remedies_together import Step, Way, together
 from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, shorter, tried
 
 NARROWER = ("q8_0", "q4_0")
@@ -16,33 +17,41 @@ CACHE_BLOCK = 32
 """Elements under one scale: heads whose width is no multiple are refused (`llama-context.cpp`)."""
 
 
-def llama_remedies(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
-    """Every single change; `idle` cards are those that `split_mode: none` leaves out."""
-    yield from _own_split(case)
-    yield from _split_by_layer(case, idle)
-    yield from shorter(case)
-    yield from _cache_type(case)
-    yield from _slots(case)
-    yield from () if idle else _more_cards(case)
+def llama_remedies(case: Case) -> Iterator[Remedy]:
+    """Every single change, or several together where none of those keeps context and cards."""
+    single = [
+        *_each("llama.cpp's own split", _own_split, case),
+        *_each("split by layer", _split_by_layer, case),
+        *shorter(case),
+        *_each("kv dtype", _narrow_cache, case),
+        *_slots(case),
+    ]
+    yield from (*single, *together(case, single, SLOT_WAYS))
+    yield from () if case.idle else _more_cards(case)
 
 
-def _own_split(case: Case) -> Iterator[Remedy]:
+def _each(name: str, way: Way, case: Case) -> Iterator[Remedy]:
+    for write, changed in way(case):
+        yield from tried(name, write, case, changed)
+
+
+def _own_split(case: Case) -> Iterator[Step]:
     """llama.cpp's own split, by the memory of the cards, in place of the stated one."""
     if case.settings.tensor_split:
-        changed = replace(case.settings, tensor_split=())
-        yield from tried("llama.cpp's own split", "no `--tensor-split`", case, changed)
+        yield "no `--tensor-split`", replace(case.settings, tensor_split=())
 
 
-def _split_by_layer(case: Case, idle: tuple[Card, ...]) -> Iterator[Remedy]:
+def _split_by_layer(case: Case) -> Iterator[Step]:
     """All cards of the service in place of the main GPU alone."""
-    if idle:
-        every = (*case.cards, *idle)
-        changed = replace(case.settings, split="layer", tensor_parallel=len(every))
-        spread = replace(case, cards=every)
-        yield from tried("split by layer", "no `split_mode: none`", spread, changed)
+    every = len(case.cards) + len(case.idle)
+    if case.settings.tensor_parallel < every and case.idle:
+        yield (
+            "no `split_mode: none`",
+            replace(case.settings, split="layer", tensor_parallel=every),
+        )
 
 
-def _cache_type(case: Case) -> Iterator[Remedy]:
+def _narrow_cache(case: Case) -> Iterator[Step]:
     mixers = [layer.mixer for layer in case.facts.layers]
     plain = [mixer for mixer in mixers if isinstance(mixer, Attention)]
     if not case.settings.flash_attention or any(m.head_dim % CACHE_BLOCK for m in plain):
@@ -50,23 +59,35 @@ def _cache_type(case: Case) -> Iterator[Remedy]:
     widest = max(cache_widths(case.settings.kv_dtype))
     for word in NARROWER if plain else ():
         if CACHE_BYTES[word] < widest:
-            changed = replace(case.settings, kv_dtype=word)
-            yield from tried("kv dtype", f"kv_cache_dtype: {word}", case, changed)
+            yield f"kv_cache_dtype: {word}", replace(case.settings, kv_dtype=word)
 
 
 def _slots(case: Case) -> Iterator[Remedy]:
-    """llama.cpp sets a full cache aside for each sequence: as many as find room."""
-    found = case.before
-    if case.settings.slots < 2 or found.needed is None or not found.needed.value:
-        return
-    most = int(case.settings.slots * found.available.value / found.needed.value)
-    for slots in range(min(most, case.settings.slots - 1), 0, -1):
-        changed = replace(case.settings, slots=slots, parallel=slots)
-        write = f"max_sequences: {slots}"
+    """As many sequences as find room: a full cache is set aside for each."""
+    for slots in range(_most_slots(case), 0, -1):
+        write, changed = _with_slots(case, slots)
         fitting = list(tried("fewer sequences", write, case, changed))
         if fitting:
             yield fitting[0]
             return
+
+
+def _fewer_slots(case: Case) -> Iterator[Step]:
+    """As many as find room, or one: the length goes before the last of them."""
+    if case.settings.slots > 1:
+        yield _with_slots(case, max(1, _most_slots(case)))
+
+
+def _with_slots(case: Case, slots: int) -> Step:
+    return f"max_sequences: {slots}", replace(case.settings, slots=slots, parallel=slots)
+
+
+def _most_slots(case: Case) -> int:
+    """How many the cache has room for, fewer than there are; 0 where not even one."""
+    found, slots = case.before, case.settings.slots
+    if slots < 2 or found.needed is None or not found.needed.value:
+        return 0
+    return max(0, min(slots - 1, int(slots * found.available.value / found.needed.value)))
 
 
 def _more_cards(case: Case) -> Iterator[Remedy]:
@@ -82,3 +103,12 @@ def _more_cards(case: Case) -> Iterator[Remedy]:
         if found:
             yield found[0]
             return
+
+
+def _next_cache(case: Case) -> Iterator[Step]:
+    """The widest of the narrower types."""
+    yield from islice(_narrow_cache(case), 1)
+
+
+SLOT_WAYS: tuple[Way, ...] = (_own_split, _split_by_layer, _next_cache, _fewer_slots, _next_cache)
+"""What is free of cost, then half a cache and fewer sequences; a quarter of one costs answers."""

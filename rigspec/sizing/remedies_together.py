@@ -6,7 +6,7 @@ each the whole is judged again, at the asked length or at the longest that then 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from rigspec.sizing import vllm
@@ -31,34 +31,35 @@ LONGER = 1.25
 """How many times a further change must lengthen the context."""
 Step = tuple[str, EngineSettings]
 """What to write, and the settings then."""
+Way = Callable[[Case], Iterable[Step]]
 
 
-def together(case: Case, single: Iterable[Remedy]) -> tuple[Remedy, ...]:
+def together(case: Case, single: Iterable[Remedy], ways: Iterable[Way]) -> tuple[Remedy, ...]:
     """At most two: the one with the fewest changes, and the one with the longest context."""
     if fits(case.before) or any(r.name not in (*ELSEWHERE, SMALLER_CONTEXT) for r in single):
         return ()
-    found = list(_stacked(case))
+    found = list(_stacked(case, ways))
     return (*found[:1], *found[1:][-1:])
 
 
-def _stacked(case: Case) -> Iterator[Remedy]:
+def _stacked(case: Case, ways: Iterable[Way]) -> Iterator[Remedy]:
     """Step upon step, until the asked length fits."""
-    writes: list[str] = []
+    writes: dict[str, str] = {}  # by setting: a later one stands in its place
     best, now = shorter_length(case) or 0, case
-    for way in (_own_cache, larger_share, _few_sequences, _narrow_cache):
+    for way in ways:
         for step, changed in way(now):
             then = replace(now, settings=changed)
             if spare_gib(then.before) < spare_gib(now.before) + WORTH_GIB:
                 continue
-            writes, now = [*writes, step], then
+            writes, now = {**writes, step.partition(":")[0]: step}, then
             if fits(now.before):
-                yield from tried("together", written(*writes), case, now.settings)
+                yield from tried("together", written(*writes.values()), case, now.settings)
                 return
             length = shorter_length(now)
             if length is not None and length >= LONGER * best:
                 best = length
                 shorter = replace(now.settings, context=length)
-                write = written(*writes, f"context_length: {length}")
+                write = written(*writes.values(), f"context_length: {length}")
                 yield from tried("together", write, case, shorter)
 
 
@@ -85,3 +86,7 @@ def _few_sequences(case: Case) -> Iterator[Step]:
 def _narrow_cache(case: Case) -> Iterator[Step]:
     for word in narrower(case):
         yield f"kv_cache_dtype: {word}", replace(case.settings, kv_dtype=word)
+
+
+RANK_WAYS: tuple[Way, ...] = (_own_cache, larger_share, _few_sequences, _narrow_cache)
+"""Those of vLLM and SGLang, whose ranks take a share of their cards."""

@@ -50,6 +50,8 @@ class Case:
     settings: EngineSettings
     spare_share: float
     """Share of a card that other services leave."""
+    idle: tuple[Card, ...] = ()
+    """Cards that llama.cpp's `split_mode: none` leaves out, unless the settings take them in."""
 
     @cached_property
     def before(self) -> MemoryEstimate:
@@ -58,7 +60,9 @@ class Case:
 
     def after(self, changed: EngineSettings) -> MemoryEstimate:
         """The estimate with other settings."""
-        return tightest(self.facts, self.cards, changed)[0]
+        held = max(len(self.cards), changed.tensor_parallel if self.idle else 0)
+        cards = (*self.cards, *self.idle)[:held]
+        return tightest(self.facts, cards, changed)[0]
 
 
 def fits(found: MemoryEstimate) -> bool:

@@ -296,3 +296,36 @@ def test_no_packed_weights_are_offered_where_they_have_no_type_to_compute_in() -
         names[name] = {each.name for each in found}
     assert "another quantization" in names["Qwen/Qwen3-14B"]
     assert "another quantization" not in names["google/gemma-2-9b-it"]
+
+
+def llama(**asked: object) -> EngineSettings:
+    return replace(EngineSettings(engine=Engine.LLAMA_CPP, context=40960), **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        # 40 GiB for four sequences in 16 bits: half of it in 8, a quarter of that for one
+        (llama(slots=4, parallel=4), "kv_cache_dtype: q8_0, max_sequences: 1"),
+        # one in 8 bits is still too much beside 20 GiB of weights
+        (llama(slots=2, parallel=2), "kv_cache_dtype: q4_0, max_sequences: 1"),
+    ],
+)
+def test_a_gguf_is_cured_by_several_changes_where_no_single_one_will_do(
+    asked: EngineSettings, most: str
+) -> None:
+    size = 17.0 if asked.slots == 4 else 19.5
+    found = remedies(gguf(size), (card("rtx-3090"),), asked)
+    writes = [each.write for each in found if each.name == "together"]
+    assert writes[-1] == most
+    assert "context_length: " in writes[0]
+    assert not {"kv dtype", "fewer sequences"} & {each.name for each in found}
+
+
+def test_the_other_cards_are_one_of_several_changes() -> None:
+    # 15 GiB of weights and 10 of cache over two cards of 11.6: all of it fits in 8 bits alone
+    found = remedies(gguf(15.0), (card("rtx-3060"),), llama(), idle=(card("rtx-3060"),))
+    *_, most = (each for each in found if each.name == "together")
+    assert most.write == "no `split_mode: none`, `kv_cache_dtype: q8_0`"
+    followed = llama(kv_dtype="q8_0", tensor_parallel=2)
+    assert fits(tightest(gguf(15.0), (card("rtx-3060"),) * 2, followed)[0])
