@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from rigspec.catalog.gpus import BFLOAT16_SINCE
+from rigspec.sizing.accepted import ATTENTION, refusals
 from rigspec.sizing.records import kv_kind
-from rigspec.sizing.remedy import Case, Remedy, tried
+from rigspec.sizing.remedy import Case, Remedy, surest, tried
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.verdict import beside_all
 from rigspec.units import GIB, MIB
@@ -36,10 +38,23 @@ def _larger_cache(case: Case) -> Iterator[Remedy]:
 
 
 def cache_type(case: Case) -> Iterator[Remedy]:
-    """A cache of 8 bits."""
+    """Another type than one that is refused; else a cache of 8 bits."""
+    if any(refusal.rule == ATTENTION for refusal in refusals(case.facts, case.settings, case.card)):
+        yield from surest(_taken_types(case))
+        return
     for word in narrower(case):
         changed = replace(case.settings, kv_dtype=word)
         yield from tried("kv dtype", f"kv_cache_dtype: {word}", case, changed)
+
+
+def _taken_types(case: Case) -> Iterator[Remedy]:
+    """The model's own type, 16 bits where the checkpoint asks for what is refused, then 8 bits."""
+    own = replace(case, settings=replace(case.settings, kv_dtype="auto"))
+    old = (case.card.compute or BFLOAT16_SINCE) < BFLOAT16_SINCE
+    for word in ("auto", "float16" if old else "bfloat16", *narrower(own)):
+        write = "no `kv_cache_dtype`" if word == "auto" else f"kv_cache_dtype: {word}"
+        changed = replace(case.settings, kv_dtype=word)
+        yield from tried("another cache type", write, case, changed)
 
 
 def narrower(case: Case) -> tuple[str, ...]:

@@ -329,3 +329,30 @@ def test_the_other_cards_are_one_of_several_changes() -> None:
     assert most.write == "no `split_mode: none`, `kv_cache_dtype: q8_0`"
     followed = llama(kv_dtype="q8_0", tensor_parallel=2)
     assert fits(tightest(gguf(15.0), (card("rtx-3060"),) * 2, followed)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "sku", "asked", "write"),
+    [
+        # e5m2 beside weights of 8 bits; a cache of 8 bits on a T4, which 0.24 has no kernels for
+        ("Qwen/Qwen3-30B-A3B-FP8", "rtx-3090", "fp8_e5m2", "no `kv_cache_dtype`"),
+        ("Qwen/Qwen3-8B", "tesla-t4", "fp8", "no `kv_cache_dtype`"),
+    ],
+)
+def test_a_cache_type_that_is_refused_is_cured_by_another(
+    name: str, sku: str, asked: str, write: str
+) -> None:
+    settings = EngineSettings(
+        version=(0, 30), context=8192, tensor_parallel=2, kv_dtype=asked, max_seqs=8
+    )
+    found = {each.name: each for each in remedies(model(name), (card(sku),) * 2, settings)}
+    assert found["another cache type"].write == write
+    assert "kv dtype" not in found
+
+
+def test_where_the_checkpoint_itself_asks_for_a_refused_type_the_plain_one_is_written() -> None:
+    plain = model("Qwen/Qwen3-8B")
+    asks = replace(plain, quantization=replace(plain.quantization, kv_fp8=True))
+    settings = EngineSettings(version=(0, 30), context=8192, tensor_parallel=2, max_seqs=8)
+    found = {each.name: each for each in remedies(asks, (card("tesla-t4"),) * 2, settings)}
+    assert found["another cache type"].write == "kv_cache_dtype: float16"
