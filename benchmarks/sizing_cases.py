@@ -101,7 +101,7 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
         return tuple(
             Card(
                 name=gpu.name,
-                total=_room(keys, exact(total) if total else _visible(gpu, named)),
+                total=_room(keys, _total(keys, gpu, named)),
                 bandwidth_gb_s=gpu.bandwidth_gb_s,
                 compute=gpu.compute,
                 nvlink=gpu.switched or bridged,
@@ -120,6 +120,28 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
     if named.memory_gb:
         return (Card(name, _room(keys, _unnamed_total(name, named.memory_gb)), None, None),)
     return ()
+
+
+def _total(keys: Keys, gpu: KnownCard, named: NamedCards) -> Amount:
+    """What the engine saw; a whole number a little above what such a card shows is the one on its
+    box (24 of an L4, which shows 22.0). Windows shows programs all that `nvidia-smi` does."""
+    stated, visible = keys.number("gpu_total_gib"), _visible(gpu, named)
+    if stated is None:
+        return visible
+    on_the_box = stated == int(stated) and visible.high < stated <= NOMINAL * visible.value
+    if not on_the_box:
+        return exact(stated)
+    if _says_windows(keys):
+        return exact(min(stated, (named.total_mib or gpu.memory_mib) / 1024))
+    return visible
+
+
+NOMINAL = 1.1
+
+
+def _says_windows(keys: Keys) -> bool:
+    text = " ".join(filter(None, map(keys.text, ("gpu", "os", "rig", "notes"))))
+    return re.search(r"\bWSL|\bWindows\b", text) is not None
 
 
 def _no_card(keys: Keys) -> str:
@@ -189,9 +211,9 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     ranks = keys.whole("tp") or max(1, gpus // copies)
     return EngineSettings(
         engine=engine,
-        version=version_of(keys.text("engine_version"), keys.text("date"))
-        if engine is Engine.VLLM
-        else None,
+        version=None
+        if engine is Engine.LLAMA_CPP
+        else version_of(keys.text("engine_version"), keys.text("date")),
         patched=re.search("fork|patched", keys.text("engine_version") or "") is not None,
         tensor_parallel=max(1, ranks),
         pipeline_parallel=max(1, keys.whole("pp") or 1),
@@ -211,6 +233,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         state_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
             keys.text("mamba_ssm_cache_dtype") or ""
         ),
+        state_ratio=keys.number("mamba_full_memory_ratio") or EngineSettings.state_ratio,
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         lora=_lora(keys),

@@ -14,7 +14,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing import memory, vllm
+from rigspec.sizing import memory, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
@@ -140,6 +140,14 @@ def predict_weights(case: Case) -> Amount:
 
 def predict_available(case: Case) -> Amount:
     """GiB left for the cache, from the settings alone."""
+    facts, pool = facts_of(case), _pool(case)
+    if case.engine is not Engine.SGLANG or not facts.has_states:
+        return pool
+    return state_doubt(facts, pool.times(sglang.cache_share(facts, case.settings)))
+
+
+def _pool(case: Case) -> Amount:
+    """GiB left for the cache and the recurrent states that lie beside it."""
     facts, card = _whole_facts_of(case), card_of(case)
     if card.total.high > 1.25 * card.total.low:
         room = f"{card.total.low:.0f} to {card.total.high:.0f} GiB"
@@ -166,10 +174,11 @@ def predict_tokens(case: Case) -> Amount:
     """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
     facts = facts_of(case)
     printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
-    if case.settings.engine is Engine.SGLANG:  # it prints the target's pool; a draft's is another
-        case = replace(case, settings=replace(case.settings, speculative=None))
+    if case.engine is Engine.SGLANG:  # it prints the target's cache; drafts and states have others
+        alone = replace(case.settings, speculative=None, state_ratio=0.0)
+        case = replace(case, settings=alone)
     shape = _shape(case, facts)
-    if case.settings.version is None and shape.mixed:
+    if _says_either(case, shape):
         raise Unknown(_two_lines(case, facts, shape, printed))
     found = _tokens(case, facts, about(printed, 0.005))
     if facts.has_states and found.high > OPEN_TOKENS * max(1.0, found.low):
@@ -183,6 +192,11 @@ def predict_tokens(case: Case) -> Amount:
 OPEN_TOKENS = 1.1
 """A pool with recurrent states whose tokens are open by more is another question's answer: pages
 take the size of a state, so an unstated type of the cache moves everything."""
+
+
+def _says_either(case: Case, shape: PoolShape) -> bool:
+    """Whether the printed tokens mean one thing in older releases of vLLM and another since."""
+    return case.engine is Engine.VLLM and case.settings.version is None and shape.mixed
 
 
 def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float) -> str:
@@ -201,7 +215,11 @@ def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float)
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
-    return state_doubt(facts, _tokens(case, facts, predict_available(case)))
+    found = state_doubt(facts, _tokens(case, facts, _pool(case)))
+    shape = _shape(case, facts)
+    if case.engine is Engine.SGLANG and shape.mixed:  # window and state pools are seldom told whole
+        return replace(found, low=found.low / shape.groups)
+    return found
 
 
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
@@ -236,7 +254,7 @@ def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -
     low, high = tokens.low, tokens.high
     if facts.doubts:
         low, high = low * 0.7, high * 1.3
-    if shape.mixed and case.settings.version is None:
+    if _says_either(case, shape):
         low /= shape.groups
     if case.stated.text("kv_cache_dtype") is None and _may_cache_eight_bits(facts):
         high *= 2

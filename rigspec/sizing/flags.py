@@ -27,6 +27,12 @@ class Flags:
         value = self.text(*names) or ""
         return int(value) if value.isdigit() else None
 
+    def number(self, *names: str) -> float | None:
+        """The number above zero after one of the flags; None when it is not there or is none."""
+        value = self.text(*names) or ""
+        found = re.fullmatch(r"\d+(?:\.\d*)?|\.\d+", value)
+        return float(value) or None if found else None
+
     def size(self, *names: str) -> int | None:
         """The whole number after one of the flags, with the suffix that vLLM reads: `10k` is
         10,000, `10K` is 10,240 (`human_readable_int` of its `arg_utils.py`)."""

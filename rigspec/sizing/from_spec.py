@@ -79,6 +79,7 @@ def settings_of(
         block_size=flags.whole("--block-size", "--page-size"),
         prefix_caching=_prefix_caching(flags),
         state_bytes=_STATE_BYTES.get(flags.text("--mamba-ssm-cache-dtype") or ""),
+        state_ratio=flags.number("--mamba-full-memory-ratio") or EngineSettings.state_ratio,
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         lora=_lora(service, flags),

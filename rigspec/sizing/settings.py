@@ -106,6 +106,8 @@ class EngineSettings:
     """None is the engine's default, which for recurrent states changed with the version."""
     state_bytes: int | None = None
     """Bytes per element of a recurrent state, where the owner sets it."""
+    state_ratio: float = 0.9
+    """SGLang's `--mamba-full-memory-ratio`: bytes of recurrent states per byte of the cache."""
     language_only: bool = False
     speculative: Speculative | None = None
     lora: Lora | None = None

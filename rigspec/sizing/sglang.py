@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba
+from rigspec.catalog.model_parts import Attention, Compressed, Latent, Layer
 from rigspec.sizing import drafter
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
@@ -20,20 +20,27 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import holds_drafts, own_layers
 from rigspec.units import GIB
 
-STATE_SHARE = 0.9 / 1.9
-"""`mamba_full_memory_ratio` 0.9: the share of the pool that recurrent states take."""
-
 WINDOW_TOKENS = 0.8
 """`swa_full_tokens_ratio`: tokens of the window layers' pool per token of the full layers'."""
 
 _TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192, 256, 512))
 """Card GiB below; chunked prefill; largest graph batch at TP < 4 and at TP ≥ 4."""
 
+FIXED_BEFORE, FIXED_SHARES = (0, 4, 7), ((16, 0.79), (8, 0.81), (4, 0.85), (2, 0.87), (0, 0.88))
+"""Until then the share went by the ranks alone (`server_args.py` of 0.4.3 and 0.4.5)."""
+
 
 def fraction_of(card: Card, settings: EngineSettings, *, vision: bool) -> float:
     """The static fraction: as stated, else what SGLang picks."""
     if settings.memory_fraction is not None:
         return settings.memory_fraction
+    return max(0.1, _own_fraction(card, settings) * (0.95 if vision else 1.0))
+
+
+def _own_fraction(card: Card, settings: EngineSettings) -> float:
+    if settings.version is not None and settings.version < FIXED_BEFORE:
+        ranks = settings.tensor_parallel
+        return next(share for least, share in FIXED_SHARES if ranks >= least)
     size = card.total.value
     tier = next((t for t in _TIERS if size < t[0]), (0, 16384, 512, 512))
     chunk = settings.max_batched_tokens or tier[1]
@@ -41,8 +48,7 @@ def fraction_of(card: Card, settings: EngineSettings, *, vision: bool) -> float:
     reserved = 512 + 1.5 * chunk + settings.ranks / 8 * 1024 + 2 * graph
     if size > 60:
         reserved = max(reserved, 10 * 1024)
-    fraction = (size * 1024 - reserved) / (size * 1024)
-    return max(0.1, fraction * (0.95 if vision else 1.0))
+    return (size * 1024 - reserved) / (size * 1024)
 
 
 def own_rest_gib(card: Card, settings: EngineSettings) -> float:
@@ -139,6 +145,9 @@ def tokens(facts: ModelFacts, settings: EngineSettings, pool_gib: float) -> int:
     per_token = bytes_per_token(facts, settings)
     if not per_token:
         return 0
-    stateful = any(isinstance(layer.mixer, (Delta, Mamba)) for layer in facts.layers)
-    share = 1 - STATE_SHARE if stateful else 1.0
-    return int(max(0.0, pool_gib) * share * GIB / per_token)
+    return int(max(0.0, pool_gib) * cache_share(facts, settings) * GIB / per_token)
+
+
+def cache_share(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Share of the pool that recurrent states leave the cache."""
+    return 1 / (1 + settings.state_ratio) if facts.has_states else 1.0
