@@ -9,35 +9,70 @@ from benchmarks.sizing_cases import Case
 from benchmarks.sizing_known import Unknown, card_of, facts_of
 from benchmarks.sizing_links import link_of
 from rigspec.sizing import prefill, speculation, throughput
-from rigspec.sizing.amount import Amount
+from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.cards import Card
+from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.speeds import held_at
 from rigspec.sizing.turns import of_group
+from rigspec.sizing.vllm_batch import batch_of
 from rigspec.sizing.weights import rank_weights
 
 
-def decode(streams: int, context: int) -> Callable[[Case], Amount]:
+def decode(asked: int, context: int) -> Callable[[Case], Amount]:
     """Predicts tokens per second summed over so many streams, at a depth."""
 
     def predict(case: Case) -> Amount:
-        facts, link = facts_of(case), link_of(case)
-
-        def one(card: Card, settings: EngineSettings) -> throughput.Speed | None:
-            plain = throughput.decode(
-                facts, card, settings, streams=streams, context=context, link=link
-            )
-            return plain and speculation.with_speculation(plain, facts, card, settings)
-
-        found = _of_cards(case, lambda card: one(card, case.settings), case.no_card)
-        if case.settings.speculative and case.stated.text("kv_cache_dtype") is None:
-            eight = replace(case.settings, kv_dtype="fp8")  # nobody says that it was not
-            low = _of_cards(case, lambda card: one(card, eight), case.no_card).low
-            found = Amount(found.value, min(found.low, low), found.high)
-        if case.ranks_guessed:  # the cards may as well have worked in turn, as one
-            found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
-        return found
+        fewest, usual, most = (
+            _decode(case, streams, context) for streams in running(case, asked, context)
+        )
+        return Amount(usual.value, min(fewest.low, usual.low), max(most.high, usual.high))
 
     return predict
+
+
+SHORT, USUAL, LONG = 1, 1024, 4096
+"""Tokens of a request of a load test, prompt and answer, where a run does not state them."""
+
+
+def running(case: Case, asked: int, depth: int) -> tuple[int, int, int]:
+    """Streams that run at once, fewest, usual and most: the others wait for the cache, or for one
+    of the sequences that the engine takes."""
+    settings, card, facts = case.settings, case.card, case.facts
+    if settings.engine is Engine.LLAMA_CPP or card is None or facts is None or asked == 1:
+        return asked, asked, asked
+    found = estimate(facts, card, settings)
+    seqs = settings.max_seqs
+    if settings.engine is Engine.VLLM:
+        seqs = batch_of(settings, card).seqs
+
+    def at_once(gib: float, tokens: int) -> int:
+        held = held_at(replace(found, available=exact(gib)), depth or tokens) if gib > 0 else None
+        limits = [limit * settings.replicas for limit in (seqs, held) if limit]
+        return max(1, min(asked, *limits)) if limits else asked
+
+    room = found.available
+    return at_once(room.low, LONG), at_once(room.value, USUAL), at_once(room.high, SHORT)
+
+
+def _decode(case: Case, streams: int, context: int) -> Amount:
+    """Speed of so many streams that all run."""
+    facts, link = facts_of(case), link_of(case)
+
+    def one(card: Card, settings: EngineSettings) -> throughput.Speed | None:
+        plain = throughput.decode(
+            facts, card, settings, streams=streams, context=context, link=link
+        )
+        return plain and speculation.with_speculation(plain, facts, card, settings)
+
+    found = _of_cards(case, lambda card: one(card, case.settings), case.no_card)
+    if case.settings.speculative and case.stated.text("kv_cache_dtype") is None:
+        eight = replace(case.settings, kv_dtype="fp8")  # nobody says that it was not
+        low = _of_cards(case, lambda card: one(card, eight), case.no_card).low
+        found = Amount(found.value, min(found.low, low), found.high)
+    if case.ranks_guessed:  # the cards may as well have worked in turn, as one
+        found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
+    return found
 
 
 def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missing: str) -> Amount:

@@ -152,6 +152,8 @@ class Vision:
     stated: bool
     """False: the config does not describe it; the size is that of the class's default tower."""
     heads: int = 0
+    deep_outputs: int = 0
+    """Inner layers whose outputs join the text's, beside the last."""
 
 
 Naming = Literal["standard", "mixer"]

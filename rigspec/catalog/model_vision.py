@@ -19,7 +19,7 @@ _DEFAULT_TOWER: Mapping[str, tuple[int, int, int]] = {
 }
 """Depth, width and feed-forward width of the class's tower."""
 
-_GATED_TOWERS = ("pixtral", "mistral3")
+_GATED_TOWERS = ("pixtral", "mistral3", "qwen2_5_vl")
 
 
 def vision_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
@@ -59,7 +59,11 @@ def _tower(
     elements += _joiner(outer, section, width, text_hidden)
     heads = section.whole("num_heads", "num_attention_heads", "vt_num_attention_heads") or 16
     return Vision(
-        elements=elements, replicated=outer in ("mistral3", "llama4"), stated=stated, heads=heads
+        elements=elements,
+        replicated=outer in ("mistral3", "llama4"),
+        stated=stated,
+        heads=heads,
+        deep_outputs=len(section.items("deepstack_visual_indexes")),
     )
 
 

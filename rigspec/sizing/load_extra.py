@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing.amount import Amount, about, within
+from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.matrices import Matrix
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.tiles import wider_tiles
@@ -61,12 +61,14 @@ def load_extra(
     ranks = max(1, settings.tensor_parallel)
     is_sglang = settings.engine is Engine.SGLANG
     start, own = (SGLANG_EXTRA_GIB,) * 2 if is_sglang else (0.0, LOADED_EXTRA_GIB)
-    rotary = facts.rotary_bytes / GIB
+    # llama.cpp computes them as it goes
+    rotary = 0.0 if settings.engine is Engine.LLAMA_CPP else facts.rotary_bytes / GIB
     most = own + waste + rotary
     doubt = 0.009 + 0.004 * math.log2(ranks)
     # expandable segments (PYTORCH_CUDA_ALLOC_CONF, some images' default) round nothing up
     least = own - start - doubt
     extra = Amount(most, least, most + doubt + _late_buffers_gib(settings))
+    extra = extra + _deep_outputs(facts, settings)
     if facts.has_states:
         extra = extra + about(0.0, 0.15)
     if facts.is_latent:
@@ -84,6 +86,22 @@ def load_extra(
         + _spread_scales(settings, kept)
         + wider_tiles(facts.hidden, settings, kept)
     )
+
+
+DEEP_TOKENS = (2048, 8192)
+"""Rows of the buffers where no batch is stated: vLLM's defaults, by card."""
+
+
+def _deep_outputs(facts: ModelFacts, settings: EngineSettings) -> Amount:
+    """GiB of vLLM's buffers for inner outputs of a vision tower, a row for each token of a batch
+    (`deepstack_input_embeds` of Qwen3-VL)."""
+    levels = facts.vision.deep_outputs if facts.vision and not settings.language_only else 0
+    if not levels or settings.engine is not Engine.VLLM:
+        return exact(0.0)
+    stated = settings.max_batched_tokens
+    few, many = (stated, stated) if stated else DEEP_TOKENS
+    row = levels * facts.hidden * facts.dtype_bytes / GIB
+    return Amount(few * row, few * row, many * row)
 
 
 def _late_buffers_gib(settings: EngineSettings) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
@@ -11,52 +10,17 @@ from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing import vllm
 from rigspec.sizing.all_reduce import NVLINK, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.arithmetic import (
+    active_elements,
+    fit_of,
+    is_native,
+    peak_tflops,
+    tensor_share,
+)
 from rigspec.sizing.cards import Card
-from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count, weight_bytes
-
-PEAK_TFLOPS = {
-    "rtx 2060": 26, "rtx 2070": 30, "rtx 2080": 40, "rtx 2080 ti": 54, "rtx 3060": 25,
-    "rtx 3060 ti": 32, "rtx 3070": 41, "rtx 3070 ti": 43, "rtx 3080": 60, "rtx 3080 ti": 68,
-    "rtx 3090": 71, "rtx 3090 ti": 80, "rtx 4060": 30, "rtx 4060 ti": 44, "rtx 4070": 58,
-    "rtx 4070 super": 71, "rtx 4070 ti": 80, "rtx 4070 ti super": 88, "rtx 4080": 97,
-    "rtx 4080 super": 104, "rtx 4090": 165, "rtx 4090 d": 147, "rtx 5060": 38, "rtx 5060 ti": 47,
-    "rtx 5070": 62, "rtx 5070 ti": 88, "rtx 5080": 113, "rtx 5090": 210, "rtx 5090 d": 210,
-    "rtx a4000": 77, "rtx a4500": 95, "rtx a5000": 111, "rtx a5500": 136, "rtx a6000": 155,
-    "a40": 150, "a10": 62, "a10g": 70, "a30": 165, "rtx 4000 ada": 107, "rtx 5000 ada": 131,
-    "rtx 6000 ada": 182, "l4": 60, "l20": 120, "l40": 181, "l40s": 181, "t4": 65,
-    "rtx pro 4000": 94, "rtx pro 4000 sff": 96, "rtx pro 4500": 110, "rtx pro 5000": 147,
-    "rtx pro 6000": 251, "gb10": 62,
-    "v100 pcie 32": 112, "v100 pcie 16": 112, "p40": 12, "a100": 312, "a100 pcie": 312,
-    "h100": 989, "h100 pcie": 756, "h100 nvl": 835, "h20": 148, "h200": 989, "h200 nvl": 835,
-    "gh200": 989, "b200": 2250, "b300": 2250,
-}  # fmt: skip
-"""Dense 16-bit tensor TFLOP/s with 32-bit accumulation (NVIDIA data sheets and GA102, AD102, GB202
-white papers, sparsity taken out); GeForce boards accumulate at half rate, so theirs are low."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Share of the peak a prefill reaches: on half-rate GeForce boards and on others."""
-
-    geforce: float
-    others: float
-    spread: float
-
-
-FITS = {
-    (Engine.VLLM, "dense"): Fit(0.80, 0.50, 0.42),
-    (Engine.VLLM, "experts"): Fit(0.36, 0.40, 0.70),
-    (Engine.SGLANG, "dense"): Fit(0.80, 0.50, 0.42),
-    (Engine.SGLANG, "experts"): Fit(0.36, 0.40, 0.70),
-    (Engine.LLAMA_CPP, "dense"): Fit(0.88, 0.50, 0.45),
-    (Engine.LLAMA_CPP, "experts"): Fit(0.32, 0.25, 0.80),
-}
-"""vLLM: 27B on 3090s and 5090s, 35B-A3B, Kimi and GLM on RTX PRO 6000, gpt-oss on an L4.
-llama.cpp: builds of 2025 and 2026 read prompts 1.2 to 1.5 times as fast as those of May 2024 (27
-runs and 14)."""
 
 LLAMA_SHARE = {(6, 1): 2.2, (8, 0): 0.61, (9, 0): 0.36, (12, 0): 1.9, (12, 1): 1.3}
 """llama.cpp's share on boards that are no GeForce, relative to the fit on Ampere and Ada: no
@@ -91,9 +55,6 @@ PIPELINE_RISE, PIPELINE_PROMPT = 1.45, 2048
 the other: 1.31 times one card's speed on two 3090s, 1.58 on four; two 3060s read 870 tok/s of a
 long prompt, 556 of one that fits a micro-batch (five runs)."""
 
-UNPACKED = 0.7
-"""fp8 weights on a card without fp8 arithmetic are unpacked first (27B FP8 on 3090s)."""
-
 CONTEXT_PARALLEL = 1.25
 """Slower per doubling of decode context parallelism (GLM-5.1: 4,398, 3,762 and 2,818 tok/s)."""
 
@@ -103,8 +64,6 @@ EIGHT_BIT_RISE = 1.75
 1,210 tok/s on a 3090, 6,200 on two 5090s. A flag of the engine, not of the checkpoint."""
 
 
-NATIVE_RISE = {Scheme.FP8: 2.0, Scheme.FP8_BLOCK: 2.0, Scheme.NVFP4: 3.0}
-NATIVE_FROM = {Scheme.FP8: (8, 9), Scheme.FP8_BLOCK: (8, 9), Scheme.NVFP4: (10, 0)}
 NATIVE_SPREAD = 1.0
 """Dense weights in a format the card multiplies in itself, in vLLM and SGLang: 14B FP8 on an RTX
 PRO 6000 made 4 times what 16 bits would, 27B NVFP4 on two 5060 Ti 3.2 times (two runs)."""
@@ -113,25 +72,9 @@ UNTRIED_FALL = 6.0
 """Before Ampere nobody's prompt checks the fit but one on a T4: 715 tok/s where it gives 3,300."""
 
 
-def _is_native(facts: ModelFacts, card: Card, settings: EngineSettings) -> bool:
-    first = NATIVE_FROM.get(facts.quantization.scheme)
-    dense = settings.engine is not Engine.LLAMA_CPP and not facts.has_experts
-    return dense and first is not None and card.compute is not None and card.compute >= first
-
-
 def _may_multiply_in_eight_bits(facts: ModelFacts, settings: EngineSettings) -> bool:
     integers = facts.quantization.scheme in (Scheme.INT4, Scheme.INT4_ZERO, Scheme.INT8)
     return integers and settings.engine is not Engine.LLAMA_CPP
-
-
-def _unpacks(facts: ModelFacts, card: Card) -> bool:
-    eight_bit = facts.quantization.scheme in (Scheme.FP8, Scheme.FP8_BLOCK)
-    return eight_bit and card.compute is not None and card.compute < (8, 9)
-
-
-def peak_tflops(card: Card) -> float | None:
-    """The card's peak; None when it is not in the table."""
-    return PEAK_TFLOPS.get(card.chip)
 
 
 def prefill(
@@ -146,15 +89,12 @@ def prefill(
     peak = peak_tflops(card)
     if peak is None:
         return None
-    fit = FITS[settings.engine, "experts" if facts.has_experts else "dense"]
+    fit = fit_of(facts, settings)
     ranks = max(1, settings.tensor_parallel)
     if settings.engine is Engine.LLAMA_CPP and settings.split != "tensor":
         ranks = 1
-    share = fit.geforce if "GeForce" in card.name else fit.others
-    share *= UNPACKED if _unpacks(facts, card) else 1.0
-    share *= _llama_share(facts, card, settings)
-    native = _is_native(facts, card, settings)
-    share *= NATIVE_RISE[facts.quantization.scheme] if native else 1.0
+    share = tensor_share(facts, card, settings) * _llama_share(facts, card, settings)
+    native = is_native(facts, card, settings)
     cap = speed_at_cap(card, "prefill", settings.turns)
     flops = 2 * active_elements(facts) + score_flops(facts, prompt) + state_flops(facts, settings)
     arithmetic = flops / (peak * 1e12 * ranks * share * cap.value)
@@ -250,12 +190,6 @@ def _llama_share(facts: ModelFacts, card: Card, settings: EngineSettings) -> flo
     if facts.has_experts:
         return MXFP4_RISE if facts.quantization.expert_scheme is Scheme.MXFP4 else 1.0
     return 1.0 if "GeForce" in card.name else LLAMA_SHARE.get(card.compute or (0, 0), 1.0)
-
-
-def active_elements(facts: ModelFacts) -> float:
-    """Weight elements one token meets, embeddings and drafts left out."""
-    skipped = (Part.EMBEDDING, Part.VISION, Part.DRAFT, Part.TABLE, Part.HEAD)
-    return sum(m.elements * m.active_fraction for m in matrices(facts) if m.part not in skipped)
 
 
 def score_flops(facts: ModelFacts, prompt: int) -> float:

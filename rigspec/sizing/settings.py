@@ -164,6 +164,7 @@ class EngineSettings:
             language_only=self.language_only,
             speculative=self.speculative,
             lora=self.lora,
+            max_batched_tokens=self.max_batched_tokens,
             tensor_split=self.tensor_split,
             portion=self.portion,
         )

@@ -2,6 +2,9 @@
 
     step = weight bytes / (η·BW) + cache bytes / (η·BW) + layers × t_layer + all-reduces × t_ar
 
+With many streams the products of the weights take as long as reading them, or longer: the two go
+on side by side, √(reading² + arithmetic²), as in a prompt.
+
 η and t_layer are fits per engine and class of model (docs/sizing.md shows their errors); bytes,
 bandwidth and all-reduce counts are not.
 """
@@ -16,6 +19,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.arithmetic import rows_ms
 from rigspec.sizing.cards import Card
 from rigspec.sizing.hosts import ROW_SLOWER, host_ms, unexplained
 from rigspec.sizing.llamacpp import cache_widths
@@ -55,6 +59,8 @@ class Step:
     link_ms: float
     traffic_ms: float = 0.0
     """The part of `link_ms` that grows with the rows of a step."""
+    arithmetic_ms: float = 0.0
+    """What the products alone would take, beside which `weights_ms` reads their weights."""
 
     @property
     def total_ms(self) -> float:
@@ -136,8 +142,10 @@ def together_spread(facts: ModelFacts, settings: EngineSettings, streams: int) -
 
 
 def _bottleneck(step: Step, cap: float) -> Bottleneck:
+    computes = step.arithmetic_ms > step.weights_ms / math.sqrt(2)  # longer than it reads
     shares = {
-        Bottleneck.MEMORY: step.weights_ms + step.cache_ms,
+        Bottleneck.MEMORY: step.cache_ms + (0.0 if computes else step.weights_ms),
+        Bottleneck.COMPUTE: step.weights_ms if computes else 0.0,
         Bottleneck.LAUNCH: step.layers_ms,
         Bottleneck.LINK: step.link_ms,
     }
@@ -168,12 +176,15 @@ def step_of(
     traffic_us += link.traffic_us(gathered, settings.decode_context_parallel) / 2  # once around
     link_us = count * link.all_reduce_us(0.0, shards) + blocks * _decode_context_us(settings)
     per_layer = _slow_layer_us(card, settings) or layer_us(facts, settings, card, shards)
+    reading_ms = read * row_share(facts, settings, streams) / per_ms
+    arithmetic_ms = rows_ms(facts, card, settings, streams)
     return Step(
-        weights_ms=read * row_share(facts, settings, streams) / per_ms,
+        weights_ms=math.hypot(reading_ms, arithmetic_ms),  # one goes on beside the other
         cache_ms=cache / per_ms,
         layers_ms=launches(facts) * per_layer / 1e3,
         link_ms=(link_us + traffic_us) / 1e3,
         traffic_ms=traffic_us / 1e3,
+        arithmetic_ms=arithmetic_ms,
     )
 
 

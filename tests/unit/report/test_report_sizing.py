@@ -283,7 +283,7 @@ def test_screens_hold_the_width_of_a_terminal_with_every_word_whole() -> None:
 def test_further_lines_of_a_term_stand_below_its_figures() -> None:
     lines = as_text(rig(STARTER), known(), 80).splitlines()
     (term,) = (n for n, line in enumerate(lines) if line.startswith("    █ weights"))
-    assert lines[term].index("14.4") == len(lines[term + 1]) - len(lines[term + 1].lstrip())
+    assert lines[term].index("14.5") == len(lines[term + 1]) - len(lines[term + 1].lstrip())
 
 
 def test_a_wide_matrix_goes_on_below() -> None:

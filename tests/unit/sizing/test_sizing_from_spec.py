@@ -295,6 +295,24 @@ def test_states_follow_the_owners_flags(
     assert (found.prefix_caching, found.state_bytes) == (cached, state_bytes)
 
 
+@pytest.mark.parametrize(
+    ("flags", "ratio"),
+    [
+        ((), 0.9),
+        (("--mamba-full-memory-ratio", "0.5"), 0.5),
+        (("--mamba-full-memory-ratio=4.59",), 4.59),
+        (("--mamba-full-memory-ratio", "much"), 0.9),  # SGLang itself refuses it
+        (("--mamba-full-memory-ratio", "0"), 0.9),
+        (("--mamba-full-memory-ratio",), 0.9),
+    ],
+)
+def test_the_states_share_of_the_pool_is_the_owners(flags: tuple[str, ...], ratio: float) -> None:
+    spec = rig(STARTER)
+    service = spec.services["qwen"].model_copy(update={"extra_args": flags})
+    found = settings_of(spec.model_copy(update={"services": {"qwen": service}}), "qwen")
+    assert found.state_ratio == ratio
+
+
 @pytest.mark.parametrize("asked", [242_688, 300_000, 400_000, 460_000])
 def test_the_longest_context_does_not_hang_on_the_one_that_is_asked_for(asked: int) -> None:
     def glm(context: int) -> MemoryEstimate:

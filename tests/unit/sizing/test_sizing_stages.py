@@ -12,6 +12,7 @@ from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.stages import busiest_share, each_stage, fullest_stage, partition
 from rigspec.sizing.throughput import decode
+from rigspec.sizing.vllm import last_stage_gap
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
 
@@ -93,3 +94,13 @@ def test_the_stage_with_most_layers_holds_up_the_others() -> None:
     assert even
     cycle = 16 / (even.step.total_ms * 1.05) * 1e3  # six rows a step, as three times as many stages
     assert found.tok_s.value == pytest.approx(cycle / 1.12, rel=0.01)
+
+
+def test_the_last_stage_of_the_second_runner_has_as_much_room_as_the_others() -> None:
+    # 32B at PP 2 on RTX PRO 6000, vLLM 0.27.1: 6.92 GiB hold 56,640 tokens of 32 layers; the first
+    # runner's sampler took its copies of the logits on the last stage alone
+    facts, on = model("Qwen/Qwen3-32B"), card("rtx-pro-6000-blackwell-server-edition")
+    asked = EngineSettings(version=(0, 27, 1), pipeline_parallel=2)
+    assert last_stage_gap(facts, asked, on) == 0.0
+    assert last_stage_gap(facts, replace(asked, version=(0, 19)), on) > 0.5
+    assert last_stage_gap(facts, replace(asked, pipeline_parallel=1, version=(0, 19)), on) == 0.0

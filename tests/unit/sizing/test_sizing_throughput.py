@@ -10,8 +10,9 @@ from published import card, model
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing.all_reduce import HOST_PCIE, NVLINK, PEER_PCIE, Link
+from rigspec.sizing.arithmetic import peak_tflops
 from rigspec.sizing.cards import Card
-from rigspec.sizing.prefill import peak_tflops, prefill
+from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.speculation import accepted_length, with_speculation
 from rigspec.sizing.throughput import Bottleneck, Speed, decode, weight_bytes

@@ -14,7 +14,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.verdict import Verdict
-from rigspec.sizing.vllm_batch import runs_old_engine
+from rigspec.sizing.vllm_batch import batch_of, runs_old_engine
 
 
 def test_the_host_may_hold_much_of_unified_memory() -> None:
@@ -150,3 +150,29 @@ def test_the_first_engine_cut_long_prompts_only(context: int, tokens: int) -> No
     # up to 32,768 tokens a prompt is one step; above, 0.6 turns chunks of 2,048 on by itself
     asked = EngineSettings(version=(0, 6), context=context)
     assert vllm.batch_of(asked, card("rtx-3090")).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("version", "seqs"),
+    [((0, 8, 0), 1024), ((0, 8, 3), 1024), ((0, 8, 4), 256), ((0, 8), 256), (None, 256)],
+)
+def test_the_first_releases_of_v1_took_many_sequences_on_every_card(
+    version: tuple[int, ...] | None, seqs: int
+) -> None:
+    assert batch_of(EngineSettings(version=version), card("rtx-4090")).seqs == seqs
+    assert batch_of(EngineSettings(version=version, max_seqs=8), card("rtx-4090")).seqs == 8
+
+
+def test_logits_of_many_sequences_leave_small_cards_little() -> None:
+    # DeepSeek-R1-Distill-Qwen-32B on four 4090s at 0.95, vLLM 0.8.3: 0.78 GiB for the cache
+    asked = EngineSettings(
+        version=(0, 8, 3), tensor_parallel=4, memory_fraction=0.95, context=32768
+    )
+    found = estimate(model("Qwen/Qwen2.5-32B"), card("rtx-4090"), asked).available
+    assert found.value == pytest.approx(0.78, abs=0.3)
+    assert (
+        estimate(
+            model("Qwen/Qwen2.5-32B"), card("rtx-4090"), replace(asked, version=(0, 8, 4))
+        ).available.value
+        > 4
+    )

@@ -173,6 +173,7 @@ LIVELY = EngineSettings(
     block_size=32,
     prefix_caching=False,
     state_bytes=2,
+    state_ratio=0.5,
     language_only=True,
     speculative=Speculative("mtp", 2, draft_gib=0.5),
     lora=Lora(3, 8),
@@ -318,3 +319,48 @@ def test_a_copy_of_the_attention_caches_all_heads() -> None:
     copies = replace(ranks, data_parallel=4, dp_attention=True)
     one, two = (sglang.bytes_per_token(facts, asked) for asked in (ranks, copies))
     assert two == 4 * one
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "printed_gib"),
+    [
+        # vLLM 0.20.2, 0.9.0.1, 0.13.0 and 0.20.0: four times the rows for positions of videos, a
+        # gated tower, buffers for inner outputs of the tower (2,048 and 8,192 tokens)
+        ("Qwen/Qwen3-VL-2B-Instruct", 2048, 4.24),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", None, 15.627),
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct", 8192, 58.2299),
+        ("Qwen/Qwen3.5-9B", None, 17.66),
+    ],
+)
+def test_tables_and_buffers_of_images_are_counted(
+    name: str, batch: int | None, printed_gib: float
+) -> None:
+    settings = EngineSettings(version=(0, 20), max_batched_tokens=batch)
+    assert rank_weights(model(name), settings).amount.value == pytest.approx(printed_gib, rel=0.001)
+
+
+def test_buffers_for_inner_outputs_are_of_the_batch_and_of_vllm_with_images() -> None:
+    # three levels of 4,096 numbers of 16 bits for each of 8,192 tokens
+    facts, asked = model("Qwen/Qwen3-VL-8B-Instruct"), EngineSettings(max_batched_tokens=8192)
+    row_gib = 3 * 4096 * 2 / 2**30
+
+    def gib(settings: EngineSettings) -> float:
+        return rank_weights(facts, settings).amount.value
+
+    few = replace(asked, max_batched_tokens=2048)
+    assert gib(asked) - gib(few) == pytest.approx(6144 * row_gib, abs=1e-6)
+    text, fewer = (replace(each, language_only=True) for each in (asked, few))
+    assert gib(text) == gib(fewer)
+    other, least = (replace(each, engine=Engine.SGLANG) for each in (asked, few))
+    assert gib(other) == gib(least)
+
+
+def test_llama_cpp_keeps_no_tables_of_positions() -> None:
+    # Gemma 3 has 0.53 GiB of them in vLLM
+    facts = model("google/gemma-3-12b-it")
+    vllm, llama = (
+        rank_weights(facts, EngineSettings(engine=each, language_only=True)).amount.value
+        for each in (Engine.VLLM, Engine.LLAMA_CPP)
+    )
+    assert facts.rotary_bytes > 0.5 * GIB
+    assert vllm - llama == pytest.approx(facts.rotary_bytes / GIB, abs=0.02)

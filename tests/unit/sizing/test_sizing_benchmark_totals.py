@@ -1,0 +1,87 @@
+"""How much of a card a published run had, how many of its streams ran, what its pool was."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.sizing_cases import Case, case_of
+from benchmarks.sizing_models import Models
+from benchmarks.sizing_predict import predict_available, predict_tokens
+from benchmarks.sizing_rates import decode, running
+from rigspec.catalog.model_sizes import size_table
+
+DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+RUN = {"engine_family": "vllm", "model": "Qwen/Qwen3-8B", "tp": 1, "engine_version": "0.30.0"}
+
+
+@lru_cache(maxsize=1)
+def models() -> Models:
+    return Models(DATA, size_table(DATA))
+
+
+def case(**told: Any) -> Case:
+    return case_of(RUN | told, models(), 0)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "stated", "least", "most"),
+    [
+        ("L4", 24, 21.8, 22.3),  # nvidia-smi shows 22.5, CUDA 22.0
+        ("L4", 22.03, 22.03, 22.03),
+        ("L4", None, 21.8, 22.3),
+        ("RTX 4090", 24, 23.4, 23.8),
+        ("NVIDIA GeForce RTX 2080 Ti 22GB", 22, 22, 22),  # twice its memory: nobody's catalogue
+        ("RTX 4090", 48, 48, 48),
+    ],
+)
+def test_a_whole_number_is_what_the_box_says(
+    gpu: str, stated: float | None, least: float, most: float
+) -> None:
+    found = case(gpu=gpu, gpu_total_gib=stated).card
+    assert found is not None
+    assert least <= found.total.value <= most
+
+
+@pytest.mark.parametrize("notes", ["WSL2, driver 591", "on Windows with Docker"])
+def test_windows_shows_programs_the_whole_card(notes: str) -> None:
+    found = case(gpu="RTX 4090", gpu_total_gib=24, notes=notes).card
+    assert found is not None
+    assert found.total.value == pytest.approx(23.99, abs=0.01)
+
+
+def test_streams_beyond_the_cache_or_the_engine_s_own_number_wait() -> None:
+    # Qwen3-32B in 16 bits leaves an H100 a few thousand tokens: 1,000 streams made 814 tok/s
+    told = case(model="Qwen/Qwen3-32B", gpu="H100 80GB", gpu_memory_utilization=0.9)
+    fewest, usual, most = running(told, 1000, 0)
+    assert 1 <= fewest <= usual <= 40
+    assert most > usual  # requests may be as short as one likes
+    found = decode(1000, 0)(told)
+    assert found.low <= 814.03 <= found.high
+    assert found.value < 3000
+    small = case(gpu="A100 80GB", gpu_memory_utilization=0.9, max_num_seqs=16)
+    assert running(small, 64, 100) == (16, 16, 16)
+    assert running(small, 8, 100) == (8, 8, 8)
+    assert running(small, 1, 10**6) == (1, 1, 1)
+
+
+def test_llama_cpp_s_slots_are_no_pool() -> None:
+    llama = case(engine_family="llama.cpp", quantization="GGUF Q4_K_M", gpu="RTX 3090")
+    assert running(llama, 64, 8192) == (64, 64, 64)
+
+
+def test_a_printed_pool_of_sglang_holds_no_states() -> None:
+    # Qwen3.8-27B in 16 bits at 0.88 of an RTX PRO 6000: 18.0 GiB are 295,344 tokens
+    told = case(
+        engine_family="sglang", model="Qwen/Qwen3.8-27B", gpu="RTX PRO 6000 Blackwell 96 GB",
+        gpu_total_gib=95.6, mem_fraction_static=0.88, kv_cache_dtype="bf16", quantization="bf16",
+        engine_version=None,
+        measured={"available_kv_gib": 18.0, "kv_cache_tokens": 295344},
+    )  # fmt: skip
+    assert predict_tokens(told).value == pytest.approx(295344, rel=0.003)
+    found = predict_available(told)
+    assert found.low < 18.0 < found.high
+    assert found.value == pytest.approx(18.0, rel=0.15)
