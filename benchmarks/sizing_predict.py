@@ -18,6 +18,7 @@ from rigspec.sizing import memory, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
+from rigspec.sizing.group import tightest
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.state_room import state_doubt
@@ -290,7 +291,9 @@ def predict_fits(case: Case) -> str:
     asked = [settings]
     if _leaves_fraction_open(case):
         asked += [replace(settings, memory_fraction=share) for share in OPEN_FRACTION]
-    found = {memory.estimate(facts, card, each).boots for each in asked}
+    ranks = settings.tensor_parallel
+    cards = case.cards if len(case.cards) >= ranks else (card,) * ranks
+    found = {tightest(facts, cards, each)[0].boots for each in asked}
     if len(found) > 1 or (settings.patched and Verdict.YES in found):
         return Verdict.CLOSE.value  # a fork may keep tables that nobody here knows of
     return found.pop().value

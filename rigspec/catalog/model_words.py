@@ -94,8 +94,11 @@ def scheme_words(text: str) -> Words | None:
         if name in rest:
             hits.append((rest.index(name), words))
             rest = rest.replace(name, " " * len(name))
-    if not hits:
-        return _bits_words(lower)
+    if all(words.scheme is Scheme.PLAIN for _, words in hits):
+        # beside a width, 16 bits are those of the rest: `5.5 bit (bf16 head)`
+        told = _bits_words(lower)
+        if told is not None or not hits:
+            return told
     narrow = [
         words for _, words in sorted(hits, key=lambda hit: hit[0]) if words.scheme.is_four_bit
     ]

@@ -111,7 +111,8 @@ def _state(mixer: Delta | Mamba) -> float:
 
 def compute_gib(facts: ModelFacts, settings: EngineSettings, context: int, gpus: int) -> float:
     """GiB of the largest compute buffer on one GPU."""
-    rows, copies = settings.ubatch, 4 if gpus > 1 else 1
+    # inputs have a copy for each batch in the pipeline, which only a split by layers runs
+    rows, copies = settings.ubatch, 4 if gpus > 1 and settings.split == "layer" else 1
     logits = rows * facts.vocab * 4
     mask = (settings.batch if settings.flash_attention else rows) * context * 4
     scores = 0 if settings.flash_attention else facts.heads * rows * context * 4

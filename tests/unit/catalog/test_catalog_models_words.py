@@ -27,6 +27,8 @@ from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
         ("EXL3 4bpw", Scheme.INT4),
         ("PrismaQuant-4.75bit", Scheme.INT4),
         ("8 bits", Scheme.INT8),
+        ("mixed 5.5 bit (bf16 lm_head and embeddings)", Scheme.INT4),
+        ("bf16, 16 bits", Scheme.PLAIN),
     ],
 )
 def test_scheme_words(text: str, scheme: Scheme) -> None:

@@ -15,6 +15,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import memory_lines
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.group import portions, shares_of, tightest
+from rigspec.sizing.llamacpp import compute_gib
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.service import size_service, sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
@@ -44,7 +45,7 @@ def gguf(gib: float) -> ModelFacts:
 
 def test_layers_go_to_the_cards_by_their_memory() -> None:
     # 64 layers and the output, 23.55 and 11.55 GiB: `load_tensors` puts layer i where i/65 falls
-    held = [part.layers for part in portions(64, (LARGE, SMALL), SPLIT)]
+    held = [part.layers for part in portions(gguf(21.0), (LARGE, SMALL), SPLIT)]
     assert held == [range(44), range(44, 65)]
     found, tight = tightest(gguf(21.0), (LARGE, SMALL), SPLIT)
     assert found.verdict is Verdict.YES
@@ -81,7 +82,7 @@ def test_the_two_cards_hold_all_weights_and_all_cache_together() -> None:
 )
 def test_a_stated_split_is_followed(stated: tuple[float, ...], first: range) -> None:
     asked = replace(SPLIT, tensor_split=stated)
-    assert next(portions(64, (LARGE, SMALL), asked)).layers == first
+    assert next(portions(gguf(21.0), (LARGE, SMALL), asked)).layers == first
 
 
 def test_halves_do_not_fit_where_two_thirds_do() -> None:
@@ -100,12 +101,46 @@ def test_by_row_the_main_gpu_holds_the_cache_and_by_tensor_each_card_its_part() 
     row = replace(SPLIT, split="row", main_gpu=1)
     shares = [LARGE.total.value, SMALL.total.value]
     rows = [share / sum(shares) for share in shares]
-    assert list(portions(64, (LARGE, SMALL), row)) == [
+    assert list(portions(gguf(21.0), (LARGE, SMALL), row)) == [
         Portion(range(65), rows[0], 0.0),
         Portion(range(65), rows[1], 1.0),
     ]
     tensor = replace(SPLIT, split="tensor")  # `llama_meta_device_get_split_state`: evenly
-    assert list(portions(64, (LARGE, SMALL), tensor)) == [Portion(range(65), 0.5, 0.5)] * 2
+    assert list(portions(gguf(21.0), (LARGE, SMALL), tensor)) == [Portion(range(65), 0.5, 0.5)] * 2
+
+
+@pytest.mark.parametrize(
+    ("stated", "eighths"),
+    [
+        ((0.5, 0.5), [4, 4]),
+        ((0.49, 0.51), [3, 5]),
+        ((0.01, 0.99), [0, 8]),
+        ((0.99, 0.01), [7, 1]),
+        ((0.25, 0.75), [2, 6]),
+    ],
+)
+def test_by_tensor_the_cache_is_cut_at_whole_heads(
+    stated: tuple[float, float], eighths: list[int]
+) -> None:
+    asked = replace(SPLIT, split="tensor", tensor_split=stated)
+    held = list(portions(gguf(21.0), (LARGE, LARGE), asked))  # of 8 heads of keys and values
+    assert [part.cache * 8 for part in held] == eighths
+    assert [part.rows for part in held] == pytest.approx(stated)
+    latent = load_model_facts("zai-org/GLM-4.7-Flash", [ROOT / "benchmarks/data/model-configs"])
+    assert latent is not None
+    assert [part.cache for part in portions(latent, (LARGE, LARGE), asked)] == pytest.approx(stated)
+
+
+def test_inputs_are_copied_for_the_pipeline_of_a_split_by_layers_alone() -> None:
+    # 27B on a 5060 Ti and a 4070 Super by tensor held 200,704 tokens in 27 GiB: a mask of 1.5 GiB
+    asked = replace(SPLIT, context=200_704)
+    layer, tensor, row = (
+        compute_gib(gguf(21.0), replace(asked, split=each), asked.context or 0, 2)
+        for each in ("layer", "tensor", "row")
+    )
+    mask_gib = 2048 * 200_704 * 4 / GIB
+    assert layer - tensor == pytest.approx(1.5 * mask_gib)
+    assert tensor == row == compute_gib(gguf(21.0), asked, asked.context or 0, 1)
 
 
 def test_the_longest_context_is_that_of_the_card_which_it_fills_first() -> None:
