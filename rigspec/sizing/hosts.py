@@ -28,9 +28,9 @@ by layers gave 33 and 31 (27B and 32B, two authors), 1.2 and 1.8 times slower th
 STEP_HOST_MS = 2.4
 """What a host may take between two steps: 0.6B on an A100 ran in 4.2 ms where the card needs 2.0;
 others start 2B and 30B-A3B steps every 1.7 to 4 ms."""
-TENSOR_FALL = 1.6
+TENSOR_FALL = 1.9
 """llama.cpp's split of every tensor is young: 70B on four 4090s 1.2 times slower than computed, 27B
-on a 3060 and a P100, of which the slower one sets the pace, 1.6 times."""
+on a 3060 and a P100, of which the slower one sets the pace, 1.6 times, 31B on two 3090s 1.9."""
 TOGETHER_FALL = 0.22
 """For each doubling of the streams a load may leave the engine so much more of its time idle or at
 prompts: of 24 sources a tenth reach 0.47 of the computed sum with 41 to 128 streams, of 46 sources

@@ -110,8 +110,9 @@ def prefill(
     fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
     fastest = 1 / (READING * reading_s) if reading_s else math.inf  # at the whole bandwidth
+    slowest = 1 / (fall / tok_s + _serving_s(settings) / prompt)
     return Speed(
-        Amount(tok_s, tok_s / fall, max(tok_s, min(tok_s * rise, fastest))),
+        Amount(tok_s, slowest, max(tok_s, min(tok_s * rise, fastest))),
         Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
         _slowest(arithmetic, reading_s, reduce_s),
         f"fit for {settings.engine.value}",
@@ -124,6 +125,15 @@ FILLED, UNFILLED, SHORT_FALL = 512, 256, 2.2
 """Tokens of a batch that keep a card busy, and up to which it waits for its weights: a shorter one
 leaves units idle (nine runs of 128 tokens, 4B to 235B in llama.cpp and a 27B in vLLM, 0.9 to 1.9
 times slower than the sum)."""
+FIRST_TOKEN_S = 0.04
+"""What a server may take beside the prompt before its first token, as published rates hold it:
+8,192 tokens of 35B-A3B NVFP4 took a B200 119 ms, of 16 bits an H200 182 (SGLang 0.5.16)."""
+
+
+def _serving_s(settings: EngineSettings) -> float:
+    return 0.0 if settings.engine is Engine.LLAMA_CPP else FIRST_TOKEN_S
+
+
 TENSOR_SLOW, TENSOR_FALL = 1.4, 1.9
 """llama.cpp's split of every tensor reads prompts so much slower than its links would let it (six
 runs on two to four 3090s, 4090s and 5060 Ti: 1.26 to 2.4 times)."""

@@ -22,6 +22,7 @@ from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.reading import bytes_per_ms
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.throughput import Speed, Step
+from rigspec.sizing.vllm_runner import in_pieces
 from rigspec.units import GIB
 
 ACCEPT_CHANCE = 0.72
@@ -35,10 +36,11 @@ UNSTATED_GAIN = (0.75, 1.15, 2.1)
 """When a run says only that it may speculate: from drafts that cost more than they bring to the
 best of the published pairs."""
 
-PASS_MS = 1.2
+PASS_MS, SGLANG_PASS_MS = 1.2, 0.4
 """One pass of a drafter beside what it reads: launches and sampling. EAGLE for 8B on an H100, 2 to
 7 drafts: 1.7 to 1.8 ms each, 0.5 of it reading; MTP of 27B FP8 on two 3090s 3.4 to 3.9, 2.2 of it
-reading (vLLM 0.8 to 0.24, eight runs)."""
+reading (vLLM 0.8 to 0.24, eight runs). SGLang drafts from graphs: EAGLE3 for 8B on an H100 1.0, of
+it 0.5 reading, MTP of 27B on an A100 2.5 of 2.2 (four runs that print their accepted length)."""
 EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
 """Block drafters of early vLLM took so much longer: 30 to 40 ms per step of a 27B model on two
 3090s, 25 from 0.27 on (nine runs and one)."""
@@ -51,9 +53,6 @@ PRO 6000, 3 and 5 drafts, 0.07 and 0.10)."""
 PIECE_LAYER_MS = 0.57
 """Launching a layer in pieces: steps of 34 to 44 ms for 64 layers, with 4-bit and with 8-bit
 weights, on two and on four 3090s, 23 to 28 for 40 (fourteen runs of vLLM 0.20 to 0.27)."""
-WHOLE_ON_BLACKWELL = (0, 26)
-"""From here on steps with drafts run from whole graphs on GeForce and PRO Blackwell (40 ms for 64
-layers on a 5070 Ti with 0.20, 16 on a 5090 with 0.26; a boot of 0.24 says that it falls back)."""
 HOSTS = 1.35
 """Slower and faster hosts: 27 to 53 ms for the same step on two machines with a 3090."""
 
@@ -90,7 +89,8 @@ def draft_ms(plain: Step, facts: ModelFacts, card: Card, settings: EngineSetting
     early = spec.method == "dflash" and (settings.version or EARLY_DFLASH) < EARLY_DFLASH
     per_ms = bytes_per_ms(facts, card, settings)
     read = passes * draft_bytes(facts, settings) / per_ms
-    return passes * PASS_MS + read + (EARLY_DFLASH_MS if early else 0.0)
+    each = SGLANG_PASS_MS if settings.engine is Engine.SGLANG else PASS_MS
+    return passes * each + read + (EARLY_DFLASH_MS if early else 0.0)
 
 
 def draft_bytes(facts: ModelFacts, settings: EngineSettings) -> float:
@@ -111,21 +111,15 @@ def host_floor_ms(facts: ModelFacts, card: Card, settings: EngineSettings) -> fl
     """
     floats = settings.kv_dtype.lower().startswith("fp8")
     attends = any(isinstance(layer.mixer, Attention) for layer in facts.layers)
-    if not (settings.engine is Engine.VLLM and floats and attends and _in_pieces(card, settings)):
+    if not (settings.engine is Engine.VLLM and floats and attends and in_pieces(settings, card)):
         return 0.0
     return PIECE_LAYER_MS * len(facts.layers)
-
-
-def _in_pieces(card: Card, settings: EngineSettings) -> bool:
-    if card.compute is None or card.compute[0] in (9, 10, 11):
-        return False
-    return card.compute[0] < 9 or (settings.version or WHOLE_ON_BLACKWELL) < WHOLE_ON_BLACKWELL
 
 
 def _may_run_whole(card: Card, settings: EngineSettings) -> bool:
     """GeForce and PRO Blackwell before 0.26: a 5070 Ti was held back by the host, two PRO 6000 ran
     27B at about 190 tok/s (0.19.2), for which no host launches layers in pieces."""
-    return card.compute is not None and card.compute[0] == 12 and _in_pieces(card, settings)
+    return card.compute is not None and card.compute[0] == 12 and in_pieces(settings, card)
 
 
 def with_speculation(

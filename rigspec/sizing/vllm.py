@@ -17,7 +17,7 @@ from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.sizing.vllm_batch import batch_of, runs_old_engine, since, state_scratch
 from rigspec.sizing.vllm_first_runner import last_stage_gap, warm_up_gib
-from rigspec.sizing.vllm_runner import has_second_runner, sets_graphs_aside
+from rigspec.sizing.vllm_runner import has_second_runner, in_pieces, sets_graphs_aside
 from rigspec.units import GIB, KIB, MIB
 
 __all__ = ["batch_of", "last_stage_gap", "peak_activation"]
@@ -162,10 +162,24 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     estimate = len(facts.layers) * len(full) * each / GIB
     if not has_second_runner(facts, settings) and (facts.has_experts or facts.has_states):
         estimate += GRAPH_BASE_GIB
-    if settings.speculative is not None:
-        estimate = min(estimate, 0.15)  # piecewise graphs only
+    if settings.speculative is not None and launches_pieces(settings, card):
+        estimate = min(estimate, PIECES_GIB)
     least = 0.0 if version is None else 0.4 * estimate  # an older engine deducts nothing
     return Amount(estimate, least, estimate * 1.1)
+
+
+PIECES_GIB = 0.15
+"""Graphs of the layers' pieces alone."""
+
+
+def launches_pieces(settings: EngineSettings, card: Card) -> bool:
+    """Whether a step that verifies drafts has no whole graph: GLM-5.2 with five on eight H20, whose
+    kernels take several tokens, has 5.5 GiB of them (0.23); of block drafters two 3090s print none.
+    """
+    spec = settings.speculative
+    floats = settings.kv_dtype.lower().startswith("fp8")
+    block = spec is not None and spec.method == "dflash"
+    return block or (floats and in_pieces(settings, card))
 
 
 def graph_actual(facts: ModelFacts, settings: EngineSettings, card: Card) -> float:

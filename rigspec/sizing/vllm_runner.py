@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
 
 DENSE_SINCE, ALL_SINCE = (0, 25), (0, 29)
@@ -28,3 +29,15 @@ def sets_graphs_aside(facts: ModelFacts, settings: EngineSettings) -> bool:
     version = settings.version
     newer = version is None or version >= GRAPHS_SINCE
     return newer or not has_second_runner(facts, settings)
+
+
+WHOLE_ON_BLACKWELL = (0, 26)
+"""From here on steps with drafts run from whole graphs on GeForce and PRO Blackwell (40 ms for 64
+layers on a 5070 Ti with 0.20, 16 on a 5090 with 0.26; a boot of 0.24 says that it falls back)."""
+
+
+def in_pieces(settings: EngineSettings, card: Card) -> bool:
+    """Whether FlashInfer, which an 8-bit float cache brings, has graphs for single tokens only."""
+    if card.compute is None or card.compute[0] in (9, 10, 11):
+        return False
+    return card.compute[0] < 9 or (settings.version or WHOLE_ON_BLACKWELL) < WHOLE_ON_BLACKWELL

@@ -59,7 +59,8 @@ def test_where_the_cost_is_unknown_the_low_end_falls_with_power() -> None:
         free, held = (ask(facts, capped("rtx-4090", cap), EngineSettings()) for cap in (None, 225))
         assert free is not None
         assert held is not None
-        assert held.tok_s.low == pytest.approx(free.tok_s.low / 2)
+        # a prompt's low end holds the server's time, too, which no cap makes longer
+        assert held.tok_s.low == pytest.approx(free.tok_s.low / 2, rel=0.05)
         assert held.tok_s.high == free.tok_s.high
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from published import card, model
@@ -10,8 +11,10 @@ from published import card, model
 from rigspec.sizing import vllm
 from rigspec.sizing.amount import exact
 from rigspec.sizing.memory import estimate
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import EngineSettings, Speculative
 from rigspec.sizing.verdict import Verdict, late_room_gib, late_short, outside_gib
+from rigspec.sizing.vllm import graph_estimate
+from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.sizing.vllm_runner import has_second_runner
 
 DENSE, EXPERTS, HYBRID = "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3.5-27B"
@@ -142,3 +145,50 @@ def test_images_fill_a_whole_prompt_before_prompts_are_cut(
     asked = EngineSettings(version=version, context=65536)
     found = vllm.peak_activation(model("Qwen/Qwen3-VL-8B-Instruct"), asked, card("rtx-3090"))
     assert found.high == pytest.approx(230 * 1024 * tokens / 2**30)
+
+
+@pytest.mark.parametrize(
+    ("sku", "method", "kv_dtype", "whole"),
+    [
+        ("h200", "mtp", "fp8", True),
+        ("rtx-3090", "mtp", "auto", True),
+        ("rtx-3090", "mtp", "fp8_e5m2", False),  # FlashInfer: single tokens only
+        ("h200", "dflash", "auto", False),
+    ],
+)
+def test_steps_with_drafts_have_whole_graphs_where_their_kernels_take_several_tokens(
+    sku: str, method: Literal["mtp", "dflash"], kv_dtype: str, whole: bool
+) -> None:
+    facts, on = model("Qwen/Qwen3.5-27B"), card(sku)
+    asked = EngineSettings(version=(0, 23), kv_dtype=kv_dtype)
+    drafts = replace(asked, speculative=Speculative(method, 3))
+    plain, with_drafts = (graph_estimate(facts, each, on).value for each in (asked, drafts))
+    assert (with_drafts == plain) is whole
+    assert (with_drafts <= 0.15) is not whole
+
+
+def test_drafts_of_glm_leave_an_h20_what_it_printed() -> None:
+    # GLM-5.2 FP8 with five drafts on eight H20, vLLM 0.23, 262,144 tokens: 24.26 GiB
+    asked = EngineSettings(
+        version=(0, 23, 0), tensor_parallel=8, memory_fraction=0.9, context=262_144,
+        kv_dtype="fp8", speculative=Speculative("mtp", 5),
+    )  # fmt: skip
+    on = replace(card("h20"), total=exact(139.8))
+    found = estimate(model("zai-org/GLM-5.2-FP8"), on, asked).available
+    assert found.low < 24.26 < found.high
+    assert found.value == pytest.approx(24.26, abs=1.5)
+
+
+def test_compiling_may_hold_a_second_copy_of_the_embedding_since_0_20() -> None:
+    # Qwen2.5-7B AWQ on a 3090, eight sequences, 0.22.1: 14.43 GiB; its embedding has 1.02
+    facts, on = model("Qwen/Qwen2.5-7B-Instruct"), card("rtx-3090")
+    asked = EngineSettings(version=(0, 22, 1), context=4096, max_seqs=8, max_batched_tokens=2048)
+
+    def most(settings: EngineSettings) -> float:
+        return peak_activation(facts, settings, on).high
+
+    assert most(asked) > 1.02
+    for other in ({"version": (0, 19)}, {"eager": True}, {"tensor_parallel": 2}):
+        assert most(replace(asked, **other)) < 1.02
+    usual = peak_activation(facts, asked, on).value
+    assert usual == pytest.approx(peak_activation(facts, replace(asked, eager=True), on).value)
