@@ -175,6 +175,8 @@ def _score(asked: set[str], name: str) -> float:
     core = core or words
     if not core or not core <= asked:
         return 0.0
-    decisive = {"ti", "super", "pro", "ada", "d", "s", "sff", "nvl", "server", "maxq", "mobile", "laptop"}
+    decisive = {
+        "ti", "super", "pro", "ada", "d", "s", "sff", "nvl", "server", "maxq", "mobile", "laptop",
+    }  # fmt: skip
     wrong = ((words ^ asked) & decisive) - ({"server", "maxq"} & asked)
     return len(words & asked) - 0.5 * len(words - asked) - 2.0 * len(wrong)
