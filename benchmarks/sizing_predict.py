@@ -18,7 +18,7 @@ from rigspec.sizing import memory, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
-from rigspec.sizing.group import tightest
+from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.state_room import state_doubt
@@ -136,7 +136,17 @@ def predict_weights(case: Case) -> Amount:
     """GiB of weights on the fullest GPU."""
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU; the split is not stated")
-    return rank_weights(facts_of(case), case.settings).amount
+    facts, settings = facts_of(case), case.settings
+    if settings.engine is Engine.LLAMA_CPP and settings.tensor_parallel > 1 and case.cards:
+        parts = each_card(facts, _all_cards(case), settings)  # whole layers: no two hold the same
+        return max((found.weights for found, _ in parts), key=lambda weights: weights.value)
+    return rank_weights(facts, settings).amount
+
+
+def _all_cards(case: Case) -> tuple[Card, ...]:
+    """A card for each rank: those named, or as many of the one."""
+    ranks = case.settings.tensor_parallel
+    return case.cards if len(case.cards) >= ranks else (card_of(case),) * ranks
 
 
 def predict_available(case: Case) -> Amount:
@@ -287,13 +297,11 @@ def predict_fits(case: Case) -> str:
     """Whether the engine starts with one request of full length."""
     if case.settings.experts_on_cpu:
         raise Unknown("experts are kept on the CPU; the split is not stated")
-    facts, card, settings = _whole_facts_of(case), card_of(case), case.settings
+    facts, settings = _whole_facts_of(case), case.settings
     asked = [settings]
     if _leaves_fraction_open(case):
         asked += [replace(settings, memory_fraction=share) for share in OPEN_FRACTION]
-    ranks = settings.tensor_parallel
-    cards = case.cards if len(case.cards) >= ranks else (card,) * ranks
-    found = {tightest(facts, cards, each)[0].boots for each in asked}
+    found = {tightest(facts, _all_cards(case), each)[0].boots for each in asked}
     if len(found) > 1 or (settings.patched and Verdict.YES in found):
         return Verdict.CLOSE.value  # a fork may keep tables that nobody here knows of
     return found.pop().value

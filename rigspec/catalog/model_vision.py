@@ -19,7 +19,9 @@ _DEFAULT_TOWER: Mapping[str, tuple[int, int, int]] = {
 }
 """Depth, width and feed-forward width of the class's tower."""
 
-_GATED_TOWERS = ("pixtral", "mistral3", "qwen2_5_vl")
+_GATED_TOWERS = ("pixtral", "mistral3", "qwen2_5_vl", "gemma4")
+_TWO_TABLES = ("gemma4",)
+"""Rows and columns of patches have a table of positions each."""
 
 
 def vision_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
@@ -52,10 +54,9 @@ def _tower(
     patch = section.whole("patch_size") or 14
     frames = section.whole("temporal_patch_size") or 1
     elements = depth * block + width * (3 * frames * patch * patch + 1)
-    elements += width * (
-        section.whole("num_position_embeddings", "position_embedding_size")
-        or (4096 if outer == "gemma3" else 2304)
-    )
+    positions = section.whole("num_position_embeddings", "position_embedding_size")
+    tables = 2 if outer.startswith(_TWO_TABLES) else 1
+    elements += width * tables * (positions or (4096 if outer == "gemma3" else 2304))
     elements += _joiner(outer, section, width, text_hidden)
     heads = section.whole("num_heads", "num_attention_heads", "vt_num_attention_heads") or 16
     return Vision(

@@ -10,7 +10,12 @@ import pytest
 
 from benchmarks.sizing_cases import Case, case_of
 from benchmarks.sizing_models import Models
-from benchmarks.sizing_predict import predict_available, predict_tokens
+from benchmarks.sizing_predict import (
+    predict_available,
+    predict_fits,
+    predict_tokens,
+    predict_weights,
+)
 from benchmarks.sizing_rates import decode, running
 from rigspec.catalog.model_sizes import size_table
 
@@ -85,3 +90,33 @@ def test_a_printed_pool_of_sglang_holds_no_states() -> None:
     found = predict_available(told)
     assert found.low < 18.0 < found.high
     assert found.value == pytest.approx(18.0, rel=0.15)
+
+
+def test_the_fullest_card_of_a_gguf_holds_a_layer_more_or_the_output() -> None:
+    # 64 layers and the output over four cards: 17, 16, 16 and 16, and not a quarter each; 4.82 GiB
+    told = {
+        "engine_family": "llama.cpp", "model": "DeepSeek-R1-Distill-Qwen-32B", "tp": None,
+        "config": "Qwen__Qwen2.5-32B.json", "quantization": "GGUF Q4_K_M", "max_model_len": 8192,
+    }  # fmt: skip
+    four = predict_weights(case(gpu="RTX 3090", gpu_count=4, **told)).value
+    whole = predict_weights(case(gpu="RTX 3090", gpu_count=1, **told)).value
+    assert four == pytest.approx(4.82, rel=0.03)
+    assert four > 1.01 * whole / 4
+    assert predict_fits(case(gpu="RTX 3090", gpu_count=4, **told)) == "yes"
+
+
+@pytest.mark.parametrize(("split", "verdict"), [("0.5,0.5", "yes"), ("0.2,0.8", "no")])
+def test_each_card_of_a_stated_split_is_judged(split: str, verdict: str) -> None:
+    told = case(
+        engine_family="llama.cpp", model="Qwen/Qwen3-32B", quantization="GGUF Q4_K_M", tp=None,
+        gpu="RTX 3060", gpu_count=2, tensor_split=split, max_model_len=4096,
+    )  # fmt: skip
+    assert predict_fits(told) == verdict
+
+
+def test_a_laptop_is_no_desktop_card() -> None:
+    laptop, desktop = (case(gpu=f"RTX 4080{word}").card for word in (" Laptop GPU", ""))
+    assert laptop is not None
+    assert desktop is not None
+    assert (laptop.bandwidth_gb_s, desktop.bandwidth_gb_s) == (432, pytest.approx(717, abs=1))
+    assert case(gpu="RTX 4050 Laptop GPU").card is None

@@ -8,6 +8,7 @@ import pytest
 from published import model
 
 from rigspec.catalog.model_facts import ExactSizes
+from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing import sglang
 from rigspec.sizing.matrices import Cut, Part, matrices
@@ -364,3 +365,49 @@ def test_llama_cpp_keeps_no_tables_of_positions() -> None:
     )
     assert facts.rotary_bytes > 0.5 * GIB
     assert vllm - llama == pytest.approx(facts.rotary_bytes / GIB, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "printed_gib"),
+    [
+        # vLLM 0.19 and 0.20: a gated tower with a table of positions for rows and one for columns,
+        # and keys once more in the place of values that the file spares
+        ("google/gemma-4-26B-A4B", 48.5),
+        ("nvidia/Gemma-4-26B-A4B-NVFP4", 17.89),
+        ("nvidia/Gemma-4-31B-IT-NVFP4", 31.04),
+    ],
+)
+def test_gemma_4_loads_what_it_printed(name: str, printed_gib: float) -> None:
+    found = rank_weights(model(name), EngineSettings(version=(0, 20))).amount
+    assert found.value == pytest.approx(printed_gib, rel=0.003)
+
+
+def test_keys_that_are_values_are_kept_twice_by_vllm() -> None:
+    # ten layers without a window, four heads of 512 for 5,376 inputs, 16 bits
+    facts = model("nvidia/Gemma-4-31B-IT-NVFP4")
+    apart = replace(
+        facts,
+        layers=tuple(
+            replace(each, mixer=replace(each.mixer, keys_are_values=False))
+            if isinstance(each.mixer, Attention) and each.mixer.keys_are_values
+            else each
+            for each in facts.layers
+        ),
+    )
+    copied_gib = 10 * 4 * 512 * 5376 * 2 / GIB
+
+    def gib(of: ModelFacts, engine: Engine) -> float:
+        return rank_weights(of, EngineSettings(engine=engine, version=(0, 20))).amount.value
+
+    assert gib(facts, Engine.VLLM) == pytest.approx(gib(apart, Engine.VLLM), abs=0.01)
+    for other in (Engine.SGLANG, Engine.LLAMA_CPP):
+        assert gib(apart, other) - gib(facts, other) == pytest.approx(copied_gib, abs=0.01)
+    spread = rank_weights(facts, EngineSettings(engine=Engine.SGLANG)).amount
+    assert spread.high > gib(apart, Engine.SGLANG)
+
+
+def test_the_tower_of_gemma_4_has_the_published_parameters() -> None:
+    # 569,550,384 (a copy of it alone that was counted), and the projection to 2,816
+    found = model("google/gemma-4-26B-A4B").vision
+    assert found is not None
+    assert found.elements - 1152 * 2816 == pytest.approx(569_550_384, rel=0.001)
