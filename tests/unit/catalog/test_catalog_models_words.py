@@ -29,6 +29,10 @@ from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
         ("8 bits", Scheme.INT8),
         ("mixed 5.5 bit (bf16 lm_head and embeddings)", Scheme.INT4),
         ("bf16, 16 bits", Scheme.PLAIN),
+        ("Qwen3.5-9B-AWQ-BF16-INT8", Scheme.INT8),
+        ("GPTQ 8-bit", Scheme.INT8),
+        ("AWQ, 8bit activations, int4", Scheme.INT4_ZERO),
+        ("bf16 weights, fp8 cache", Scheme.PLAIN),
     ],
 )
 def test_scheme_words(text: str, scheme: Scheme) -> None:
@@ -145,3 +149,12 @@ def test_of_the_formats_of_four_bits_the_record_says_which(
     assert words is not None
     found = apply_words(base, words, label, has_experts=True, has_states=False)
     assert found.scheme is (scheme or Scheme.NVFP4)
+
+
+@pytest.mark.parametrize("text", ["cyankiwi/Qwen3.8-27B-AWQ-BF16-INT4", "AWQ INT4 with BF16 parts"])
+def test_a_name_that_joins_16_bits_to_a_width_keeps_them_for_the_mixers(text: str) -> None:
+    words = scheme_words(text)
+    assert words is not None
+    made = apply_words(Quantization(), words, text, has_experts=False, has_states=True)
+    assert made.mixer_scheme is Scheme.PLAIN
+    assert made.scheme_of("layers.1.mlp.up_proj", plain_by_habit=False) is Scheme.INT4_ZERO

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 from published import model
 
-from rigspec.catalog.model_facts import ExactSizes
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing import sglang
