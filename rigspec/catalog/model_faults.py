@@ -93,6 +93,12 @@ _OBJECTS = (
     "quantization_config",
 )
 """What every engine reads keys of; else it stops, or the part would be silently left out."""
+_NAMES = {
+    "": ("torch_dtype", "dtype", "model_type"),
+    "rope_scaling": ("rope_type", "type"),
+    "rope_parameters": ("rope_type", "type"),
+}
+"""What every engine reads a name in, by the section that holds it."""
 _KINDS = (
     "layer_types", "mlp_layer_types", "moe_layer_freq", "layers_block_type", "hybrid_layer_pattern",
     "indexer_types", "compress_ratios", "block_configs",
@@ -106,10 +112,12 @@ def refuse_impossible(keys: Keys) -> None:
         for name in _OBJECTS:
             refuse_no_object(section, name)
         _refuse(section, "")
+        _refuse_no_name(section, "")
         for name in ("vision_config", "rope_scaling", "rope_parameters"):
             inner = section.get(name)
             if isinstance(inner, Mapping):
                 _refuse(inner, f"{name}.")
+                _refuse_no_name(inner, name)
 
     _refuse_zeros(keys)
 
@@ -120,6 +128,14 @@ def refuse_no_object(section: Mapping[str, object], name: str, inside: str = "")
     if value is not None and not isinstance(value, Mapping):
         said = f"`{inside}{name}` is `{json.dumps(value)[:40]}`"
         raise UnusableModel(f"{said}, an engine reads an object there")
+
+
+def _refuse_no_name(section: Mapping[str, object], place: str) -> None:
+    for name in _NAMES.get(place, ()):
+        value = section.get(name)
+        if value is not None and not isinstance(value, str):
+            said = f"`{place}{'.' if place else ''}{name}` is `{json.dumps(value)[:40]}`"
+            raise UnusableModel(f"{said}, an engine reads a name there")
 
 
 def _refuse_zeros(keys: Keys) -> None:

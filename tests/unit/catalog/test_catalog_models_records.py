@@ -124,6 +124,22 @@ def test_a_record_that_engines_read_is_taken(record: object, scheme: Scheme) -> 
     assert not found.doubts
 
 
+@pytest.mark.parametrize("key", ["torch_dtype", "dtype", "model_type"])
+@pytest.mark.parametrize("value", [{}, [], 5, True, ["bfloat16"]])
+def test_what_is_no_name_where_one_belongs_is_refused(key: str, value: object) -> None:
+    refused(f"`{key}` is `{json.dumps(value)}`, an engine reads a name there", **{key: value})
+
+
+@pytest.mark.parametrize("section", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize("key", ["type", "rope_type"])
+def test_a_stretch_of_no_name_is_refused(section: str, key: str) -> None:
+    said = f"`{section}.{key}` is `[]`, an engine reads a name there"
+    refused(said, **{section: {key: [], "factor": 4.0}})
+    nested = {"full_attention": {"rope_type": "proportional"}, "sliding_attention": {}}
+    assert facts(**{section: {key: None, "factor": 4.0}}).layers
+    assert facts(**{section: nested}).layers
+
+
 @pytest.mark.parametrize("key", ["text_config", "vision_config", "rope_scaling", "rope_parameters"])
 @pytest.mark.parametrize("value", ["yarn", [], 5, True])
 def test_a_text_where_keys_belong_is_refused(key: str, value: object) -> None:
