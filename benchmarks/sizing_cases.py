@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.sizing import sglang
@@ -35,6 +36,8 @@ class Case:
     facts: ModelFacts | None
     no_facts: str
     cards: tuple[Card, ...]
+    slower: tuple[Card, ...]
+    """The same where the name may mean boards with slower memory; empty where it means one."""
     no_card: str
     measured: Mapping[str, object]
     stated: Keys
@@ -71,6 +74,7 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
         facts=facts,
         no_facts=reason,
         cards=cards,
+        slower=_slower(keys, cards),
         no_card=_no_card(keys),
         measured=keys.mapping("measured"),
         stated=keys,
@@ -120,6 +124,23 @@ def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
     if named.memory_gb:
         return (Card(name, _room(keys, _unnamed_total(name, named.memory_gb)), None, None),)
     return ()
+
+
+def _slower(keys: Keys, cards: tuple[Card, ...]) -> tuple[Card, ...]:
+    """`H100` is sold as a module and, with three fifths of its bandwidth, as a board; more than two
+    in one machine are modules."""
+    text = keys.text("gpu") or ""
+    told = re.search(r"(?i)sxm|hbm3|hgx|dgx|nvl|pcie", text) and "not stated" not in text
+    if told or (keys.whole("gpu_count") or 1) > 2:
+        return ()
+    board = find_gpu("h100-pcie")
+    if board is None or not all(card.name == MODULE for card in cards):
+        return ()
+    width = board.memory_bandwidth_gb_s
+    return tuple(replace(card, name=board.name, bandwidth_gb_s=width) for card in cards)
+
+
+MODULE = "NVIDIA H100 80GB HBM3"
 
 
 def _total(keys: Keys, gpu: KnownCard, named: NamedCards) -> Amount:

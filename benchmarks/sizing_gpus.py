@@ -150,6 +150,7 @@ def _total_mib(text: str) -> float | None:
 
 def _words(text: str) -> set[str]:
     flat = re.sub(r"\([^)]*\)", " ", text.lower())
+    flat = re.sub(r"\b(rtx|gtx)(\d)", r"\1 \2", flat)
     flat = re.sub(r"\b(\d{3,4})(ti|s)\b", r"\1 \2", flat)
     flat = re.sub(r"max[- ]?q", "maxq", flat)
     words = set(re.findall(r"[a-z0-9]+", flat)) - _NOISE

@@ -125,7 +125,8 @@ def _printed_file(keys: Keys) -> ExactSizes | None:
 def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
     """No quantization is named, and the unquantized weights exceed all cards together."""
     largest = max((gpu.memory_mib * 2**20 for gpu in named.gpus), default=0)
-    card = largest or (keys.number("gpu_total_gib") or 0.0) * GIB
+    stated = max(keys.number("gpu_total_gib") or 0.0, named.memory_gb or 0.0)
+    card = max(largest, stated * GIB)
     if facts.quantization.scheme is not Scheme.PLAIN or not card:
         return False
     room = max(keys.whole("gpu_count") or 1, len(named.gpus)) * card

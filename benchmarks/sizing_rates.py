@@ -84,7 +84,8 @@ def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missin
     speed = of_group(case.cards, case.settings, one)
     if speed is None:
         raise Unknown(missing)
-    return speed.tok_s
+    found, other = speed.tok_s, of_group(case.slower, case.settings, one) if case.slower else None
+    return Amount(found.value, min(found.low, other.tok_s.low), found.high) if other else found
 
 
 def _is_spilled(case: Case, card: Card) -> bool:

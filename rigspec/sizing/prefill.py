@@ -125,9 +125,10 @@ FILLED, UNFILLED, SHORT_FALL = 512, 256, 2.2
 """Tokens of a batch that keep a card busy, and up to which it waits for its weights: a shorter one
 leaves units idle (nine runs of 128 tokens, 4B to 235B in llama.cpp and a 27B in vLLM, 0.9 to 1.9
 times slower than the sum)."""
-FIRST_TOKEN_S = 0.04
+FIRST_TOKEN_S = 0.08
 """What a server may take beside the prompt before its first token, as published rates hold it:
-8,192 tokens of 35B-A3B NVFP4 took a B200 119 ms, of 16 bits an H200 182 (SGLang 0.5.16)."""
+8,192 tokens of 35B-A3B NVFP4 took a B200 119 ms, of 16 bits an H200 182 (SGLang 0.5.16); an H100
+took 159 to 179 ms for 2,048 as for 8,192 tokens of it in 8 bits, 86 for 1,024 (vLLM)."""
 
 
 def _serving_s(settings: EngineSettings) -> float:

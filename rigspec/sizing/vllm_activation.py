@@ -21,7 +21,7 @@ from rigspec.sizing.vllm_batch import (
     sparse_logits,
     state_scratch,
 )
-from rigspec.sizing.vllm_first_runner import first_activation, with_image
+from rigspec.sizing.vllm_first_runner import first_activation, video_bytes, with_image
 from rigspec.sizing.vllm_runner import has_second_runner
 from rigspec.units import GIB
 
@@ -78,6 +78,8 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     if facts.vision is not None and not settings.language_only:
         high += 0.6 * GIB
         value += 0.1 * GIB
+        if settings.version is None and facts.vision.deep_outputs:  # Qwen3-VL of an old release
+            high = max(high, video_bytes(batch))
     return Amount(value / GIB, (low - slack) / GIB, (high + slack) / GIB)
 
 

@@ -130,6 +130,11 @@ def with_image(facts: ModelFacts, settings: EngineSettings, batch: Batch, text: 
     return Amount(text.value, text.low, max(text.high, image))
 
 
+def video_bytes(batch: Batch) -> float:
+    """The most that a dummy image or video took in any release."""
+    return IMAGE_BYTES * max(batch.tokens, *IMAGE_TOKENS.values())
+
+
 def last_stage_gap(facts: ModelFacts, settings: EngineSettings, card: Card) -> float:
     """GiB less on the last pipeline stage, which samples, than on the stage whose line is printed.
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.sizing_cases import Case, case_of
+from benchmarks.sizing_links import link_of
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import (
     predict_available,
@@ -18,6 +19,7 @@ from benchmarks.sizing_predict import (
 )
 from benchmarks.sizing_rates import decode, running
 from rigspec.catalog.model_sizes import size_table
+from rigspec.sizing.amount import Amount
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 RUN = {"engine_family": "vllm", "model": "Qwen/Qwen3-8B", "tp": 1, "engine_version": "0.30.0"}
@@ -120,3 +122,48 @@ def test_a_laptop_is_no_desktop_card() -> None:
     assert desktop is not None
     assert (laptop.bandwidth_gb_s, desktop.bandwidth_gb_s) == (432, pytest.approx(717, abs=1))
     assert case(gpu="RTX 4050 Laptop GPU").card is None
+
+
+def test_a_name_of_two_boards_may_mean_the_slower() -> None:
+    # Qwen3-32B: 26.75 tok/s of an `H100` that is a board with 2.0 TB/s, not a module with 3.35
+    told = {"model": "Qwen/Qwen3-32B", "quantization": "bf16"}
+
+    def rate(gpu: str, **more: Any) -> Amount:
+        return decode(1, 0)(case(gpu=gpu, **told, **more))
+
+    either, module, board = rate("NVIDIA H100"), rate("H100 SXM5"), rate("NVIDIA H100 PCIe")
+    assert either.value == module.value > 1.3 * board.value
+    assert (either.low, either.high) == (board.low, module.high)
+    assert either.low < 26.75
+    assert rate("NVIDIA H100 (PCIe or SXM not stated)").low == either.low
+    eight = rate("NVIDIA H100", gpu_count=8, tp=8)
+    assert eight.low == rate("H100 SXM5", gpu_count=8, tp=8).low
+
+
+@pytest.mark.parametrize(
+    ("told", "gb_s"),
+    [
+        ({"gpu": "8 x RTX 3060 12 GB on PCIe x1 risers"}, 0.49),
+        ({"gpu": "RTX 3090 (PCIe Gen4 x8/x8, PHB)"}, 6.0),
+        ({"gpu": "RTX 3090", "interconnect": "PCIe 3.0 x4"}, 1.97),
+        ({"gpu": "RTX 3090", "interconnect": "PCIe 3.0 x16, patched P2P on"}, 11.0),
+        ({"gpu": "RTX 3090"}, 6.0),
+        ({"gpu": "4x RTX 3090", "interconnect": "no NVLink"}, 6.0),
+    ],
+)
+def test_lanes_that_are_told_bound_the_link(told: dict[str, str], gb_s: float) -> None:
+    assert link_of(case(gpu_count=4, **told)).bandwidth_gb_s == pytest.approx(gb_s, rel=0.03)
+
+
+def test_weights_that_fit_the_stated_memory_are_taken_as_they_are() -> None:
+    # Qwen3-4B in 16 bits, 7.56 GiB, on a 2060 of 12 GB; the usual one has 6
+    twelve = predict_weights(case(model="Qwen/Qwen3-4B", gpu="RTX 2060 12GB", gpu_total_gib=12.0))
+    six = predict_weights(case(model="Qwen/Qwen3-4B", gpu="RTX 2060"))
+    assert twelve.value == pytest.approx(7.5552, rel=0.002)
+    assert six.value < 4
+
+
+def test_a_name_without_a_space_is_the_same_card() -> None:
+    glued, apart = (case(gpu=name).card for name in ("RTX3090", "RTX 3090"))
+    assert glued is not None
+    assert glued == apart

@@ -60,7 +60,7 @@ def test_where_the_cost_is_unknown_the_low_end_falls_with_power() -> None:
         assert free is not None
         assert held is not None
         # a prompt's low end holds the server's time, too, which no cap makes longer
-        assert held.tok_s.low == pytest.approx(free.tok_s.low / 2, rel=0.05)
+        assert held.tok_s.low == pytest.approx(free.tok_s.low / 2, rel=0.1)
         assert held.tok_s.high == free.tok_s.high
 
 

@@ -192,3 +192,14 @@ def test_compiling_may_hold_a_second_copy_of_the_embedding_since_0_20() -> None:
         assert most(replace(asked, **other)) < 1.02
     usual = peak_activation(facts, asked, on).value
     assert usual == pytest.approx(peak_activation(facts, replace(asked, eager=True), on).value)
+
+
+def test_an_unstated_version_may_have_taken_whole_videos() -> None:
+    # Qwen3-VL-8B at 0.9 and 0.7 of a 5090 in November 2025: 4.66 GiB, and 1.79 too few
+    facts, on = model("Qwen/Qwen3-VL-8B-Instruct"), card("rtx-5090")
+    asked = EngineSettings(context=262_144, memory_fraction=0.9, max_batched_tokens=8192)
+    found = estimate(facts, on, asked).available
+    assert found.low < 4.66 < found.value
+    known = replace(asked, version=(0, 30))
+    assert estimate(facts, on, known).available.low > 4.66
+    assert peak_activation(facts, replace(asked, language_only=True), on).high < 3
