@@ -98,12 +98,17 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
         facts = replace(facts, quantization=UNKNOWN, weights_doubt=UNKNOWN_FORMAT, doubts=doubts)
     if facts.quantization.scheme is Scheme.GGUF and (printed := _printed_file(keys)):
         facts = replace(facts, sizes=printed)
+    elif facts.quantization.scheme is Scheme.GGUF and facts.quantization.bits_per_weight < NARROW:
+        facts = replace(facts, weights_doubt=max(facts.weights_doubt, NARROW_DOUBT))
     row = models.sizes.find(facts.name)
     if row is not None and _belongs(facts, row[1]):
         facts = replace(facts, sizes=row[1])
     return _with_remarks(facts, keys)
 
 
+NARROW, NARROW_DOUBT = 4.0, 0.09
+"""Bits of a GGUF type below which what it keeps wider, the same in a small model and in a large
+one, moves its average: IQ3_XXS is 3.25 bits of an 8B and 3.0 of a 35B (16 GB hold it)."""
 UNKNOWN = Quantization(Scheme.INT8, 0)
 
 
@@ -115,8 +120,12 @@ def _names_unknown_format(facts: ModelFacts, keys: Keys) -> bool:
 
 
 def _printed_file(keys: Keys) -> ExactSizes | None:
-    """The size of a GGUF that the run states beside its type, as `llama-bench` prints it."""
-    found = re.search(r"(\d+\.\d+) GiB", keys.text("quantization") or "")
+    """The size of a GGUF that the run states beside its type, as `llama-bench` or `ls` print it."""
+    text = keys.text("quantization") or ""
+    whole = re.search(r"(\d{1,3}(?:,\d{3}){2,}) bytes", text)
+    if whole:
+        return ExactSizes(int(whole[1].replace(",", "")), "printed file size", None, 0.01)
+    found = re.search(r"(\d+\.\d+) GiB", text)
     return (
         ExactSizes(int(float(found[1]) * GIB), "printed file size", None, 0.01) if found else None
     )

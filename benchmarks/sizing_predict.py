@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
+from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.state_room import state_doubt
 from rigspec.sizing.verdict import Verdict
@@ -177,6 +179,20 @@ OPEN_FRACTION = (0.85, 0.95)
 """`--gpu-memory-utilization` of published commands; a run that states none may have set one."""
 
 
+FLASH_BUILD = 6325
+"""Of llama.cpp: from it on flash attention is on where it can be, before it was off."""
+
+
+def _leaves_attention_open(case: Case) -> bool:
+    """Whether llama.cpp may have held every score of a batch: nobody says, and the build may be
+    old; a cache in few bits needs flash attention."""
+    build = re.search(r"\bb?(\d{4,5})\b", case.stated.text("engine_version") or "")
+    old = build is None or int(build[1]) < FLASH_BUILD
+    plain = min(cache_widths(case.settings.kv_dtype)) >= 2.0
+    unsaid = case.stated.flag("flash_attn") is None
+    return case.engine is Engine.LLAMA_CPP and old and plain and unsaid
+
+
 def _leaves_fraction_open(case: Case) -> bool:
     return case.settings.engine is Engine.VLLM and case.settings.memory_fraction is None
 
@@ -301,6 +317,8 @@ def predict_fits(case: Case) -> str:
     asked = [settings]
     if _leaves_fraction_open(case):
         asked += [replace(settings, memory_fraction=share) for share in OPEN_FRACTION]
+    if _leaves_attention_open(case):
+        asked.append(replace(settings, flash_attention=False))
     found = {tightest(facts, _all_cards(case), each)[0].boots for each in asked}
     if len(found) > 1 or (settings.patched and Verdict.YES in found):
         return Verdict.CLOSE.value  # a fork may keep tables that nobody here knows of

@@ -111,7 +111,7 @@ def test_the_fullest_card_of_a_gguf_holds_a_layer_more_or_the_output() -> None:
 def test_each_card_of_a_stated_split_is_judged(split: str, verdict: str) -> None:
     told = case(
         engine_family="llama.cpp", model="Qwen/Qwen3-32B", quantization="GGUF Q4_K_M", tp=None,
-        gpu="RTX 3060", gpu_count=2, tensor_split=split, max_model_len=4096,
+        gpu="RTX 3060", gpu_count=2, tensor_split=split, max_model_len=4096, flash_attn=True,
     )  # fmt: skip
     assert predict_fits(told) == verdict
 
@@ -167,3 +167,44 @@ def test_a_name_without_a_space_is_the_same_card() -> None:
     glued, apart = (case(gpu=name).card for name in ("RTX3090", "RTX 3090"))
     assert glued is not None
     assert glued == apart
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"),
+    [
+        ({}, "close"),  # 45,056 tokens of 32B on two 3090s ran out without it
+        ({"flash_attn": True}, "yes"),
+        ({"engine_version": "b7000"}, "yes"),
+        ({"engine_version": "build 5177 (80982e81)"}, "close"),
+        ({"kv_cache_dtype": "q8_0"}, "yes"),  # which needs it
+    ],
+)
+def test_an_old_llama_cpp_may_have_held_every_score(told: dict[str, Any], verdict: str) -> None:
+    run = {
+        "engine_family": "llama.cpp", "engine_version": None, "model": "Qwen/Qwen3-32B", "tp": None,
+        "gpu": "RTX 3090", "gpu_count": 2, "max_model_len": 45_056, "quantization": "GGUF Q5_K_M",
+    }  # fmt: skip
+    assert predict_fits(case(**run | told)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("printed", "gib"),
+    # what every token is looked up in, 8 % of it, stays in host memory
+    [("(28,230,538,624 bytes)", 24.3), ("26.29 GiB", 24.3), ("(28,230 bytes)", 14.8)],
+)
+def test_a_printed_size_of_a_file_is_taken(printed: str, gib: float) -> None:
+    told = case(
+        engine_family="llama.cpp", model="Qwen/Qwen3.6-27B", config="Qwen__Qwen3.5-27B.json",
+        gpu="RTX 5090", quantization=f"GGUF NVFP4 {printed}",
+    )  # fmt: skip
+    assert predict_weights(told).value == pytest.approx(gib, rel=0.05)
+
+
+@pytest.mark.parametrize(("kind", "doubt"), [("IQ3_XXS", 0.09), ("Q4_K_M", 0.05)])
+def test_few_bits_are_an_average_of_a_small_model(kind: str, doubt: float) -> None:
+    told = case(
+        engine_family="llama.cpp", model="Qwen/Qwen3-30B-A3B", gpu="RTX 5060 Ti",
+        quantization=f"GGUF {kind}",
+    )  # fmt: skip
+    found = predict_weights(told)
+    assert found.value / found.low - 1 == pytest.approx(doubt, abs=0.02)
