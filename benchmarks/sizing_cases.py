@@ -240,6 +240,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         pipeline_parallel=max(1, keys.whole("pp") or 1),
         decode_context_parallel=max(1, keys.whole("dcp") or 1),
         data_parallel=max(1, keys.whole("dp") or 1),
+        attention_context=keys.whole("attention_context_parallel_size") or 1,
         expert_parallel=keys.flag("ep") is True or (keys.whole("ep") or 1) > 1,
         memory_fraction=keys.number("gpu_memory_utilization", "mem_fraction_static"),
         kv_bytes=keys.whole("kv_cache_memory_bytes"),

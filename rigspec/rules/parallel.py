@@ -8,7 +8,7 @@ from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import joined_by_nvlink, ticked
 from rigspec.rules.sizable import sized_once
-from rigspec.sizing.flags import copies_attention
+from rigspec.sizing.flags import attention_context, copies_attention
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 
@@ -131,7 +131,9 @@ def unequal_caps(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def _attention_ranks(service: Service) -> int:
     """Parts that attention is cut into; copies that do not divide have a rule of their own."""
     tp, copies = service.tensor_parallel_size, service.data_parallel_size
-    return tp // copies if copies_attention(service) and tp % copies == 0 else tp
+    copies = copies if copies_attention(service) else 1
+    shared = copies * attention_context(service)
+    return tp // shared if tp % shared == 0 else tp
 
 
 def heads_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -49,6 +49,17 @@ def copies_attention(service: Service) -> bool:
     return service.engine == "sglang" and Flags(service.extra_args).given("--enable-dp-attention")
 
 
+CONTEXT_FLAGS = ("--attn-cp-size", "--attention-context-parallel-size")
+
+
+def attention_context(service: Service) -> int:
+    """SGLang's ranks that share a context instead of the heads of attention; 1 where it has none,
+    or a number of them that the ranks do not hold."""
+    asked = Flags(service.extra_args).whole(*CONTEXT_FLAGS)
+    fitting = bool(asked) and service.tensor_parallel_size % (asked or 1) == 0
+    return asked or 1 if service.engine == "sglang" and fitting else 1
+
+
 def _parts(word: str) -> tuple[str, ...]:
     """Name and value apart; vLLM and llama.cpp take `_` for `-` in a long name."""
     name, sign, value = word.partition("=")

@@ -18,7 +18,7 @@ from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
-from rigspec.sizing.flags import Flags, copies_attention
+from rigspec.sizing.flags import Flags, attention_context, copies_attention
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told, without_flash_attention
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
@@ -65,6 +65,7 @@ def settings_of(
         decode_context_parallel=service.decode_context_parallel_size,
         data_parallel=service.data_parallel_size,
         dp_attention=copies_attention(service),
+        attention_context=attention_context(service),
         expert_parallel=service.expert_parallel,
         memory_fraction=service.gpu_memory_fraction,
         kv_bytes=flags.size("--kv-cache-memory-bytes", "--kv-cache-memory"),

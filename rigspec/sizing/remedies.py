@@ -155,11 +155,16 @@ def _fewer_sequences(case: Case) -> Iterator[Remedy]:
             yield from tried("fewer sequences", f"max_sequences: {seqs}", case, changed)
 
 
+GRAPHS_WORTH_GIB = 0.5
+"""Where it may fit as it is, less is not worth steps that the host launches kernel by kernel."""
+
+
 def _no_graphs(case: Case) -> Iterator[Remedy]:
     """Costs speed at any load, so only where fewer sequences, with fewer graphs, are not enough."""
     if case.settings.engine is Engine.VLLM and not case.settings.eager:
         changed = replace(case.settings, eager=True)
-        if spare_gib(case.after(changed)) < spare_gib(case.before) + WORTH_GIB:
+        worth = GRAPHS_WORTH_GIB if fits(case.before) else WORTH_GIB
+        if spare_gib(case.after(changed)) < spare_gib(case.before) + worth:
             return
         yield from tried("no CUDA graphs", "enforce_eager: true", case, changed)
 

@@ -120,8 +120,8 @@ def test_every_way_out_is_one(model: str, cards: str, service: Service, offered:
         assert not [each for each in again if surely or each.severity is Severity.ERROR], write
 
 
-def test_graphs_of_a_tenth_of_a_gib_are_no_way_out() -> None:
-    # without them the host launches every kernel of every step, for 0.1 of 95 GiB
+def test_graphs_of_less_than_half_a_gib_are_no_way_out() -> None:
+    # without them the host launches every kernel of every step, for 0.4 of 95 GiB
     home = ROOT / "rigs/home.yaml"
     rig = load(home).rig
     assert rig is not None

@@ -160,6 +160,7 @@ LIVELY = EngineSettings(
     decode_context_parallel=2,
     data_parallel=2,
     dp_attention=True,
+    attention_context=2,
     expert_parallel=True,
     memory_fraction=0.8,
     kv_bytes=1 << 30,
