@@ -28,10 +28,10 @@ class Flags:
         return int(value) if value.isdigit() else None
 
     def number(self, *names: str) -> float | None:
-        """The number above zero after one of the flags; None when it is not there or is none."""
+        """The number after one of the flags; None when it is not there or is none."""
         value = self.text(*names) or ""
         found = re.fullmatch(r"\d+(?:\.\d*)?|\.\d+", value)
-        return float(value) or None if found else None
+        return float(value) if found else None
 
     def size(self, *names: str) -> int | None:
         """The whole number after one of the flags, with the suffix that vLLM reads: `10k` is

@@ -9,7 +9,7 @@ from itertools import islice
 from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
 from rigspec.sizing.remedies_together import Step, Way, together
-from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, shorter, tried
+from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, fits, shorter, tried
 
 NARROWER = ("q8_0", "q4_0")
 """Cache types with kernels in the project's builds; they need flash attention, its default."""
@@ -75,7 +75,9 @@ def _slots(case: Case) -> Iterator[Remedy]:
 def _fewer_slots(case: Case) -> Iterator[Step]:
     """As many as find room, or one: the length goes before the last of them."""
     if case.settings.slots > 1:
-        yield _with_slots(case, max(1, _most_slots(case)))
+        steps = (_with_slots(case, slots) for slots in range(_most_slots(case), 1, -1))
+        fitting = (step for step in steps if fits(case.after(step[1])))
+        yield next(fitting, _with_slots(case, 1))
 
 
 def _with_slots(case: Case, slots: int) -> Step:

@@ -58,6 +58,25 @@ def test_data_parallel_attention_of_sglang_adds_no_ranks() -> None:
     assert not found("parallel.world-size", **sglang, extra_args=["--enable-dp-attention"])
 
 
+def test_ranks_of_one_context_do_not_divide_the_heads() -> None:
+    # 24 heads over 16 ranks: no; over eight parts, each read by two ranks: three heads each
+    facts = load_model_facts("Example/Hybrid-27B-FP8", (ROOT / "tests" / "errors" / "models",))
+    assert facts is not None
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"]["main"]["count"] = 16
+    data["services"]["chat"] |= {"engine": "sglang", "tensor_parallel_size": 16}
+
+    def divides() -> bool:
+        findings = check(Rig.model_validate(data), CheckContext({"chat": facts}))
+        return "parallel.heads-divide" not in {each.rule for each in findings}
+
+    assert not divides()
+    data["services"]["chat"]["extra_args"] = ["--attn-cp-size", "2"]
+    assert divides()
+
+
 def test_llama_cpp_has_no_ranks_to_count() -> None:
     llama = {"engine": "llama_cpp", "tensor_parallel_size": 1}
     assert not found("parallel.world-size", **llama)

@@ -122,6 +122,7 @@ def test_a_laptop_is_no_desktop_card() -> None:
     assert desktop is not None
     assert (laptop.bandwidth_gb_s, desktop.bandwidth_gb_s) == (432, pytest.approx(717, abs=1))
     assert case(gpu="RTX 4050 Laptop GPU").card is None
+    assert case(gpu="RTX 5070 Laptop GPU").card is None  # whose desktop card has 12 GB, not 8
 
 
 def test_a_name_of_two_boards_may_mean_the_slower() -> None:

@@ -331,6 +331,21 @@ def test_the_other_cards_are_one_of_several_changes() -> None:
     assert fits(tightest(gguf(15.0), (card("rtx-3060"),) * 2, followed)[0])
 
 
+def test_as_many_sequences_are_kept_as_the_other_cards_have_room_for() -> None:
+    # 15 GiB of weights over a 12 GB and a 24 GB card leave room for two of eight, in 8 bits
+    pair, asked = (card("rtx-3060"), card("rtx-3090")), llama(slots=8, parallel=8)
+    found = remedies(gguf(15.0), pair[:1], asked, idle=pair[1:])
+    *_, most = (each for each in found if each.name == "together")
+    assert most.write == ("no `split_mode: none`, `kv_cache_dtype: q8_0`, `max_sequences: 2`")
+
+    def room(number: int) -> bool:
+        more = {"kv_dtype": "q8_0", "tensor_parallel": 2, "slots": number, "parallel": number}
+        return fits(tightest(gguf(15.0), pair, replace(asked, **more))[0])  # type: ignore[arg-type]
+
+    assert room(2)
+    assert not room(3)
+
+
 @pytest.mark.parametrize(
     ("name", "sku", "asked", "write"),
     [

@@ -357,6 +357,11 @@ def test_buffers_for_inner_outputs_are_of_the_batch_and_of_vllm_with_images() ->
     assert gib(other) == gib(least)
 
 
+def test_a_table_has_the_part_of_a_head_that_turns_wherever_the_config_says_so() -> None:
+    # a quarter of 256, sines and cosines, 262,144 positions four times, 2 bytes
+    assert model("Qwen/Qwen3.5-27B").rotary_bytes == 64 * 262144 * 4 * 2
+
+
 def test_llama_cpp_keeps_no_tables_of_positions() -> None:
     # Gemma 3 has 0.53 GiB of them in vLLM
     facts = model("google/gemma-3-12b-it")
@@ -405,6 +410,10 @@ def test_keys_that_are_values_are_kept_twice_by_vllm() -> None:
         assert gib(apart, other) - gib(facts, other) == pytest.approx(copied_gib, abs=0.01)
     spread = rank_weights(facts, EngineSettings(engine=Engine.SGLANG)).amount
     assert spread.high > gib(apart, Engine.SGLANG)
+    whole, spared = (
+        rank_weights(of, EngineSettings(engine=Engine.LLAMA_CPP)).amount for of in (apart, facts)
+    )
+    assert whole.high - spared.high == pytest.approx(copied_gib, rel=0.1)
 
 
 def test_the_tower_of_gemma_4_has_the_published_parameters() -> None:
