@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import NamedTuple
 
 _NOT_STATED = frozenset(
@@ -43,6 +44,7 @@ def _faults(raw: Mapping[str, object]) -> Iterator[str]:
         yield _fault("engine", engine, "is none of vllm, sglang and llama.cpp")
     measured = raw.get("measured")
     if measured is None:
+        yield from _misspelt(raw, "measured")
         return
     if not isinstance(measured, Mapping):
         yield _fault("measured", measured, "is no mapping of figures")
@@ -50,6 +52,12 @@ def _faults(raw: Mapping[str, object]) -> Iterator[str]:
     yield from _each(measured, _MEASURED, "measured.")
     for name, checks in _LISTS.items():
         yield from _listed(measured.get(name), checks, f"measured.{name}")
+
+
+def _misspelt(raw: Mapping[str, object], key: str) -> Iterator[str]:
+    """A key that is not there, where one nearly like it is."""
+    near = get_close_matches(key, map(str, raw), n=1, cutoff=0.8) if key not in raw else []
+    yield from (f"there is no `{key}`: is `{found}` meant so?" for found in near)
 
 
 def _each(raw: Mapping[str, object], checks: Mapping[str, Check], where: str) -> Iterator[str]:

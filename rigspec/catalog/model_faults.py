@@ -29,7 +29,7 @@ _STEPS = (
 _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1 << 12, (
         "num_hidden_layers", "n_layer", "num_layers", "depth", "vt_num_hidden_layers",
-        *DRAFTS, *_STEPS,
+        *DRAFTS, *_STEPS, "moe_layer_freq",
     )),
     (1 << 14, (
         "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads",
@@ -57,7 +57,10 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
         "vt_intermediate_size", "num_position_embeddings", "position_embedding_size",
     )),
     (1 << 24, ("vocab_size", "vocab_size_per_layer_input")),
-    (1 << 27, ("max_position_embeddings", "n_positions", "max_sequence_length")),
+    (1 << 27, (
+        "max_position_embeddings", "n_positions", "max_sequence_length",
+        "original_max_position_embeddings",
+    )),
     (1 << 30, (
         "sliding_window", "sliding_window_size", "attention_chunk_size", "ngram_vocab_size_base",
     )),
@@ -99,6 +102,8 @@ _NAMES = {
     "rope_parameters": ("rope_type", "type"),
 }
 """What every engine reads a name in, by the section that holds it."""
+_KEPT = ("modules_to_not_convert", "ignore")
+"""Lists of a quantization's record: what it leaves in 16 bits."""
 _KINDS = (
     "layer_types", "mlp_layer_types", "moe_layer_freq", "layers_block_type", "hybrid_layer_pattern",
     "indexer_types", "compress_ratios", "block_configs",
@@ -113,6 +118,9 @@ def refuse_impossible(keys: Keys) -> None:
             refuse_no_object(section, name)
         _refuse(section, "")
         _refuse_no_name(section, "")
+        _refuse_other(section, "tie_word_embeddings", bool, "true or false")
+        for name in _KEPT:
+            _refuse_other(section.get("quantization_config") or {}, name, list, "a list")
         for name in ("vision_config", "rope_scaling", "rope_parameters"):
             inner = section.get(name)
             if isinstance(inner, Mapping):
@@ -138,10 +146,18 @@ def _refuse_no_name(section: Mapping[str, object], place: str) -> None:
             raise UnusableModel(f"{said}, an engine reads a name there")
 
 
+def _refuse_other(section: object, name: str, kind: type, words: str) -> None:
+    value = section.get(name) if isinstance(section, Mapping) else None
+    if value is not None and not isinstance(value, kind):
+        said = f"`{name}` is `{json.dumps(value)[:40]}`"
+        raise UnusableModel(f"{said}, an engine reads {words} there")
+
+
 def _refuse_zeros(keys: Keys) -> None:
     """Zero means "none" of most things; where there are heads or layers, these divide."""
     divisors = {
         "head_dim": keys.whole("num_attention_heads") and not keys.whole("kv_lora_rank"),
+        "moe_layer_freq": keys.whole_at(0, *COUNTS),
         "decoder_sparse_step": keys.whole_at(0, *COUNTS),
         "full_attention_interval": keys.whole("linear_num_value_heads", "linear_key_head_dim"),
     }
@@ -166,7 +182,8 @@ def _problem(value: object, most: int, name: str) -> str:
         found = (_problem([] if isinstance(n, list) else n, most, name) for n in value)
         return next(filter(None, found), "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        wrong = name in (*_ONE_NUMBER, *_BY_LAYER) and value is not None
+        known = name in (*_ONE_NUMBER, *_BY_LAYER) and value is not None
+        wrong = known or value is True  # a `false` says "none"
         return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
         return f"{value}, which is no size"

@@ -33,9 +33,10 @@ def _models(name: str | None) -> list[Line]:
     if not rows:
         where = ", ".join(f"{folder}/" for folder in FOLDERS)
         near = " or ".join(f"`{saved}`" for saved in nearest_saved(name or "", FOLDERS))
-        add = f"`rigspec model add {name or 'ORG/NAME'}` reads config and sizes once (no weights)"
+        hub = name if name and "/" in name else "ORG/NAME"
+        add = f"`rigspec model add {hub}` reads config and sizes once (no weights)"
         raise RigspecError(
             f"nothing is saved of `{name}`" if name else f"no model is saved in {where}",
-            hint=(f"did you mean {near}? " if near else "") + add,
+            hint=(f"did you mean {near}? Else " if near else "") + add,
         )
     return rows

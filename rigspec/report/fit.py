@@ -108,6 +108,16 @@ def _ways_out(sized: Sized) -> Iterator[str]:
     also = f"{own:,} tokens do not fit either; " if own else ""
     yield f"  {also}what would fit:" if found else f"  {also}no single change makes it fit"
     yield from (f"    {_said(remedy)}" for remedy in found)
+    own_words = [flag for key, flag in _FLAGS.items() if any(key in each.write for each in found)]
+    if own_words:
+        yield f"    (keys of a rig spec; of this command: {', '.join(own_words)})"
+
+
+_FLAGS = {
+    "context_length": "--context", "kv_cache_dtype": "--kv-dtype", "max_sequences": "--sequences",
+    "gpu_memory_fraction": "--fraction", "tensor_parallel_size": "--tp",
+    "decode_context_parallel_size": "--dcp", "such GPUs": "--count",
+}  # fmt: skip
 
 
 def _remedies(sized: Sized) -> tuple[Remedy, ...]:

@@ -189,7 +189,7 @@ def known_model(name: str, folders: Sequence[Path]) -> ModelFacts:
     hub = name if "/" in name else "ORG/NAME"
     raise RigspecError(
         f"nothing is saved of `{name}`",
-        hint=(f"did you mean {near}? " if near else "")
+        hint=(f"did you mean {near}? Else " if near else "")
         + f"{_to_save(hub, folders)} reads its config and sizes once (no weights)",
     )
 

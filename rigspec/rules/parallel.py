@@ -8,7 +8,7 @@ from rigspec.finding import Finding, error, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.places import joined_by_nvlink, ticked
 from rigspec.rules.sizable import sized_once
-from rigspec.sizing.flags import attention_context, copies_attention
+from rigspec.sizing.flags import CONTEXT_FLAGS, Flags, attention_context, copies_attention
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 
@@ -203,6 +203,27 @@ def attention_copies_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 "parallel ranks; SGLang refuses to start",
                 hint=f"sizes that divide {tp}: "
                 + ", ".join(str(n) for n in range(1, tp + 1) if tp % n == 0),
+            )
+
+
+def attention_contexts_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """SGLang's ranks of one context share the TP ranks, or those of a copy of attention, evenly."""
+    for name, service in rig.services.items():
+        args = service.extra_args
+        asked = Flags(args).whole(*CONTEXT_FLAGS)
+        copies = service.data_parallel_size if copies_attention(service) else 1
+        ranks = max(1, service.tensor_parallel_size // copies)
+        if service.engine == "sglang" and asked is not None and (asked < 1 or ranks % asked):
+            at = next(i for i, word in enumerate(args) if word.startswith(CONTEXT_FLAGS))
+            yield error(
+                "parallel.attention-contexts-divide",
+                ("services", name, "extra_args", at),
+                f"`{args[at].partition('=')[0]} {asked}` does not divide the {ranks} ranks that "
+                "hold one attention",
+                why="those ranks are dealt out to heads and to parts of a context; SGLang refuses "
+                "to start",
+                hint=f"sizes that divide {ranks}: "
+                + ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0),
             )
 
 

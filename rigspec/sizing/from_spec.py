@@ -90,10 +90,16 @@ def settings_of(
         parallel=service.max_sequences or 1,
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=flags.whole("-b", "--batch-size") or 2048,
-        ubatch=flags.whole("-ub", "--ubatch-size") or 512,
+        ubatch=_ubatch(flags),
         flash_attention=not (llama and without_flash_attention(service)),
         uncounted=bool(uncounted(service)),
     )
+
+
+def _ubatch(flags: Flags) -> int:
+    """llama.cpp's tokens of one graph: 0 means the whole batch, and no more than that."""
+    batch, asked = flags.whole("-b", "--batch-size") or 2048, flags.whole("-ub", "--ubatch-size")
+    return min(batch, 512 if asked is None else asked or batch)
 
 
 def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme, with_scheme
@@ -39,6 +38,7 @@ from rigspec.sizing.remedy import (
     helps,
     shorter,
     spare_gib,
+    surest,
     tried,
     written,
 )
@@ -139,7 +139,7 @@ def _whole_experts(case: Case) -> Iterator[Remedy]:
 
 def _batches(case: Case) -> Iterator[Remedy]:
     """Fewer sequences, or no graphs at all; smaller prefill chunks: less activation."""
-    fewer = list(islice(_fewer_sequences(case), 1))
+    fewer = surest(_fewer_sequences(case))
     yield from fewer
     if not any(remedy.surely for remedy in fewer):
         yield from _no_graphs(case)
@@ -149,7 +149,8 @@ def _batches(case: Case) -> Iterator[Remedy]:
 
 
 def _fewer_sequences(case: Case) -> Iterator[Remedy]:
-    for seqs in (FEW_SEQUENCES, 4, 3, 2, 1):
+    many = (256, 128, 64, 32, 16) if case.settings.max_seqs else ()  # the owner has said how many
+    for seqs in (*many, FEW_SEQUENCES, 4, 3, 2, 1):
         if seqs < vllm.batch_of(case.settings, case.card).seqs:
             changed = replace(case.settings, max_seqs=seqs)
             yield from tried("fewer sequences", f"max_sequences: {seqs}", case, changed)

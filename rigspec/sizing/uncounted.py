@@ -6,7 +6,7 @@ sized all the same, is never said to fit for sure, and the flag is named.
 
 from __future__ import annotations
 
-from rigspec.sizing.flags import CONTEXT_FLAGS, Flags, attention_context
+from rigspec.sizing.flags import Flags
 from rigspec.sizing.llamacpp_told import is_set
 from rigspec.sizing.records import is_known_type
 from rigspec.spec.services import Service
@@ -54,9 +54,6 @@ def uncounted(service: Service) -> dict[str, str]:
     found = {name: what for name, what in known.items() if flags.given(name)}
     if service.engine == "llama_cpp":
         return found | {n: what for n, what in _ENVIRONMENT.items() if is_set(service, n)}
-    shared = [name for name in CONTEXT_FLAGS if flags.given(name)]
-    if service.engine == "sglang" and attention_context(service) == 1:
-        found |= dict.fromkeys(shared, _CONTEXTS)  # not a number that the ranks hold
     if not is_known_type(service.kv_cache_dtype or ""):
         found["kv_cache_dtype"] = "a cache of this type is counted as 16 bits"
     if flags.text("--dtype") in ("float32", "float"):

@@ -103,6 +103,21 @@ def test_smaller_blocks_take_more_scales_and_more_ranks() -> None:
         ("num_key_value_heads", True, "`num_key_value_heads` is `true`, an engine reads one"),
         ("rope_scaling", {"rope_type": "linear", "factor": 1e9}, "`rope_scaling.factor` is 1,00"),
         ("vision_config", {"depth": 10**9, "hidden_size": 8}, "`vision_config.depth` is 1,000,0"),
+        ("sliding_window", True, "`sliding_window` is `true`, an engine reads one number"),
+        ("moe_layer_freq", "x", "`moe_layer_freq` is the text `x`"),
+        ("rope_scaling", {"original_max_position_embeddings": "x"}, "`rope_scaling.original_max_p"),
+        ("rope_scaling", {"original_max_position_embeddings": -1}, "`rope_scaling.original_max_po"),
+        ("tie_word_embeddings", 1, "`tie_word_embeddings` is `1`, an engine reads true or false"),
+        (
+            "quantization_config",
+            {"quant_method": "mxfp4", "modules_to_not_convert": "x"},
+            '`modules_to_not_convert` is `"x"`, an engine reads a list there',
+        ),
+        (
+            "quantization_config",
+            {"quant_method": "compressed-tensors", "ignore": True},
+            "`ignore` is `true`, an engine reads a list there",
+        ),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_by_its_key(key: str, value: object, said: str) -> None:

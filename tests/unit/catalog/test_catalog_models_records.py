@@ -162,6 +162,7 @@ def test_a_step_that_cannot_be_is_refused(value: object, said: str) -> None:
 
 def test_zero_is_refused_where_something_is_divided_by_it() -> None:
     refused("`head_dim` is 0, an engine divides by it", head_dim=0)
+    refused("`moe_layer_freq` is 0, an engine divides by it", MOE, moe_layer_freq=0)
     assert facts(decoder_sparse_step=0).known  # dense: nothing is
     linear = {"full_attention_interval": 0, "linear_num_value_heads": 8}
     refused("`full_attention_interval` is 0, an engine divides by it", **linear)

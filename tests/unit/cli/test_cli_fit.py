@@ -25,6 +25,7 @@ def test_model_larger_than_the_card_ends_with_2_and_says_what_would_fit() -> Non
     assert "does not fit" in done.output
     assert "more GPUs: 4 such GPUs, tensor_parallel_size: 4" in done.output
     assert "another quantization: a 4-bit (AWQ, GPTQ) checkpoint" in done.output
+    assert "(keys of a rig spec; of this command: --tp, --count)" in done.output
 
 
 def test_refused_shape_ends_with_2_and_names_sizes_that_work() -> None:

@@ -26,6 +26,9 @@ def test_a_family_s_name_is_answered_with_saved_models_of_it() -> None:
     assert done.exit_code == 2
     assert "did you mean `nvidia/Qwen3.6-27B-NVFP4` or `nvidia/Qwen3.6-35B-A3B" in done.output
     assert "`rigspec model add ORG/NAME " in done.output
+    listed = rigspec("catalog", "models", "Llama-3.1-8B")
+    assert listed.exit_code == 2
+    assert "`rigspec model add ORG/NAME` reads" in listed.output  # no name to ask a hub for
 
 
 def test_saved_file_that_is_broken_ends_with_2(tmp_path: Path) -> None:

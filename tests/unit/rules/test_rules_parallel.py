@@ -77,6 +77,27 @@ def test_ranks_of_one_context_do_not_divide_the_heads() -> None:
     assert divides()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "args", "complains"),
+    [
+        ({"tensor_parallel_size": 2}, ["--attn-cp-size", "2"], False),
+        ({"tensor_parallel_size": 2}, ["--attn-cp-size", "3"], True),
+        ({"tensor_parallel_size": 2}, ["--attention-context-parallel-size=0"], True),
+        (
+            {"tensor_parallel_size": 2, "data_parallel_size": 2},
+            ["--enable-dp-attention", "--attn-cp-size", "2"],
+            True,  # one rank is left of each copy
+        ),
+        ({"tensor_parallel_size": 2, "engine": "vllm"}, ["--attn-cp-size", "3"], False),
+    ],
+)
+def test_ranks_of_one_context_are_dealt_out_evenly(
+    sizes: dict[str, Any], args: list[str], complains: bool
+) -> None:
+    asked = {"engine": "sglang", **sizes, "extra_args": args}
+    assert bool(found("parallel.attention-contexts-divide", **asked)) is complains
+
+
 def test_llama_cpp_has_no_ranks_to_count() -> None:
     llama = {"engine": "llama_cpp", "tensor_parallel_size": 1}
     assert not found("parallel.world-size", **llama)

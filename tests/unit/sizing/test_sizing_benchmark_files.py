@@ -99,6 +99,14 @@ def test_a_setting_that_cannot_be_is_declined(
     assert {row.id for row in rows} == {"other"}  # one bad case never stops the run
 
 
+def test_figures_under_a_key_that_is_nearly_right_are_not_passed_over(tmp_path: Path) -> None:
+    told = {key: value for key, value in RUN.items() if key != "measured"}
+    rows, (declined,) = ran(tmp_path, told | {"measure": RUN["measured"]})
+    assert rows == []
+    assert declined.reason.endswith("there is no `measured`: is `measure` meant so?")
+    assert ran(tmp_path, told) == ([], [])  # a case of which nothing was measured
+
+
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [

@@ -93,6 +93,21 @@ def test_a_context_that_the_engine_finds_itself_asks_for_no_certain_room() -> No
         assert estimate(facts, card, own).available == estimate(facts, card, auto).available
 
 
+@pytest.mark.parametrize(
+    ("args", "tokens"),
+    [
+        ("", 512), ('"-ub", "1024"', 1024), ('"-ub", "0"', 2048), ('"-ub", "4096"', 2048),
+        ('"-ub", "0", "-b", "256"', 256), ('"-b", "128"', 128),
+    ],
+)  # fmt: skip
+def test_llama_cpp_computes_a_batch_at_most_and_all_of_it_at_zero(args: str, tokens: int) -> None:
+    found = rig(
+        STARTER, ("    engine: vllm\n", "    engine: llama_cpp\n"),
+        ("    tensor_parallel_size: 2\n", f"    extra_args: [{args}]\n"),
+    )  # fmt: skip
+    assert settings_of(found, "qwen").ubatch == tokens
+
+
 def test_llama_cpp_counts_cards_instead_of_ranks() -> None:
     spec = rig(
         STARTER,

@@ -52,6 +52,15 @@ def test_one_sequence_less_is_tried_before_many_less(too_many: int) -> None:
     assert written["fewer sequences"] == f"max_sequences: {too_many - 1}"
 
 
+def test_of_many_sequences_that_somebody_asked_for_the_most_usual_are_kept() -> None:
+    facts = model("Qwen/Qwen3-8B")
+    asked = EngineSettings(version=(0, 17), context=8192, max_seqs=2048)
+    found = remedies(facts, (card("rtx-3090"),), asked)
+    (most,) = (each for each in found if each.name == "fewer sequences")
+    assert most.write == "max_sequences: 256"
+    assert most.surely
+
+
 def test_a_remedy_that_leaves_the_states_in_doubt_is_no_sure_one() -> None:
     # vLLM's default of 256 sequences on two 3090s, where 146 to 247 states have room
     facts, gpu = load_model_facts("Qwen/Qwen3.6-27B-FP8", [SAVED]), find_gpu("rtx-3090")

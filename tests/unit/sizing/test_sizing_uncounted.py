@@ -67,7 +67,6 @@ def known(name: str = "Qwen/Qwen3.6-27B-FP8") -> CheckContext:
         ("sglang", "extra_args: [--max-total-tokens, 90000]", "--max-total-tokens"),
         ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "--ep-num-redundant-experts"),
         ("sglang", "extra_args: [--lora-paths, a=/a]", "--enable-lora"),
-        ("sglang", "extra_args: [--attn-cp-size, 3]", "--attn-cp-size"),  # of one rank
         ("llama_cpp", "extra_args: [--swa-full]", None),
         ("llama_cpp", "extra_args: [--mmproj, /m]", "--mmproj"),
         ("llama_cpp", "extra_args: [--model-draft, /m]", "--model-draft"),
