@@ -210,8 +210,8 @@ def predict_tokens(case: Case) -> Amount:
     found = _tokens(case, facts, about(printed, 0.005))
     if facts.has_states and found.high > OPEN_TOKENS * max(1.0, found.low):
         raise Unknown(
-            f"the run leaves open what a pool of recurrent states depends on (type of the cache, "
-            f"drafts, prefix caching, layout): {found.low:,.0f} to {found.high:,.0f} tokens"
+            "the run leaves open what a pool of recurrent states depends on (context, type of the "
+            f"cache, drafts, prefix caching, layout): {found.low:,.0f} to {found.high:,.0f} tokens"
         )
     return found
 
@@ -262,6 +262,10 @@ def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
         high = max(
             high, memory.tokens_of(facts, settings, uncached, context, pool.high - gap)
         )  # nobody says whether prefixes are cached; without, a request holds one page less
+    if facts.has_states and settings.context is None:  # a request's states weigh more on fewer
+        low = min(
+            low, memory.tokens_of(facts, settings, shape, memory.SHORT_CONTEXT, pool.low - gap)
+        )
     return _in_doubt(case, facts, shape, Amount(value, low, high))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.sizing_cases import Case, case_of
+from benchmarks.sizing_known import Unknown
 from benchmarks.sizing_links import link_of
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import (
@@ -78,6 +79,19 @@ def test_streams_beyond_the_cache_or_the_engine_s_own_number_wait() -> None:
 def test_llama_cpp_s_slots_are_no_pool() -> None:
     llama = case(engine_family="llama.cpp", quantization="GGUF Q4_K_M", gpu="RTX 3090")
     assert running(llama, 64, 8192) == (64, 64, 64)
+
+
+def test_tokens_of_a_pool_with_states_depend_on_a_context_that_must_be_stated() -> None:
+    # vLLM prints requests times context: 4.05 GiB of 27B in 4 bits were 59,837 tokens of 16 bits
+    told = {
+        "model": "Qwen/Qwen3.8-27B", "quantization": "AWQ INT4", "gpu": "RTX 3090",
+        "engine_version": "0.29.0", "kv_cache_dtype": "auto", "enable_prefix_caching": True,
+        "measured": {"available_kv_gib": 4.05},
+    }  # fmt: skip
+    whole = predict_tokens(case(**told, max_model_len=262144)).value
+    assert predict_tokens(case(**told, max_model_len=8192)).value < 0.8 * whole
+    with pytest.raises(Unknown, match="recurrent states depends on"):
+        predict_tokens(case(**told))
 
 
 def test_a_printed_pool_of_sglang_holds_no_states() -> None:
