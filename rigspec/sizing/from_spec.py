@@ -16,11 +16,11 @@ from rigspec.catalog.engines import engine as engine_row
 from rigspec.catalog.engines import is_beyond_known, known_version, tag
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.sizing import llamacpp_told
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
 from rigspec.sizing.flags import Flags, attention_context, copies_attention
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
-from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told, without_flash_attention
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
 from rigspec.sizing.uncounted import uncounted
 from rigspec.spec.pcie import Switch
@@ -40,8 +40,7 @@ ENGINES = {"vllm": Engine.VLLM, "sglang": Engine.SGLANG, "llama_cpp": Engine.LLA
 
 _METHODS: tuple[tuple[str, Speculation], ...] = (
     ("dflash", "dflash"), ("eagle", "eagle"), ("mtp", "mtp"), ("nextn", "mtp"),
-    ("ngram", "ngram"), ("lookahead", "ngram"), ("draft", "draft"),
-    ("standalone", "draft"),
+    ("ngram", "ngram"), ("lookahead", "ngram"), ("draft", "draft"), ("standalone", "draft"),
 )  # fmt: skip
 """A word in the engine's name of the method → what the estimates know it as."""
 
@@ -89,17 +88,11 @@ def settings_of(
         main_gpu=_main_gpu(service),
         parallel=service.max_sequences or 1,
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
-        batch=flags.whole("-b", "--batch-size") or 2048,
-        ubatch=_ubatch(flags),
-        flash_attention=not (llama and without_flash_attention(service)),
+        batch=llamacpp_told.batch_of(service),
+        ubatch=llamacpp_told.ubatch_of(service),
+        flash_attention=not (llama and llamacpp_told.without_flash_attention(service)),
         uncounted=bool(uncounted(service)),
     )
-
-
-def _ubatch(flags: Flags) -> int:
-    """llama.cpp's tokens of one graph: 0 means the whole batch, and no more than that."""
-    batch, asked = flags.whole("-b", "--batch-size") or 2048, flags.whole("-ub", "--ubatch-size")
-    return min(batch, 512 if asked is None else asked or batch)
 
 
 def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:
@@ -158,13 +151,13 @@ def _split(service: Service) -> Literal["layer", "row", "tensor"]:
 
 def _tensor_split(service: Service) -> tuple[float, ...]:
     """Empty: llama.cpp shares out by memory."""
-    shares = shares_told(service) or ()
+    shares = llamacpp_told.shares_told(service) or ()
     return shares if any(shares) else ()
 
 
 def _main_gpu(service: Service) -> int:
     """The first where nothing says."""
-    said = main_gpu_of(service) or ""
+    said = llamacpp_told.main_gpu_of(service) or ""
     return int(said) if said.isdigit() else 0
 
 

@@ -1,4 +1,4 @@
-"""What llama.cpp is told by flag or environment of cards and attention; the flag wins."""
+"""What llama.cpp is told by flag or environment of cards, batches, attention; the flag wins."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ def main_gpu_of(service: Service) -> str | None:
         return None
     flags = Flags(service.extra_args)
     return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None
+
+
+def batch_of(service: Service) -> int:
+    """Tokens that are handed over at once."""
+    return _tokens(service, ("-b", "--batch-size"), "LLAMA_ARG_BATCH") or 2048
+
+
+def ubatch_of(service: Service) -> int:
+    """Tokens of one graph: 512 where nothing is told, the whole batch at 0, never more than it."""
+    batch = batch_of(service)
+    asked = _tokens(service, ("-ub", "--ubatch-size"), "LLAMA_ARG_UBATCH")
+    return min(batch, 512 if asked is None else asked or batch)
+
+
+def _tokens(service: Service, names: tuple[str, ...], variable: str) -> int | None:
+    found, told = Flags(service.extra_args).whole(*names), service.environment.get(variable, "")
+    return int(told) if found is None and told.isdecimal() else found
 
 
 def is_set(service: Service, name: str) -> bool:

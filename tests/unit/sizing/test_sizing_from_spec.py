@@ -26,6 +26,7 @@ from rigspec.sizing.from_spec import (
 )
 from rigspec.sizing.group import tightest
 from rigspec.sizing.links import Label
+from rigspec.sizing.llamacpp_told import ubatch_of
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.service import size_service
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
@@ -106,6 +107,14 @@ def test_llama_cpp_computes_a_batch_at_most_and_all_of_it_at_zero(args: str, tok
         ("    tensor_parallel_size: 2\n", f"    extra_args: [{args}]\n"),
     )  # fmt: skip
     assert settings_of(found, "qwen").ubatch == tokens
+
+
+def test_llama_cpp_takes_its_batches_from_the_environment_where_no_flag_says() -> None:
+    written = rig(STARTER, ("    engine: vllm\n", "    engine: llama_cpp\n")).services["qwen"]
+    told = {"environment": {"LLAMA_ARG_UBATCH": "1024", "LLAMA_ARG_BATCH": "768"}}
+    assert ubatch_of(written.model_copy(update=told)) == 768
+    flag = {"extra_args": ("-b", "4096"), **told}
+    assert ubatch_of(written.model_copy(update=flag)) == 1024
 
 
 def test_llama_cpp_counts_cards_instead_of_ranks() -> None:
