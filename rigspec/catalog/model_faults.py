@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from rigspec.catalog.model_keys import ACTIVE, COUNTS, DENSE_WIDTHS, DRAFTS, OWN_WIDTHS, Keys
 from rigspec.letters import one_line
@@ -96,12 +96,8 @@ _OBJECTS = (
     "quantization_config",
 )
 """What every engine reads keys of; else it stops, or the part would be silently left out."""
-_NAMES = {
-    "": ("torch_dtype", "dtype", "model_type"),
-    "rope_scaling": ("rope_type", "type"),
-    "rope_parameters": ("rope_type", "type"),
-}
-"""What every engine reads a name in, by the section that holds it."""
+_NAMES, _STRETCHES = ("torch_dtype", "dtype", "model_type"), ("rope_type", "type")
+"""What every engine reads a name in: of a config, and of its rotary tables."""
 _KEPT = ("modules_to_not_convert", "ignore")
 """Lists of a quantization's record: what it leaves in 16 bits."""
 _KINDS = (
@@ -117,40 +113,31 @@ def refuse_impossible(keys: Keys) -> None:
         for name in _OBJECTS:
             refuse_no_object(section, name)
         _refuse(section, "")
-        _refuse_no_name(section, "")
-        _refuse_other(section, "tie_word_embeddings", bool, "true or false")
-        for name in _KEPT:
-            _refuse_other(section.get("quantization_config") or {}, name, list, "a list")
+        _refuse_other(section, _NAMES, str, "a name")
+        _refuse_other(section, ("tie_word_embeddings",), bool, "true or false")
+        _refuse_other(section.get("quantization_config") or {}, _KEPT, list, "a list")
         for name in ("vision_config", "rope_scaling", "rope_parameters"):
             inner = section.get(name)
             if isinstance(inner, Mapping):
                 _refuse(inner, f"{name}.")
-                _refuse_no_name(inner, name)
+                _refuse_other(inner, _STRETCHES, str, "a name", f"{name}.")
 
     _refuse_zeros(keys)
 
 
 def refuse_no_object(section: Mapping[str, object], name: str, inside: str = "") -> None:
     """Raise UnusableModel where a key that holds keys of its own is a text, a number or a list."""
-    value = section.get(name)
-    if value is not None and not isinstance(value, Mapping):
-        said = f"`{inside}{name}` is `{json.dumps(value)[:40]}`"
-        raise UnusableModel(f"{said}, an engine reads an object there")
+    _refuse_other(section, (name,), Mapping, "an object", inside)
 
 
-def _refuse_no_name(section: Mapping[str, object], place: str) -> None:
-    for name in _NAMES.get(place, ()):
-        value = section.get(name)
-        if value is not None and not isinstance(value, str):
-            said = f"`{place}{'.' if place else ''}{name}` is `{json.dumps(value)[:40]}`"
-            raise UnusableModel(f"{said}, an engine reads a name there")
-
-
-def _refuse_other(section: object, name: str, kind: type, words: str) -> None:
-    value = section.get(name) if isinstance(section, Mapping) else None
-    if value is not None and not isinstance(value, kind):
-        said = f"`{name}` is `{json.dumps(value)[:40]}`"
-        raise UnusableModel(f"{said}, an engine reads {words} there")
+def _refuse_other(
+    section: object, names: Iterable[str], kind: type, words: str, inside: str = ""
+) -> None:
+    for name in names:
+        value = section.get(name) if isinstance(section, Mapping) else None
+        if value is not None and not isinstance(value, kind):
+            said = f"`{inside}{name}` is `{json.dumps(value)[:40]}`"
+            raise UnusableModel(f"{said}, an engine reads {words} there")
 
 
 def _refuse_zeros(keys: Keys) -> None:

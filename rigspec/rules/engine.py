@@ -164,7 +164,7 @@ def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 "share out",
                 hint=f"such as `{','.join('1' * cards)}`",
             )
-        if main is not None and not (main.isdigit() and int(main) < cards):
+        if main is not None and not (main.isdecimal() and int(main) < cards):
             yield error(
                 "engine.split-understood",
                 path,

@@ -214,7 +214,7 @@ def attention_contexts_divide(rig: Rig, facts: CheckContext) -> Iterator[Finding
         copies = service.data_parallel_size if copies_attention(service) else 1
         ranks = max(1, service.tensor_parallel_size // copies)
         if service.engine == "sglang" and asked is not None and (asked < 1 or ranks % asked):
-            at = next(i for i, word in enumerate(args) if word.startswith(CONTEXT_FLAGS))
+            at = next(i for i, word in enumerate(args) if Flags((word,)).given(*CONTEXT_FLAGS))
             yield error(
                 "parallel.attention-contexts-divide",
                 ("services", name, "extra_args", at),

@@ -25,7 +25,7 @@ class Flags:
     def whole(self, *names: str) -> int | None:
         """The whole number after one of the flags; None when it is not there or is none."""
         value = self.text(*names) or ""
-        return int(value) if value.isdigit() else None
+        return int(value) if value.isdecimal() else None
 
     def number(self, *names: str) -> float | None:
         """The number after one of the flags; None when it is not there or is none."""

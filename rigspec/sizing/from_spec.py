@@ -158,7 +158,7 @@ def _tensor_split(service: Service) -> tuple[float, ...]:
 def _main_gpu(service: Service) -> int:
     """The first where nothing says."""
     said = llamacpp_told.main_gpu_of(service) or ""
-    return int(said) if said.isdigit() else 0
+    return int(said) if said.isdecimal() else 0
 
 
 def _ranks(rig: Rig, service: Service) -> int:

@@ -32,9 +32,9 @@ def number_hint(path: Path, written: str | None) -> str:
         return f"write `{lanes[1] or lanes[2]}`"
     head = digits.rstrip("WwAaVvGgMmKkBbIiHhZzSsTt%")
     tail = digits[len(head) :].lower()
-    if not head or not tail or not head.replace(".", "", 1).isdigit():
+    if not head or not tail or not head.replace(".", "", 1).isdecimal():
         return ""
-    if tail == "k" and head.isdigit():
+    if tail == "k" and head.isdecimal():
         return f"write the number out: `{int(head) * 1000}` (or `{int(head) * 1024}`)"
     if tail in ("k", "kw"):
         return f"write the number out: `{round(float(head) * 1000)}`"

@@ -179,6 +179,7 @@ def test_what_the_engine_and_the_card_take_is_answered(words: tuple[str, ...]) -
     ("words", "said"),
     [
         (("--context", "8k"), "write the number out: `8000` (or `8192`)"),
+        (("--context", "²k"), "`²k` is no whole number"),  # a digit to Unicode alone
         (("--context", "32,768"), "write it without separators: `32768`"),
         (("--power-limit-w", "290W"), "write the number alone"),
         (("--count", "two"), "write `2`"),

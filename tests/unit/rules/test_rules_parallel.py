@@ -83,6 +83,7 @@ def test_ranks_of_one_context_do_not_divide_the_heads() -> None:
         ({"tensor_parallel_size": 2}, ["--attn-cp-size", "2"], False),
         ({"tensor_parallel_size": 2}, ["--attn-cp-size", "3"], True),
         ({"tensor_parallel_size": 2}, ["--attention-context-parallel-size=0"], True),
+        ({"tensor_parallel_size": 2}, ["--attn_cp_size", "3"], True),
         (
             {"tensor_parallel_size": 2, "data_parallel_size": 2},
             ["--enable-dp-attention", "--attn-cp-size", "2"],

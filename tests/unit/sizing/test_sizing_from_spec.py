@@ -98,7 +98,7 @@ def test_a_context_that_the_engine_finds_itself_asks_for_no_certain_room() -> No
     ("args", "tokens"),
     [
         ("", 512), ('"-ub", "1024"', 1024), ('"-ub", "0"', 2048), ('"-ub", "4096"', 2048),
-        ('"-ub", "0", "-b", "256"', 256), ('"-b", "128"', 128),
+        ('"-ub", "0", "-b", "256"', 256), ('"-b", "128"', 128), ('"-ub", "²"', 512),
     ],
 )  # fmt: skip
 def test_llama_cpp_computes_a_batch_at_most_and_all_of_it_at_zero(args: str, tokens: int) -> None:
