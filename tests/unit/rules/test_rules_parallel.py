@@ -102,6 +102,9 @@ def test_ranks_of_one_context_are_dealt_out_evenly(
 def test_llama_cpp_has_no_ranks_to_count() -> None:
     llama = {"engine": "llama_cpp", "tensor_parallel_size": 1}
     assert not found("parallel.world-size", **llama)
+    llama["split_mode"] = "none"
+    assert found("engine.split-understood", **llama, extra_args=["--main-gpu", "²"])
+    assert not found("engine.split-understood", **llama, extra_args=["--main-gpu", "1"])
 
 
 def test_unknown_model_is_not_judged_by_heads() -> None:

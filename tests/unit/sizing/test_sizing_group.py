@@ -206,6 +206,7 @@ def test_a_split_that_says_nothing_is_none(words: str) -> None:
         ("    split_mode: none\n", "RTX 3060"),
         ('    split_mode: none\n    extra_args: [--main-gpu, "1"]\n', "RTX 3090"),
         ('    split_mode: none\n    extra_args: [-mg, "1"]\n', "RTX 3090"),
+        ('    split_mode: none\n    extra_args: [-mg, "²"]\n', "RTX 3060"),
         ('    split_mode: none\n    environment: {LLAMA_ARG_MAIN_GPU: "1"}\n', "RTX 3090"),
         (
             '    split_mode: none\n    environment: {LLAMA_ARG_MAIN_GPU: "1"}\n'
