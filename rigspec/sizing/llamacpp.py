@@ -109,17 +109,37 @@ def _state(mixer: Delta | Mamba) -> float:
     return 4.0 * (conv + mixer.key_dim * inner)
 
 
-def compute_gib(facts: ModelFacts, settings: EngineSettings, context: int, gpus: int) -> float:
-    """GiB of the largest compute buffer on one GPU."""
-    # inputs have a copy for each batch in the pipeline, which only a split by layers runs
-    rows, copies = settings.ubatch, 4 if gpus > 1 and settings.split == "layer" else 1
-    logits = rows * facts.vocab * 4
-    mask = (settings.batch if settings.flash_attention else rows) * context * 4
-    scores = 0.0 if settings.flash_attention else facts.heads * rows * context * 4.0
-    hidden = rows * facts.hidden * 4 * 6
+MASK, PIPELINED_MASK = 6, 8
+"""Bytes that an attention mask takes for each row of a micro-batch and cell of the context: what is
+put in, in 32 bits, and a copy in 16 (9B, 27B, 35B-A3B, gpt-oss-20b at 131,072 to 1,048,576 cells,
+eight boots within 5 %); four copies in 16 bits where the layers are split over cards (GLM-5.2 on
+four RTX PRO 6000, three contexts), of which an older build had 32 (two 3080s)."""
+OLD_PIPELINED_MASK = 16
+
+
+def compute_gib(
+    facts: ModelFacts, settings: EngineSettings, context: int, mask_bytes: int
+) -> float:
+    """GiB of the largest compute buffer on one GPU: a layer's work beside the mask, or the logits,
+    whose room the layers have left by then."""
+    rows = settings.ubatch
+    scores = 0 if settings.flash_attention else facts.heads * 4
+    work = context * (mask_bytes + scores) + 4 * _widest(facts)
+    return rows * (max(work, 4 * facts.vocab) + 8 * facts.hidden) / GIB
+
+
+def _widest(facts: ModelFacts) -> int:
+    """Elements per row between the matrices of the widest layer."""
+    dense = max((2 * layer.mlp.width for layer in facts.layers if layer.mlp), default=0)
     experts = [layer.experts for layer in facts.layers if layer.experts]
-    wide = max((e.active * (2 * e.width + facts.hidden) for e in experts), default=0)
-    return (logits + hidden + rows * wide * 4 + mask * copies / 2 + scores) / GIB
+    active = max((e.active * (2 * e.width + facts.hidden) for e in experts), default=0)
+    return max(dense, active)
+
+
+def _mask_bytes(settings: EngineSettings) -> tuple[int, int]:
+    """Usually and at most; only a split by layers runs a pipeline."""
+    pipelined = settings.tensor_parallel > 1 and settings.split == "layer"
+    return (PIPELINED_MASK, OLD_PIPELINED_MASK) if pipelined else (MASK, MASK)
 
 
 def terms(
@@ -127,16 +147,38 @@ def terms(
 ) -> tuple[tuple[str, Amount, str], ...]:
     """Everything but weights and cache on one GPU."""
     context = settings.context or facts.max_positions or 4096
-    compute = compute_gib(facts, settings, context, max(1, settings.tensor_parallel))
-    buffer = about(compute, max(0.3, 0.3 * compute)) + _draft_compute(settings, compute)
+    compute, most = (compute_gib(facts, settings, context, size) for size in _mask_bytes(settings))
+    buffer = about(compute, max(0.3, 0.3 * compute))
+    buffer = replace(buffer, high=max(buffer.high, most)) + _draft_compute(settings, compute)
     if facts.is_latent and settings.flash_attention:
         # builds without flash attention for latent heads hold every score of a batch
         scores = facts.heads * settings.ubatch * context * 4 / GIB
         buffer = Amount(buffer.value, buffer.low, buffer.high + scores)
     return (
         ("compute buffer", buffer, "largest graph of one ubatch"),
+        *_unpacked_terms(facts, settings, context * settings.slots),
         ("CUDA context", within(0.45, 0.4), "0.3–0.6 GiB per process and GPU"),
     )
+
+
+def _unpacked_terms(
+    facts: ModelFacts, settings: EngineSettings, cells: int
+) -> tuple[tuple[str, Amount, str], ...]:
+    """A quantized cache is unpacked layer by layer before flash attention multiplies it: builds
+    from June 2026 on set the room aside, older ones take it as a prompt grows (pull 23907 of
+    llama.cpp; 27B with 262,144 cells of q4_0 on a 3090 started and died at 155,000)."""
+    if not settings.flash_attention or min(cache_widths(settings.kv_dtype)) >= 2.0:
+        return ()
+    widths = (
+        min(cells, _pad(mixer.window + settings.ubatch) if mixer.window else cells)
+        * mixer.kv_heads
+        * (mixer.head_dim + mixer.v_dim)
+        for layer in facts.layers
+        if isinstance(mixer := layer.mixer, Attention)
+    )
+    ranks = settings.tensor_parallel if settings.split == "tensor" else 1
+    gib = 2 * max(widths, default=0) / max(1, ranks) / GIB
+    return (("cache unpacked", Amount(gib, 0.0, gib), "16 bits of its largest layer"),)
 
 
 def _draft_compute(settings: EngineSettings, own_gib: float) -> Amount:
@@ -146,7 +188,7 @@ def _draft_compute(settings: EngineSettings, own_gib: float) -> Amount:
     spec = settings.speculative
     if spec is None or spec.method in ("ngram", "unstated"):
         return exact(0.0)
-    return Amount(0.75 * own_gib, 0.0, 1.2 * own_gib)
+    return Amount(1.2 * own_gib, 0.0, 1.9 * own_gib)
 
 
 def largest_context(

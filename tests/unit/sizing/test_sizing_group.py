@@ -13,13 +13,11 @@ from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import memory_lines
-from rigspec.sizing.amount import Amount
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.group import portions, shares_of, tightest
-from rigspec.sizing.llamacpp import compute_gib, terms
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.service import size_service, sized
-from rigspec.sizing.settings import Engine, EngineSettings, Portion, Speculative
+from rigspec.sizing.settings import Engine, EngineSettings, Portion
 from rigspec.sizing.verdict import Verdict
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
@@ -132,18 +130,6 @@ def test_by_tensor_the_cache_is_cut_at_whole_heads(
     assert [part.cache for part in portions(latent, (LARGE, LARGE), asked)] == pytest.approx(stated)
 
 
-def test_inputs_are_copied_for_the_pipeline_of_a_split_by_layers_alone() -> None:
-    # 27B on a 5060 Ti and a 4070 Super by tensor held 200,704 tokens in 27 GiB: a mask of 1.5 GiB
-    asked = replace(SPLIT, context=200_704)
-    layer, tensor, row = (
-        compute_gib(gguf(21.0), replace(asked, split=each), asked.context or 0, 2)
-        for each in ("layer", "tensor", "row")
-    )
-    mask_gib = 2048 * 200_704 * 4 / GIB
-    assert layer - tensor == pytest.approx(1.5 * mask_gib)
-    assert tensor == row == compute_gib(gguf(21.0), asked, asked.context or 0, 1)
-
-
 def test_the_longest_context_is_that_of_the_card_which_it_fills_first() -> None:
     # the first card has few layers and much room, the second most of the cache
     uneven = replace(SPLIT, tensor_split=(1.0, 3.0))
@@ -229,32 +215,3 @@ def test_a_card_that_others_hold_more_than_whole_gets_no_layer() -> None:
     first, second = shares_of((full, card("rtx-3090")), EngineSettings(engine=Engine.LLAMA_CPP))
     assert 0 <= first < 0.001
     assert first + second == pytest.approx(1)
-
-
-def test_scores_without_flash_attention_lie_on_each_card_once() -> None:
-    # 32B on two 3090s without it, 45,056 tokens: 46.9 GB, of which weights and cache are 35
-    asked = replace(SPLIT, context=45_056)
-    flash, plain = (
-        compute_gib(gguf(21.0), replace(asked, flash_attention=on), 45_056, 2)
-        for on in (True, False)
-    )
-    scores_gib = 64 * 512 * 45_056 * 4 / GIB
-    mask_gib = 4 * 512 * 45_056 * 4 / GIB / 2
-    flash_mask_gib = 4 * 2048 * 45_056 * 4 / GIB / 2
-    assert plain - flash == pytest.approx(scores_gib + mask_gib - flash_mask_gib)
-
-
-def test_a_drafter_runs_in_a_context_of_its_own() -> None:
-    # 27B with its MTP layer on a 5090, 229,000 tokens: 1,199 MiB that found no room
-    asked = replace(SPLIT, tensor_parallel=1, context=229_000)
-    facts, on = gguf(14.0), card("rtx-5090")
-
-    def buffer(spec: Speculative | None) -> Amount:
-        found = terms(facts, on, replace(asked, speculative=spec))
-        return next(amount for name, amount, _ in found if name == "compute buffer")
-
-    plain, mtp = buffer(None), buffer(Speculative("mtp", 2))
-    assert mtp.high - plain.high > 1199 / 1024 * 0.8
-    assert mtp.value > plain.value
-    for spec in (Speculative("ngram", 3), Speculative("unstated")):
-        assert buffer(spec) == plain
