@@ -240,6 +240,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         pipeline_parallel=max(1, keys.whole("pp") or 1),
         decode_context_parallel=max(1, keys.whole("dcp") or 1),
         data_parallel=max(1, keys.whole("dp") or 1),
+        dp_attention=_copies_attention(keys, engine, gpus),
         attention_context=keys.whole("attention_context_parallel_size") or 1,
         expert_parallel=keys.flag("ep") is True or (keys.whole("ep") or 1) > 1,
         memory_fraction=keys.number("gpu_memory_utilization", "mem_fraction_static"),
@@ -268,6 +269,13 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True,
     )
+
+
+def _copies_attention(keys: Keys, engine: Engine, gpus: int) -> bool:
+    """Whether SGLang's copies are of the attention alone: said, or seen by the number of cards."""
+    tp, dp = keys.whole("tp") or 1, keys.whole("dp") or 1
+    said = keys.flag("enable_dp_attention") is True
+    return engine is Engine.SGLANG and dp > 1 and (said or tp == gpus)
 
 
 def _lora(keys: Keys) -> Lora | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from rigspec.sizing import prefill, speculation, throughput
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import estimate
+from rigspec.sizing.served import Load, chats, summed
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.speeds import held_at
 from rigspec.sizing.turns import of_group
@@ -19,16 +21,35 @@ from rigspec.sizing.vllm_batch import batch_of
 from rigspec.sizing.weights import rank_weights
 
 
-def decode(asked: int, context: int) -> Callable[[Case], Amount]:
-    """Predicts tokens per second summed over so many streams, at a depth."""
+def decode(asked: int, context: int | None) -> Callable[[Case], Amount]:
+    """Predicts tokens per second summed over so many streams, at a depth; None: not stated."""
 
     def predict(case: Case) -> Amount:
+        depth = context or 0
         fewest, usual, most = (
-            _decode(case, streams, context) for streams in running(case, asked, context)
+            _decode(case, streams, depth) for streams in running(case, asked, depth)
         )
-        return Amount(usual.value, min(fewest.low, usual.low), max(most.high, usual.high))
+        answers = Amount(usual.value, min(fewest.low, usual.low), max(most.high, usual.high))
+        try:
+            copies = min(case.settings.replicas, asked)
+            prompts = prompt_rate(depth or USUAL)(case).times(copies)
+        except Unknown:
+            prompts = None
+        return summed(answers, prompts, load_of(case, context), asked)
 
     return predict
+
+
+DECODE_ALONE, UNSTATED = Load(0.0, 1.0), Load(4.0, 8.0)
+"""A depth of 0: answers from nothing, or to a line. No depth at all: loads of many streams, whose
+prompts nobody describes, come out with 4 tokens of them for each of an answer."""
+
+
+def load_of(case: Case, context: int | None) -> Load:
+    """Prompts beside the answers of a run; llama.cpp's own benchmark times them apart."""
+    if context == 0 or case.settings.engine is Engine.LLAMA_CPP:
+        return DECODE_ALONE
+    return UNSTATED if context is None else chats(context)
 
 
 SHORT, USUAL, LONG = 1, 1024, 4096
@@ -47,21 +68,23 @@ def running(case: Case, asked: int, depth: int) -> tuple[int, int, int]:
         seqs = batch_of(settings, card).seqs
 
     def at_once(gib: float, tokens: int) -> int:
-        held = held_at(replace(found, available=exact(gib)), depth or tokens) if gib > 0 else None
+        held = held_at(replace(found, available=exact(gib)), tokens) if gib > 0 else None
         limits = [limit * settings.replicas for limit in (seqs, held) if limit]
         return max(1, min(asked, *limits)) if limits else asked
 
     room = found.available
-    return at_once(room.low, LONG), at_once(room.value, USUAL), at_once(room.high, SHORT)
+    # a depth is usually that of one long prompt, whose cache all streams share
+    return at_once(room.low, depth or LONG), at_once(room.value, USUAL), at_once(room.high, SHORT)
 
 
 def _decode(case: Case, streams: int, context: int) -> Amount:
     """Speed of so many streams that all run."""
     facts, link = facts_of(case), link_of(case)
+    copies = min(case.settings.replicas, streams)
 
     def one(card: Card, settings: EngineSettings) -> throughput.Speed | None:
         plain = throughput.decode(
-            facts, card, settings, streams=streams, context=context, link=link
+            facts, card, settings, streams=math.ceil(streams / copies), context=context, link=link
         )
         return plain and speculation.with_speculation(plain, facts, card, settings)
 
@@ -72,7 +95,7 @@ def _decode(case: Case, streams: int, context: int) -> Amount:
         found = Amount(found.value, min(found.low, low), found.high)
     if case.ranks_guessed:  # the cards may as well have worked in turn, as one
         found = Amount(found.value, found.low / case.settings.tensor_parallel, found.high)
-    return found
+    return found.times(copies)
 
 
 def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missing: str) -> Amount:

@@ -24,7 +24,7 @@ def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
     if speeds.batch is not None and speeds.streams > 1:
         over = f" over {speeds.replicas} replicas" if speeds.replicas > 1 else ""
         streams = f"{count(speeds.streams, 'stream'):<18}"
-        yield f"    {streams}  {_speed(speeds.batch)}, summed{over}"
+        yield f"    {streams}  {_speed(speeds.batch)}, summed{over}, prompts between"
     if speeds.waiting:
         yield f"      the cache holds no more of them at this depth: {speeds.waiting:,} wait"
     if speeds.prefill is not None:

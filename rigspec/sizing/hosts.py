@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Compressed, Latent
 from rigspec.catalog.model_quant import Scheme
@@ -31,14 +29,6 @@ others start 2B and 30B-A3B steps every 1.7 to 4 ms."""
 TENSOR_FALL = 1.9
 """llama.cpp's split of every tensor is young: 70B on four 4090s 1.2 times slower than computed, 27B
 on a 3060 and a P100, of which the slower one sets the pace, 1.6 times, 31B on two 3090s 1.9."""
-TOGETHER_FALL = 0.22
-"""For each doubling of the streams a load may leave the engine so much more of its time idle or at
-prompts: of 24 sources a tenth reach 0.47 of the computed sum with 41 to 128 streams, of 46 sources
-0.51 with 5 to 10."""
-BURST_STREAMS, BURST_FALL = 256, 1.0
-"""And so much more for each doubling beyond: requests that come all at once wait for each other,
-and the last run alone (512 and 1,000 at once: 2.7 to 4.1 times slower than so many that go on, one
-of ten 7.9; GPUStack's nine models on A100, H100 and H200)."""
 UNKNOWN_FALL = 2.1
 """A model that is not fully understood: Qwen3.8-Flash-Next, whose n-gram tables lie in host memory,
 ran at 0.50 to 0.72 of the computed speed on RTX PRO 6000 and GB10 pairs (six runs)."""
@@ -81,17 +71,15 @@ def unexplained(
         TURING_FALL if untuned else 1.0,
         1 + _float_kernels(facts, card, settings, step_ms),
         EAGER_FALL if host_ms(facts, settings) > 0.6 * step_ms else 1.0,
-        *_by_engine(facts, settings, streams),
+        *_by_engine(facts, settings),
     )
 
 
-def _by_engine(facts: ModelFacts, settings: EngineSettings, streams: int) -> tuple[float, float]:
+def _by_engine(facts: ModelFacts, settings: EngineSettings) -> tuple[float, float]:
     if settings.engine is Engine.LLAMA_CPP:
         young = settings.split == "tensor" and settings.tensor_parallel > 1
         return _latent_fall(facts), TENSOR_FALL if young else 1.0
-    together = 1 + TOGETHER_FALL * math.log2(max(1, streams))
-    together += BURST_FALL * max(0.0, math.log2(max(1, streams) / BURST_STREAMS))
-    return together, 1.0 if facts.known else UNKNOWN_FALL
+    return 1.0, 1.0 if facts.known else UNKNOWN_FALL
 
 
 def _latent_fall(facts: ModelFacts) -> float:

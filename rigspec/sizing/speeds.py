@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rigspec.sizing.cards import Card
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.prefill import prefill
+from rigspec.sizing.served import chats, served
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.sglang import tokens
@@ -35,7 +36,8 @@ class Speeds:
     streams: int
     """Of all replicas together: what may run, no more than the cache holds at this depth."""
     batch: Speed | None
-    """Summed over `streams`."""
+    """Summed over `streams`, with drafts where some are asked for, and as many prompt tokens read
+    as answer tokens written (`served.chats`)."""
     prefill: Speed | None
     """Of one replica."""
     replicas: int = 1
@@ -60,24 +62,26 @@ def speeds_of(sized: Sized) -> Speeds:
     def plain(card: Card, streams: int = 1) -> Speed | None:
         return decode(facts, card, settings, streams=streams, context=depth, link=link)
 
-    def drafted(card: Card) -> Speed | None:
-        single = plain(card)
+    def drafted(card: Card, streams: int = 1) -> Speed | None:
+        found = plain(card, streams)
         spec = settings.speculative
         if spec and spec.method == "mtp" and not spec.draft_gib and facts.surely_draftless:
             return None  # `engine.draft-layers`: nothing would draft
-        return None if single is None else with_speculation(single, facts, card, settings)
+        return None if found is None else with_speculation(found, facts, card, settings)
 
     def together(one: Callable[[Card], Speed | None]) -> Speed | None:
         return of_group(sized.cards, settings, one)
 
-    batch = together(lambda card: plain(card, at_once))
+    prompts = together(lambda card: prefill(facts, card, settings, prompt=depth, link=link))
+    answers = together(lambda card: drafted(card, at_once))
+    batch = answers and served(answers, prompts, chats(depth), at_once)
     return Speeds(
         depth=depth,
         single=together(plain),
         speculative=together(drafted) if settings.speculative is not None else None,
         streams=at_once * replicas,
         batch=batch and replace(batch, tok_s=batch.tok_s.times(replicas)),
-        prefill=together(lambda card: prefill(facts, card, settings, prompt=depth, link=link)),
+        prefill=prompts,
         replicas=replicas,
         waiting=((settings.max_seqs or at_once) - at_once) * replicas,
     )
