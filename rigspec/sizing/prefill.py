@@ -56,7 +56,8 @@ the other: 1.31 times one card's speed on two 3090s, 1.58 on four; two 3060s rea
 long prompt, 556 of one that fits a micro-batch (five runs)."""
 
 CONTEXT_PARALLEL = 1.25
-"""Slower per doubling of decode context parallelism (GLM-5.1: 4,398, 3,762 and 2,818 tok/s)."""
+"""Slower per doubling of decode context parallelism (GLM-5.1: 4,398, 3,762 and 2,818 tok/s); or not
+at all: Kimi-K2.6 in a fork of April 2026 7,283, 7,646 and 7,639 on 1, 4 and 8 ranks."""
 
 
 EIGHT_BIT_RISE = 1.75
@@ -105,10 +106,12 @@ def prefill(
     work_s = _beside(arithmetic, reading_s, batch)
     tok_s = 1 / (work_s + reduce_s) / (TENSOR_SLOW if _by_tensor(settings) else 1.0)
     tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
-    tok_s /= CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
+    gathers = CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
+    tok_s /= gathers
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
     fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
+    rise *= gathers  # builds differ
     fastest = 1 / (READING * reading_s) if reading_s else math.inf  # at the whole bandwidth
     slowest = 1 / (fall / tok_s + _serving_s(settings) / prompt)
     return Speed(

@@ -44,9 +44,11 @@ it 0.5 reading, MTP of 27B on an A100 2.5 of 2.2 (four runs that print their acc
 EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
 """Block drafters of early vLLM took so much longer: 30 to 40 ms per step of a 27B model on two
 3090s, 25 from 0.27 on (nine runs and one)."""
-EXPERTS_COST = 0.27
-"""κ where more tokens wake more experts: 0.21 to 0.34, median 0.25 (Kimi-K2.6, GLM-5.1 and 5.2 on
-4 and 8 RTX PRO 6000, DeepSeek-V4-Flash on two GB10, seventeen runs)."""
+LLAMA_EXPERTS_COST = 0.27
+EXPERTS_START, EXPERTS_COST = 0.45, 0.10
+"""Where more tokens wake more experts: of a plain step for drafting at all, and per draft. With one
+draft pairs gain 1.12 in the median of eight, with three 1.5 of forty, with five 1.55 of three
+(Kimi-K2.x, GLM-4.7 to 5.2, Qwen3.5-397B, V4-Flash and others on seven kinds of card)."""
 BLOCK_EXPERTS_COST = 0.09
 """κ of a block drafter beside experts: one pass drafts them all (V4-Flash with DSpark on two RTX
 PRO 6000, 3 and 5 drafts, 0.07 and 0.10)."""
@@ -69,13 +71,17 @@ def _mean_length(chance: float, depth: int) -> float:
     return float(sum(chance**position for position in range(depth + 1)))
 
 
-def cost_per_draft(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
-    """κ: high where arithmetic is scarce (Ampere) and where more tokens wake more experts."""
-    if facts.has_experts:
-        block = settings.speculative is not None and settings.speculative.method == "dflash"
-        return BLOCK_EXPERTS_COST if block else EXPERTS_COST
-    plenty = card.compute is not None and card.compute >= (8, 9)
-    return 0.12 if plenty else 0.30
+def share_for_drafts(facts: ModelFacts, card: Card, settings: EngineSettings, depth: int) -> float:
+    """Of a plain step, for drafting and verifying so many: much where arithmetic is scarce (Ampere)
+    and where more tokens wake more experts."""
+    if not facts.has_experts:
+        plenty = card.compute is not None and card.compute >= (8, 9)
+        return depth * (0.12 if plenty else 0.30)
+    if settings.speculative is not None and settings.speculative.method == "dflash":
+        return depth * BLOCK_EXPERTS_COST
+    if settings.engine is Engine.LLAMA_CPP:
+        return depth * LLAMA_EXPERTS_COST
+    return EXPERTS_START + depth * EXPERTS_COST
 
 
 def draft_ms(plain: Step, facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
@@ -84,7 +90,7 @@ def draft_ms(plain: Step, facts: ModelFacts, card: Card, settings: EngineSetting
     if spec is None:
         return 0.0
     if facts.has_experts or settings.engine is Engine.LLAMA_CPP:
-        return cost_per_draft(facts, card, settings) * spec.depth * plain.total_ms
+        return share_for_drafts(facts, card, settings, spec.depth) * plain.total_ms
     passes = {"ngram": 0, "dflash": 1}.get(spec.method, spec.depth)
     early = spec.method == "dflash" and (settings.version or EARLY_DFLASH) < EARLY_DFLASH
     per_ms = bytes_per_ms(facts, card, settings)

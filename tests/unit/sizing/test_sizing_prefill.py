@@ -280,3 +280,15 @@ def test_a_fast_prompt_waits_for_the_server_too() -> None:
     assert long is not None
     assert short.tok_s.low < 68_840
     assert short.tok_s.value / short.tok_s.low > 1.2 * long.tok_s.value / long.tok_s.low
+
+
+def test_what_a_context_over_several_ranks_costs_a_prompt_differs_by_build() -> None:
+    # Kimi-K2.6 on eight RTX PRO 6000: 7,283, 7,646 and 7,639 tok/s on 1, 4 and 8 ranks
+    facts = model("nvidia/Kimi-K2.6-NVFP4", Quantization(Scheme.INT4, 32))
+    on = card("rtx-pro-6000-blackwell-workstation-edition")
+    one, four, eight = (
+        prompt_speed(facts, on, EngineSettings(tensor_parallel=8, decode_context_parallel=ranks))
+        for ranks in (1, 4, 8)
+    )
+    assert one.tok_s.value > 1.5 * four.tok_s.value > 1.5 * eight.tok_s.value
+    assert one.tok_s.high == pytest.approx(four.tok_s.high) == pytest.approx(eight.tok_s.high)
