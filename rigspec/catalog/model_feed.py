@@ -23,7 +23,13 @@ _OWN_WIDTH_CLASSES = ("qwen", "deepseek", "glm", "kimi", "ernie", "nemotron", "m
 """Their experts are not as wide as a dense layer, so that the width of one says nothing."""
 _FOUR_TIMES = ("gpt2", "bloom", "mpt", "falcon", "gptj", "gpt_bigcode", "codegen")
 """Classes whose dense layers are four times the model's width unless they state another."""
-_UNGATED = ("gpt2", "opt", "bloom", "gpt_neox", "starcoder2", "falcon", "mpt")
+_UNGATED = (
+    "gpt2", "opt", "bloom", "gpt_neo", "gptj", "gpt_bigcode", "codegen", "starcoder2", "falcon",
+    "mpt", "persimmon", "arcee", "apertus",
+)  # fmt: skip
+_UNGATED_ALONE = ("phi", "nemotron")
+"""Classes whose dense layers hold two matrices; of these two the successors (Phi-3, Nemotron-H and
+NAS) hold three or say what they do: Phi-2 takes 5.19 GiB, a third matrix would make it 6.76."""
 
 
 class Missing(NamedTuple):
@@ -144,8 +150,8 @@ def mlp_of(keys: Keys, index: int, hidden: int) -> Mlp | None:
         return None
     if keys.flag("block_auto_adjust_ff_dim"):  # LFM2 states it before the third matrix is paid for
         width = _raised(int(2 * width / 3), keys.whole("block_multiple_of") or 256)
-    gated = keys.text("mlp_hidden_act") != "relu2" and not model_type.startswith(_UNGATED)
-    return Mlp(width=width, gated=gated)
+    pairs = model_type.startswith(_UNGATED) or model_type in _UNGATED_ALONE
+    return Mlp(width=width, gated=keys.text("mlp_hidden_act") != "relu2" and not pairs)
 
 
 def searched_layer(keys: Keys, block: object, hidden: int) -> tuple[Layer, tuple[Missing, ...]]:

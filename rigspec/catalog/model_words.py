@@ -133,7 +133,15 @@ def _bits_words(lower: str) -> Words | None:
     found = WIDTH.search(lower)
     if found is None:
         return None
-    return Words(Scheme.INT4, 128) if float(found[1]) < 6 else Words(Scheme.INT8, 0)
+    bits = float(found[1])
+    if bits < FEWEST_PACKED:
+        return Words(Scheme.GGUF, bits=bits)
+    return Words(Scheme.INT4, 128) if bits < 6 else Words(Scheme.INT8, 0)
+
+
+FEWEST_PACKED = 3.0
+"""Below that a width is the average of a whole file, as of a GGUF, and no packed integer's: GLM-5.3
+Flash in `EXL3 2.25 bpw` is 91.7 GiB, 4 bits would make it 177."""
 
 
 def apply_words(

@@ -25,6 +25,8 @@ from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
         ("Qwen/Qwen3.8-27B-FP8", Scheme.FP8),
         ("FP4 quantized", Scheme.NVFP4),
         ("EXL3 4bpw", Scheme.INT4),
+        ("EXL3 3.0bpw", Scheme.INT4),
+        ("EXL3 2.25 bpw class", Scheme.GGUF),  # the average of a file
         ("PrismaQuant-4.75bit", Scheme.INT4),
         ("8 bits", Scheme.INT8),
         ("mixed 5.5 bit (bf16 lm_head and embeddings)", Scheme.INT4),
@@ -158,3 +160,9 @@ def test_a_name_that_joins_16_bits_to_a_width_keeps_them_for_the_mixers(text: st
     made = apply_words(Quantization(), words, text, has_experts=False, has_states=True)
     assert made.mixer_scheme is Scheme.PLAIN
     assert made.scheme_of("layers.1.mlp.up_proj", plain_by_habit=False) is Scheme.INT4_ZERO
+
+
+def test_an_average_below_packed_widths_is_taken_at_its_word() -> None:
+    found = scheme_words("EXL3 2.25 bpw class (K3 taps)")
+    assert found is not None
+    assert found.bits == 2.25

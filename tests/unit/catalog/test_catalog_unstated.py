@@ -288,3 +288,20 @@ def test_a_part_that_the_search_took_out_lacks_no_size(word: str) -> None:
             part == "attention",
             part == "ffn",
         )
+
+
+@pytest.mark.parametrize(
+    ("model_type", "matrices"),
+    [("phi", 2), ("phi3", 3), ("nemotron", 2), ("nemotron-nas", 3), ("gptj", 2), ("arcee", 2)],
+)
+def test_dense_layers_hold_two_matrices_or_three(model_type: str, matrices: int) -> None:
+    """Phi-2 loads 5.19 GiB: 2.78 billion weights, a third matrix would make 3.62 of them."""
+    found = of({
+        "model_type": model_type, "hidden_size": 2560, "intermediate_size": 10240,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 51200,
+        "tie_word_embeddings": False,
+    })  # fmt: skip
+    dense = [layer.mlp for layer in found.layers if layer.mlp]
+    assert [mlp.gated for mlp in dense] == [matrices == 3] * 32
+    if matrices == 2:
+        assert formula_bytes(found) / 2 == pytest.approx(2.78e9, rel=0.002)

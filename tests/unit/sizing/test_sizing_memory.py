@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 from published import card, model
 
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing import llamacpp, sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.cards import Card
 from rigspec.sizing.fit import fit_table, group_sizes
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
-from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.verdict import Verdict, late_short
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.units import GIB
 
@@ -331,3 +332,22 @@ def test_a_stretched_context_is_not_cut_at_the_models_own(engine: Engine) -> Non
     longest = estimate(facts, card("h100"), settings).largest_context
     assert longest is not None
     assert longest > 131072
+
+
+def test_flashinfer_takes_its_workspace_with_the_first_prompt() -> None:
+    # 27B on a 4090 at 0.97: started, and answered every request with an OutOfMemoryError
+    asked = EngineSettings(
+        version=(0, 27), memory_fraction=0.97, context=8192, max_seqs=8, max_batched_tokens=1568,
+        kv_dtype="fp8", eager=True, language_only=True,
+    )  # fmt: skip
+    facts = replace(model("Qwen/Qwen3.8-27B"), quantization=Quantization(Scheme.INT4_ZERO, 32))
+    on = card("rtx-4090", total_gib=23.48)
+    assert estimate(facts, on, asked).verdict is Verdict.CLOSE
+    assert late_short(facts, on, asked)
+    plain, roomy = replace(asked, kv_dtype="auto"), replace(asked, memory_fraction=0.9)
+    assert not late_short(facts, on, plain)
+    assert not late_short(facts, on, roomy)
+    assert vllm.takes_flashinfer(asked, on)
+    assert not vllm.takes_flashinfer(asked, card("h100"))
+    grown = vllm.late_gib(facts, on, asked) - vllm.late_gib(facts, on, plain)
+    assert grown == pytest.approx(394 / 1024)
