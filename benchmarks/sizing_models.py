@@ -110,11 +110,15 @@ NARROW, NARROW_DOUBT = 4.0, 0.09
 """Bits of a GGUF type below which what it keeps wider, the same in a small model and in a large
 one, moves its average: IQ3_XXS is 3.25 bits of an 8B and 3.0 of a 35B (16 GB hold it)."""
 UNKNOWN = Quantization(Scheme.INT8, 0)
+_FOREIGN = re.compile(r"(?i)\bexl[23]\b|\baqlm\b|\bquip|\bvptq\b|\bhqq\b")
+"""Formats of other engines and of plugins, whose widths their names do not tell."""
 
 
 def _names_unknown_format(facts: ModelFacts, keys: Keys) -> bool:
     """Whether a format is named that nobody here knows, of which the config tells nothing."""
     stated = keys.text("quantization") or ""
+    if _FOREIGN.search(stated):
+        return True  # whatever the config's own record says: another file ran
     vague = re.search(r"(?i)not stated|\b16.?bit|none|unquantized|original|native", stated)
     return bool(stated) and not vague and facts.quantization.scheme is Scheme.PLAIN
 

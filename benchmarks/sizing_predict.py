@@ -115,7 +115,7 @@ def _speeds(case: Case, found: Keys) -> Iterator[Ask]:
     seen: set[str] = set()
     for entry in _entries(found.items("decode")):
         rate, streams = entry.number("tok_s"), entry.whole("concurrency") or 1
-        context = entry.whole("context") or 0
+        context = entry.whole("context")
         if rate is None or rate <= 0:
             continue
         single = "decode_tok_s_spec" if case.settings.speculative else "decode_tok_s"
@@ -222,8 +222,11 @@ take the size of a state, so an unstated type of the cache moves everything."""
 
 
 def _says_either(case: Case, shape: PoolShape) -> bool:
-    """Whether the printed tokens mean one thing in older releases of vLLM and another since."""
-    return case.engine is Engine.VLLM and case.settings.version is None and shape.mixed
+    """Whether the printed tokens mean one thing in older releases of vLLM and another since, and
+    the version, or the month that stands for it, is not told closely enough."""
+    told = case.settings.version
+    open_line = told is None or told == NEW_TOKEN_LINE[:2]
+    return case.engine is Engine.VLLM and open_line and shape.mixed
 
 
 def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float) -> str:
@@ -234,7 +237,8 @@ def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float)
         memory.tokens_of(facts, case.settings, one, context, pool_gib) for one in shapes
     )
     return (
-        f"no version is stated, and vLLM before {'.'.join(map(str, NEW_TOKEN_LINE))} prints "
+        f"the version is not stated closely enough: vLLM before "
+        f"{'.'.join(map(str, NEW_TOKEN_LINE))} prints "
         f"{older:,} tokens for this pool, later ones {newer:,}"
     )
 
@@ -262,7 +266,7 @@ def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
         high = max(
             high, memory.tokens_of(facts, settings, uncached, context, pool.high - gap)
         )  # nobody says whether prefixes are cached; without, a request holds one page less
-    if facts.has_states and settings.context is None:  # a request's states weigh more on fewer
+    if shape.mixed and settings.context is None:  # states and windows weigh more on a short request
         low = min(
             low, memory.tokens_of(facts, settings, shape, memory.SHORT_CONTEXT, pool.low - gap)
         )
@@ -286,7 +290,9 @@ def _in_doubt(case: Case, facts: ModelFacts, shape: PoolShape, tokens: Amount) -
     if facts.doubts:
         low, high = low * 0.7, high * 1.3
     if _says_either(case, shape):
-        low /= shape.groups
+        low, high = (
+            (low / shape.groups, high) if shape.new_token_line else (low, high * shape.groups)
+        )
     if case.stated.text("kv_cache_dtype") is None and _may_cache_eight_bits(facts):
         high *= 2
     speculative = case.settings.speculative

@@ -18,30 +18,41 @@ RELEASES = (
 
 NEXT_LINE_COMMITS = 100
 """A build of main so many commits after a candidate counts as the next line: 0.20.2rc1.dev129
-deducts and prints as 0.21 does, 0.20.1rc1.dev16 as 0.20 (two boots on two cards)."""
+deducts and prints as 0.21 does, 0.20.1rc1.dev16 as 0.20 (two boots on two cards); 0.20.2rc1.dev9
+prints as 0.20.2 (two boots)."""
 _MAIN_BUILD = re.compile(r"rc\d+\.dev(\d+)\+g[0-9a-f]{7,}")
+_NIGHTLY = re.compile(r"\bnightly\b", re.IGNORECASE)
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
 def version_of(text: str | None, date: str | None) -> tuple[int, ...] | None:
-    """`0.20.2` → (0, 20, 2), `0.20.2rc1.dev249` → (0, 20); else the line of the stated date.
+    """`0.20.2` → (0, 20, 2), `0.20.2rc1` → (0, 20); else the line of the stated date, or the next
+    one where that is the date of a nightly build.
 
-    A build before a release may lack what the release changed, so its patch is not taken. One of
-    the main branch, hundreds of commits on, has most of the next line instead: patch releases are
-    cut from branches.
+    A candidate may lack what the release changed, so its patch is not taken. A build of the main
+    branch has it, and hundreds of commits on most of the next line: patch releases are cut from
+    branches.
     """
+    said = text or ""
     found = re.search(
-        r"(?<![\d.])([01])\.(\d{1,2})(?![\d])(?:\.(\d{1,2})(?![\d]|rc|\.?dev))?", text or ""
+        r"(?<![\d.])([01])\.(\d{1,2})(?![\d])(?:\.(\d{1,2})(?![\d]|(\.?dev|rc)))?", said
     )
+    since = _MAIN_BUILD.search(said)
     if found and (found[1], found[2]) != ("0", "1"):  # a shallow clone's build counts from 0.1
-        since = _MAIN_BUILD.search(text or "")
-        if since and int(since[1]) >= NEXT_LINE_COMMITS:
-            return int(found[1]), int(found[2]) + 1
-        return tuple(int(part) for part in found.groups() if part)
-    month = _month_of(date or "") or _month_of(text or "")
+        line = int(found[1]), int(found[2])
+        if since is None:
+            return (*line, int(found[3])) if found[3] else line
+        if int(since[1]) >= NEXT_LINE_COMMITS:
+            return line[0], line[1] + 1, 0
+        patch = re.search(r"\.(\d{1,2})rc", said)
+        return (*line, int(patch[1])) if patch else line
+    month = _month_of(date or "") or _month_of(said)
     fitting = [version for start, version in RELEASES if month and start <= month]
-    return fitting[-1] if fitting else None
+    if not fitting:
+        return None
+    major, minor = fitting[-1]
+    return major, minor + (1 if _NIGHTLY.search(said) else 0)
 
 
 def _month_of(text: str) -> tuple[int, int] | None:

@@ -12,7 +12,12 @@ from benchmarks.sizing_cases import case_of
 from benchmarks.sizing_known import Unknown
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_outcomes import fits_measured
-from benchmarks.sizing_predict import Row, predict_fits, predictions
+from benchmarks.sizing_predict import (
+    Row,
+    predict_fits,
+    predict_tokens_from_spec,
+    predictions,
+)
 from benchmarks.sizing_rates import decode
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.model_sizes import size_table
@@ -82,3 +87,41 @@ def test_an_eight_bit_cache_of_sparse_attention_may_go_unsaid() -> None:
     rows = [row for row in predictions(case_of(run, models(), 0)) if isinstance(row, Row)]
     (found,) = (row for row in rows if row.quantity == "kv_cache_tokens")
     assert float(found.low) < 53056 < float(found.high)
+
+
+def test_a_format_of_another_engine_is_not_what_the_config_records() -> None:
+    # GLM-5.3-Flash is recorded as 8-bit blocks; packed to 92 GiB it started on one GB10
+    told = {"model": "zai-org/GLM-5.3-Flash", "gpu": "NVIDIA GB10", "max_model_len": 4096}
+    facts = case_of(RUN | told | {"quantization": "EXL3"}, models(), 0).facts
+    assert facts is not None
+    assert "the format of the weights is not known" in facts.doubts
+    assert predict_fits(case_of(RUN | told | {"quantization": "EXL3"}, models(), 0)) == "close"
+    assert predict_fits(case_of(RUN | told, models(), 0)) == "no"
+
+
+def test_a_windowed_pool_of_an_unstated_context_may_be_of_short_requests() -> None:
+    # Gemma 4 26B in 4-bit floats on a GB10, 0.6 of it: 837,957 tokens
+    told = {"model": "google/gemma-4-26B-A4B", "quantization": "NVFP4", "gpu": "NVIDIA GB10",
+            "engine_version": "0.28.0", "gpu_memory_utilization": 0.6, "kv_cache_dtype": "fp8",
+            "language_model_only": True}  # fmt: skip
+    found = predict_tokens_from_spec(case_of(RUN | told, models(), 0))
+    assert found.low <= 837_957 <= found.high
+    long = predict_tokens_from_spec(case_of(RUN | told | {"max_model_len": 262144}, models(), 0))
+    assert long.low > 2 * found.low
+
+
+def test_a_month_in_which_the_printed_line_changed_is_either() -> None:
+    # Gemma 4 31B on two 3090s, May 2026: 196,527 tokens; four pools of that month print the other
+    told = {"model": "google/gemma-3-27b-it", "gpu": "RTX 3090", "gpu_count": 2, "tp": 2,
+            "quantization": "auto_round int4 g128", "gpu_memory_utilization": 0.95,
+            "max_model_len": 131072, "kv_cache_dtype": "auto"}  # fmt: skip
+    open_month, older, newer = (
+        predict_tokens_from_spec(case_of(RUN | told | said, models(), 0))
+        for said in (
+            {"date": "2026-05-31"},
+            {"engine_version": "0.20.0"},
+            {"engine_version": "0.20.2"},
+        )
+    )
+    assert open_month.low == older.low
+    assert open_month.high >= 0.9 * newer.high > 2 * older.high

@@ -44,8 +44,13 @@ def test_power_caps_and_mixed_cards_are_read() -> None:
     ("text", "date", "version"),
     [
         ("0.20.2rc1.dev249+g01", None, (0, 20)),
-        ("0.20.2rc1.dev129+g1acd67a79", None, (0, 21)),  # deducts and prints as 0.21 does
-        ("0.20.1rc1.dev16+g7a1eb8ac2", None, (0, 20)),
+        ("0.20.2rc1.dev129+g1acd67a79", None, (0, 21, 0)),  # deducts and prints as 0.21 does
+        ("0.20.1rc1.dev16+g7a1eb8ac2", None, (0, 20, 1)),
+        ("0.20.2rc1.dev9+g01d4d1ad3 (patched)", None, (0, 20, 2)),  # prints as the release does
+        ("0.20.2rc1", None, (0, 20)),
+        ("nightly 1acd67a7 (2026-05-08)", None, (0, 21)),  # ahead of the month's release
+        ("cu130-nightly", "2026-05-08", (0, 21)),
+        ("nightly", None, None),
         ("v0.20.2", None, (0, 20, 2)),
         ("fork image kimi-20260509", None, (0, 20)),
         ("Jan 2026", None, (0, 14)),
