@@ -96,12 +96,15 @@ def save(found: Found, name: str | None, folder: Path) -> str:
         path.write_text(text, encoding="utf-8")
     except OSError as problem:
         raise RigspecError(f"cannot write {path}: {problem.strerror}") from problem
-    size = f"{text_gib(found.sizes.total_bytes)} of weights" if found.sizes else "sizes unknown"
+    size = f"{text_gib(found.sizes.total_bytes)} of weights" if found.sizes else UNSIZED
     pinned = f", revision {found.revision}" if found.revision else ""
     if found.sizes is not None:
         facts = with_gguf_sizes(facts, found.sizes) if found.gguf else facts.with_sizes(found.sizes)
     doubts = "".join(f"\nnot understood: {doubt}" for doubt in doubts_of(facts))
     return f"{path}: {len(facts.layers)} layers, {size}{pinned}{doubts}"
+
+
+UNSIZED = "no file tells their sizes: weights are reckoned from the dimensions, with a wider band"
 
 
 def read_local(path: Path, file: str | None = None) -> Found:

@@ -293,3 +293,18 @@ def test_a_folder_that_is_cut_short_is_not_sent_to_model_add(tmp_path: Path) -> 
 def test_every_option_of_model_add_is_explained() -> None:
     shown = CliRunner().invoke(main, ["model", "add", "--help"]).output
     assert "--to PATH    Folder of saved models" in shown
+
+
+def test_a_config_alone_is_saved_and_what_it_leaves_open_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(FILES["config.json"])
+    told = CliRunner().invoke(main, ["model", "add", str(folder), "--to", str(tmp_path / "models")])
+    assert told.exit_code == 0
+    assert "no file tells their sizes: weights are reckoned from the dimensions" in told.output
+    assert "with a wider band" in told.output
+    (folder / "model-1.safetensors").write_bytes(safetensors(PART))
+    whole = CliRunner().invoke(
+        main, ["model", "add", str(folder), "--to", str(tmp_path / "models")]
+    )
+    assert "wider band" not in whole.output
