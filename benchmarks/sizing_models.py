@@ -12,10 +12,18 @@ from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_parts import Vision
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, Scheme
 from rigspec.catalog.model_sizes import SizeTable
-from rigspec.catalog.model_words import WIDTH, Words, apply_words, gguf_words, scheme_words
+from rigspec.catalog.model_words import (
+    WIDTH,
+    Words,
+    apply_words,
+    gguf_words,
+    head_words,
+    scheme_words,
+)
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.matrices import matrices
-from rigspec.units import GIB
+from rigspec.sizing.stored import formula_doubt
+from rigspec.units import GB, GIB
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
     words = _words(keys)
     if words is not None and words.dtype_bytes:
         facts = replace(facts, dtype_bytes=words.dtype_bytes)
-    if words is None and _cannot_be_plain(facts, keys, named):
+    unknown = words is None and _names_unknown_format(facts, keys)
+    if words is None and not (unknown and _printed_file(keys)) and _is_packed(facts, keys, named):
         words = Words(Scheme.INT4)
     if words is not None:
         quantization = apply_words(
@@ -92,11 +101,13 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
             has_experts=facts.has_experts,
             has_states=facts.has_states,
         )
+        if head := head_words(f"{keys.text('quantization')} {keys.text('model')}", words.scheme):
+            quantization = replace(quantization, head_scheme=head)
         facts = replace(facts, quantization=quantization)
-    elif _names_unknown_format(facts, keys):
+    elif unknown:
         doubts = (*facts.doubts, "the format of the weights is not known")
         facts = replace(facts, quantization=UNKNOWN, weights_doubt=UNKNOWN_FORMAT, doubts=doubts)
-    if facts.quantization.scheme is Scheme.GGUF and (printed := _printed_file(keys)):
+    if formula_doubt(facts) > TOLD and (printed := _printed_file(keys)):
         facts = replace(facts, sizes=printed)
     elif facts.quantization.scheme is Scheme.GGUF and facts.quantization.bits_per_weight < NARROW:
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, NARROW_DOUBT))
@@ -106,6 +117,8 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
     return _with_remarks(facts, keys)
 
 
+TOLD = 0.02
+"""Doubt of the dimensions up to which a page's rounded size tells nothing more."""
 NARROW, NARROW_DOUBT = 4.0, 0.09
 """Bits of a GGUF type below which what it keeps wider, the same in a small model and in a large
 one, moves its average: IQ3_XXS is 3.25 bits of an 8B and 3.0 of a 35B (16 GB hold it)."""
@@ -123,19 +136,33 @@ def _names_unknown_format(facts: ModelFacts, keys: Keys) -> bool:
     return bool(stated) and not vague and facts.quantization.scheme is Scheme.PLAIN
 
 
+_FILE = re.compile(
+    r"checkpoint (?:of )?~?(\d+(?:\.\d+)?) ?(GiB|GB)\b"
+    r"|(\d+(?:\.\d+)?) ?(GiB|GB) (?:file|on disk|on the hub)"
+)
+"""The size of files that a text speaks of: what was loaded is a figure to predict, not to read."""
+DECIMAL = 0.04
+"""A rounded `GB` is 10^9 bytes more often than 2^30."""
+
+
 def _printed_file(keys: Keys) -> ExactSizes | None:
-    """The size of a GGUF that the run states beside its type, as `llama-bench` or `ls` print it."""
+    """The size of the files that the run states beside their type, as `llama-bench` or `ls` print
+    it, or a page."""
     text = keys.text("quantization") or ""
     whole = re.search(r"(\d{1,3}(?:,\d{3}){2,}) bytes", text)
     if whole:
         return ExactSizes(int(whole[1].replace(",", "")), "printed file size", None, 0.01)
-    found = re.search(r"(\d+\.\d+) GiB", text)
-    return (
-        ExactSizes(int(float(found[1]) * GIB), "printed file size", None, 0.01) if found else None
-    )
+    bare = re.search(r"(\d+\.\d+|\d+(?= GB)) (GiB|GB)\b", text) if "GGUF" in text else None
+    found = _FILE.search(text) or bare
+    if found is None:
+        return None
+    number, unit = (part for part in found.groups() if part)
+    decimal = unit == "GB"
+    size = float(number) * (GB if decimal else GIB)
+    return ExactSizes(int(size), "printed file size", None, DECIMAL if decimal else 0.01)
 
 
-def _cannot_be_plain(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
+def _is_packed(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
     """No quantization is named, and the unquantized weights exceed all cards together."""
     largest = max((gpu.memory_mib * 2**20 for gpu in named.gpus), default=0)
     stated = max(keys.number("gpu_total_gib") or 0.0, named.memory_gb or 0.0)

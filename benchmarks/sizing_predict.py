@@ -21,7 +21,7 @@ from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.kvcache import NEW_TOKEN_LINE, PoolShape, pool_shape
-from rigspec.sizing.llamacpp import cache_widths
+from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.state_room import state_doubt
 from rigspec.sizing.verdict import Verdict
@@ -166,6 +166,9 @@ def _pool(case: Case) -> Amount:
         room = f"{card.total.low:.0f} to {card.total.high:.0f} GiB"
         raise Unknown(f"nothing states how much of the card there is: {room}")
     found = memory.estimate(facts, card, case.settings).available
+    if case.engine is Engine.VLLM and case.settings.max_seqs is None:
+        few = memory.estimate(facts, card, replace(case.settings, max_seqs=OPEN_SEQS)).available
+        found = replace(found, high=max(found.high, few.value))
     if not _leaves_fraction_open(case):
         return found
     least, most = (
@@ -175,6 +178,9 @@ def _pool(case: Case) -> Amount:
     return Amount(found.value, min(found.low, least.low), max(found.high, most.high))
 
 
+OPEN_SEQS = 32
+"""`--max-num-seqs` of many published commands; a run that states none may have set one, and a large
+card's own 1,024 take gigabytes of a sampler's step."""
 OPEN_FRACTION = (0.85, 0.95)
 """`--gpu-memory-utilization` of published commands; a run that states none may have set one."""
 
@@ -191,6 +197,18 @@ def _leaves_attention_open(case: Case) -> bool:
     plain = min(cache_widths(case.settings.kv_dtype)) >= 2.0
     unsaid = case.stated.flag("flash_attn") is None
     return case.engine is Engine.LLAMA_CPP and old and plain and unsaid
+
+
+NARROWEST = "q4_0"
+_PLAIN_CACHE = re.compile(r"auto|f16|f32|fp16|bf16|16.?bit", re.IGNORECASE)
+
+
+def _is_foreign(kv_dtype: str) -> bool:
+    """Whether the cache is of a type that llama.cpp itself does not have, and a fork packs; the
+    rest of the text may speak of others."""
+    first = kv_dtype.lower().strip().partition(" ")[0]
+    known = any(word in first for word in CACHE_BYTES)
+    return bool(first) and not known and _PLAIN_CACHE.match(first) is None
 
 
 def _leaves_fraction_open(case: Case) -> bool:
@@ -243,11 +261,18 @@ def _two_lines(case: Case, facts: ModelFacts, shape: PoolShape, pool_gib: float)
     )
 
 
+FORK_KEEPS = 0.7
+"""Of a pool, at least, as a fork may keep buffers that nobody here knows of: Kimi-K2.6 with drafts
+on 4 and 8 ranks of a context had 0.63 and 0.48 of what the release leaves, in five boots of one."""
+
+
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
     found = state_doubt(facts, _tokens(case, facts, _pool(case)))
     shape = _shape(case, facts)
+    if case.settings.patched:
+        found = replace(found, low=found.low * FORK_KEEPS)
     if case.engine is Engine.SGLANG and shape.mixed:  # window and state pools are seldom told whole
         return replace(found, low=found.low / shape.groups)
     return found
@@ -329,6 +354,8 @@ def predict_fits(case: Case) -> str:
         asked += [replace(settings, memory_fraction=share) for share in OPEN_FRACTION]
     if _leaves_attention_open(case):
         asked.append(replace(settings, flash_attention=False))
+    if settings.engine is Engine.LLAMA_CPP and _is_foreign(settings.kv_dtype):
+        asked.append(replace(settings, kv_dtype=NARROWEST))
     found = {tightest(facts, _all_cards(case), each)[0].boots for each in asked}
     if len(found) > 1 or (settings.patched and Verdict.YES in found):
         return Verdict.CLOSE.value  # a fork may keep tables that nobody here knows of

@@ -15,7 +15,7 @@ from rigspec.catalog.model_feed import Missing, feed_of, searched_layer
 from rigspec.catalog.model_keys import ACTIVE, Keys, language_keys
 from rigspec.catalog.model_kinds import Kind, layer_kinds
 from rigspec.catalog.model_mixers import is_sized, mixer_of
-from rigspec.catalog.model_parts import Layer
+from rigspec.catalog.model_parts import Layer, Naming
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, quantization_of
 from rigspec.catalog.model_rotary import rotary_bytes
 from rigspec.catalog.model_vision import vision_of
@@ -77,6 +77,7 @@ _UNTIED_CLASSES = (
     "yi",
     "internlm",
 )
+_NAMINGS: Mapping[str, Naming] = {"nemotron_h": "mixer", "kimi_linear": "attention"}
 _KNOWN_CLASSES = (*_TIED_CLASSES, *_UNTIED_CLASSES)
 _DTYPE_BYTES = {
     "float32": 4, "fp32": 4, "float": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2,
@@ -120,7 +121,7 @@ def facts_of_config(
         state_bytes=2
         if keys.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype") in ("float16", "bfloat16")
         else 4,
-        naming="mixer" if model_type == "nemotron_h" else "standard",
+        naming=_NAMINGS.get(model_type, "standard"),
         hyper_streams=keys.whole("hc_mult", "hc_count") or 1,
         rotary_bytes=rotary_bytes(keys, layers),
         index_pool=keys.whole("index_kpool", "indexer_compress_ratio") or 1,

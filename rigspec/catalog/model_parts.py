@@ -156,4 +156,4 @@ class Vision:
     """Inner layers whose outputs join the text's, beside the last."""
 
 
-Naming = Literal["standard", "mixer"]
+Naming = Literal["standard", "mixer", "attention"]

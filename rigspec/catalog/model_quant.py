@@ -69,6 +69,8 @@ class Quantization:
     experts_only: bool = False
     mixer_scheme: Scheme | None = None
     """The scheme of attention and state matrices, where it differs from the others'."""
+    head_scheme: Scheme | None = None
+    """The scheme of the output matrix, where the record or a name says that it is quantized."""
     expert_scheme: Scheme | None = None
     """What a GGUF's experts keep of the original, where the quantizer leaves them alone."""
     kv_fp8: bool = False
@@ -113,6 +115,8 @@ class Quantization:
             return (self.expert_scheme if expert else None) or self.scheme
         if self.per_layer is not None:
             return _by_layer(self.per_layer, name)
+        if name == "lm_head" and self.head_scheme is not None:
+            return self.head_scheme
         if plain_by_habit or (self.experts_only and not expert):
             return Scheme.PLAIN
         if draft and self.scheme.is_four_bit:
@@ -156,6 +160,7 @@ def quantization_of(config: Keys, modelopt: Mapping[str, object] | None) -> Quan
         keeps=any_of(kept),
         per_layer=_per_layer(record.mapping("quantized_layers")),
         has_list=bool(kept),
+        head_scheme=scheme if record.flag("lm_head", "quant_lm_head") else None,
         kv_fp8=_asks_fp8_cache(record),
         label=record.word("quant_method") if doubts else _word(record, scheme),
         method=record.word("quant_method").lower(),

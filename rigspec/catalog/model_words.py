@@ -129,6 +129,21 @@ WIDTH = re.compile(r"(?<![\d.])(\d(?:\.\d+)?)[ -]?(?:bpw|bits?)\b")
 """A format that is only told by its bits per weight, as `EXL3 4bpw` and `4.75bit`."""
 
 
+_HEAD = re.compile(
+    r"re-?quantized head|(?P<before>nvfp4|fp4|fp8|int4|int8)[- ](?:lm_?)?head\b"
+    r"|lm_?head (?P<after>nvfp4|fp4|fp8|int4|int8)|experts and lm_head"
+)
+
+
+def head_words(text: str, scheme: Scheme) -> Scheme | None:
+    """What a text says the output matrix is kept in, beside weights of `scheme`; None: nothing."""
+    found = _HEAD.search(text.lower())
+    if found is None:
+        return None
+    word = found["before"] or found["after"]
+    return {"fp8": Scheme.FP8, "int8": Scheme.INT8}.get(word or "", scheme)
+
+
 def _bits_words(lower: str) -> Words | None:
     found = WIDTH.search(lower)
     if found is None:

@@ -133,7 +133,7 @@ def _layer(facts: ModelFacts, layer: Layer, index: int, prefix: str) -> list[Mat
     norms = facts.hidden * parts * sandwich
     found = [Matrix(prefix + "norm", norms, Cut.WHOLE, Part.NORM, index, plain=True)]
     mixer = prefix + ("mixer." if facts.naming == "mixer" else "self_attn.")
-    if isinstance(layer.mixer, Delta) and facts.naming != "mixer":
+    if isinstance(layer.mixer, Delta) and facts.naming == "standard":
         mixer = prefix + "linear_attn."
     mlp = prefix + ("mixer." if facts.naming == "mixer" else "mlp.")
     if layer.mixer is not None:
@@ -264,7 +264,7 @@ def _experts(e: Experts, hidden: int) -> Iterator[Matrix]:
         )
     yield Matrix("gate", hidden * e.count, Cut.WHOLE, Part.MLP, plain=True)
     if e.latent:
-        yield Matrix("latent_proj", 2 * hidden * e.latent, Cut.WHOLE, Part.MLP)
+        yield Matrix("latent_proj", 2 * hidden * e.latent, Cut.WHOLE, Part.MLP, plain=True)
     if e.shared_width:
         for name in ("gate_proj", "up_proj", "down_proj") if e.gated else ("up_proj", "down_proj"):
             yield Matrix(f"shared_experts.{name}", hidden * e.shared_width, Cut.WIDTH, Part.MLP)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import Lacks, ModelFacts
-from rigspec.catalog.model_quant import Scheme
+from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.sizing.held import as_held
 from rigspec.sizing.matrices import matrices
@@ -20,8 +20,9 @@ MXFP4_KERNELS = 0.025
 gpt-oss-120b 64.6; 3.63 at TP 4, 3.56 by the rule."""
 
 MADE_BY_SOMEBODY = 0.05
-"""Above this doubt of the dimensions a page's rounded figure is not taken alone: one calls an AWQ
-of 27B 17 GB that loads 19.8 (two other pages, of NVFP4 files, are 1 and 5 % low)."""
+"""Above this doubt of the dimensions a page's rounded figure is not taken alone, unless they tell
+nothing of the format: one calls an AWQ of 27B 17 GB that loads 19.8 (two other pages, of NVFP4
+files, are 1 and 5 % low)."""
 
 UNSTATED: Mapping[Lacks, float] = {"nothing": 1.0, "dense": 8.0, "experts": 100.0}
 """By how many times the weights may exceed what the config states of them. Of a hundred published
@@ -63,7 +64,7 @@ def calibration(facts: ModelFacts) -> Calibration:
     if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
         mixed_in = max(mixed_in, MXFP4_KERNELS)
     ratio, rounded = stored / nearest, facts.sizes.relative_error
-    if rounded >= ROUNDED_ERROR and formula_doubt(facts) > MADE_BY_SOMEBODY:
+    if rounded >= ROUNDED_ERROR and MADE_BY_SOMEBODY < formula_doubt(facts) < UNKNOWN_FORMAT:
         ratio = math.sqrt(ratio)  # neither knows better: the middle, with both in the band
         mixed_in += abs(ratio - 1)
     other = _other_reading(facts, ratio)

@@ -20,6 +20,10 @@ BLACKWELL_TILE = 256
 9.98 GiB at TP 8 on eight RTX PRO 4500 (0.28), 8.7 with Marlin's tile. On one card, where it would
 be 4 %, no boot has loaded more than Marlin's."""
 
+AS_STORED = (0, 29)
+"""From here on kernels may take MXFP4 experts as they are: gpt-oss-120b 61.43 GiB on an H100, where
+0.10 to 0.12 had 65.97; gpt-oss-20b on a 4090 is still padded (13.80, 0.30)."""
+
 NVFP4_TILE = 128
 """To this some kernels widen a rank's share of NVFP4 experts: Nemotron-3-Nano loads 9.83 GiB at TP
 2 (0.13), 9.1 as stored; Gemma 4 26B-A4B, 704 wide, does not (15.8 and 17.2 to 17.9)."""
@@ -34,13 +38,17 @@ def padding(hidden: int, matrix: Matrix, settings: EngineSettings) -> float:
 
 
 def wider_tiles(hidden: int, settings: EngineSettings, kept: Iterable[Matrix]) -> Amount:
-    """What experts may take more where the kernel that runs has wider tiles, GiB."""
+    """What experts may take more where the kernel that runs has wider tiles, or less where it has
+    none, GiB."""
     if settings.engine is not Engine.VLLM:
         return exact(0.0)
-    experts = (m for m in kept if m.expert and m.width)
+    experts = [m for m in kept if m.expert and m.width]
     more = sum(m.stored_bytes * _wider(hidden, m, settings) for m in experts)
+    less = sum(m.stored_bytes * (padding(hidden, m, settings) - 1) for m in experts)
+    if settings.version is not None and settings.version < AS_STORED:
+        less = 0.0
     parts = settings.expert_shards * settings.expert_ranks * max(1, settings.pipeline_parallel)
-    return Amount(0.0, 0.0, more / parts / GIB)
+    return Amount(0.0, -less / parts / GIB, more / parts / GIB)
 
 
 def _wider(hidden: int, matrix: Matrix, settings: EngineSettings) -> float:

@@ -10,6 +10,7 @@ rests. A version nobody measured takes the nearest rule with a wider band.
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
@@ -157,9 +158,9 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     batch = batch_of(settings, card)
     full = [size for size in graph_sizes(settings, batch.seqs) if size <= batch.seqs]
     each = (537 if card.compute and card.compute >= (9, 0) else 374) * KIB
-    if facts.is_latent:
-        each = int(1.39 * MIB)
-    estimate = len(facts.layers) * len(full) * each / GIB
+    latent = sum(1 for layer in facts.layers if isinstance(layer.mixer, Latent))
+    layers = latent * LATENT_GRAPH + (len(facts.layers) - latent) * each
+    estimate = layers * len(full) / GIB
     if not has_second_runner(facts, settings) and (facts.has_experts or facts.has_states):
         estimate += GRAPH_BASE_GIB
     if settings.speculative is not None and launches_pieces(settings, card):
@@ -168,6 +169,9 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     return Amount(estimate, least, estimate * 1.1)
 
 
+LATENT_GRAPH = int(1.39 * MIB)
+"""Of a layer of latent attention, for each size; the delta nets between those of Kimi-K3 take what
+others do."""
 PIECES_GIB = 0.15
 """Graphs of the layers' pieces alone."""
 

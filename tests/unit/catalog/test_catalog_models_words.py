@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.model_words import apply_words, gguf_words, scheme_words
+from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_quant import Quantization, Scheme, quantization_of
+from rigspec.catalog.model_words import apply_words, gguf_words, head_words, scheme_words
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,30 @@ def test_an_average_below_packed_widths_is_taken_at_its_word() -> None:
     found = scheme_words("EXL3 2.25 bpw class (K3 taps)")
     assert found is not None
     assert found.bits == 2.25
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("INT4 (W4A16 AutoRound body, requantized head)", Scheme.INT4),
+        ("fast variant (GPTQ int4 lm_head and MTP module)", Scheme.INT4),
+        ("nvfp4 (FP4 lm_head)", Scheme.INT4),
+        ("NVFP4 + FP8 mixed, lm_head FP8", Scheme.FP8),
+        ("Qwen3.6-27B-NVFP4 (fp8-head)", Scheme.FP8),
+        ("NVFP4 (routed experts and lm_head), rest BF16", Scheme.INT4),
+        ("AWQ INT4; lm_head and embeddings fp16", None),
+        ("auto_round int4 g128 (quantized MTP head)", None),
+        ("int8_per_token_head", None),
+    ],
+)
+def test_words_may_say_that_the_output_matrix_is_quantized(text: str, head: Scheme | None) -> None:
+    assert head_words(text, Scheme.INT4) is head
+
+
+@pytest.mark.parametrize(("key", "said"), [("lm_head", True), ("quant_lm_head", True), ("x", True)])
+def test_a_record_may_say_that_the_output_matrix_is_quantized(key: str, said: bool) -> None:
+    record = {"quant_method": "auto-round", "bits": 4, "group_size": 128, "sym": True, key: said}
+    found = quantization_of(Keys(({"quantization_config": record},)), None)
+    scheme = found.scheme_of("lm_head", plain_by_habit=True)
+    assert scheme is (Scheme.PLAIN if key == "x" else found.scheme)
+    assert found.scheme_of("embed_tokens", plain_by_habit=True) is Scheme.PLAIN

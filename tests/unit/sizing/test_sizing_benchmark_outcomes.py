@@ -14,6 +14,7 @@ from benchmarks.sizing_models import Models
 from benchmarks.sizing_outcomes import fits_measured
 from benchmarks.sizing_predict import (
     Row,
+    predict_available,
     predict_fits,
     predict_tokens_from_spec,
     predictions,
@@ -125,3 +126,60 @@ def test_a_month_in_which_the_printed_line_changed_is_either() -> None:
     )
     assert open_month.low == older.low
     assert open_month.high >= 0.9 * newer.high > 2 * older.high
+
+
+@pytest.mark.parametrize(
+    ("words", "gib"),
+    [
+        ("low-bit (checkpoint 9.42 GB)", 9.42e9 / 2**30),
+        ("unknown mix, 12.5 GiB file", 12.5),
+        ("weird (155.4 GiB on the hub)", 155.4),
+        ("not stated (8.28 GiB)", None),  # what was loaded is a figure to predict
+        ("NVFP4 (weights 17.53 GiB)", None),
+        ("fp8", None),
+    ],
+)
+def test_a_size_of_files_is_taken_and_one_of_loaded_weights_is_not(
+    words: str, gib: float | None
+) -> None:
+    facts = case_of(RUN | {"quantization": words}, models(), 0).facts
+    assert facts is not None
+    printed = facts.sizes and facts.sizes.source == "printed file size"
+    assert bool(printed) is (gib is not None)
+    if gib is not None and facts.sizes:
+        assert facts.sizes.total_bytes / 2**30 == pytest.approx(gib, rel=1e-6)
+
+
+def test_a_cache_of_a_fork_s_own_type_may_be_narrow() -> None:
+    told = {
+        "engine_family": "llama.cpp", "model": "Qwen/Qwen3.5-27B", "gpu": "RTX 3090",
+        "quantization": "GGUF Q5_K_M", "flash_attn": True, "max_model_len": 160_000,
+    }  # fmt: skip
+    plain, foreign, own = (
+        predict_fits(case_of(RUN | told | {"kv_cache_dtype": kind}, models(), 0))
+        for kind in ("f16", "kvarn4/kvarn4 (fork; 28 % of bf16)", "q4_0")
+    )
+    assert (plain, foreign) == ("no", "close")
+    assert own != "no"
+
+
+def test_a_fork_s_pool_may_be_smaller_than_the_release_s() -> None:
+    told = {"gpu_memory_utilization": 0.9, "max_model_len": 8192, "max_num_seqs": 64}
+    release, fork = (
+        predict_tokens_from_spec(case_of(RUN | told | {"engine_version": said}, models(), 0))
+        for said in ("0.30.0", "a fork of 0.30.0")
+    )
+    assert (fork.value, fork.high) == (release.value, release.high)
+    assert fork.low == pytest.approx(0.7 * release.low)
+
+
+def test_sequences_that_nobody_states_may_have_been_few() -> None:
+    # MiniMax-M2.5 in NVFP4 on an H200 with 16 of them had 5.98 GiB, with 1,024 it would have 3.8
+    told = {"model": "nvidia/MiniMax-M2.5-NVFP4", "gpu": "NVIDIA H200 141GB",
+            "engine_version": "0.19", "gpu_memory_utilization": 0.95}  # fmt: skip
+    unsaid, many = (
+        predict_available(case_of(RUN | told | said, models(), 0))
+        for said in ({}, {"max_num_seqs": 1024})
+    )
+    assert many.high < 5.98 <= unsaid.high + 0.3
+    assert unsaid.value == pytest.approx(many.value, abs=0.1)

@@ -16,6 +16,7 @@ from rigspec.sizing.verdict import Verdict, late_room_gib, late_short, outside_g
 from rigspec.sizing.vllm import graph_estimate
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.sizing.vllm_runner import has_second_runner
+from rigspec.units import GIB
 
 DENSE, EXPERTS, HYBRID = "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3.5-27B"
 
@@ -203,3 +204,15 @@ def test_an_unstated_version_may_have_taken_whole_videos() -> None:
     known = replace(asked, version=(0, 30))
     assert estimate(facts, on, known).available.low > 4.66
     assert peak_activation(facts, replace(asked, language_only=True), on).high < 3
+
+
+def test_a_segment_of_the_compilation_may_be_held_beside_the_step() -> None:
+    # 1.7B and gpt-oss-20b on a 4090 (0.29, 0.30): a table of words more than the profile shows
+    facts, asked = model("Qwen/Qwen3-1.7B"), EngineSettings(version=(0, 29), max_seqs=256)
+    table = facts.vocab * facts.hidden * 2 / GIB
+    found = peak_activation(facts, asked, card("rtx-4090"))
+    assert found.high - found.value == pytest.approx(table + 0.1, abs=0.05)
+    two = peak_activation(facts, replace(asked, tensor_parallel=2), card("rtx-4090"))
+    assert two.high - two.value < 0.2
+    eager = peak_activation(facts, replace(asked, eager=True), card("rtx-4090"))
+    assert eager.high - eager.value < 0.2

@@ -85,3 +85,17 @@ def test_whole_nvfp4_experts_may_be_padded_like_those_of_one_card() -> None:
     experts = sum(m.stored_bytes for m in matrices(facts) if m.expert) / 2**30
     assert one == pytest.approx(experts * 64 / 1856)
     assert two == pytest.approx(one / 2)
+
+
+def test_newer_kernels_may_take_mxfp4_experts_as_they_are_stored() -> None:
+    # gpt-oss-120b on an H100: 61.43 GiB in 0.29, 65.97 in 0.10 to 0.12
+    facts = model(GPT_OSS)
+    old, new, unsaid = (
+        rank_weights(facts, EngineSettings(version=version)).amount
+        for version in ((0, 12), (0, 29), None)
+    )
+    assert old.low > 64
+    for found in (new, unsaid):
+        assert found.value == old.value
+        assert found.low <= 61.43
+    assert wider_tiles(facts.hidden, EngineSettings(Engine.SGLANG), matrices(facts)).low == 0.0

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from published import card, model
 
+from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing import vllm
 from rigspec.sizing.amount import exact
@@ -94,7 +95,7 @@ def test_runners_of_some_releases_hold_more_or_less_than_reckoned() -> None:
     known = replace(asked, version=(0, 29))
     room, later = (estimate(facts, on, each).available for each in (asked, known))
     assert room.low < 14.54 < room.high
-    assert room.high - room.low > later.high - later.low
+    assert room.high - room.value > later.high - later.value
 
 
 def test_stages_of_the_first_engine_may_hold_the_cache_of_all_layers() -> None:
@@ -176,3 +177,15 @@ def test_logits_of_many_sequences_leave_small_cards_little() -> None:
         ).available.value
         > 4
     )
+
+
+def test_graphs_are_those_of_each_kind_of_layer() -> None:
+    # Kimi-K3 has 23 layers of latent attention among 93
+    on, asked = card("h200"), EngineSettings(version=(0, 30), max_seqs=256)
+    latent, mixed = model("zai-org/GLM-4.7-Flash"), model("moonshotai/Kimi-K3")
+    kinds = [isinstance(layer.mixer, Latent) for layer in mixed.layers]
+    per_latent = vllm.graph_estimate(latent, asked, on).value / len(latent.layers)
+    per_delta = per_latent * 537 / 1024 / 1.39
+    expected = sum(kinds) * per_latent + (len(kinds) - sum(kinds)) * per_delta
+    assert 0 < sum(kinds) < len(kinds)
+    assert vllm.graph_estimate(mixed, asked, on).value == pytest.approx(expected, rel=0.001)
