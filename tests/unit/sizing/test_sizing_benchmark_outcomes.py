@@ -148,6 +148,15 @@ def test_a_size_of_files_is_taken_and_one_of_loaded_weights_is_not(
     assert bool(printed) is (gib is not None)
     if gib is not None and facts.sizes:
         assert facts.sizes.total_bytes / 2**30 == pytest.approx(gib, rel=1e-6)
+        # a `GB` may be 7 % more
+        assert facts.sizes.relative_error == (0.04 if " GB" in words else 0.01)
+
+
+def test_a_stated_size_tells_nothing_more_where_the_format_is_known() -> None:
+    told = {"model": "nvidia/MiniMax-M2.5-NVFP4", "quantization": "NVFP4 (about 131 GB on disk)"}
+    facts = case_of(RUN | told, models(), 0).facts
+    assert facts is not None
+    assert facts.sizes is None or facts.sizes.source != "printed file size"
 
 
 def test_a_cache_of_a_fork_s_own_type_may_be_narrow() -> None:

@@ -102,6 +102,8 @@ def test_a_quantized_cache_is_unpacked_a_layer_at_a_time() -> None:
     assert not term("cache unpacked", facts, replace(asked, flash_attention=False)).high
     mixed = replace(asked, kv_dtype="f16/q8_0")
     assert term("cache unpacked", facts, mixed) == found
+    four = replace(asked, context=65_536, slots=4)
+    assert term("cache unpacked", facts, four) == found  # each slot has cells of its own
     both = replace(asked, split="tensor", tensor_parallel=2)
     assert term("cache unpacked", facts, both).value == found.value / 2
 
@@ -110,5 +112,8 @@ def test_a_window_keeps_few_cells_to_unpack() -> None:
     asked = replace(ONE, context=131_072, kv_dtype="q8_0")
     windows = term("cache unpacked", gguf("google/gemma-3-27b-it"), asked)
     assert windows.value == 131_072 * 16 * (128 + 128) * 2 / GIB  # the layers that see all
-    latent = replace(gguf("zai-org/GLM-4.7-Flash"))
+    # 16 heads of 256 in the windows of Gemma 4 31B, 4 of 512 in the layers that see all
+    wide = term("cache unpacked", gguf("nvidia/Gemma-4-31B-IT-NVFP4"), asked)
+    assert wide.value == 131_072 * 4 * (512 + 512) * 2 / GIB
+    latent = gguf("zai-org/GLM-4.7-Flash")
     assert term("cache unpacked", latent, asked).value == 0.0

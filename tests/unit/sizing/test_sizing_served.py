@@ -133,6 +133,9 @@ def test_the_screen_s_sum_is_with_prompts_and_with_drafts() -> None:
     assert alone is not None
     assert plain.batch.tok_s.value < alone.tok_s.value
     assert plain.batch.tok_s.high == alone.tok_s.high
+    assert plain.prefill is not None
+    four = 1 / alone.tok_s.low + 4096 / 1024 / plain.prefill.tok_s.value
+    assert plain.batch.tok_s.low == pytest.approx(1 / four)
     drafts = replace(asked, speculative=Speculative("mtp", 2, accepted=2.4))
     found = speeds_of(sized("m", facts, on, drafts))
     assert found.batch is not None

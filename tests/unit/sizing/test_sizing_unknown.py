@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from published import model
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_gguf import with_gguf_sizes
+from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, Scheme
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import card_of
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.weights import rank_weights
 
 CONFIG = Path(__file__).parents[3] / "benchmarks/data/model-configs/Qwen__Qwen3-8B.json"
 SIZE = 16_381_470_720
@@ -108,3 +111,15 @@ def test_a_size_that_nobody_states_is_never_enough_to_fit(
     read = found.with_sizes(ExactSizes(SIZE, "headers of 5 files"))
     assert sized(read, sku="h200-sxm").verdict is Verdict.CLOSE
     assert width(sized(read).weights) < 1.02  # as stored
+
+
+def test_a_rounded_size_is_taken_alone_where_nothing_is_known_of_the_format() -> None:
+    # a 27B in few bits, 9.42 GB on disk, loads 8.97 GiB
+    plain = model("Qwen/Qwen3-32B")
+    sized = ExactSizes(int(9.42e9), "a page", None, 0.04)
+    unknown = replace(
+        plain, quantization=Quantization(Scheme.INT8, 0), weights_doubt=UNKNOWN_FORMAT, sizes=sized
+    )
+    assert rank_weights(unknown, EngineSettings()).amount.value == pytest.approx(8.8, abs=0.1)
+    doubted = replace(unknown, weights_doubt=0.2)  # the middle of both
+    assert rank_weights(doubted, EngineSettings()).amount.value > 12
