@@ -107,12 +107,18 @@ gpt-oss-120b, MiniMax-M2.7 and M3 on eight B200 1.8 to 1.9 times as fast (SGLang
 0.26)."""
 
 
+PACKED_RANKS = 0.5
+"""Of what small shards wait, where experts are packed integers: Kimi-K2.x on eight and sixteen RTX
+PRO 6000 (twelve runs of a rig), 35B-A3B on pairs of 3090s and 5090s, 397B-A17B on four PRO 6000."""
+
+
 def layer_us(facts: ModelFacts, settings: EngineSettings, card: Card, shards: int) -> float:
     """Microseconds that launching a layer's kernels takes beside what they read."""
     fit = fit_of(facts, settings)
     floats = facts.quantization.scheme in (Scheme.FP8, Scheme.FP8_BLOCK)
     rounds = floats and facts.has_experts and settings.engine is not Engine.LLAMA_CPP
-    per_rank = fit.rank_us * math.log2(max(1, shards))
+    packed = facts.quantization.scheme in (Scheme.INT4, Scheme.INT4_ZERO)
+    per_rank = fit.rank_us * math.log2(max(1, shards)) * (PACKED_RANKS if packed else 1.0)
     share = FUSED_FOUR_BIT if _fuses_four_bits(facts, card, settings) else 1.0
     return (fit.layer_us + per_rank) * share + (EIGHT_BIT_US if rounds else 0.0)
 

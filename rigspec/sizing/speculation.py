@@ -45,10 +45,10 @@ EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
 """Block drafters of early vLLM took so much longer: 30 to 40 ms per step of a 27B model on two
 3090s, 25 from 0.27 on (nine runs and one)."""
 LLAMA_EXPERTS_COST = 0.27
-EXPERTS_START, EXPERTS_COST = 0.45, 0.10
-"""Where more tokens wake more experts: of a plain step for drafting at all, and per draft. With one
-draft pairs gain 1.12 in the median of eight, with three 1.5 of forty, with five 1.55 of three
-(Kimi-K2.x, GLM-4.7 to 5.2, Qwen3.5-397B, V4-Flash and others on seven kinds of card)."""
+EXPERTS_START, EXPERTS_COST = 0.45, 0.14
+"""Where more tokens wake more experts: of a plain step for drafting at all, and per draft. One draft
+takes 0.56 of a step in the median of eight runs, two 0.72 of seven, three 0.89 of 59, four 1.1 of
+six (Kimi-K2.x, GLM-4.7 to 5.2, Qwen3.5-397B, V4-Flash and others on seven kinds of card)."""
 BLOCK_EXPERTS_COST = 0.09
 """κ of a block drafter beside experts: one pass drafts them all (V4-Flash with DSpark on two RTX
 PRO 6000, 3 and 5 drafts, 0.07 and 0.10)."""
