@@ -36,6 +36,8 @@ UNSTATED_GAIN = (0.75, 1.15, 2.1)
 """When a run says only that it may speculate: from drafts that cost more than they bring to the
 best of the published pairs."""
 
+LEAST_GAIN, LLAMA_LEAST_GAIN = 0.8, 0.6
+"""An owner who loses more turns the drafts off; beside experts in llama.cpp runs kept 0.62."""
 PASS_MS, SGLANG_PASS_MS = 1.2, 0.4
 """One pass of a drafter beside what it reads: launches and sampling. EAGLE for 8B on an H100, 2 to
 7 drafts: 1.7 to 1.8 ms each, 0.5 of it reading; MTP of 27B FP8 on two 3090s 3.4 to 3.9, 2.2 of it
@@ -44,11 +46,14 @@ it 0.5 reading, MTP of 27B on an A100 2.5 of 2.2 (four runs that print their acc
 EARLY_DFLASH, EARLY_DFLASH_MS = (0, 24), 18.0
 """Block drafters of early vLLM took so much longer: 30 to 40 ms per step of a 27B model on two
 3090s, 25 from 0.27 on (nine runs and one)."""
-LLAMA_EXPERTS_COST = 0.27
+LLAMA_EXPERTS_COST, LLAMA_STATES_COST = 0.27, 0.8
+"""κ of llama.cpp beside experts, and where recurrent states must be kept for each draft, too: Gemma
+4 26B-A4B gained 1.5 from three drafts, 35B-A3B kept 0.63 to 0.92 of its speed with two to five
+(four runs of three rigs, llama.cpp and ik_llama.cpp)."""
 EXPERTS_START, EXPERTS_COST = 0.45, 0.14
-"""Where more tokens wake more experts: of a plain step for drafting at all, and per draft. One draft
-takes 0.56 of a step in the median of eight runs, two 0.72 of seven, three 0.89 of 59, four 1.1 of
-six (Kimi-K2.x, GLM-4.7 to 5.2, Qwen3.5-397B, V4-Flash and others on seven kinds of card)."""
+"""Where more tokens wake more experts: of a plain step for drafting at all, and per draft. One
+draft takes 0.56 of a step in the median of eight runs, two 0.72 of seven, three 0.89 of 59, four
+1.1 of six (Kimi-K2.x, GLM-4.7 to 5.2, Qwen3.5-397B, V4-Flash and others on seven kinds of card)."""
 BLOCK_EXPERTS_COST = 0.09
 """κ of a block drafter beside experts: one pass drafts them all (V4-Flash with DSpark on two RTX
 PRO 6000, 3 and 5 drafts, 0.07 and 0.10)."""
@@ -80,7 +85,7 @@ def share_for_drafts(facts: ModelFacts, card: Card, settings: EngineSettings, de
     if settings.speculative is not None and settings.speculative.method == "dflash":
         return depth * BLOCK_EXPERTS_COST
     if settings.engine is Engine.LLAMA_CPP:
-        return depth * LLAMA_EXPERTS_COST
+        return depth * (LLAMA_STATES_COST if facts.has_states else LLAMA_EXPERTS_COST)
     return EXPERTS_START + depth * EXPERTS_COST
 
 
@@ -145,10 +150,11 @@ def with_speculation(
         sent = plain.step.traffic_ms / plain.step.total_ms  # each drafted row is sent around, too
         step = 1 + added + sent * spec.depth
         floor = host_floor_ms(facts, card, settings) / plain.step.total_ms
-        gain = max(0.8, accepted / max(step, floor))
+        least = _least_gain(facts, settings)
+        gain = max(least, accepted / max(step, floor))
         text = f"accepted length {accepted:.2g}, {spec.depth} drafted"
         dearer = (1.0 if facts.has_experts else 0.5) * added  # experts woken: a guess
-        unfloored = max(0.8, accepted / step)
+        unfloored = max(least, accepted / step)
         low, high = gain, unfloored if _may_run_whole(card, settings) else gain
         doubt = gain_doubt(spec, HOSTS if floor > step else (step + dearer) / step)
     value = plain.tok_s.value * gain
@@ -156,6 +162,11 @@ def with_speculation(
     above = _joined(plain.tok_s.high / plain.tok_s.value, doubt)
     band = Amount(value, value * low / gain / below, value * high / gain * above)
     return replace(plain, tok_s=band, basis=f"{plain.basis}; {text}")
+
+
+def _least_gain(facts: ModelFacts, settings: EngineSettings) -> float:
+    llama = settings.engine is Engine.LLAMA_CPP and facts.has_experts
+    return LLAMA_LEAST_GAIN if llama else LEAST_GAIN
 
 
 def gain_doubt(spec: Speculative, dearer: float) -> float:

@@ -291,3 +291,23 @@ def test_drafts_of_experts_cost_llama_cpp_by_the_draft() -> None:
         for drafts in (1, 3)
     ]
     assert gains == pytest.approx([2.6 / 1.27, 2.6 / 1.81])
+
+
+@pytest.mark.parametrize(("drafts", "measured"), [(2, 115.6), (4, 105.6), (5, 98.5)])
+def test_drafts_cost_llama_cpp_more_than_they_bring_beside_experts_and_states(
+    drafts: int, measured: float
+) -> None:
+    # 35B-A3B in 4 bits on a 3090, ik_llama.cpp: about 155 tok/s without
+    facts = replace(
+        model("Qwen/Qwen3.5-35B-A3B"), quantization=Quantization(Scheme.GGUF, bits_per_weight=4.2)
+    )
+    on, llama = card("rtx-3090"), EngineSettings(engine=Engine.LLAMA_CPP)
+    plain = decode(facts, on, llama)
+    assert plain is not None
+    asked = replace(llama, speculative=Speculative("mtp", drafts))
+    found = with_speculation(plain, facts, on, asked).tok_s
+    assert found.low <= measured <= found.high
+    assert found.value < plain.tok_s.value
+    many = replace(asked, speculative=Speculative("mtp", 16))
+    least = with_speculation(plain, facts, on, many).tok_s.value
+    assert least == pytest.approx(0.6 * plain.tok_s.value)
