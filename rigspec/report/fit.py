@@ -130,7 +130,8 @@ def _is_settled(sized: Sized) -> bool:
     """Whether it fits as it is, but for what no change of its settings would cure."""
     memory = sized.memory
     stateless = memory.states is None or memory.states.surely
-    return memory.verdict is Verdict.YES and not memory.refusals and stateless
+    fits = memory.verdict is Verdict.YES or sized.only_cache_unknown
+    return fits and not memory.refusals and stateless
 
 
 def _said(remedy: Remedy) -> str:
@@ -193,7 +194,10 @@ def _line(row: FitRow, *, set_aside: bool) -> dict[str, object]:
 
 def _pool(row: FitRow) -> dict[str, object]:
     """All that is left is cache."""
-    return {"cache GiB": band(row.available_gib, 1), "at once": round(row.concurrency or 0.0, 1)}
+    return {
+        "cache GiB": band(row.available_gib, 1),
+        "at once": None if row.concurrency is None else round(row.concurrency, 1),
+    }
 
 
 def _set_aside(row: FitRow) -> dict[str, object]:

@@ -49,7 +49,8 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             yield from _late(rig, name, sized)
             continue
         least, most = max(0.0, left.low), max(0.0, left.high)
-        wanted = f"needs {needed.value:,.1f} GiB" if needed else "needs some"
+        wanted = f"needs {needed.value:,.1f} GiB" if needed else "needs an unknown amount"
+        changes = ": how this model lays out its cache changes with the engine's release"
         yield warning(
             "memory.fits-closely",
             _place(sized, rig.services[name]),
@@ -57,7 +58,8 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"{_own_length(sized, rig.services[name])}, {least:,.1f} to {most:,.1f} GiB are left "
             f"on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
-            hint="the first start decides; " + ways_out(sized),
+            hint="the first start decides"
+            + (changes if sized.only_cache_unknown else f"; {ways_out(sized)}"),
         )
 
 
@@ -151,7 +153,7 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             why="this model keeps a recurrent state per running sequence, and vLLM refuses to "
             "start with fewer blocks than sequences",
             hint=f"`max_sequences: {room.fitting}` fits"
-            if room.fitting < room.sequences
+            if room.blocks.low >= 1 and room.fitting < room.sequences
             else "the first start decides; " + ways_out(sized),
         )
 
@@ -232,7 +234,7 @@ def format_runs(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
             continue
         word = sized.facts.quantization.label
-        formats = _formats(sized)
+        formats = _NEEDED.get(sized.facts.quantization.scheme.value, set())
         if any(r.rule == CARD for r in sized.memory.refusals):
             continue  # `refused.card` says it
         if formats and not formats & _tensor_formats(rig, name, facts):
@@ -250,10 +252,6 @@ _NEEDED = {
     "mxfp4": {"mxfp4"}, "int8": {"int8"},
 }  # fmt: skip
 """Scheme → tensor-core formats that multiply it as it is; 4-bit integers are always unpacked."""
-
-
-def _formats(sized: Sized) -> set[str]:
-    return _NEEDED.get(sized.facts.quantization.scheme.value, set())
 
 
 def _tensor_formats(rig: Rig, name: str, facts: CheckContext) -> set[str]:

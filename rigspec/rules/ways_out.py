@@ -49,13 +49,15 @@ def ways_out(sized: Sized) -> str:
     found = (*changes, *_one_at_a_time(sized))
     if not found:
         return "no single change helps: take a smaller model or larger cards"
-    return WAYS_OUT + "; ".join(_said(r) for r in found[:MOST_REMEDIES])
+    return WAYS_OUT + "; ".join(_said(r, on_main=sized.on_main) for r in found[:MOST_REMEDIES])
 
 
-def _said(remedy: Remedy) -> str:
+def _said(remedy: Remedy, *, on_main: bool = False) -> str:
     from rigspec.sizing.remedy import MORE_CARDS
 
     written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
+    if on_main and remedy.name == MORE_CARDS:
+        written += " and no `split_mode: none`"
     # what a spec says of supplies, circuit and slots was for fewer
     anew = ", power and PCIe are judged anew" if remedy.name == MORE_CARDS else ""
     return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'}{anew})"

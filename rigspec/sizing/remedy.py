@@ -66,13 +66,11 @@ class Case:
 
 
 def fits(found: MemoryEstimate) -> bool:
-    """Whether one full request fits at the expected figures."""
-    return (
-        found.boots is not Verdict.NO
-        and found.needed is not None
-        and found.available.value >= found.needed.value
-        and not found.refusals
-    )
+    """Whether one full request fits at the expected figures; any room will do for one of unknown
+    need."""
+    left, needed = found.available, found.needed
+    enough = left.low > 0 if needed is None else left.value >= needed.value
+    return enough and found.boots is not Verdict.NO and not found.refusals
 
 
 def tried(name: str, write: str, case: Case, changed: EngineSettings) -> Iterator[Remedy]:

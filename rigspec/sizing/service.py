@@ -38,10 +38,17 @@ class Sized:
     """What an all-reduce of the group costs."""
     idle: tuple[Card, ...] = ()
     """Cards that llama.cpp's `split_mode: none` leaves out."""
+    on_main: bool = False
+    """Whether `split_mode: none` keeps it on one card, however many there are."""
     neighbours: tuple[Neighbour, ...] = ()
     """Services that may hold a part of that card when it starts."""
     apart: tuple[str, ...] = ()
     """Services in whose place it runs."""
+
+    @property
+    def only_cache_unknown(self) -> bool:
+        """Whether there is room, and what a request takes of it cannot be told."""
+        return self.memory.needed is None and self.memory.available.low > 0
 
 
 def size_service(
@@ -69,7 +76,13 @@ def size_service(
     if settings.engine is Engine.LLAMA_CPP:
         found = _in_some_order(found)
         most = beside.get(names[cards.index(found.card)], ())
-    found = replace(found, idle=idle, neighbours=most, apart=service.instead_of)
+    found = replace(
+        found,
+        idle=idle,
+        on_main=service.split_mode == "none",
+        neighbours=most,
+        apart=service.instead_of,
+    )
     return _doubted(found) if not all(each.bounded for each in most) else found
 
 

@@ -74,6 +74,7 @@ def speeds_of(sized: Sized) -> Speeds:
 
     prompts = together(lambda card: prefill(facts, card, settings, prompt=depth, link=link))
     answers = together(lambda card: drafted(card, at_once))
+    answers = answers or together(lambda card: plain(card, at_once))  # nothing drafts
     batch = answers and served(answers, prompts, chats(depth), at_once)
     return Speeds(
         depth=depth,

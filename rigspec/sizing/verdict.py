@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_parts import Compressed
 from rigspec.sizing import sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
@@ -47,9 +48,14 @@ def verdict_of(
         return Verdict.NO
     if left.low < need.high or contexts_short(card, settings) or facts.lacks != "nothing":
         return Verdict.CLOSE
-    if late_short(facts, card, settings):
+    if late_short(facts, card, settings) or _is_unreckoned(facts, needed):
         return Verdict.CLOSE
     return loading if cache is Verdict.YES else cache
+
+
+def _is_unreckoned(facts: ModelFacts, needed: Amount | None) -> bool:
+    """Whether what a request takes of the cache cannot be told: its layout changes by release."""
+    return needed is None and any(isinstance(layer.mixer, Compressed) for layer in facts.layers)
 
 
 def stated_cache(card: Card, settings: EngineSettings, used: tuple[Amount, ...]) -> Verdict:

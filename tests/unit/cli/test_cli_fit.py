@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from asked import fit, rigspec
 
+CONFIGS = Path(__file__).resolve().parents[3] / "benchmarks/data/model-configs"
 pytestmark = pytest.mark.usefixtures("in_the_repository")
 
 
@@ -368,3 +370,17 @@ def test_a_cut_block_is_refused_by_the_releases_that_are_known_to(
     assert {row["refused"] for row in rows} == {cut if code else ""}
     assert {row["may_be_refused"] for row in rows} == {"" if code else cut}
     assert (f"TP 8: may be refused, {cut}" in fit(*words).output) is (code == 0)
+
+
+def test_a_cache_of_unknown_size_is_too_close_to_call(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(
+        (CONFIGS / "deepseek-ai__DeepSeek-V4-Flash.json").read_bytes()
+    )
+    words = (str(tmp_path), "--gpu", "h200", "--count", "4")
+    rows = [line.split("  ") for line in fit(*words).output.splitlines() if " 4  8,192" in line]
+    assert ["?" in map(str.strip, row) for row in rows] == [True]  # not 0 requests at once
+    done = fit(*words, "--context", "65536")
+    assert done.exit_code == 0
+    assert "TP 4: too close to call" in done.output
+    assert "no single change" not in done.output  # none is needed
+    assert fit(*words, "--context", "65536", "--count", "1").output.count("what would fit") == 1

@@ -19,7 +19,11 @@ from rigspec.spec.rig import Rig
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "benchmarks/data/model-configs"
-IMAGES = {"vllm": "vllm/vllm-openai:v0.30.0", "sglang": "lmsysorg/sglang:v0.5.23"}
+IMAGES = {
+    "vllm": "vllm/vllm-openai:v0.30.0",
+    "sglang": "lmsysorg/sglang:v0.5.23",
+    "llama_cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda-b7000",
+}
 BYTES = "--kv-cache-memory-bytes"
 Service = dict[str, Any]
 
@@ -77,7 +81,7 @@ def followed(cards: str, service: Service, write: str) -> tuple[str, Service]:
         elif left_out and words.startswith("--"):
             del flags[flags.index(words) : flags.index(words) + 2]
         elif left_out:
-            del new[words]
+            del new[key]
         elif words.startswith("--"):
             flags[flags.index(words.split()[0]) + 1] = words.split()[1]
         else:
@@ -108,6 +112,9 @@ CASES = [
      "`gpu_memory_fraction: 0."),
     (LLAMA, "1 rtx-3090", SGLANG | {"gpu_memory_fraction": 0.3, "context_length": 65536},
      ", kv_cache_dtype: fp8_e5m2`"),
+    ("Qwen/Qwen3-32B", "1 rtx-3090",
+     {"engine": "llama_cpp", "split_mode": "none", "context_length": 8192},
+     "`3 such GPUs` and no `split_mode: none`"),
 ]  # fmt: skip
 
 
@@ -118,6 +125,29 @@ def test_every_way_out_is_one(model: str, cards: str, service: Service, offered:
     for write, surely in ways(found.hint):
         again = complaints(model, *followed(cards, service, write))
         assert not [each for each in again if surely or each.severity is Severity.ERROR], write
+
+
+def test_sequences_are_a_way_out_only_where_one_surely_has_a_block() -> None:
+    few = {"context_length": 4096, "max_sequences": 32}
+    for share, cured in ((0.6, False), (0.64, True)):
+        service = FOUR | few | {"gpu_memory_fraction": share}
+        found = {f.rule: f for f in complaints("Qwen/Qwen3.5-27B", "4 rtx-3090", service)}
+        said = found["memory.states-have-room"]
+        assert ("its cache holds 0 to" not in said.message) is cured
+        assert ("`max_sequences: 8` fits" in said.hint) is cured
+        assert ("the first start decides" in said.hint) is not cured
+
+
+def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() -> None:
+    service = FOUR | {"context_length": 65536}
+    said = complaints("deepseek-ai/DeepSeek-V4-Flash", "4 h200", service)[0]
+    assert said.rule == "memory.fits-closely"
+    assert said.severity is Severity.WARNING
+    assert "needs an unknown amount of cache for one full request" in said.message
+    assert said.hint.startswith("the first start decides: how this model lays out its cache")
+    # on one card the weights may not even find room: there something else has to change
+    said = complaints("deepseek-ai/DeepSeek-V4-Flash", "1 h200", {"context_length": 65536})[0]
+    assert said.hint.startswith(f"the first start decides; {WAYS_OUT}more GPUs: `2 such GPUs, ")
 
 
 def test_graphs_of_less_than_half_a_gib_are_no_way_out() -> None:

@@ -14,7 +14,7 @@ from rigspec.report.sizing_json import service_record
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import settings_of
 from rigspec.sizing.service import sized
-from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.speeds import held_at, speeds_of
 from rigspec.spec.load import load_text
 
@@ -108,3 +108,16 @@ def test_slots_of_llama_cpp_are_set_aside_and_never_wait() -> None:
     found = sized("m", model("Qwen/Qwen3-8B"), cards("rtx-pro-6000-workstation", 1), asked)
     speeds = speeds_of(found)
     assert (speeds.streams, speeds.waiting) == (64, 0)
+
+
+def test_many_streams_have_a_speed_where_nothing_drafts() -> None:
+    asked = EngineSettings(version=(0, 30), context=8192, max_seqs=16)
+    drafting = replace(asked, speculative=Speculative("mtp", 3))
+    plain, found = (
+        speeds_of(sized("m", model("Qwen/Qwen3-8B"), cards("h100-sxm", 1), each))
+        for each in (asked, drafting)
+    )
+    assert found.speculative is None
+    assert found.batch
+    assert plain.batch
+    assert found.batch.tok_s == plain.batch.tok_s
