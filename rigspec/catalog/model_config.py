@@ -131,7 +131,7 @@ def facts_of_config(
         doubts=(*doubts, *(part.what for part in missing), *_unread(keys, layers)),
         architecture=next(iter(_architectures(config)), ""),
         is_novel=not _is_known(model_type) or "unknown" in kinds or bool(missing),
-        lacks=_lacks(missing),
+        lacks=_lacks(missing, short=len(layers) < (keys.whole("num_hidden_layers") or 0)),
     )
 
 
@@ -212,10 +212,11 @@ def _layer(keys: Keys, kind: Kind, index: int, hidden: int) -> tuple[Layer, tupl
     return Layer(mixer, feed.mlp, feed.experts), tuple(filter(None, missing))
 
 
-def _lacks(missing: tuple[Missing, ...]) -> Lacks:
+def _lacks(missing: tuple[Missing, ...], *, short: bool) -> Lacks:
+    """`short`: fewer layers are listed than there are."""
     if any(part.of_experts for part in missing):
         return "experts"
-    return "dense" if missing else "nothing"
+    return "dense" if missing or short else "nothing"
 
 
 def _unread(keys: Keys, layers: tuple[Layer, ...]) -> tuple[str, ...]:

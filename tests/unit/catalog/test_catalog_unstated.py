@@ -275,6 +275,22 @@ def test_a_list_by_layer_may_leave_the_drafts_out(listed: int, drafts: int, doub
     assert facts("Qwen__Qwen3-8B", **kinds).doubts == ((said,) if doubted else ())
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (SEARCHED, "block_configs"),
+        ("nvidia__Nemotron-H-56B-Base-8K", "hybrid_override_pattern"),
+        ("nvidia__NVIDIA-Nemotron-3.5-Lightning-30B-A3B-NVFP4", "layers_block_type"),
+    ],
+)
+def test_a_list_of_fewer_layers_than_there_are_is_no_whole_model(name: str, key: str) -> None:
+    whole = facts(name)
+    config = json.loads((CONFIGS / f"{name}.json").read_text())
+    found = facts(name, **{key: config[key][:4]})
+    assert (whole.lacks, found.lacks) == ("nothing", "dense")
+    assert found.doubts
+
+
 @pytest.mark.parametrize("word", ["no_op", "replace_with_linear"])
 def test_a_part_that_the_search_took_out_lacks_no_size(word: str) -> None:
     # its size is null then, in the configs of this class; the other parts are as before
