@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from rigspec.catalog.data import DATA, load_table
-from rigspec.catalog.flag_table import FlagHistory
+from rigspec.catalog.flag_table import FlagHistory, is_release
 
 Kind = Literal["plain", "latent", "sparse"]
 """Attention of a model: with key/value heads, with a latent record, with an index beside it."""
@@ -211,6 +211,31 @@ def architectures(engine: str) -> FlagHistory | None:
     raw = json.loads(file.read_text(encoding="utf-8"))
     spans = {name: (first, last) for name, (first, last) in raw["architectures"].items()}
     return FlagHistory(tuple(raw["versions"]), spans)
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """A release that does not know a model's class."""
+
+    message: str
+    first: str | None
+    """The release that added it; None where it went."""
+
+
+def unlisted(engine: str, label: str, architecture: str, version: str) -> Unlisted | None:
+    """What to say of a release that does not list the class; None where it may."""
+    history = architectures(engine)
+    if history is None or not is_release(version):
+        return None
+    listed = history.presence(architecture, version)
+    if listed not in ("not yet", "gone"):
+        return None
+    first, last = history.spans[architecture]
+    edge = f"from {first} on" if listed == "not yet" else f"up to {last}"
+    return Unlisted(
+        f"{label} {version} does not list `{architecture}`; releases {edge} are known to",
+        first if listed == "not yet" else None,
+    )
 
 
 def _attention(row: Mapping[str, Any]) -> AttentionRow:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rigspec.catalog.data import save_folder
 from rigspec.catalog.engine_flags import check_argv
+from rigspec.catalog.engine_support import unlisted
 from rigspec.catalog.engines import engine as engine_row
 from rigspec.catalog.engines import is_beyond_known, known_version
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
@@ -97,7 +98,11 @@ def ask(
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,
     )
-    own = (*_beyond(chosen, engine_version), *_other_revision(model, facts, folders))
+    own = (
+        *_beyond(chosen, engine_version),
+        *_unlisted(chosen, engine_version, facts),
+        *_other_revision(model, facts, folders),
+    )
     return Question(facts, (card,) * count, settings, tp, own)
 
 
@@ -108,6 +113,13 @@ def _beyond(chosen: str, version: str | None) -> Iterator[str]:
             f"{ENGINES[chosen].label} {version} is newer than {newest}, the newest that was looked "
             "at: reckoned by its rules, with bands as wide as without a version"
         )
+
+
+def _unlisted(chosen: str, version: str | None, facts: ModelFacts) -> Iterator[str]:
+    """What `rigspec check` warns about in a spec is said here, too."""
+    found = unlisted(chosen, ENGINES[chosen].label, facts.architecture, version or "")
+    if found is not None:
+        yield found.message
 
 
 def _loadable(facts: ModelFacts, engine: str) -> None:

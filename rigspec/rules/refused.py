@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from rigspec.catalog.engine_support import Arguments, Kind, Support, architectures, support
-from rigspec.catalog.flag_table import is_release, version_key
+from rigspec.catalog.engine_support import Arguments, Kind, Support, support, unlisted
+from rigspec.catalog.flag_table import version_key
 from rigspec.catalog.gpus import BFLOAT16_SINCE, Gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.finding import Finding, Path, error, warning
@@ -138,21 +138,18 @@ def architecture(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The engine's version lists the model's architecture."""
     for name, service in rig.services.items():
         model, version = facts.models.get(service.model), version_told(service)
-        history = architectures(service.engine)
-        if model is None or version is None or history is None or not is_release(version):
+        if model is None or version is None:
             continue
-        listed = history.presence(model.architecture, version)
-        if listed in ("not yet", "gone"):
-            first, last = history.spans[model.architecture]
-            edge = f"from {first} on" if listed == "not yet" else f"up to {last}"
+        label = _LABELS.get(service.engine, service.engine)
+        found = unlisted(service.engine, label, model.architecture, version)
+        if found is not None:
             yield warning(
                 "refused.architecture",
                 ("services", name, "engine_version" if service.engine_version else "image"),
-                f"{_LABELS[service.engine]} {version} does not list `{model.architecture}`; "
-                f"releases {edge} are known to",
+                found.message,
                 why="a model that is not listed is loaded by Transformers at best, slower and with "
                 "another need of memory; most are refused",
-                hint=f"take an image of {first} or newer" if listed == "not yet" else "",
+                hint=f"take an image of {found.first} or newer" if found.first else "",
             )
 
 

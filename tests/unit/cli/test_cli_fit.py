@@ -384,3 +384,14 @@ def test_a_cache_of_unknown_size_is_too_close_to_call(tmp_path: Path) -> None:
     assert "TP 4: too close to call" in done.output
     assert "no single change" not in done.output  # none is needed
     assert fit(*words, "--context", "65536", "--count", "1").output.count("what would fit") == 1
+
+
+def test_a_release_before_the_model_s_class_is_warned_about(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((CONFIGS / "zai-org__GLM-4.7-Flash.json").read_bytes())
+    words = (str(tmp_path), "--gpu", "h100", "--context", "4096", "--engine-version")
+    said = "vLLM 0.14.1 does not list `Glm4MoeLiteForCausalLM`; releases from 0."
+    assert f"warning: {said}" in fit(*words, "0.14.1").output
+    assert any(each.startswith(said) for each in json.loads(
+        fit(*words, "0.14.1", "--json").output)["warnings"])  # fmt: skip
+    for listing in ("0.16.0", "0.14.1.dev7"):  # a patched build may hold what it likes
+        assert "does not list" not in fit(*words, listing).output
