@@ -150,6 +150,14 @@ def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() ->
     assert said.hint.startswith(f"the first start decides; {WAYS_OUT}more GPUs: `2 such GPUs, ")
 
 
+def test_only_more_cards_ask_for_another_split() -> None:
+    service = {"engine": "llama_cpp", "split_mode": "none", "context_length": 131072}
+    said = complaints(LLAMA, "1 rtx-3090", service)[0]
+    for write, _ in ways(said.hint):
+        assert ("no `split_mode: none`" in write) is ("such GPUs" in write), said.hint
+    assert "context_length: " in said.hint
+
+
 def test_graphs_of_less_than_half_a_gib_are_no_way_out() -> None:
     # without them the host launches every kernel of every step, for 0.4 of 95 GiB
     home = ROOT / "rigs/home.yaml"
