@@ -130,7 +130,7 @@ def _is_settled(sized: Sized) -> bool:
     """Whether it fits as it is, but for what no change of its settings would cure."""
     memory = sized.memory
     stateless = memory.states is None or memory.states.surely
-    fits = memory.verdict is Verdict.YES or sized.only_cache_unknown
+    fits = memory.verdict is Verdict.YES or sized.only_unknown
     return fits and not memory.refusals and stateless
 
 

@@ -59,7 +59,7 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             f"on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides"
-            + (changes if sized.only_cache_unknown else f"; {ways_out(sized)}"),
+            + (changes if sized.only_unknown else f"; {ways_out(sized)}"),
         )
 
 

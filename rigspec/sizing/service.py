@@ -46,9 +46,12 @@ class Sized:
     """Services in whose place it runs."""
 
     @property
-    def only_cache_unknown(self) -> bool:
-        """Whether there is room, and what a request takes of it cannot be told."""
-        return self.memory.needed is None and self.memory.available.low > 0
+    def only_unknown(self) -> bool:
+        """Whether there is room, and only what nobody states keeps it from being sure."""
+        left, needed = self.memory.available, self.memory.needed
+        if needed is None:
+            return left.low > 0
+        return self.facts.lacks != "nothing" and left.low >= needed.high
 
 
 def size_service(
