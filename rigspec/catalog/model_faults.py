@@ -38,6 +38,7 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
         "swa_head_dim", "swa_v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim",
         "index_n_heads", "index_head_dim", "linear_num_key_heads", "linear_num_value_heads",
         "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim",
+        "short_conv_kernel_size",
         "mamba_num_heads", "mamba_n_heads", "mamba_head_dim", "mamba_d_head", "mamba_d_state",
         "mamba_d_conv", "ssm_state_size", "mamba_n_groups", "n_groups", "conv_kernel",
         "vt_num_attention_heads", "patch_size", "temporal_patch_size", "spatial_merge_size",
@@ -94,12 +95,15 @@ _OBJECTS = (
     "rope_scaling",
     "rope_parameters",
     "quantization_config",
+    "linear_attn_config",
 )
 """What every engine reads keys of; else it stops, or the part would be silently left out."""
 _NAMES, _STRETCHES = ("torch_dtype", "dtype", "model_type"), ("rope_type", "type")
 """What every engine reads a name in: of a config, and of its rotary tables."""
 _KEPT = ("modules_to_not_convert", "ignore")
 """Lists of a quantization's record: what it leaves in 16 bits."""
+_FULL_OR_LINEAR = ("full_attn_layers", "kda_layers")
+"""Numbers of layers, in the `linear_attn_config` of Kimi and GLM."""
 _KINDS = (
     "layer_types", "mlp_layer_types", "moe_layer_freq", "layers_block_type", "hybrid_layer_pattern",
     "indexer_types", "compress_ratios", "block_configs",
@@ -116,7 +120,8 @@ def refuse_impossible(keys: Keys) -> None:
         _refuse_other(section, _NAMES, str, "a name")
         _refuse_other(section, ("tie_word_embeddings",), bool, "true or false")
         _refuse_other(section.get("quantization_config") or {}, _KEPT, list, "a list")
-        for name in ("vision_config", "rope_scaling", "rope_parameters"):
+        _refuse_other(section.get("linear_attn_config"), _FULL_OR_LINEAR, list, "a list")
+        for name in ("vision_config", "rope_scaling", "rope_parameters", "linear_attn_config"):
             inner = section.get(name)
             if isinstance(inner, Mapping):
                 _refuse(inner, f"{name}.")
@@ -174,6 +179,8 @@ def _problem(value: object, most: int, name: str) -> str:
         return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
         return f"{value}, which is no size"
+    if name == "factor" and value <= 0:
+        return f"{value:g}, an engine divides positions by it"
     if value % 1 and name not in ("factor", *_NEEDED):
         return f"{value:g}, which is no whole number"
     needed = name in _NEEDED
@@ -223,7 +230,10 @@ def _lists(keys: Keys) -> Iterator[str]:
     if keys.has("layer_types") and "layer_types" not in counts:
         yield "`layer_types` is no list"
     lists = keys.section("linear_attn_config") or Keys(())
-    full, linear = lists.items("full_attn_layers"), lists.items("kda_layers")
+    full, linear = (lists.items(name) for name in _FULL_OR_LINEAR)
+    beyond = [at for at in (*full, *linear) if type(at) is not int or not 0 <= at <= layers]
+    if layers and beyond:
+        yield f"`linear_attn_config` names layer {json.dumps(beyond[0])[:40]} of {layers}"
     told = len({str(index) for index in (*full, *linear)})
     if layers and full and linear and told != layers:
         yield f"`linear_attn_config` names {told} layers, `num_hidden_layers` says {layers}"
