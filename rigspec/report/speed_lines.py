@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rigspec.sizing.amount import band
-from rigspec.sizing.power import Work, speed_at_cap
+from rigspec.sizing.power import CapCost, Work, speed_at_cap
 from rigspec.sizing.service import Sized
 from rigspec.sizing.speeds import Speeds
 from rigspec.sizing.throughput import Speed
@@ -53,15 +53,24 @@ def _cap_lines(sized: Sized) -> Iterator[str]:
     watts = card.power_limit_w or card.power_default_w
     if watts is None or not any(cost.source for cost in costs.values()):
         return
-    known = {word: cost for word, cost in costs.items() if cost.measured}
     cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}"
     least = min((cost.low for cost in costs.values() if not cost.measured), default=1.0)
     reckoned = f"low ends reckon with {least * 100:.0f} % of it"
-    if not known:
+    if all(_kept(cost) == _UNKNOWN for cost in costs.values()):
         yield f"{cap}: what it costs in speed is unknown for this card; {reckoned}"
         return
-    shares = ", ".join(f"{word} {cost.value * 100:.0f} %" for word, cost in known.items())
-    unknown = "".join(f", {word} unknown" for word in costs if word not in known)
-    yield f"{cap} keeps of the speed: {shares}{unknown}"
-    yield from (f"    unknown: {reckoned}",) if unknown else ()
-    yield f"    measured: {next(iter(known.values())).source}"
+    yield f"{cap} keeps of the speed: {', '.join(f'{w} {_kept(c)}' for w, c in costs.items())}"
+    if any(cost.below_sweep for cost in costs.values()):
+        yield "    about: below the lowest cap of the sweep, from there in proportion to power"
+    yield from (f"    {reckoned} where it was not measured",) if least < 1 else ()
+    sources = [cost.source for cost in costs.values() if _kept(cost) != _UNKNOWN]
+    yield f"    measured: {sources[0]}"
+
+
+_UNKNOWN = "unknown"
+
+
+def _kept(cost: CapCost) -> str:
+    if cost.measured:
+        return f"{cost.value * 100:.0f} %"
+    return f"about {cost.value * 100:.0f} %" if cost.below_sweep else _UNKNOWN

@@ -111,7 +111,7 @@ def prefill(
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
     fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
-    rise *= gathers  # builds differ
+    rise *= gathers * cap.most / cap.value  # builds differ
     fastest = 1 / (READING * reading_s) if reading_s else math.inf  # at the whole bandwidth
     slowest = 1 / (fall / tok_s + _serving_s(settings) / prompt)
     return Speed(

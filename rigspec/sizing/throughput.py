@@ -111,8 +111,9 @@ def decode(
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
     fall *= cap.value / cap.low * (1 + (read.most - 1) * share)
     fall *= 1 + reduces(facts, settings) * link.stall_us / 1e3 / step.total_ms
+    rise = (1 + spread) * cap.most / cap.value / (1 - (1 - read.least) * share)
     return Speed(
-        Amount(tok_s, tok_s / fall, fastest * (1 + spread) / (1 - (1 - read.least) * share)),
+        Amount(tok_s, tok_s / fall, fastest * rise),
         step,
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",

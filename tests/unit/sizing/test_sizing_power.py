@@ -38,8 +38,22 @@ def test_server_card_loses_less_at_the_same_cap() -> None:
     assert server > work
 
 
-def test_below_the_sweep_is_not_measured() -> None:
-    assert not speed_at_cap(capped("rtx-3090", 200.0), "decode").measured
+def test_below_the_sweep_speed_falls_with_power_and_is_not_measured() -> None:
+    found = speed_at_cap(capped("rtx-3090", 110.0), "decode")
+    assert (found.value, found.most) == (pytest.approx(0.39), 0.78)  # half of 220 W keep half
+    assert found.below_sweep
+    assert not found.measured
+
+
+def test_below_the_sweep_the_high_end_is_what_its_lowest_cap_keeps() -> None:
+    facts = load_model_facts("Qwen/Qwen3-8B", (CONFIGS,))
+    assert facts is not None
+    for ask, lowest_w in ((decode, 220.0), (partial(prefill, prompt=4096), 280.0)):
+        at, below = (ask(facts, capped("rtx-3090", w), EngineSettings()) for w in (lowest_w, 140.0))
+        assert at is not None
+        assert below is not None
+        assert below.tok_s.high == pytest.approx(at.tok_s.high, rel=0.01)
+        assert below.tok_s.value < 0.7 * at.tok_s.value
 
 
 def test_other_cards_are_unknown() -> None:
