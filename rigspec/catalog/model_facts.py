@@ -122,7 +122,7 @@ class ModelFacts:
     @property
     def surely_draftless(self) -> bool:
         """Whether it has no prediction layers of its own; False also where nobody knows."""
-        return self.model_type in DRAFTLESS and not self.draft.layers and not self.is_gguf
+        return self.model_type in DRAFTLESS and not self.draft.layers
 
     @property
     def has_experts(self) -> bool:

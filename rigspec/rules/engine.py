@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
+from rigspec.sizing.flags import Flags
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import AUTO, Service
 from rigspec.units import count
@@ -230,6 +231,7 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if wanted is None or model is None or wanted.model is not None:
             continue
         named_elsewhere = {"model", "draft_model_path"} & wanted.options.keys()
+        named_elsewhere = named_elsewhere or Flags(service.extra_args).given(*_DRAFT_FILES)
         own = wanted.method.lower().endswith(_OWN_LAYERS.get(service.engine, ()))
         if own and not named_elsewhere and model.surely_draftless:
             yield (error if is_stock(service.engine, service.image) else warning)(
@@ -243,11 +245,14 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
-_OWN_LAYERS = {"vllm": ("mtp",), "sglang": ("nextn", "mtp")}
+_OWN_LAYERS = {"vllm": ("mtp",), "sglang": ("nextn", "mtp"), "llama_cpp": ("mtp",)}
 """How an engine's names of the method end: vLLM also takes `qwen3_next_mtp` and the like."""
+_DRAFT_FILES = ("--spec-draft-model", "-md", "--model-draft", "--spec-draft-hf", "-hfd", "-hfrd")
+"""llama.cpp's flags for a file that holds the layers by themselves."""
 _NO_LAYERS = {
     "vllm": "`Unsupported speculative method: 'mtp'` (`vllm/config/speculative.py`)",
     "sglang": "it then looks for a draft model, and none is named",
+    "llama_cpp": "`context type MTP requested but model doesn't contain MTP layers` ends the start",
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.finding import Path as SpecPath
 from rigspec.report.sizing import as_text
@@ -173,6 +175,8 @@ def test_sglang_drives_built_in_drafts_by_the_name_eagle() -> None:
         ("vllm", {"method": "mtp", "model": "chat"}, "Example/Llama-8B-FP8", False),
         ("vllm", {"method": "ngram"}, "Example/Llama-8B-FP8", False),
         ("vllm", {"method": "mtp"}, None, False),
+        ("llama_cpp", {"method": "draft-mtp"}, "Example/Llama-8B-FP8", True),
+        ("llama_cpp", {"method": "draft-mtp"}, "Qwen/Qwen3.6-27B-FP8", False),
     ],
 )
 def test_a_model_without_prediction_layers_cannot_draft_with_them(
@@ -192,6 +196,30 @@ def test_a_model_without_prediction_layers_cannot_draft_with_them(
     assert ("with drafts" in as_text(changed, saved)) is (
         drafts_itself or "ngram" in draft.values()
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], True),
+        (["--spec-draft-model", "/models/mtp.gguf"], False),
+        (["-md=/models/mtp.gguf"], False),
+        (["--spec-draft-n-max", "3"], True),
+    ],
+)
+def test_prediction_layers_in_a_file_of_their_own_are_no_fault(
+    words: list[str], said: bool
+) -> None:
+    llama = {"engine": "llama_cpp", "speculative": {"method": "draft-mtp", "tokens": 3}}
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["services"]["chat"] |= llama | {"extra_args": words}
+    facts = load_model_facts("Example/Llama-8B-FP8", [ROOT / "tests/errors/models"])
+    assert facts is not None
+    gguf = replace(facts, quantization=Quantization(Scheme.GGUF, bits_per_weight=4.5))
+    findings = check(Rig.model_validate(data), CheckContext(models={"chat": gguf}))
+    assert ("engine.draft-layers" in {finding.rule for finding in findings}) is said
 
 
 @pytest.mark.parametrize(
