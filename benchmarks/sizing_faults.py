@@ -39,9 +39,10 @@ def faults_of(raw: Mapping[str, object]) -> tuple[str, ...]:
 
 def _faults(raw: Mapping[str, object]) -> Iterator[str]:
     yield from _each(raw, _STATED, "")
-    engine = raw.get("engine_family") or raw.get("engine")
+    key = "engine_family" if raw.get("engine_family") else "engine"
+    engine = raw.get(key)
     if isinstance(engine, str) and not re.search("vllm|sglang|llama", engine.lower()):
-        yield _fault("engine", engine, "is none of vllm, sglang and llama.cpp")
+        yield _fault(key, engine, "is none of vllm, sglang and llama.cpp")
     measured = raw.get("measured")
     if measured is None:
         yield from _misspelt(raw, "measured")

@@ -20,7 +20,7 @@ from rigspec.catalog.model_words import (
     head_words,
     scheme_words,
 )
-from rigspec.catalog.models import load_model_facts
+from rigspec.catalog.models import load_model_facts, saved_facts
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.stored import formula_doubt
 from rigspec.units import GB, GIB
@@ -36,11 +36,11 @@ class Models:
 
 def find_facts(keys: Keys, models: Models, named: NamedCards) -> tuple[ModelFacts | None, str]:
     name, stem = keys.text("model") or "", (keys.text("config") or "").removesuffix(".json")
-    tried = [text for text in (stem.replace("__", "/"), name) if text]
+    tried = [text for text in (stem.replace("__", "/"), Path(stem).name, name) if text]
     facts = None
     for candidate in tried:
         try:
-            facts = load_model_facts(candidate, [models.folder])
+            facts = saved_facts(candidate, [models.folder])
         except (ValueError, OSError) as broken:
             return None, f"the config of {candidate} cannot be read: {broken}"
         if facts is not None:

@@ -48,7 +48,17 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
         return _of_folder(path)
     if holds_file(path):
         return _of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
-    name = str(model).partition("@")[0]
+    return saved_facts(str(model), folders)
+
+
+def saved_facts(model: str, folders: Iterable[Path]) -> ModelFacts | None:
+    """Facts of a repository id saved in one of the folders, and nowhere else; None when not found.
+
+    Raises UnusableModel as `load_model_facts` does.
+    """
+    name = model.partition("@")[0]
+    if name.startswith("/") or ".." in Path(name).parts:
+        return None
     for folder in folders:
         saved = folder / f"{file_stem(name)}.json"
         if _is_saved(saved):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,11 @@ def test_a_whole_run_has_no_fault(tmp_path: Path) -> None:
         ("max_num_seqs", 10**400, "is no finite number"),
         ("kv_cache_memory_bytes", 0, "is no size in bytes"),
         ("engine_version", [0, 3], "is no text"),
-        ("engine_family", "trt-llm", "is none of vllm, sglang and llama.cpp"),
+        (
+            "engine_family",
+            "trt-llm",
+            "`engine_family: trt-llm` is none of vllm, sglang and llama.cpp",
+        ),
         ("model", {"hub": 5}, "is no text"),
         ("gpu", ["a"], "is no text"),
         ("enforce_eager", [True], "is neither true nor false"),
@@ -97,6 +102,41 @@ def test_a_setting_that_cannot_be_is_declined(
     assert (declined.id, declined.quantity) == ("mine", ALL)
     assert why in declined.reason
     assert {row.id for row in rows} == {"other"}  # one bad case never stops the run
+
+
+def test_the_key_is_named_that_holds_the_engine(tmp_path: Path) -> None:
+    _, (declined,) = ran(tmp_path, {**RUN, "engine_family": None, "engine": "trt-llm"})
+    assert "`engine: trt-llm` is none of" in declined.reason
+
+
+def models_beside(folder: Path) -> Path:
+    """A folder with another model in it, below a config that belongs to something else."""
+    here = folder / "outer" / "models"
+    here.mkdir(parents=True)
+    shutil.copy(MODELS / "Qwen__Qwen3-8B.json", folder / "outer" / "config.json")
+    shutil.copy(MODELS / "openai__gpt-oss-120b.json", here)
+    return here
+
+
+@pytest.mark.parametrize("key", ["config", "model"])
+@pytest.mark.parametrize("named", ["..", "../.json", "{outer}", "outer", "./outer"])
+def test_a_config_outside_the_folder_of_models_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, named: str
+) -> None:
+    here = models_beside(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    named = named.format(outer=tmp_path / "outer")
+    case = RUN | {"model": "Example/None", "config": None} | {key: named}
+    (tmp_path / "cases.yaml").write_text(json.dumps([case]), encoding="utf-8")
+    rows, declined = run(tmp_path / "cases.yaml", here)
+    assert rows == []
+    assert all("that states its dimensions" in each.reason for each in declined)
+
+
+def test_a_config_may_be_named_with_its_folder(tmp_path: Path) -> None:
+    case = RUN | {"model": "Example/None", "config": "model-configs/Qwen__Qwen3-8B.json"}
+    rows, declined = ran(tmp_path, case)
+    assert (bool(rows), declined) == (True, [])
 
 
 def test_figures_under_a_key_that_is_nearly_right_are_not_passed_over(tmp_path: Path) -> None:
