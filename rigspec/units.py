@@ -6,6 +6,8 @@ GiB is 2**30 bytes, GB/s is 10**9 bytes per second.
 
 from __future__ import annotations
 
+import math
+
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
@@ -32,6 +34,11 @@ def with_article(name: str) -> str:
 def count(amount: int, noun: str) -> str:
     """`1 stream`, `8 streams`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def tenths_of(requests: float) -> float:
+    """Whole tenths, never rounded up: 7.96 requests at once are no eight."""
+    return math.floor(requests * 10 + 1e-9) / 10
 
 
 def text_w(watts: float) -> str:

@@ -21,6 +21,7 @@ from rigspec.sizing.service import Sized, sized, usual_link, usual_slot
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.unknown import doubts_of
 from rigspec.sizing.verdict import Verdict
+from rigspec.units import tenths_of
 
 
 def single_answer(
@@ -196,7 +197,7 @@ def _pool(row: FitRow) -> dict[str, object]:
     """All that is left is cache."""
     return {
         "cache GiB": band(row.available_gib, 1),
-        "at once": None if row.concurrency is None else round(row.concurrency, 1),
+        "at once": None if row.concurrency is None else tenths_of(row.concurrency),
     }
 
 

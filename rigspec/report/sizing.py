@@ -29,6 +29,7 @@ from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.verdict import Verdict, contexts_short, late_short, load_short
 from rigspec.spec.rig import Rig, members
+from rigspec.units import tenths_of
 
 BAR = 64
 """Cells of the memory bar, where the screen has room for them."""
@@ -238,7 +239,7 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
         said.append(f"one request of {asked:,} takes {takes} GiB")
     if memory.concurrency is not None and memory.concurrency >= 1:
         where = " in each replica" if sized.settings.replicas > 1 else ""
-        said.append(f"{guess}{memory.concurrency:.1f} at once{where}")
+        said.append(f"{guess}{tenths_of(memory.concurrency):.1f} at once{where}")
     if memory.largest_context:
         said.append(f"the longest that fits is {guess}{memory.largest_context:,}")
     return ", ".join(said)

@@ -381,3 +381,14 @@ def test_a_cut_block_is_refused_by_the_releases_that_are_known_to(
     assert {row["refused"] for row in rows} == {cut if code else ""}
     assert {row["may_be_refused"] for row in rows} == {"" if code else cut}
     assert (f"TP 8: may be refused, {cut}" in fit(*words).output) is (code == 0)
+
+
+@pytest.mark.parametrize("context", ["4100", "4700"])
+def test_requests_at_once_are_never_rounded_up_to_one_more(context: str) -> None:
+    asked = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", context)
+    told = json.loads(fit(*asked, "--json").output)
+    assert told["concurrency"] % 1 > 0.95  # to one place it would be the next whole number
+    shown = f"{int(told['concurrency'])}.9"
+    assert f"{shown} at once" in fit(*asked).output
+    rows = fit(*asked, "--table").output.splitlines()
+    assert [f" {shown} " in row for row in rows if f"{int(context):,} " in row] == [True]
