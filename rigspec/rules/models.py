@@ -147,13 +147,14 @@ def token_in_clear(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 def facts_usable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """What is saved of a model can be read, and can be true."""
     for name, why in facts.unusable.items():
+        commands = ", or ".join(to_save(rig.models[name], facts))
         yield error(
             "models.facts-usable",
             _origin(rig, name),
             f"what is saved of `{name}` cannot be used: {why}",
             why="whether it fits and how fast it is stays unknown; the file is rigspec's own "
             "record, the weights may be fine",
-            hint="`rigspec model add` reads its config and sizes again",
+            hint=f"{commands} reads its config and sizes again",
         )
 
 
