@@ -175,14 +175,11 @@ def _no_card(keys: Keys) -> str:
 
 
 def _visible(gpu: KnownCard, named: NamedCards) -> Amount:
-    """GiB of a card; of two sizes sold under one name the stated one, or up to the larger."""
+    """GiB of a card; of two sizes sold under one name up to the larger."""
     found = visible_gib(named.total_mib or gpu.memory_mib)
     if named.total_mib or gpu.larger_mib is None:
         return found
-    if named.memory_gb is None:
-        return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
-    sizes = (gpu.memory_mib, gpu.larger_mib)
-    return visible_gib(min(sizes, key=lambda mib: abs(mib / 1024 - (named.memory_gb or 0.0))))
+    return Amount(found.value, found.low, visible_gib(gpu.larger_mib).high)
 
 
 def _is_bound(name: str) -> bool:
@@ -246,6 +243,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         memory_fraction=keys.number("gpu_memory_utilization", "mem_fraction_static"),
         kv_bytes=keys.whole("kv_cache_memory_bytes"),
         context=tokens_of(keys.number("max_model_len") or keys.text("max_model_len")),
+        stretched=_LONGER.search(keys.text("notes") or "") is not None,
         max_seqs=keys.whole("max_num_seqs"),
         max_batched_tokens=keys.whole("max_num_batched_tokens"),
         max_graph_size=keys.whole("max_cudagraph_capture_size"),
@@ -257,6 +255,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
             keys.text("mamba_ssm_cache_dtype") or ""
         ),
         state_ratio=keys.number("mamba_full_memory_ratio") or EngineSettings.state_ratio,
+        state_slots=keys.whole("max_mamba_cache_size"),
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         lora=_lora(keys),
@@ -267,8 +266,23 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         batch=keys.whole("n_batch") or 2048,
         ubatch=keys.whole("n_ubatch") or 512,
         flash_attention=keys.flag("flash_attn") is not False,
-        experts_on_cpu=keys.flag("cpu_offload") is True,
+        experts_on_cpu=keys.flag("cpu_offload") is True or _on_cpu(keys, engine),
     )
+
+
+_CPU = re.compile(
+    r"(?i)\bexps?=CPU|=CPU\b|--cpu-moe\b|(?:--n-cpu-moe|-ncmoe) ?[1-9]"
+    r"|experts?\b[^.;\"]{0,40}\b(?:on|in|to) (?:the )?(?:CPU|RAM|host)\b"
+)
+"""Words for experts that llama.cpp keeps in host memory."""
+_LONGER = re.compile(r"(?i)(?<!no )(?<!without )\byarn\b|--rope-scaling|--hf-overrides")
+"""Words for positions scaled beyond the model's own."""
+
+
+def _on_cpu(keys: Keys, engine: Engine) -> bool:
+    """Whether the notes of a llama.cpp run say that a part of it lies in host memory."""
+    notes = f"{keys.text('notes')} {keys.text('config_note')}"
+    return engine is Engine.LLAMA_CPP and _CPU.search(notes) is not None
 
 
 def _copies_attention(keys: Keys, engine: Engine, gpus: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,13 +116,38 @@ def cards_named(text: str | None) -> NamedCards:
     found = []
     for piece in re.split(r"\s\+\s|\s*;\s*|,\s*(?=\d+x)", text):
         count = re.match(r"\s*(\d+)\s*[x×]\s", piece)
-        gpu = _best(piece, memory)
+        gpu = _best(piece, _memory_gb(piece) or memory)
         if gpu is not None:
-            found += [gpu] * (int(count[1]) if count and "+" in text else 1)
+            found += [_as_sold(gpu, piece)] * (int(count[1]) if count and "+" in text else 1)
     inside = re.search(r"\(([^)]*)\)", text)
     if not found and inside and (gpu := _best(inside[1], memory)):
-        found.append(gpu)
+        found.append(_as_sold(gpu, text))
     return NamedCards(tuple(found), float(cap[1]) if cap else None, memory, _total_mib(text))
+
+
+OTHER_SIZE = 0.15
+"""A size so far from the catalogue's is that of another board under the same name."""
+
+
+def _as_sold(gpu: KnownCard, text: str) -> KnownCard:
+    """The card with the memory that a text states for each. A larger one is an owner's mod with the
+    same chip and width (RTX 2080 Ti 22 GB, RTX 4090 48 GB); a smaller one is another board, of
+    which the speed is not known (RTX 3050 4 GB)."""
+    stated = _memory_gb(text)
+    if stated is None or _total_mib(text):
+        return gpu
+    ratio = stated * 1024 / gpu.memory_mib
+    if abs(ratio - 1) <= OTHER_SIZE:
+        return replace(gpu, larger_mib=None)
+    same_chip = gpu.bandwidth_gb_s if ratio > 1 else None
+    size = gpu.larger_mib or stated * 1024
+    near = abs(size / 1024 / stated - 1) <= OTHER_SIZE
+    return replace(
+        gpu,
+        memory_mib=size if near else stated * 1024,
+        larger_mib=None,
+        bandwidth_gb_s=same_chip,
+    )
 
 
 def cards_counted(text: str | None) -> int:
@@ -136,7 +161,9 @@ def cards_counted(text: str | None) -> int:
 
 def _memory_gb(text: str) -> float | None:
     """GB or MiB that the text states."""
-    size = re.search(r"(\d{2,3}(?:\.\d+)?)\s*(?:GB|GiB)", text)
+    size = re.search(
+        r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*(?:GB|GiB)\b(?!/s|\W*(?:total|RAM|DDR))", text
+    )
     if size:
         return float(size[1])
     mib = _total_mib(text)

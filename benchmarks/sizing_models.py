@@ -201,6 +201,8 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if told and facts.quantization.per_layer is None and facts.sizes is None:
         # one format is named of several: the rest of the layers may be twice as wide, or half
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, 0.25))
+    if facts.vision is not None and re.search(r"\btext[- ]only\b|-text-(?!embed)", said):
+        facts = replace(facts, vision=None)
     towered = "vlm" in (keys.text("arch_note") or "") or "vision tower" in note
     if towered and facts.vision is None:
         tower = Vision(elements=TOWER, replicated=False, stated=False)

@@ -15,7 +15,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
-from rigspec.sizing import memory, sglang, vllm
+from rigspec.sizing import memory, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
@@ -156,7 +156,7 @@ def predict_available(case: Case) -> Amount:
     facts, pool = facts_of(case), _pool(case)
     if case.engine is not Engine.SGLANG or not facts.has_states:
         return pool
-    return state_doubt(facts, pool.times(sglang.cache_share(facts, case.settings)))
+    return state_doubt(facts, pool)
 
 
 def _pool(case: Case) -> Amount:

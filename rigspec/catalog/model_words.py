@@ -122,7 +122,10 @@ def scheme_words(text: str) -> Words | None:
 
 _EIGHT_BITS = Words(Scheme.INT8, 0)
 _EIGHT, _FOUR = re.compile(r"int8|w8a16|8.?bit"), re.compile(r"int4|w4a|4.?bit|fp4")
-_PLAIN_PARTS = re.compile(r"bf16[-_ ]int[48]|int[48] with bf16 parts")
+_PLAIN_PARTS = re.compile(
+    r"bf16[-_ ]int[48]"
+    r"|int[48](?: with | and | ?[+/] ?)bf16(?![-_ ]?(?:kv|cache|act|head|draft|mtp))"
+)
 
 
 WIDTH = re.compile(r"(?<![\d.])(\d(?:\.\d+)?)[ -]?(?:bpw|bits?)\b")

@@ -230,8 +230,8 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         wanted, model = service.speculative, facts.models.get(service.model)
         if wanted is None or model is None or wanted.model is not None:
             continue
-        named_elsewhere = {"model", "draft_model_path"} & wanted.options.keys()
-        named_elsewhere = named_elsewhere or Flags(service.extra_args).given(*_DRAFT_FILES)
+        named_elsewhere = bool({"model", "draft_model_path"} & wanted.options.keys())
+        named_elsewhere |= Flags(service.extra_args).given(*_DRAFT_FILES)
         own = wanted.method.lower().endswith(_OWN_LAYERS.get(service.engine, ()))
         if own and not named_elsewhere and model.surely_draftless:
             yield (error if is_stock(service.engine, service.image) else warning)(

@@ -44,6 +44,13 @@ class Flags:
         return int(float(number) * step ** " kmgt".index(suffix.lower() or " "))
 
 
+def state_bytes(flags: Flags) -> int | None:
+    """Bytes per element of a recurrent state, as vLLM and SGLang are told; None where they are not,
+    or with a word that neither knows."""
+    word = flags.text("--mamba-ssm-cache-dtype", "--mamba-ssm-dtype")
+    return {"float32": 4, "float16": 2, "bfloat16": 2}.get(word or "")
+
+
 def copies_attention(service: Service) -> bool:
     """Whether SGLang's data parallel copies are of the attention alone, within the TP ranks."""
     return service.engine == "sglang" and Flags(service.extra_args).given("--enable-dp-attention")

@@ -19,7 +19,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp_told
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.drafter import stored_gib
-from rigspec.sizing.flags import Flags, attention_context, copies_attention
+from rigspec.sizing.flags import Flags, attention_context, copies_attention, state_bytes
 from rigspec.sizing.links import LANE_GB_S, Hop, LinkPath, Place, paths
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculation, Speculative
 from rigspec.sizing.uncounted import uncounted
@@ -78,8 +78,9 @@ def settings_of(
         kv_dtype=service.kv_cache_dtype or "auto",
         block_size=flags.whole("--block-size", "--page-size"),
         prefix_caching=_prefix_caching(flags),
-        state_bytes=_STATE_BYTES.get(flags.text("--mamba-ssm-cache-dtype") or ""),
+        state_bytes=state_bytes(flags),
         state_ratio=flags.number("--mamba-full-memory-ratio") or EngineSettings.state_ratio,
+        state_slots=flags.whole("--max-mamba-cache-size"),
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         lora=_lora(service, flags),
@@ -119,9 +120,6 @@ def _stretched(service: Service) -> bool:
         "rope" in word or "hf-overrides" in word.replace("_", "-") for word in service.extra_args
     )
     return allowed or any(scaled)
-
-
-_STATE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def _prefix_caching(flags: Flags) -> bool | None:

@@ -154,7 +154,8 @@ def budget(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[Ter
     weights = rank_weights(facts, settings)
     first = Term("weights", weights.amount, weights.basis + llamacpp.layers_held(facts, settings))
     if settings.engine is Engine.SGLANG:
-        return (first, *(Term(n, a, b) for n, a, b in sglang.terms(facts, card, settings)))
+        beside = sglang.terms(facts, card, settings, first.amount)
+        return (first, *(Term(*each) for each in beside))
     if settings.engine is Engine.LLAMA_CPP:
         buffer, *rest = (Term(n, a, b) for n, a, b in llamacpp.terms(facts, card, settings))
         wide = replace(buffer, amount=widened(buffer.amount, peak_doubt(facts)))
@@ -188,8 +189,7 @@ def _left(
         taken = taken + vllm.runner_doubt(settings, card)
         return vllm.requested(settings, card) - taken
     if settings.engine is Engine.SGLANG:
-        static = terms[0].amount + draft_doubt(settings, terms[0].amount)
-        return sglang.pool(card, settings, static, vision=facts.vision is not None)
+        return sglang.left_for_cache(facts, card, settings, terms[0].amount)
     return card.total - used - others
 
 

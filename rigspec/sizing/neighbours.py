@@ -19,6 +19,7 @@ from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.host_memory import kept_on_host
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.sglang_states import pool_for
 from rigspec.spec.rig import Rig, members
 from rigspec.spec.services import Service
 from rigspec.spec.together import groups_at_once, sharers
@@ -111,7 +112,7 @@ def _wants(
     share = sglang.fraction_of(card, settings, vision=facts.vision is not None)
     if found.needed is None or found.available.value < found.needed.value:
         return 0.0
-    held = found.weights.value + found.needed.value
+    held = found.weights.value + pool_for(facts, settings, found.needed.value)
     return sglang.overhead(settings).value + held / share
 
 

@@ -2,9 +2,9 @@
 
 In the order an owner loses least: a size of decode context parallel that is not refused, experts
 left whole where a shard of them is refused, shorter context, no stated size of the cache, smaller
-cache type, one cache for several cards instead of a copy on each, fewer sequences or no graphs,
-smaller batches, a larger share of the card, no drafts, text only, several of these where no single
-one will do, more cards, smaller weights.
+cache type, one cache for several cards instead of a copy on each, fewer recurrent states, fewer
+sequences or no graphs, smaller batches, a larger share of the card, no drafts, text only, several
+of these where no single one will do, more cards, smaller weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rigspec.sizing.accepted import CUT_EXPERTS, decode_context_sizes, is_beyond
 from rigspec.sizing.as_loaded import lacks_half
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
-from rigspec.sizing.remedies_cache import cache_type, other_cache, shared_cache
+from rigspec.sizing.remedies_cache import cache_type, fewer_states, other_cache, shared_cache
 from rigspec.sizing.remedies_llamacpp import llama_remedies
 from rigspec.sizing.remedies_share import other_share
 from rigspec.sizing.remedies_together import RANK_WAYS, larger_share, together
@@ -100,8 +100,8 @@ def _ways(case: Case) -> Iterator[Remedy]:
         yield from llama_remedies(case)
         return
     ways = (
-        _other_dcp, _whole_experts, shorter, other_cache, cache_type, shared_cache, _batches,
-        other_share, _drafts, _text_only, _more_cards, _weights,
+        _other_dcp, _whole_experts, shorter, other_cache, cache_type, shared_cache, fewer_states,
+        _batches, other_share, _drafts, _text_only, _more_cards, _weights,
     )  # fmt: skip
     single = [remedy for way in ways for remedy in way(case)]
     # what a spec alone says comes before what must be bought, or found

@@ -10,6 +10,7 @@ from rigspec.sizing.accepted import ATTENTION, refusals
 from rigspec.sizing.records import kv_kind
 from rigspec.sizing.remedy import Case, Remedy, surest, tried
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.sglang_states import HELD_AHEAD
 from rigspec.sizing.verdict import beside_all
 from rigspec.units import GIB, MIB
 
@@ -68,6 +69,25 @@ def narrower(case: Case) -> tuple[str, ...]:
     if case.settings.engine is not Engine.SGLANG:
         return ("fp8",)
     return ("fp8_e5m2",) if compute and compute < (8, 9) else ("fp8_e4m3",)
+
+
+RUNNING = (8, 4, 2, 1)
+"""Requests whose recurrent states SGLang may be told to hold, and no more."""
+
+
+def fewer_states(case: Case) -> Iterator[Remedy]:
+    """SGLang's states of a few requests, in place of a share of the pool."""
+    settings = case.settings
+    if settings.engine is Engine.SGLANG and case.facts.has_states:
+        yield from surest(_fewer_states(case))
+
+
+def _fewer_states(case: Case) -> Iterator[Remedy]:
+    for running in RUNNING:
+        if running <= (case.settings.max_seqs or running):
+            slots = running * HELD_AHEAD
+            changed = replace(case.settings, state_slots=slots)
+            yield from tried("fewer states", f"`--max-mamba-cache-size {slots}`", case, changed)
 
 
 def shared_cache(case: Case) -> Iterator[Remedy]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Latent, Layer
-from rigspec.sizing import drafter
+from rigspec.sizing import drafter, sglang_states
 from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.records import attention_token_bytes, kv_kind
@@ -63,7 +63,7 @@ def overhead(settings: EngineSettings) -> Amount:
 
 
 def pool(card: Card, settings: EngineSettings, weights: Amount, *, vision: bool) -> Amount:
-    """GiB of the pools, state and drafts included."""
+    """GiB of the pools together, that of recurrent states and of drafts included."""
     fraction = fraction_of(card, settings, vision=vision)
     others = exact(settings.other_processes_gib)
     before = card.total - overhead(settings) - others
@@ -72,16 +72,44 @@ def pool(card: Card, settings: EngineSettings, weights: Amount, *, vision: bool)
     return before.times(fraction) - weights
 
 
+def left_for_cache(
+    facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount
+) -> Amount:
+    """GiB of the static pool beside weights, drafts and recurrent states."""
+    return sglang_states.cache_of(facts, settings, _whole_pool(facts, card, settings, weights))
+
+
+def _whole_pool(facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount) -> Amount:
+    static = weights + drafter.draft_doubt(settings, weights)
+    return pool(card, settings, static, vision=facts.vision is not None)
+
+
 def terms(
-    facts: ModelFacts, card: Card, settings: EngineSettings
+    facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount
 ) -> tuple[tuple[str, Amount, str], ...]:
-    """What the engine keeps outside the static pool."""
+    """What the engine keeps outside the static pool, and recurrent states inside it."""
+    beside = _beside(facts, card, settings)
+    if not facts.has_states:
+        return (beside,)
+    whole = _whole_pool(facts, card, settings, weights)
+    cache = sglang_states.cache_of(facts, settings, whole)
+    taken = (max(0.0, a - b) for a, b in (
+        (whole.value, cache.value), (whole.low, cache.low), (whole.high, cache.high),
+    ))  # fmt: skip
+    value, *ends = taken
+    basis = f"{settings.state_ratio:g} bytes per byte of cache"
+    stated = settings.state_slots is not None or settings.prefix_caching is False
+    states = Amount(value, min(value, *ends), max(value, *ends))
+    return beside, ("recurrent states", states, "as many as stated" if stated else basis)
+
+
+def _beside(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[str, Amount, str]:
     fraction = fraction_of(card, settings, vision=facts.vision is not None)
     rest = max(0.0, card.total.value - settings.other_processes_gib) * (1 - fraction)
     basis = "1 − mem-fraction-static"
     if settings.memory_fraction is None:
         basis += ", SGLang's own: 1 GiB more for every 8 ranks"
-    return (("activation, graphs, context", about(rest, 0.1 * rest), basis),)
+    return ("activation, graphs, context", about(rest, 0.1 * rest), basis)
 
 
 SCALED, SCALED_RECORD = "fp8_ds_mla", 656
@@ -141,13 +169,6 @@ def _draft_layers(facts: ModelFacts, settings: EngineSettings) -> int:
 
 
 def tokens(facts: ModelFacts, settings: EngineSettings, pool_gib: float) -> int:
-    """Tokens of a pool, after the share that recurrent states take."""
+    """Tokens of a pool in which no recurrent states lie."""
     per_token = bytes_per_token(facts, settings)
-    if not per_token:
-        return 0
-    return int(max(0.0, pool_gib) * cache_share(facts, settings) * GIB / per_token)
-
-
-def cache_share(facts: ModelFacts, settings: EngineSettings) -> float:
-    """Share of the pool that recurrent states leave the cache."""
-    return 1 / (1 + settings.state_ratio) if facts.has_states else 1.0
+    return int(max(0.0, pool_gib) * GIB / per_token) if per_token else 0

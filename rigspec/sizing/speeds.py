@@ -12,6 +12,7 @@ from rigspec.sizing.served import chats, served
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.sglang import tokens
+from rigspec.sizing.sglang_states import requests
 from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
@@ -96,5 +97,7 @@ def held_at(memory: MemoryEstimate, depth: int) -> int | None:
         return None
     left = memory.available.value
     if settings.engine is Engine.SGLANG:
-        return max(1, tokens(facts, settings, left) // depth)
+        running = requests(facts, settings, memory.available)
+        held = tokens(facts, settings, left) // depth
+        return max(1, held if running is None else min(held, int(running.value)))
     return max(1, int(memory.shape.concurrency(left * GIB, depth)))

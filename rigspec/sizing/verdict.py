@@ -11,6 +11,7 @@ from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.sglang_states import requests
 from rigspec.units import GIB, with_article
 
 
@@ -44,8 +45,11 @@ def verdict_of(
     loading, cache = loads(facts, card, settings), stated_cache(card, settings, used)
     if left.high < need.low or used[0].low > card.total.high or not starts(card, settings):
         return Verdict.NO
-    if Verdict.NO in (loading, cache):
+    running = requests(facts, settings, left) if settings.engine is Engine.SGLANG else None
+    if Verdict.NO in (loading, cache) or (running is not None and running.high < 1):
         return Verdict.NO
+    if running is not None and running.low < 1:
+        return Verdict.CLOSE
     if left.low < need.high or contexts_short(card, settings) or facts.lacks != "nothing":
         return Verdict.CLOSE
     if late_short(facts, card, settings) or _is_unreckoned(facts, needed):

@@ -154,13 +154,28 @@ def test_of_the_formats_of_four_bits_the_record_says_which(
     assert found.scheme is (scheme or Scheme.NVFP4)
 
 
-@pytest.mark.parametrize("text", ["cyankiwi/Qwen3.8-27B-AWQ-BF16-INT4", "AWQ INT4 with BF16 parts"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cyankiwi/Qwen3.8-27B-AWQ-BF16-INT4",
+        "AWQ INT4 with BF16 parts",
+        "AWQ INT4 + BF16 (compressed-tensors)",  # two 27B hold 25.8 GiB, 19 if all were 4 bits
+        "INT4/BF16",
+    ],
+)
 def test_a_name_that_joins_16_bits_to_a_width_keeps_them_for_the_mixers(text: str) -> None:
     words = scheme_words(text)
     assert words is not None
     made = apply_words(Quantization(), words, text, has_experts=False, has_states=True)
     assert made.mixer_scheme is Scheme.PLAIN
     assert made.scheme_of("layers.1.mlp.up_proj", plain_by_habit=False) is Scheme.INT4_ZERO
+
+
+@pytest.mark.parametrize("beside", ["bf16 KV", "bf16 head", "BF16 draft", "bf16 MTP"])
+def test_sixteen_bits_of_something_else_are_not_the_mixers(beside: str) -> None:
+    words = scheme_words(f"AWQ INT4 + {beside}")
+    assert words is not None
+    assert not words.plain_mixers
 
 
 def test_an_average_below_packed_widths_is_taken_at_its_word() -> None:

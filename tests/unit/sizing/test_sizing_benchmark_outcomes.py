@@ -14,6 +14,7 @@ from benchmarks.sizing_models import Models
 from benchmarks.sizing_outcomes import fits_measured
 from benchmarks.sizing_predict import (
     Row,
+    predict_accepted,
     predict_available,
     predict_fits,
     predict_tokens_from_spec,
@@ -170,6 +171,56 @@ def test_a_cache_of_a_fork_s_own_type_may_be_narrow() -> None:
     )
     assert (plain, foreign) == ("no", "close")
     assert own != "no"
+
+
+@pytest.mark.parametrize(
+    ("notes", "kept"),
+    [
+        ("-ot exps=CPU -ub 2048", True),
+        ('-ot "ffn_(up|gate)_exps.weight=CPU"', True),
+        ("--cpu-moe", True),
+        ("--n-cpu-moe 20", True),
+        ("--n-cpu-moe 0 -b 4096", False),
+        ("part of the experts on CPU by -ot", True),
+        ("experts of blocks 0-16 on CUDA0, rest elsewhere", False),
+        ("all 62 layers on GPU", False),
+        (None, False),
+    ],
+)
+def test_experts_in_host_memory_are_read_from_the_notes_of_llama_cpp(
+    notes: str | None, kept: bool
+) -> None:
+    told = {"engine_family": "llama.cpp", "notes": notes, "quantization": "GGUF Q4_K_M"}
+    assert case_of(RUN | told, models(), 0).settings.experts_on_cpu is kept
+    assert not case_of(RUN | {"notes": notes}, models(), 0).settings.experts_on_cpu  # vLLM
+
+
+@pytest.mark.parametrize(
+    ("notes", "accepted"),
+    [("YaRN factor 4", "yes"), ("--rope-scaling yarn", "yes"), ("without YaRN", "no"),
+     ("--hf-overrides {...}", "yes"), (None, "no")],
+)  # fmt: skip
+def test_positions_scaled_by_the_owner_are_no_refusal(notes: str | None, accepted: str) -> None:
+    told = {"max_model_len": 131_072, "notes": notes}
+    assert predict_accepted(case_of(RUN | told, models(), 0)) == accepted
+
+
+@pytest.mark.parametrize(
+    ("model", "quantization", "text_only"),
+    [
+        ("Org/Qwen3.6-27B-Text-NVFP4", "NVFP4", True),
+        ("Qwen/Qwen3.6-27B", "NVFP4 (text only)", True),
+        ("Qwen/Qwen3.6-27B", "NVFP4", False),
+        ("Org/Qwen3.6-27B-Text-Embed", "NVFP4", False),
+    ],
+)
+def test_a_checkpoint_of_text_alone_has_no_tower(
+    model: str, quantization: str, text_only: bool
+) -> None:
+    told = {"model": model, "config": "nvidia__Qwen3.6-27B-NVFP4", "quantization": quantization}
+    facts = case_of(RUN | told, models(), 0).facts
+    assert facts is not None
+    assert (facts.vision is None) is text_only
 
 
 def test_a_fork_s_pool_may_be_smaller_than_the_release_s() -> None:

@@ -33,6 +33,40 @@ def test_a_virtual_card_has_the_memory_that_the_text_states() -> None:
     assert cards_named("RTX PRO 6000 Blackwell Server Edition").total_mib is None
 
 
+@pytest.mark.parametrize(
+    ("text", "gib", "speed_known"),
+    [
+        ("RTX 4090 48GB", 48.0, True),  # an owner's mod: the same chip and width
+        ("NVIDIA GeForce RTX 2080 Ti 22GB (NVLink)", 22.0, True),
+        ("NVIDIA RTX 3050 (4 GB)", 4.0, False),  # another board of that name
+        ("NVIDIA GeForce RTX 3090 24GB", 24.0, True),
+        ("2x RTX 3090 (48 GB total)", 24.0, True),
+        ("RTX 3090 with 64 GB RAM", 24.0, True),
+        ("RTX 4090 (1008 GB/s)", 24.0, True),
+        ("NVIDIA H20 141GB", 141.0, True),
+        ("A100-SXM4-40GB", 40.0, True),
+    ],
+)
+def test_the_memory_that_a_name_states_is_the_card_s(
+    text: str, gib: float, speed_known: bool
+) -> None:
+    (card,) = cards_named(text).gpus
+    assert card.memory_mib / 1024 == pytest.approx(gib, rel=0.025)
+    assert (card.bandwidth_gb_s is not None) is speed_known
+    if text not in ("2x RTX 3090 (48 GB total)", "RTX 4090 (1008 GB/s)", "RTX 3090 with 64 GB RAM"):
+        assert card.larger_mib is None
+
+
+def test_unequal_cards_have_each_the_memory_beside_its_own_name() -> None:
+    mixed = cards_named("RTX 3070 8GB + RTX 5060 Ti 16GB + RTX 4090 48GB").gpus
+    assert [round(card.memory_mib / 1024) for card in mixed] == [8, 16, 48]
+
+
+def test_a_name_without_memory_may_still_be_the_larger_card() -> None:
+    (card,) = cards_named("NVIDIA H20").gpus
+    assert card.larger_mib == 141 * 1024
+
+
 def test_power_caps_and_mixed_cards_are_read() -> None:
     assert cards_named("NVIDIA GeForce RTX 3090 24GB (250 W)").cap_w == 250
     mixed = [card.name for card in cards_named("2x RTX 3090 + RTX 3090 Ti 24GB").gpus]
