@@ -99,7 +99,7 @@ def _engine(keys: Keys) -> Engine:
 def _cards(keys: Keys, named: NamedCards) -> tuple[Card, ...]:
     total, free = keys.number("gpu_total_gib"), keys.number("gpu_free_gib")
     bridged = _says_nvlink(keys)
-    if total is None and _is_slice(keys.text("gpu") or ""):
+    if (total is None and _is_slice(keys.text("gpu") or "")) or _is_other_make(keys):
         return ()
     if named.gpus:
         return tuple(
@@ -165,8 +165,21 @@ def _says_windows(keys: Keys) -> bool:
     return re.search(r"\bWSL|\bWindows\b", text) is not None
 
 
+def _is_other_make(keys: Keys) -> bool:
+    """A card that CUDA does not run: what its driver and kernels take is not known here."""
+    return (
+        re.search(
+            r"(?i)\bAMD\b|radeon|instinct|\bmi\d{2,3}|\bgfx\d|\brocm\b|\barc\b|gaudi",
+            keys.text("gpu") or "",
+        )
+        is not None
+    )
+
+
 def _no_card(keys: Keys) -> str:
     name = keys.text("gpu") or "not named"
+    if _is_other_make(keys):
+        return f"`{name}` is no card of NVIDIA, and what its driver takes is not known"
     if _is_bound(name):
         return f"`{name}` is a bound of the card's memory, not its size"
     if _is_slice(name):
@@ -222,7 +235,6 @@ def _estimates_graphs(keys: Keys) -> bool | None:
 
 def _settings(keys: Keys, engine: Engine) -> EngineSettings:
     speculative = speculation_of(keys.text("speculative"), keys.text("compose"))
-    prefix = keys.flag("enable_prefix_caching")
     split = (keys.text("split_mode") or "layer").lower()
     gpus = keys.whole("gpu_count") or cards_counted(keys.text("gpu"))
     copies = max(1, keys.whole("pp") or 1) * max(1, keys.whole("dp") or 1)
@@ -250,7 +262,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         eager=keys.flag("enforce_eager") is True,
         kv_dtype=keys.text("kv_cache_dtype") or "auto",
         block_size=keys.whole("block_size"),
-        prefix_caching=prefix is not False,
+        prefix_caching=_caches_prefixes(keys, engine),
         state_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
             keys.text("mamba_ssm_cache_dtype") or ""
         ),
@@ -283,6 +295,14 @@ def _on_cpu(keys: Keys, engine: Engine) -> bool:
     """Whether the notes of a llama.cpp run say that a part of it lies in host memory."""
     notes = f"{keys.text('notes')} {keys.text('config_note')}"
     return engine is Engine.LLAMA_CPP and _CPU.search(notes) is not None
+
+
+def _caches_prefixes(keys: Keys, engine: Engine) -> bool | None:
+    """As stated, else vLLM's own; but published recipes with drafts turn it on, also where that is
+    no default (of 23 boots of hybrid models ten of twelve with drafts, one of eleven without)."""
+    stated = keys.flag("enable_prefix_caching")
+    drafts = (keys.text("speculative") or "off").lower() not in ("off", "none", "false")
+    return True if stated is None and (drafts or engine is not Engine.VLLM) else stated
 
 
 def _copies_attention(keys: Keys, engine: Engine, gpus: int) -> bool:

@@ -13,6 +13,7 @@ from rigspec.catalog.model_parts import Vision
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Quantization, Scheme
 from rigspec.catalog.model_sizes import SizeTable
 from rigspec.catalog.model_words import (
+    GGUF_BITS,
     WIDTH,
     Words,
     apply_words,
@@ -93,7 +94,9 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
     unknown = words is None and _names_unknown_format(facts, keys)
     if words is None and not (unknown and _printed_file(keys)) and _is_packed(facts, keys, named):
         words = Words(Scheme.INT4)
+    converted = words is not None and words.bits == GGUF_BITS["NVFP4"] and facts.has_states
     if words is not None:
+        words = replace(words, bits=CONVERTED) if converted else words
         quantization = apply_words(
             facts.quantization,
             words,
@@ -111,6 +114,8 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
         facts = replace(facts, sizes=printed)
     elif facts.quantization.scheme is Scheme.GGUF and facts.quantization.bits_per_weight < NARROW:
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, NARROW_DOUBT))
+    elif converted:
+        facts = replace(facts, weights_doubt=max(facts.weights_doubt, CONVERTED_DOUBT))
     row = models.sizes.find(facts.name)
     if row is not None and _belongs(facts, row[1]):
         facts = replace(facts, sizes=row[1])
@@ -122,6 +127,9 @@ TOLD = 0.02
 NARROW, NARROW_DOUBT = 4.0, 0.09
 """Bits of a GGUF type below which what it keeps wider, the same in a small model and in a large
 one, moves its average: IQ3_XXS is 3.25 bits of an 8B and 3.0 of a 35B (16 GB hold it)."""
+CONVERTED, CONVERTED_DOUBT = 6.5, 0.3
+"""Bits per weight of an NVFP4 GGUF beside recurrent states: converted from a mixed checkpoint, it
+keeps that one's parts in 8 or 16 bits (27B 5.4 to 8.2, 35B-A3B 5.6; Gemma 4 31B has 4.9)."""
 UNKNOWN = Quantization(Scheme.INT8, 0)
 _FOREIGN = re.compile(r"(?i)\bexl[23]\b|\baqlm\b|\bquip|\bvptq\b|\bhqq\b")
 """Formats of other engines and of plugins, whose widths their names do not tell."""

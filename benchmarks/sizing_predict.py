@@ -278,6 +278,10 @@ def predict_tokens_from_spec(case: Case) -> Amount:
     return found
 
 
+def _caching(case: Case, *, prefixes: bool) -> Case:
+    return replace(case, settings=replace(case.settings, prefix_caching=prefixes))
+
+
 def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
     settings, card, shape = case.settings, case.card, _shape(case, facts)
     gap = vllm.last_stage_gap(facts, settings, card) if card else 0.0
@@ -287,10 +291,13 @@ def _tokens(case: Case, facts: ModelFacts, pool: Amount) -> Amount:
         for gib in (pool.value, pool.low, pool.high)
     )
     if facts.has_states and case.stated.flag("enable_prefix_caching") is None:
-        uncached = replace(shape, state_pages=shape.state_pages - 1)
-        high = max(
-            high, memory.tokens_of(facts, settings, uncached, context, pool.high - gap)
-        )  # nobody says whether prefixes are cached; without, a request holds one page less
+        # nobody says whether prefixes are cached; with them a request holds one page more
+        cached, uncached = (
+            replace(shape, state_pages=_shape(with_it, facts).state_pages)
+            for with_it in (_caching(case, prefixes=True), _caching(case, prefixes=False))
+        )
+        low = min(low, memory.tokens_of(facts, settings, cached, context, pool.low - gap))
+        high = max(high, memory.tokens_of(facts, settings, uncached, context, pool.high - gap))
     if shape.mixed and settings.context is None:  # states and windows weigh more on a short request
         low = min(
             low, memory.tokens_of(facts, settings, shape, memory.SHORT_CONTEXT, pool.low - gap)

@@ -92,15 +92,8 @@ def terms(
     if not facts.has_states:
         return (beside,)
     whole = _whole_pool(facts, card, settings, weights)
-    cache = sglang_states.cache_of(facts, settings, whole)
-    taken = (max(0.0, a - b) for a, b in (
-        (whole.value, cache.value), (whole.low, cache.low), (whole.high, cache.high),
-    ))  # fmt: skip
-    value, *ends = taken
-    basis = f"{settings.state_ratio:g} bytes per byte of cache"
-    stated = settings.state_slots is not None or settings.prefix_caching is False
-    states = Amount(value, min(value, *ends), max(value, *ends))
-    return beside, ("recurrent states", states, "as many as stated" if stated else basis)
+    states = sglang_states.states_in(facts, settings, whole)
+    return (beside, ("recurrent states", *states)) if states[0].value else (beside,)
 
 
 def _beside(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[str, Amount, str]:

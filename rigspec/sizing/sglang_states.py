@@ -43,6 +43,20 @@ def cache_of(facts: ModelFacts, settings: EngineSettings, pool: Amount) -> Amoun
     return Amount(value, low, high)
 
 
+def states_in(facts: ModelFacts, settings: EngineSettings, pool: Amount) -> tuple[Amount, str]:
+    """GiB that states take of the static pool, and what decides it."""
+    cache = cache_of(facts, settings, pool)
+    value, *ends = (
+        max(0.0, whole - left)
+        for whole, left in (
+            (pool.value, cache.value), (pool.low, cache.low), (pool.high, cache.high),
+        )
+    )  # fmt: skip
+    share = f"{settings.state_ratio:g} bytes per byte of cache"
+    basis = share if _stated(settings) is None else "as many as stated"
+    return Amount(value, min(value, *ends), max(value, *ends)), basis
+
+
 def pool_for(facts: ModelFacts, settings: EngineSettings, cache_gib: float) -> float:
     """GiB of the pool in which so much is left for the cache."""
     if not facts.has_states:

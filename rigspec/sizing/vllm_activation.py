@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Attention, Latent, Mamba
+from rigspec.catalog.model_parts import Attention, Compressed, Latent, Mamba
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
@@ -30,7 +30,8 @@ def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> 
     """GiB of the largest dummy step."""
     asked = replace(settings, context=settings.context or facts.max_positions)
     batch = batch_of(asked, card)
-    if has_second_runner(facts, settings):
+    # V4-Flash takes the second runner's in 0.26, too
+    if has_second_runner(facts, settings) or _is_compressed(facts):
         return _new_activation(facts, settings, batch)
     found = first_activation(facts, settings, batch)
     if settings.version is not None and settings.version >= COMPILES_SINCE:
@@ -38,6 +39,10 @@ def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> 
         # 32B, 0.45 and 1.45 of an 8B
         found = replace(found, high=max(found.high, _compilation(facts, settings, batch) / GIB))
     return with_image(facts, settings, batch, found)
+
+
+def _is_compressed(facts: ModelFacts) -> bool:
+    return any(isinstance(layer.mixer, Compressed) for layer in facts.layers)
 
 
 COMPILES_SINCE = (0, 20)
@@ -89,7 +94,7 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
 def _forward(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:
     """Bytes alive in the widest layer of a full batch."""
     ranks, b = max(1, settings.tensor_parallel), facts.dtype_bytes
-    attention = 0
+    attention, streams = 0, 2 + 2 * (facts.hyper_streams - 1)
     for layer in facts.layers:
         mixer = layer.mixer
         if isinstance(mixer, Attention):
@@ -97,12 +102,21 @@ def _forward(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float
         elif isinstance(mixer, Latent):
             wide = mixer.heads // ranks * (mixer.nope_dim + mixer.rope_dim)
             attention = max(attention, 5 * wide + 7 * facts.hidden + 2 * mixer.kv_rank)
+        elif isinstance(mixer, Compressed):
+            heads = max(PADDED_HEADS, mixer.heads // ranks)
+            attention = max(attention, 3 * heads * mixer.head_dim)
+            streams = MIXED_COPIES * facts.hyper_streams
         elif isinstance(mixer, Mamba):
             attention = max(attention, 2 * (2 * mixer.inner + facts.hidden) // ranks)
-    streams = 2 + 2 * (facts.hyper_streams - 1)
     rows = attention + streams * facts.hidden + 3 * dense_width(facts, settings)
     bytes_alive = batch.tokens * rows * b + expert_workspace(facts, settings, batch)
     return float(bytes_alive + _context_dummy(facts, settings, batch))
+
+
+PADDED_HEADS, MIXED_COPIES = 64, 6
+"""Sparse attention over a compressed cache: its kernels take no fewer heads on a rank (queries,
+their result and a copy), and three copies of all residual streams are alive in 32 bits (V4-Flash,
+V4.1-Flash and V4-Pro at 8,192 tokens 3.1, 3.45 and 4.14 GiB, 0.30; V4-Flash at 4,096 1.66)."""
 
 
 def _context_dummy(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:

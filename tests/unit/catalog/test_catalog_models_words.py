@@ -160,7 +160,6 @@ def test_of_the_formats_of_four_bits_the_record_says_which(
         "cyankiwi/Qwen3.8-27B-AWQ-BF16-INT4",
         "AWQ INT4 with BF16 parts",
         "AWQ INT4 + BF16 (compressed-tensors)",  # two 27B hold 25.8 GiB, 19 if all were 4 bits
-        "INT4/BF16",
     ],
 )
 def test_a_name_that_joins_16_bits_to_a_width_keeps_them_for_the_mixers(text: str) -> None:

@@ -145,9 +145,10 @@ def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() ->
     assert said.severity is Severity.WARNING
     assert "needs an unknown amount of cache for one full request" in said.message
     assert said.hint.startswith("the first start decides: how this model lays out its cache")
-    # on one card the weights may not even find room: there something else has to change
+    # on one card the weights alone find no room: there something else has to change
     said = complaints("deepseek-ai/DeepSeek-V4-Flash", "1 h200", {"context_length": 65536})[0]
-    assert said.hint.startswith(f"the first start decides; {WAYS_OUT}more GPUs: `2 such GPUs, ")
+    assert said.rule == "memory.fits"
+    assert said.hint.startswith(f"{WAYS_OUT}more GPUs: `2 such GPUs, ")
 
 
 def test_only_more_cards_ask_for_another_split() -> None:

@@ -9,9 +9,11 @@ import pytest
 from published import card, model
 
 from rigspec.sizing import sglang
+from rigspec.sizing.amount import exact
 from rigspec.sizing.flags import attention_context
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.sglang_states import cache_of
 from rigspec.spec.load import load_text
 
 STARTER = Path(__file__).parents[3] / "rigs/starter.yaml"
@@ -47,12 +49,8 @@ def test_the_states_share_is_the_owners(ratio: float, printed: int) -> None:
         engine=Engine.SGLANG, memory_fraction=0.9, state_ratio=ratio, kv_dtype="fp8_e4m3"
     )
     facts = model("Qwen/Qwen3.8-27B")
-    pool_gib = 0.9 * 31.0 - 20.14
-    assert sglang.tokens(facts, asked, pool_gib) == pytest.approx(printed, rel=0.15)
-    dense = model("Qwen/Qwen3-14B")
-    assert sglang.tokens(dense, asked, 4.0) == sglang.tokens(
-        dense, replace(asked, state_ratio=9), 4.0
-    )
+    left = cache_of(facts, asked, exact(0.9 * 31.0 - 20.14))
+    assert sglang.tokens(facts, asked, left.value) == pytest.approx(printed, rel=0.15)
 
 
 def test_ranks_of_one_context_each_hold_the_heads_of_a_smaller_tp() -> None:
