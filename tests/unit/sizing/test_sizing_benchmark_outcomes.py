@@ -17,7 +17,9 @@ from benchmarks.sizing_predict import (
     predict_accepted,
     predict_available,
     predict_fits,
+    predict_tokens,
     predict_tokens_from_spec,
+    predict_weights,
     predictions,
 )
 from benchmarks.sizing_rates import decode
@@ -221,6 +223,76 @@ def test_a_checkpoint_of_text_alone_has_no_tower(
     facts = case_of(RUN | told, models(), 0).facts
     assert facts is not None
     assert (facts.vision is None) is text_only
+
+
+@pytest.mark.parametrize(
+    ("gpu", "ours"),
+    [
+        ("AMD Instinct MI300X", False),
+        ("AMD Radeon AI PRO R9700 32GB (ROCm)", False),
+        ("Strix Halo (gfx1151, 128 GB unified)", False),
+        ("RTX A6000", True),
+        ("RTX 3090 in an AMD EPYC box", False),  # nobody writes so: better declined than wrong
+        ("NVIDIA L4", True),
+    ],
+)
+def test_cards_of_other_makers_are_declined(gpu: str, ours: bool) -> None:
+    told = case_of(RUN | {"gpu": gpu, "gpu_total_gib": 24.0}, models(), 0)
+    if ours:
+        assert predict_fits(told) in ("yes", "no", "close")
+        return
+    with pytest.raises(Unknown, match="is no card of NVIDIA"):
+        predict_available(told)
+
+
+@pytest.mark.parametrize(
+    ("told", "cached"),
+    [
+        ({}, None),  # the release's own
+        ({"speculative": "mtp n=3"}, True),  # recipes with drafts turn it on
+        ({"speculative": "off"}, None),
+        ({"enable_prefix_caching": False, "speculative": "mtp n=3"}, False),
+        ({"enable_prefix_caching": True}, True),
+        ({"engine_family": "sglang"}, True),
+    ],
+)
+def test_prefixes_are_cached_as_stated_or_as_such_runs_are(
+    told: dict[str, Any], cached: bool | None
+) -> None:
+    assert case_of(RUN | told, models(), 0).settings.prefix_caching is cached
+
+
+def test_where_nobody_says_the_band_holds_pools_with_and_without_prefixes() -> None:
+    # Qwen3.8-27B-FP8 on an L40S, 0.26: 141,036 tokens, with prefixes cached 138,604
+    told = {
+        "model": "Qwen/Qwen3.8-27B-FP8", "config": "Qwen__Qwen3.8-27B", "gpu": "NVIDIA L40S",
+        "engine_version": "0.26.0", "max_model_len": 131_072, "quantization": "fp8",
+        "kv_cache_dtype": "auto", "measured": {"available_kv_gib": 10.1},
+    }  # fmt: skip
+    unsaid, cached, not_cached = (
+        predict_tokens(case_of(RUN | told | said, models(), 0))
+        for said in ({}, {"enable_prefix_caching": True}, {"enable_prefix_caching": False})
+    )
+    assert unsaid.value == not_cached.value > cached.value
+    assert unsaid.low == cached.low
+    assert unsaid.high >= not_cached.high
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "gib", "doubt"),
+    [
+        ("Qwen/Qwen3.6-27B", "Qwen__Qwen3.5-27B", 19.4, 0.3),  # published: 17.7 to 26.3
+        ("Qwen/Qwen3-8B", "Qwen__Qwen3-8B", 4.3, 0.05),
+    ],
+)
+def test_an_nvfp4_gguf_of_a_mixed_checkpoint_keeps_wider_parts(
+    model: str, config: str, gib: float, doubt: float
+) -> None:
+    told = {"engine_family": "llama.cpp", "model": model, "config": config,
+            "quantization": "GGUF NVFP4"}  # fmt: skip
+    found = predict_weights(case_of(RUN | told, models(), 0))
+    assert found.value == pytest.approx(gib, rel=0.03)
+    assert found.high / found.value == pytest.approx(1 + doubt, rel=0.02)
 
 
 def test_a_fork_s_pool_may_be_smaller_than_the_release_s() -> None:
