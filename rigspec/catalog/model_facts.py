@@ -11,6 +11,7 @@ from typing import Literal
 from rigspec.catalog.model_draft import DRAFTLESS
 from rigspec.catalog.model_parts import (
     Attention,
+    Compressed,
     Delta,
     Draft,
     Latent,
@@ -128,6 +129,11 @@ class ModelFacts:
     def has_experts(self) -> bool:
         """Whether any layer routes tokens to experts."""
         return any(layer.experts for layer in self.layers)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether attention reads a compressed cache (DeepSeek-V4)."""
+        return any(isinstance(layer.mixer, Compressed) for layer in self.layers)
 
     @property
     def is_latent(self) -> bool:

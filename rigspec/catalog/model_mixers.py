@@ -124,7 +124,15 @@ def _compressed(keys: Keys, index: int) -> Compressed:
         window=keys.whole("sliding_window") or 0,
         index_heads=keys.whole("index_n_heads") or 0,
         index_dim=keys.whole("index_head_dim") or 0,
+        keeps_cache=_is_source(keys, "kv_source_layer_ids", index),
+        keeps_index=_is_source(keys, "index_source_layer_ids", index),
     )
+
+
+def _is_source(keys: Keys, name: str, index: int) -> bool:
+    """Whether a layer keeps what later ones read; every one does where no list says so."""
+    sources = keys.items(name)
+    return not sources or index in sources
 
 
 def _delta(keys: Keys) -> Delta | None:

@@ -61,6 +61,10 @@ class Compressed:
     window: int
     index_heads: int
     index_dim: int
+    keeps_cache: bool = True
+    """Whether its records are its own, not those of an earlier layer (V4.1)."""
+    keeps_index: bool = True
+    """The same of the indexer's."""
 
 
 @dataclass(frozen=True)

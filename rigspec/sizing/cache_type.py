@@ -42,5 +42,7 @@ def cache_type(facts: ModelFacts, settings: EngineSettings) -> CacheType:
         return CacheType("f16", "engine")
     if facts.quantization.kv_fp8:
         return CacheType("fp8", "checkpoint")
+    if settings.engine is Engine.VLLM and facts.is_compressed:
+        return CacheType("fp8", "engine")  # `fp8_ds_mla`
     bits = 32 if kv_kind(facts, settings) == "fp32" else 16
     return CacheType(f"{bits} bits", "model")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing import llamacpp, sglang, vllm
+from rigspec.sizing import compressed_cache, llamacpp, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, above_zero, exact, total
 from rigspec.sizing.cards import Card
@@ -209,7 +209,7 @@ def _needed(
         cache = llamacpp.card_cache_gib(facts, settings, context * settings.slots)
         return widened(exact(cache), cache_doubt(facts))
     if shape is None:
-        return None
+        return compressed_cache.request_gib(facts, settings, context)
     sizes = [
         sglang.bytes_per_token(facts, settings) * length / GIB
         if settings.engine is Engine.SGLANG

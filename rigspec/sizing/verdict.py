@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_parts import Compressed
 from rigspec.sizing import sglang, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
@@ -59,7 +58,7 @@ def verdict_of(
 
 def _is_unreckoned(facts: ModelFacts, needed: Amount | None) -> bool:
     """Whether what a request takes of the cache cannot be told: its layout changes by release."""
-    return needed is None and any(isinstance(layer.mixer, Compressed) for layer in facts.layers)
+    return needed is None and facts.is_compressed
 
 
 def stated_cache(card: Card, settings: EngineSettings, used: tuple[Amount, ...]) -> Verdict:

@@ -31,7 +31,7 @@ def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> 
     asked = replace(settings, context=settings.context or facts.max_positions)
     batch = batch_of(asked, card)
     # V4-Flash takes the second runner's in 0.26, too
-    if has_second_runner(facts, settings) or _is_compressed(facts):
+    if has_second_runner(facts, settings) or facts.is_compressed:
         return _new_activation(facts, settings, batch)
     found = first_activation(facts, settings, batch)
     if settings.version is not None and settings.version >= COMPILES_SINCE:
@@ -39,10 +39,6 @@ def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> 
         # 32B, 0.45 and 1.45 of an 8B
         found = replace(found, high=max(found.high, _compilation(facts, settings, batch) / GIB))
     return with_image(facts, settings, batch, found)
-
-
-def _is_compressed(facts: ModelFacts) -> bool:
-    return any(isinstance(layer.mixer, Compressed) for layer in facts.layers)
 
 
 COMPILES_SINCE = (0, 20)

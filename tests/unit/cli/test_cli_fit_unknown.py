@@ -16,7 +16,7 @@ def test_a_cache_of_unknown_size_is_too_close_to_call(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(
         (CONFIGS / "deepseek-ai__DeepSeek-V4-Flash.json").read_bytes()
     )
-    words = (str(tmp_path), "--gpu", "h200", "--count", "4")
+    words = (str(tmp_path), "--gpu", "h200", "--count", "4", "--engine", "sglang")
     rows = [line.split("  ") for line in fit(*words).output.splitlines() if " 4  8,192" in line]
     assert ["?" in map(str.strip, row) for row in rows] == [True]  # not 0 requests at once
     done = fit(*words, "--context", "65536")

@@ -139,14 +139,15 @@ def test_sequences_are_a_way_out_only_where_one_surely_has_a_block() -> None:
 
 
 def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() -> None:
-    service = FOUR | {"context_length": 65536}
+    service = FOUR | SGLANG | {"context_length": 65536}
     said = complaints("deepseek-ai/DeepSeek-V4-Flash", "4 h200", service)[0]
     assert said.rule == "memory.fits-closely"
     assert said.severity is Severity.WARNING
     assert "needs an unknown amount of cache for one full request" in said.message
     assert said.hint.startswith("the first start decides: how this model lays out its cache")
     # on one card the weights alone find no room: there something else has to change
-    said = complaints("deepseek-ai/DeepSeek-V4-Flash", "1 h200", {"context_length": 65536})[0]
+    alone = SGLANG | {"context_length": 65536}
+    said = complaints("deepseek-ai/DeepSeek-V4-Flash", "1 h200", alone)[0]
     assert said.rule == "memory.fits"
     assert said.hint.startswith(f"{WAYS_OUT}more GPUs: `2 such GPUs, ")
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from published import card, model
 
+from rigspec.catalog.model_parts import Compressed
+from rigspec.sizing.cache_type import cache_type
+from rigspec.sizing.compressed_cache import request_gib
+from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stored import table_bytes
+from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.sizing.weights import rank_weights
 from rigspec.units import GIB
@@ -76,6 +83,68 @@ def test_llama_cpp_keeps_nothing_twice_and_sglang_perhaps() -> None:
     )
     assert twice.value - perhaps.value == pytest.approx(1.35 - 0.15, abs=0.1)
     assert stored.value < perhaps.value
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "batch", "printed_gib"),
+    [
+        # what a boot left for the cache, by the requests that it printed
+        (FLASH, 4096, None, 1.45),  # 0.23
+        (FLASH, 65_536, 8192, 2.74),  # 0.26
+        (FLASH, 121_344, None, 6.22),  # 0.26
+        (FLASH, 32_768, 8192, 6.36),  # 0.30
+        (FLASH, 262_144, 8192, 7.19),  # 0.31
+        (FLASH, 912_128, None, 6.32),  # 0.26
+        (FLASH, 1_048_576, 32_768, 26.33),  # 0.26
+        (FLASH, 262_144, 2048, 1.93),  # a fork for 4090s
+        (PRO, 32_768, 8192, 9.08),  # 0.30
+        (NEWER, 32_768, 8192, 0.45),  # 0.30
+        (NEWER, 262_144, 8192, 0.84),  # 0.31
+    ],
+)
+def test_printed_requests_lie_within_the_bounds(
+    name: str, context: int, batch: int | None, printed_gib: float
+) -> None:
+    found = request_gib(model(name), EngineSettings(max_batched_tokens=batch), context)
+    assert found is not None
+    assert found.low <= printed_gib <= found.high
+    assert found.low <= found.value <= found.high
+
+
+def test_records_of_a_million_tokens_are_what_the_ratios_leave() -> None:
+    # 21 layers keep a record and an index key for four tokens, 20 a record for 128
+    per_token = 21 * (584 + 132) / 4 + 20 * 584 / 128
+    asked = EngineSettings(max_batched_tokens=1)
+    short, long = (request_gib(model(FLASH), asked, n) for n in (1, 1_000_001))
+    assert short is not None
+    assert long is not None
+    assert long.value - short.value == pytest.approx(per_token * 1e6 / GIB)
+    wide = request_gib(model(FLASH), EngineSettings(kv_dtype="bfloat16"), 1_000_000)
+    narrow = request_gib(model(FLASH), EngineSettings(kv_dtype="nvfp4_ds_mla"), 1_000_000)
+    assert wide is not None
+    assert narrow is not None
+    assert narrow.low < long.low < wide.low
+
+
+def test_layers_that_read_another_s_records_keep_none() -> None:
+    newer = [layer.mixer for layer in model(NEWER).layers]
+    assert sum(isinstance(m, Compressed) and m.keeps_cache for m in newer) == 4
+    assert sum(isinstance(m, Compressed) and m.keeps_index for m in newer) == 8
+    older = [layer.mixer for layer in model(FLASH).layers]
+    assert all(isinstance(m, Compressed) and m.keeps_cache and m.keeps_index for m in older)
+
+
+def test_nobody_compared_the_pools_of_other_engines_or_models() -> None:
+    assert request_gib(model(FLASH), EngineSettings(engine=Engine.SGLANG), 4096) is None
+    assert request_gib(model("Qwen/Qwen3-8B"), EngineSettings(), 4096) is None
+
+
+def test_a_box_with_room_for_the_largest_bound_fits_for_sure() -> None:
+    asked = EngineSettings(tensor_parallel=4, context=262_144)
+    assert estimate(model(FLASH), card("h200"), asked).verdict is Verdict.YES
+    pair = replace(asked, tensor_parallel=2)
+    assert estimate(model(FLASH), card("rtx-pro-6000-workstation"), pair).verdict is Verdict.CLOSE
+    assert cache_type(model(FLASH), asked).name == "fp8"
 
 
 def test_tables_lie_on_the_cards_as_a_whole_or_not_at_all() -> None:
