@@ -268,6 +268,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         ),
         state_ratio=keys.number("mamba_full_memory_ratio") or EngineSettings.state_ratio,
         state_slots=keys.whole("max_mamba_cache_size"),
+        pool_tokens=keys.whole("max_total_tokens"),
         language_only=keys.flag("language_model_only") is True,
         speculative=speculative,
         lora=_lora(keys),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from benchmarks.sizing_cases import Case
 from rigspec.catalog.model_keys import Keys
 from rigspec.sizing.settings import Engine
@@ -17,12 +19,21 @@ def fits_measured(case: Case) -> str | None:
     stage = found.text("stage") or ""
     if shape_refusal(case) or stage == "not stated" or stage.startswith("runtime"):
         return None
-    if found.flag("oom") is True or found.text("refused"):
+    refused = found.text("refused")
+    if refused and found.flag("oom") is False and not _MEMORY.search(refused):
+        return None  # it stopped for something else
+    if found.flag("oom") is True or refused:
         return "no"
     printed = ("available_kv_gib", "kv_cache_tokens", "cuda_graph_gib")
     booted = case.kind == "budget" and found.flag("oom") is False
     logged = case.kind != "refusal" and any(found.number(name) is not None for name in printed)
     return "yes" if booted or logged else None
+
+
+_MEMORY = re.compile(
+    r"(?i)memory|\bkv\b|cache|pool|blocks?\b|\boom\b|mamba|alloc|larger than|max_num_seqs"
+)
+"""Words of refusals that are about memory, where a run says that it did not run out of it."""
 
 
 def shape_refusal(case: Case) -> bool:

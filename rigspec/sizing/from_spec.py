@@ -81,6 +81,7 @@ def settings_of(
         state_bytes=state_bytes(flags),
         state_ratio=flags.number("--mamba-full-memory-ratio") or EngineSettings.state_ratio,
         state_slots=flags.whole("--max-mamba-cache-size"),
+        pool_tokens=flags.size("--max-total-tokens"),
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         lora=_lora(service, flags),

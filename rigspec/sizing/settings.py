@@ -110,6 +110,8 @@ class EngineSettings:
     """Bytes per element of a recurrent state, where the owner sets it."""
     state_ratio: float = 0.9
     """SGLang's `--mamba-full-memory-ratio`: bytes of recurrent states per byte of the cache."""
+    pool_tokens: int | None = None
+    """SGLang's `--max-total-tokens`: the most that its pool holds, whatever is free."""
     state_slots: int | None = None
     """SGLang's `--max-mamba-cache-size`: recurrent states, where the owner sets their number."""
     language_only: bool = False

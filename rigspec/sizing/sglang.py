@@ -75,8 +75,12 @@ def pool(card: Card, settings: EngineSettings, weights: Amount, *, vision: bool)
 def left_for_cache(
     facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount
 ) -> Amount:
-    """GiB of the static pool beside weights, drafts and recurrent states."""
-    return sglang_states.cache_of(facts, settings, _whole_pool(facts, card, settings, weights))
+    """GiB of the static pool beside weights, drafts and recurrent states, at most what is asked."""
+    found = sglang_states.cache_of(facts, settings, _whole_pool(facts, card, settings, weights))
+    if settings.pool_tokens is None:
+        return found
+    most = settings.pool_tokens * bytes_per_token(facts, settings) / GIB
+    return Amount(*(min(gib, most) for gib in (found.value, found.low, found.high)))
 
 
 def _whole_pool(facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount) -> Amount:

@@ -26,7 +26,6 @@ FLAGS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("--prefill-context-parallel-size", "-pcp"), _CONTEXTS),
     },
     "sglang": {
-        "--max-total-tokens": _OWN_SIZE,
         "--ep-num-redundant-experts": _COPIES,
         **dict.fromkeys(("--attn-dp-size", "--attention-data-parallel-size"), _ATTENTION),
     },

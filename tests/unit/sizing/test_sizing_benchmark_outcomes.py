@@ -176,6 +176,23 @@ def test_a_cache_of_a_fork_s_own_type_may_be_narrow() -> None:
 
 
 @pytest.mark.parametrize(
+    ("refused", "oom", "counted"),
+    [
+        ("Capture cuda graph failed: Plan failed to dispatch head_dim 96", False, None),
+        ("max_num_seqs (256) exceeds available Mamba cache blocks (215)", False, "no"),
+        ("not enough memory for the KV pool", False, "no"),
+        ("Capture cuda graph failed", True, "no"),
+        ("Capture cuda graph failed", None, "no"),
+    ],
+)
+def test_what_stopped_for_something_else_is_no_refusal_of_memory(
+    refused: str, oom: bool | None, counted: str | None
+) -> None:
+    measured = {"refused": refused, "oom": oom, "stage": "start"}
+    assert fits_measured(case_of(RUN | {"measured": measured}, models(), 0)) == counted
+
+
+@pytest.mark.parametrize(
     ("notes", "kept"),
     [
         ("-ot exps=CPU -ub 2048", True),

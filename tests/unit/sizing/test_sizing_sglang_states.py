@@ -105,6 +105,49 @@ def test_a_running_request_holds_several_states(
     assert int(room.value) == running
 
 
+def test_drafts_may_leave_fewer_states_to_running_requests() -> None:
+    facts, drafts = model(HYBRID), Speculative("mtp", 3)
+    plain, drafted = (
+        requests(facts, each, exact(10.0))
+        for each in (ASKED, replace(ASKED, speculative=drafts, state_bytes=4))
+    )
+    assert plain is not None
+    assert drafted is not None
+    assert drafted.low == pytest.approx(plain.low / (1 + 4 / 5), rel=0.04)
+    assert drafted.high == pytest.approx(plain.high, rel=0.04)
+
+
+def test_of_an_unstated_release_drafts_may_take_nothing_of_the_cache() -> None:
+    asked = replace(ASKED, speculative=Speculative("mtp", 3), max_seqs=4)
+    open_, old = (
+        cache_of(model(HYBRID), replace(asked, version=v), exact(20.0)) for v in (None, (0, 5, 16))
+    )
+    assert open_.value == old.value == old.high
+    assert open_.high == pytest.approx(20 / 1.9)
+
+
+def test_a_stage_keeps_the_states_of_its_own_layers() -> None:
+    first, second = (
+        state_gib(model(HYBRID), replace(ASKED, pipeline_parallel=2, stage=stage))
+        for stage in (0, 1)
+    )
+    assert first == pytest.approx(STATE_GIB / 2, rel=0.01)
+    assert first + second == pytest.approx(STATE_GIB)
+
+
+@pytest.mark.parametrize(
+    ("asked", "basis"),
+    [
+        ({}, "0.9 bytes per byte of cache"),
+        ({"state_ratio": 0.2}, "0.2 bytes per byte of cache"),
+        ({"state_slots": 24}, "as many as stated"),
+        ({"prefix_caching": False, "max_seqs": 4}, "as many as stated"),
+    ],
+)
+def test_what_decides_the_states_is_said(asked: dict[str, object], basis: str) -> None:
+    assert [term.basis for term in found(**asked).terms if "states" in term.name] == [basis]
+
+
 def test_streams_are_no_more_than_find_their_states() -> None:
     few = found(state_slots=20, version=(0, 5, 18))
     assert few.kv_tokens is not None
@@ -152,14 +195,36 @@ def test_fewer_states_are_a_way_out() -> None:
     }
 
 
+@pytest.mark.parametrize("name", [HYBRID, DENSE])
+def test_a_pool_holds_no_more_tokens_than_it_is_told(name: str) -> None:
+    # R1-Distill-14B on two A100 with `--max-total-tokens 10240`: 10,240, of room for 214,000
+    facts, asked = model(name), replace(ASKED, context=8192)
+    free, told, more = (
+        estimate(facts, card("h100"), replace(asked, pool_tokens=n)) for n in (None, 10_240, 10**9)
+    )
+    assert free.kv_tokens is not None
+    assert told.kv_tokens is not None
+    assert told.kv_tokens.value == pytest.approx(10_240, abs=1)
+    assert told.kv_tokens.high < free.kv_tokens.value
+    assert told.concurrency == pytest.approx(10_240 / 8192)
+    assert told.largest_context == pytest.approx(10_240, abs=1)
+    assert more.available == free.available
+
+
 def test_flags_of_sglang_are_read() -> None:
     rig = load_text("rig.yaml", STARTER.read_text()).rig
     assert rig is not None
     told = {
         "engine": "sglang",
-        "extra_args": ("--max-mamba-cache-size", "24", "--mamba-ssm-dtype=bfloat16"),
+        "extra_args": (
+            "--max-mamba-cache-size",
+            "24",
+            "--mamba-ssm-dtype=bfloat16",
+            "--max-total-tokens=90k",
+        ),
     }
     service = rig.services["qwen"].model_copy(update=told)
     changed = rig.model_copy(update={"services": {"qwen": service}})
     settings = settings_of(changed, "qwen", {})
     assert (settings.state_slots, settings.state_bytes) == (24, 2)
+    assert settings.pool_tokens == 90_000

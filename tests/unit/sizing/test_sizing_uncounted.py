@@ -64,7 +64,6 @@ def known(name: str = "Qwen/Qwen3.6-27B-FP8") -> CheckContext:
         ("vllm", "extra_args: [-pcp, 2]", "-pcp"),
         ("vllm", "kv_cache_dtype: octave_k3v4", "kv_cache_dtype"),
         ("vllm", "extra_args: ['--hf-overrides={\"num_hidden_layers\": 2}']", "--hf-overrides"),
-        ("sglang", "extra_args: [--max-total-tokens, 90000]", "--max-total-tokens"),
         ("sglang", "extra_args: [--ep-num-redundant-experts, 8]", "--ep-num-redundant-experts"),
         ("sglang", "extra_args: [--lora-paths, a=/a]", "--enable-lora"),
         ("llama_cpp", "extra_args: [--swa-full]", None),

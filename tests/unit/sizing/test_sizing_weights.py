@@ -176,6 +176,7 @@ LIVELY = EngineSettings(
     state_bytes=2,
     state_ratio=0.5,
     state_slots=30,
+    pool_tokens=9000,
     language_only=True,
     speculative=Speculative("mtp", 2, draft_gib=0.5),
     lora=Lora(3, 8),
