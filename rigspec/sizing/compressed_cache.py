@@ -41,7 +41,7 @@ def request_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> Am
     least, usual, most = (beside * len(own) for beside in BESIDE_GIB)
     steps = (settings.max_batched_tokens or STEP) / STEP
     usual, most = max(least, usual * steps), max(least, most * steps)
-    return Amount(held + usual, held * (1.0 if known else NARROW) + least, 1.25 * held + most)
+    return Amount(held + usual, held * (1.0 if known else NARROW) + least, held + most)
 
 
 def _token_bytes(mixer: Compressed, record: int) -> float:

@@ -115,6 +115,18 @@ def test_weights_of_eight_bits_at_load_need_less_to_be_free() -> None:
     assert half == pytest.approx(6.5, abs=0.3)
 
 
+def test_states_beside_the_request_must_find_room_in_the_share_too() -> None:
+    # 0.9 bytes of states for a byte of the 2 GiB that one request of 32,768 tokens takes
+    hybrid, told = model("Qwen/Qwen3.6-27B-FP8"), {"engine": "sglang", "context_length": 32768}
+    free = []
+    for words in ((), ("--mamba-full-memory-ratio", "0.1")):
+        other = told | {"gpu_memory_fraction": 0.5, "extra_args": list(words)}
+        found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": other})
+        ((held,),) = neighbours(found, "one", {"qwen": hybrid}, find_gpu).values()
+        free.append(held.reserved_gib)
+    assert free[0] - free[1] == pytest.approx((0.9 - 0.1) * 2.0 / 0.5, rel=0.02)
+
+
 def test_nothing_more_is_left_free_for_a_service_that_does_not_fit_alone() -> None:
     # an eighth of 96 GB is less than 16 GiB of weights: no room of this card would be enough
     other = {"engine": "sglang", "context_length": 8192, "gpu_memory_fraction": 0.125}

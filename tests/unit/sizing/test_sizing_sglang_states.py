@@ -188,6 +188,8 @@ def test_fewer_states_are_a_way_out() -> None:
     written = ways["fewer states"].write
     slots = int(written.strip("`").split()[-1])
     assert slots in (5, 10, 20, 40)
+    alone = remedies(facts, cards, replace(asked, max_seqs=1))
+    assert [w.write for w in alone if w.name == "fewer states"] == ["`--max-mamba-cache-size 5`"]
     after = estimate(facts, cards[0], replace(asked, state_slots=slots))
     assert after.available.value > estimate(facts, cards[0], asked).available.value
     assert "fewer states" not in {
