@@ -117,10 +117,14 @@ def test_weights_of_eight_bits_at_load_need_less_to_be_free() -> None:
 
 def test_states_beside_the_request_must_find_room_in_the_share_too() -> None:
     # 0.9 bytes of states for a byte of the 2 GiB that one request of 32,768 tokens takes
-    hybrid, told = model("Qwen/Qwen3.6-27B-FP8"), {"engine": "sglang", "context_length": 32768}
+    hybrid, told = model("Qwen/Qwen3.8-27B"), {"engine": "sglang", "context_length": 32768}
     free = []
     for words in ((), ("--mamba-full-memory-ratio", "0.1")):
-        other = told | {"gpu_memory_fraction": 0.5, "extra_args": list(words)}
+        other = told | {
+            "gpu_memory_fraction": 0.5,
+            "extra_args": list(words),
+            "quantization": "fp8",
+        }
         found = rig({"main": LARGE}, {"one": {"engine": "vllm"}, "other": other})
         ((held,),) = neighbours(found, "one", {"qwen": hybrid}, find_gpu).values()
         free.append(held.reserved_gib)
