@@ -134,7 +134,7 @@ def _as_sold(gpu: KnownCard, text: str) -> KnownCard:
     same chip and width (RTX 2080 Ti 22 GB, RTX 4090 48 GB); a smaller one is another board, of
     which the speed is not known (RTX 3050 4 GB)."""
     stated = _memory_gb(text)
-    if stated is None or _total_mib(text):
+    if stated is None:
         return gpu
     ratio = stated * 1024 / gpu.memory_mib
     if abs(ratio - 1) <= OTHER_SIZE:

@@ -60,6 +60,8 @@ def test_the_memory_that_a_name_states_is_the_card_s(
 def test_unequal_cards_have_each_the_memory_beside_its_own_name() -> None:
     mixed = cards_named("RTX 3070 8GB + RTX 5060 Ti 16GB + RTX 4090 48GB").gpus
     assert [round(card.memory_mib / 1024) for card in mixed] == [8, 16, 48]
+    pair = cards_named("A100 PCIe 80GB + A100 PCIe 40GB").gpus
+    assert [card.name for card in pair] == ["NVIDIA A100 80GB PCIe", "NVIDIA A100-PCIE-40GB"]
 
 
 def test_a_name_without_memory_may_still_be_the_larger_card() -> None:
