@@ -31,7 +31,7 @@ def fits_measured(case: Case) -> str | None:
 
 
 _MEMORY = re.compile(
-    r"(?i)memory|\bkv\b|cache|pool|blocks?\b|\boom\b|mamba|alloc|larger than|max_num_seqs"
+    r"(?i)memory|\bkv\b|\bcache\b|pool|blocks?\b|\boom\b|mamba|alloc|larger than|max_num_seqs"
     r"|\bfits?\b|\d [GM]iB\b|exceeds"
 )
 """Words of refusals that are about memory, where a run says that it did not run out of it."""

@@ -56,7 +56,7 @@ EXPERT_DEFAULTS: Mapping[str, tuple[str, int, Mapping[str, object]]] = {
 }
 """The same of experts, and what shows that a config is of the model whose sizes the class assumes
 (Llama 4 Scout, Qwen3.5-35B-A3B): a larger one that leaves them out was cut by somebody."""
-_TIED_CLASSES = ("gemma", "granite", "cohere", "starcoder2", "gpt2", "bloom", "mpt", "lfm2")
+_TIED_CLASSES = ("gemma", "granite", "cohere", "starcoder2", "gpt2", "bloom", "mpt", "lfm2", "opt")
 _UNTIED_CLASSES = (
     "llama",
     "qwen",

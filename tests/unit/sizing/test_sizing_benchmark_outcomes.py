@@ -178,7 +178,7 @@ def test_a_cache_of_a_fork_s_own_type_may_be_narrow() -> None:
 @pytest.mark.parametrize(
     ("refused", "oom", "counted"),
     [
-        ("Capture cuda graph failed: Plan failed to dispatch head_dim 96", False, None),
+        ("Capture cuda graph failed: PagedKVCacheWrapper::Plan failed, head_dim 96", False, None),
         ("max_num_seqs (256) exceeds available Mamba cache blocks (215)", False, "no"),
         ("not enough memory for the KV pool", False, "no"),
         ("2.19 GiB available, 2.8 GiB needed", False, "no"),
