@@ -11,6 +11,7 @@ from rigspec.catalog.model_parts import Compressed
 from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.compressed_cache import request_gib
 from rigspec.sizing.memory import estimate
+from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stored import table_bytes
 from rigspec.sizing.verdict import Verdict
@@ -66,6 +67,24 @@ def test_printed_peaks_of_a_step(
     found = peak_activation(model(name), asked, card("h200"))
     assert found.value == pytest.approx(printed_gib, rel=0.1)
     assert found.low <= printed_gib <= found.high
+
+
+@pytest.mark.parametrize(
+    ("sku", "ranks", "printed_tok_s"),
+    [
+        ("rtx-pro-6000-workstation", 2, 13_350),  # three builds of July 2026
+        ("rtx-pro-6000-workstation", 2, 11_900),
+        ("rtx-pro-6000-workstation", 2, 8_907),
+        ("rtx-pro-6000-workstation", 2, 6_240),
+        ("rtx-pro-6000-workstation", 4, 14_730),
+        ("rtx-4090", 4, 4_160),
+    ],
+)
+def test_published_prompts_lie_within_the_band(sku: str, ranks: int, printed_tok_s: float) -> None:
+    asked = EngineSettings(tensor_parallel=ranks)
+    found = prefill(model(FLASH), card(sku), asked, prompt=8192)
+    assert found is not None
+    assert found.tok_s.low <= printed_tok_s <= found.tok_s.high
 
 
 def test_heads_of_many_ranks_take_what_the_kernels_take_at_least() -> None:
