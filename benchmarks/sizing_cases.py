@@ -169,7 +169,8 @@ def _is_other_make(keys: Keys) -> bool:
     """A card that CUDA does not run: what its driver and kernels take is not known here."""
     return (
         re.search(
-            r"(?i)\bAMD\b|radeon|instinct|\bmi\d{2,3}|\bgfx\d|\brocm\b|\barc\b|gaudi",
+            r"(?i)\bAMD\b|radeon|instinct|\bmi\d{2,3}|\bgfx\d|\brocm\b|\barc\b|gaudi|\bapple\b"
+            r"|ryzen ai|strix halo|\bM\d (max|ultra|pro)\b|\bRX ?\d{4}|\bR9\d00\b",
             keys.text("gpu") or "",
         )
         is not None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from rigspec.sizing.amount import band
 from rigspec.sizing.power import CapCost, Work, speed_at_cap
 from rigspec.sizing.service import Sized
+from rigspec.sizing.settings import Engine
+from rigspec.sizing.sglang_states import requests
 from rigspec.sizing.speeds import Speeds
 from rigspec.sizing.throughput import Speed
 from rigspec.sizing.turns import slowest
@@ -26,13 +28,23 @@ def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
         streams = f"{count(speeds.streams, 'stream'):<18}"
         yield f"    {streams}  {_speed(speeds.batch)}, summed{over}, prompts between"
     if speeds.waiting:
-        yield f"      the cache holds no more of them at this depth: {speeds.waiting:,} wait"
+        holder = _holder(sized, speeds)
+        yield f"      {holder} no more of them at this depth: {speeds.waiting:,} wait"
     if speeds.prefill is not None:
         alone = f", in each of {speeds.replicas} replicas" if speeds.replicas > 1 else ""
         yield f"  prompt of {speeds.depth:,} tokens  {_speed(speeds.prefill)}{alone}"
     else:
         yield "  prompt: unknown, the arithmetic peak of this card is not known"
     yield from _cap_lines(sized)
+
+
+def _holder(sized: Sized, speeds: Speeds) -> str:
+    """What keeps the others waiting: SGLang's recurrent states, or the cache."""
+    settings, left = sized.settings, sized.memory.available
+    running = requests(sized.facts, settings, left) if settings.engine is Engine.SGLANG else None
+    own = speeds.streams // speeds.replicas
+    by_states = running is not None and int(running.value) <= own
+    return "its recurrent states hold" if by_states else "the cache holds"
 
 
 def _accepted(speeds: Speeds) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rigspec.finding import Finding, Path, error, note, warning
+from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
+from rigspec.rules.shortage import given, own_length, place, shortage, states_lack
 from rigspec.rules.sizable import sized_services
 from rigspec.rules.ways_out import breakdown, fitting_sizes, starts_after, stated_size, ways_out
 from rigspec.spec.rig import Rig
-from rigspec.spec.services import Service
 from rigspec.units import GIB, with_article
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def fits(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         complain = error if sized.facts.known else warning
         yield complain(
             "memory.fits",
-            _place(sized, rig.services[name]),
-            _shortage(name, sized, _own_length(sized, rig.services[name])),
+            place(sized, rig.services[name]),
+            shortage(name, sized, own_length(sized, rig.services[name])),
             why=breakdown(sized)
             + ("" if sized.facts.known else f"; not understood: {', '.join(sized.facts.doubts)}"),
             hint=ways_out(sized),
@@ -47,15 +47,16 @@ def fits_closely(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         if needed is not None and left.low >= needed.high:
             yield from _late(rig, name, sized)
+            yield from _states(rig, name, sized)
             continue
         least, most = max(0.0, left.low), max(0.0, left.high)
         wanted = f"needs {needed.value:,.1f} GiB" if needed else "needs an unknown amount"
         changes = ": how this model lays out its cache changes with the engine's release"
         yield warning(
             "memory.fits-closely",
-            _place(sized, rig.services[name]),
+            place(sized, rig.services[name]),
             f"`{name}` {wanted} of cache for one full request"
-            f"{_own_length(sized, rig.services[name])}, {least:,.1f} to {most:,.1f} GiB are left "
+            f"{own_length(sized, rig.services[name])}, {least:,.1f} to {most:,.1f} GiB are left "
             f"on {with_article(sized.card.name)}{starts_after(sized)}",
             why=breakdown(sized),
             hint="the first start decides"
@@ -124,17 +125,30 @@ def _late(rig: Rig, name: str, sized: Sized) -> Iterator[Finding]:
     """The cache has room, what grows after it was sized may have none."""
     from rigspec.sizing.verdict import late_short
 
-    shortage = late_short(sized.facts, sized.card, sized.settings)
-    if not shortage:
+    lacks = late_short(sized.facts, sized.card, sized.settings)
+    if not lacks:
         return  # `contexts_have_room` says so
-    given = _given(rig.services[name], "gpu_memory_fraction")
+    stated = given(rig.services[name], "gpu_memory_fraction")
     yield warning(
         "memory.fits-closely",
-        ("services", name, "gpu_memory_fraction" if given else "model"),
-        f"`{name}` has room for its cache, but {shortage}",
+        ("services", name, "gpu_memory_fraction" if stated else "model"),
+        f"`{name}` has room for its cache, but {lacks}",
         why="the engine starts, and may run out of memory under load",
         hint=ways_out(sized),
     )
+
+
+def _states(rig: Rig, name: str, sized: Sized) -> Iterator[Finding]:
+    """The cache has room, the states of one running request may have none (SGLang)."""
+    lacks = states_lack(sized)
+    if lacks:
+        yield warning(
+            "memory.fits-closely",
+            place(sized, rig.services[name]),
+            f"`{name}` has room for its cache, but {lacks}",
+            why="SGLang ends its start where the states of not one request find room",
+            hint=f"the first start decides; {ways_out(sized)}",
+        )
 
 
 def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
@@ -144,12 +158,13 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if room is None or room.surely or sized.memory.verdict == "no":
             continue
         complain = error if room.never else warning
-        given = _given(rig.services[name], "max_sequences")
+        stated = given(rig.services[name], "max_sequences")
         yield complain(
             "memory.states-have-room",
-            ("services", name, "max_sequences" if given else "model"),
-            f"`max_sequences` of `{name}` is {room.sequences}{'' if given else ' by default'}, its "
-            f"cache holds {room.blocks.low:.0f} to {room.blocks.high:.0f} states, one per sequence",
+            ("services", name, "max_sequences" if stated else "model"),
+            f"`max_sequences` of `{name}` is {room.sequences}{'' if stated else ' by default'}, "
+            f"its cache holds {room.blocks.low:.0f} to {room.blocks.high:.0f} states, one per "
+            "sequence",
             why="this model keeps a recurrent state per running sequence, and vLLM refuses to "
             "start with fewer blocks than sequences",
             hint=f"`max_sequences: {room.fitting}` fits"
@@ -163,13 +178,13 @@ def contexts_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     for name, sized in sized_services(rig, facts):
         from rigspec.sizing.verdict import contexts_short, least_beside
 
-        shortage = contexts_short(sized.card, sized.settings)
-        if shortage:
+        lacks = contexts_short(sized.card, sized.settings)
+        if lacks:
             share = least_beside(sized.card, sized.settings) / sized.card.total.value
             yield warning(
                 "memory.contexts-have-room",
                 ("services", name, "gpu_memory_fraction"),
-                shortage,
+                lacks,
                 why="the engine starts, or nearly, and runs out of memory under load",
                 hint=f"at most {int((1 - share) * 100) / 100:g}",
             )
@@ -189,7 +204,7 @@ def shape_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             complain = error if refusal.surely else warning
             yield complain(
                 "memory.shape-accepted",
-                ("services", name, key) if _given(rig.services[name], key) else ("services", name),
+                ("services", name, key) if given(rig.services[name], key) else ("services", name),
                 f"`{rig.services[name].model}`: {refusal.message}",
                 why=why,
                 hint=fitting_sizes(sized, refusal),
@@ -259,40 +274,3 @@ def _tensor_formats(rig: Rig, name: str, facts: CheckContext) -> set[str]:
     cards = [facts.gpu(rig, ref) for ref in rig.services[name].gpus]
     known = [set(card.formats) for card in cards if card is not None]
     return set.intersection(*known) if known else set()
-
-
-def _own_length(sized: Sized, service: Service) -> str:
-    """Which length is meant where the spec writes none: vLLM takes the model's own."""
-    if _given(service, "context_length") or sized.settings.context is None:
-        return ""
-    return f" of {sized.settings.context:,} tokens (no `context_length`: the model's own)"
-
-
-def _shortage(name: str, sized: Sized, length: str) -> str:
-    memory, card = sized.memory, sized.card
-    unlike = memory.beside or sized.settings.pipeline_parallel > 1
-    where = "on one of its cards" if unlike else "per GPU"
-    if memory.weights.low > card.total.high:
-        return (
-            f"`{name}` does not fit: {memory.weights.value:,.1f} GiB of weights {where}, "
-            f"{with_article(card.name)} has {card.total.value:,.1f} GiB"
-        )
-    left, needed = memory.available, memory.needed
-    request = f"{needed.value:,.1f} GiB" if needed else "any"
-    slots = sized.settings.slots
-    who = f"one full request{length} needs" if slots == 1 else f"{slots} full requests at once need"
-    return (
-        f"`{name}` does not fit{starts_after(sized)}: {who} {request} of cache {where}, "
-        f"{max(0.0, left.high):,.1f} GiB are left at best on {with_article(card.name)}"
-    )
-
-
-def _place(sized: Sized, service: Service) -> Path:
-    """The field that decides: the weights, the context, or the cards."""
-    if sized.memory.weights.low > sized.card.total.high or not _given(service, "context_length"):
-        return ("services", sized.name, "model")
-    return ("services", sized.name, "context_length")
-
-
-def _given(service: Service, key: str) -> bool:
-    return key in service.model_fields_set

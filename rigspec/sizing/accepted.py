@@ -51,7 +51,7 @@ def _heads(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     ranks, tp = settings.attention_ranks, _attention_tp(settings)
     for layer in facts.layers:
         mixer = layer.mixer
-        if isinstance(mixer, (Attention, Latent)) and mixer.heads % ranks:
+        if isinstance(mixer, Attention | Latent | Compressed) and mixer.heads % ranks:
             yield Refusal("heads", f"{mixer.heads} attention heads do not divide by {tp}")
             return
         if isinstance(mixer, Attention) and mixer.kv_heads:

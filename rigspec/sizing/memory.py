@@ -13,6 +13,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import compressed_cache, llamacpp, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, above_zero, exact, total
+from rigspec.sizing.at_once import at_once
 from rigspec.sizing.cards import Card
 from rigspec.sizing.drafter import draft_doubt
 from rigspec.sizing.kvcache import PoolShape, pool_shape
@@ -138,7 +139,7 @@ def _of_rank(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryE
         weights=used[0],
         available=left,
         kv_tokens=_tokens(facts, settings, shape, left, served),
-        concurrency=_at_once(settings, left, needed),
+        concurrency=at_once(facts, settings, left, needed),
         needed=needed,
         verdict=verdict_of(facts, card, settings, used, left, needed),
         states=state_room(facts, settings, card, shape, left),
@@ -203,8 +204,8 @@ def asked_context(facts: ModelFacts, settings: EngineSettings) -> int | None:
 def _needed(
     facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, context: int | None
 ) -> Amount | None:
-    if context is None:
-        return None
+    if context is None or (settings.engine is Engine.LLAMA_CPP and facts.is_compressed):
+        return None  # no run of it has printed what llama.cpp keeps of compressed tokens
     if settings.engine is Engine.LLAMA_CPP:
         cache = llamacpp.card_cache_gib(facts, settings, context * settings.slots)
         return widened(exact(cache), cache_doubt(facts))
@@ -220,15 +221,6 @@ def _needed(
     least = sizes[0] if stated else sizes[1]
     doubt = cache_doubt(facts)
     return Amount(sizes[0], least / doubt, sizes[0] * doubt)
-
-
-def _at_once(settings: EngineSettings, left: Amount, needed: Amount | None) -> float | None:
-    """Requests of the asked length, 0 where room is missing; llama.cpp runs no more than its
-    slots, whatever is free."""
-    if needed is None or needed.value <= 0:
-        return None
-    found = max(0.0, settings.slots * left.value / needed.value)
-    return min(found, settings.slots) if settings.engine is Engine.LLAMA_CPP else found
 
 
 def _tokens(

@@ -176,8 +176,14 @@ def _drafts(case: Case) -> Iterator[Remedy]:
         yield from tried("no drafts", "no `speculative`", case, changed)
 
 
+TEXT_SINCE = (0, 5, 18)
+"""The first SGLang that takes `--language-model-only` (`flag-history` of its parser)."""
+
+
 def _text_only(case: Case) -> Iterator[Remedy]:
-    if case.facts.vision is not None and not case.settings.language_only:
+    version = case.settings.version
+    old = case.settings.engine is Engine.SGLANG and version is not None and version < TEXT_SINCE
+    if case.facts.vision is not None and not case.settings.language_only and not old:
         changed = replace(case.settings, language_only=True)
         yield from tried("text only", "`--language-model-only`", case, changed)
 

@@ -76,9 +76,13 @@ RUNNING = (8, 4, 2, 1)
 
 
 def fewer_states(case: Case) -> Iterator[Remedy]:
-    """SGLang's states of a few requests, in place of a share of the pool."""
+    """SGLang's states of a few requests, in place of a share of the pool, or its own where too few
+    are stated."""
     settings = case.settings
     if settings.engine is Engine.SGLANG and case.facts.has_states:
+        own = replace(settings, state_slots=None)
+        if settings.state_slots is not None:
+            yield from tried("SGLang's own states", "no `--max-mamba-cache-size`", case, own)
         yield from surest(_fewer_states(case))
 
 
@@ -87,7 +91,9 @@ def _fewer_states(case: Case) -> Iterator[Remedy]:
         if running <= (case.settings.max_seqs or running):
             slots = running * HELD_AHEAD
             changed = replace(case.settings, state_slots=slots)
-            yield from tried("fewer states", f"`--max-mamba-cache-size {slots}`", case, changed)
+            more = slots > (case.settings.state_slots or slots)
+            name = "more states" if more else "fewer states"
+            yield from tried(name, f"`--max-mamba-cache-size {slots}`", case, changed)
 
 
 def shared_cache(case: Case) -> Iterator[Remedy]:

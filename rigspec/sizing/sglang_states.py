@@ -14,9 +14,9 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Delta, Mamba
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.records import state_bytes
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import own_layers
-from rigspec.units import GIB
+from rigspec.units import GIB, count
 
 UNSTATED_REQUESTS = 48
 """Requests whose drafts SGLang keeps states of where `--max-running-requests` is not given."""
@@ -67,11 +67,11 @@ def pool_for(facts: ModelFacts, settings: EngineSettings, cache_gib: float) -> f
 
 
 def requests(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> Amount | None:
-    """Requests that find their states beside so much cache; None where there are no states."""
-    one = state_gib(facts, settings)
-    if not one:
+    """Requests that find their states beside so much cache; None where there are no states, and
+    where `--max-total-tokens` ends the cache alone: the share of the states is as large as ever."""
+    one, stated = state_gib(facts, settings), _stated(settings)
+    if not one or (stated is None and settings.pool_tokens is not None):
         return None
-    stated = _stated(settings)
     found = exact(stated) if stated is not None else cache.times(settings.state_ratio / one)
     drafted = 1 + _drafted(settings) / HELD_AHEAD  # `JOINTLY` or not, at the low end
     if settings.prefix_caching is False:
@@ -79,6 +79,22 @@ def requests(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> Amou
     newer = settings.version is None or settings.version >= MORE_BUFFERS
     held = HELD_AHEAD if newer else HELD
     return Amount(found.value / held, found.low / HELD_AHEAD / drafted, found.high / HELD)
+
+
+def states_short(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> str:
+    """How few states find room beside so much cache, if it may be too few for one request."""
+    running, one = requests(facts, settings, cache), state_gib(facts, settings)
+    if settings.engine is not Engine.SGLANG or running is None or running.low >= 1:
+        return ""
+    stated, shared = _stated(settings), cache.times(settings.state_ratio / one)
+    if stated is not None:
+        has = f"it is told to hold {count(stated, 'recurrent state')}"
+    else:
+        has = (
+            f"{max(0.0, shared.low):.0f} to {max(0.0, shared.high):.0f} recurrent states find room"
+        )
+    held = "one" if settings.prefix_caching is False else f"{HELD} to {HELD_AHEAD}"
+    return f"{has}, and a running request holds {held}"
 
 
 def state_gib(facts: ModelFacts, settings: EngineSettings) -> float:

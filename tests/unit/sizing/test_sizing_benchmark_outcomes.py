@@ -251,6 +251,12 @@ def test_a_checkpoint_of_text_alone_has_no_tower(
         ("AMD Instinct MI300X", False),
         ("AMD Radeon AI PRO R9700 32GB (ROCm)", False),
         ("Strix Halo (gfx1151, 128 GB unified)", False),
+        ("RX 7900 XTX 24 GB", False),
+        ("2x R9700", False),
+        ("Apple M3 Ultra 512GB", False),
+        ("M4 Max 128 GB", False),
+        ("RTX 3090 (Ryzen 9 5950X)", True),
+        ("RTX PRO 6000 Max-Q", True),
         ("RTX A6000", True),
         ("RTX 3090 in an AMD EPYC box", False),  # nobody writes so: better declined than wrong
         ("NVIDIA L4", True),

@@ -8,6 +8,7 @@ import pytest
 from published import card, model
 
 from rigspec.catalog.model_parts import Compressed
+from rigspec.sizing.accepted import refusals
 from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.compressed_cache import request_gib
 from rigspec.sizing.memory import estimate
@@ -174,3 +175,20 @@ def test_tables_lie_on_the_cards_as_a_whole_or_not_at_all() -> None:
     found = rank_weights(facts, EngineSettings(engine=Engine.SGLANG, tensor_parallel=4)).amount
     assert found.high - found.value > table_bytes(facts) / 4 / GIB
     assert found.value < 80 < 119.8 <= found.high
+
+
+def test_ranks_that_do_not_divide_its_heads_are_refused() -> None:
+    # 64 heads in ten parts
+    cards = [
+        refusals(model(FLASH), EngineSettings(tensor_parallel=n), card("h200")) for n in (8, 10)
+    ]
+    heads = [[each.message for each in found if each.rule == "heads"] for found in cards]
+    assert heads == [[], ["64 attention heads do not divide by TP 10"]]
+
+
+def test_what_llama_cpp_keeps_of_compressed_tokens_is_not_promised() -> None:
+    # no run has printed it
+    asked = EngineSettings(engine=Engine.LLAMA_CPP, context=32_768)
+    found = estimate(model(FLASH), card("b300"), asked)
+    assert found.needed is None
+    assert found.verdict is Verdict.CLOSE
