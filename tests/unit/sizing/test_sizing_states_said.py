@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rigspec.report.sizing import as_text
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import check
 from rigspec.sizing.amount import exact
+from rigspec.sizing.at_once import at_once
 from rigspec.sizing.memory import estimate
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -62,12 +64,22 @@ def test_nothing_is_said_of_states_that_find_room() -> None:
     assert of_memory(four_3090(extra_args=["--max-mamba-cache-size", "5"])) == []
 
 
+def test_a_cache_that_is_short_is_told_first() -> None:
+    short = four_3090(extra_args=["--max-mamba-cache-size", "1"], gpu_memory_fraction=0.5)
+    (finding,) = of_memory(short)
+    assert "of cache per GPU, 0.0 GiB are left at best" in finding.message
+
+
 def test_only_sglang_s_states_are_judged_so() -> None:
     facts = model(HYBRID)
     assert states_short(facts, ASKED, exact(0.1))
     assert states_short(facts, ASKED, exact(20.0)) == ""
     assert states_short(facts, EngineSettings(engine=Engine.VLLM), exact(0.1)) == ""
     assert states_short(model("Qwen/Qwen3-14B"), ASKED, exact(0.1)) == ""
+    five, four = (states_short(facts, replace(ASKED, state_slots=n), exact(20.0)) for n in (5, 4))
+    assert (five, bool(four)) == ("", True)
+    alone = replace(ASKED, prefix_caching=False)
+    assert states_short(facts, alone, exact(0.1)).endswith("a running request holds one")
     assert "0 to 0 recurrent states find room" in states_short(facts, ASKED, exact(-2.0))
 
 
@@ -80,6 +92,9 @@ def test_requests_at_once_are_no_more_than_find_their_states() -> None:
     assert found.kv_tokens is not None
     assert found.kv_tokens.value > 100 * 256
     assert found.concurrency == pytest.approx(124 / 5)
+    facts, vllm = model(HYBRID), EngineSettings(engine=Engine.VLLM)
+    assert at_once(facts, vllm, exact(20.0), exact(0.01)) == pytest.approx(2000)
+    assert at_once(facts, ASKED, exact(20.0), exact(0.01)) < 2000
 
 
 @pytest.mark.parametrize(
@@ -87,6 +102,14 @@ def test_requests_at_once_are_no_more_than_find_their_states() -> None:
     [
         ({"max_sequences": 32, "extra_args": ["--max-mamba-cache-size", "20"]}, "its recurrent"),
         ({"max_sequences": 32, "extra_args": ["--max-total-tokens", "20000"]}, "the cache holds"),
+        (  # twelve find their states in what leaves the cache room for seven
+            {
+                "max_sequences": 32,
+                "gpu_memory_fraction": 0.7,
+                "extra_args": ["--max-mamba-cache-size", "60"],
+            },
+            "the cache holds",
+        ),
     ],
 )
 def test_what_keeps_streams_waiting_is_named(told: dict[str, Any], holder: str) -> None:
