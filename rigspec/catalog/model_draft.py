@@ -20,9 +20,10 @@ Qwen3-Next does."""
 
 def draft_of(keys: Keys, model_type: str, layers: tuple[Layer, ...]) -> Draft:
     """The draft layers, shaped like the model's last layers."""
-    count = keys.whole(*DRAFTS) or 0
+    stated = keys.whole(*DRAFTS)
+    count = stated or 0
     if not count or not layers:
-        return Draft()
+        return Draft(stated_none=stated == 0)
     if keys.items("mtp_layers_block_type") or keys.text("mtp_hybrid_override_pattern"):
         return Draft(_one_of_each(layers), vocab_copies=0, joiners=count)
     full = [layer for layer in layers if not _is_window_or_state(layer)]

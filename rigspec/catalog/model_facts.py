@@ -123,7 +123,8 @@ class ModelFacts:
     @property
     def surely_draftless(self) -> bool:
         """Whether it has no prediction layers of its own; False also where nobody knows."""
-        return self.model_type in DRAFTLESS and not self.draft.layers
+        known = self.model_type in DRAFTLESS or self.draft.stated_none
+        return known and not self.draft.layers
 
     @property
     def has_experts(self) -> bool:

@@ -145,6 +145,8 @@ class Draft:
     vocab_copies: int = 0
     joiners: int = 0
     """How many 2·H×H matrices join the hidden state with the next token's embedding."""
+    stated_none: bool = False
+    """The config itself says that there is none: `num_nextn_predict_layers: 0` (Kimi-K2)."""
 
 
 @dataclass(frozen=True)

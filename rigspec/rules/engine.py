@@ -239,7 +239,9 @@ def draft_layers(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 ("services", name, "speculative", "method"),
                 f"`{wanted.method}` drafts with the model's own layers, and a "
                 f"`{model.model_type}` such as `{service.model}` has none for it",
-                why=_NO_LAYERS[service.engine],
+                why="its config states that it has 0 of them"
+                if model.draft.stated_none
+                else _NO_LAYERS[service.engine],
                 hint="delete `speculative`, or take `ngram`, or a draft model made for it "
                 "(`speculative.model`) with its method",
             )

@@ -199,6 +199,26 @@ def test_a_model_without_prediction_layers_cannot_draft_with_them(
 
 
 @pytest.mark.parametrize(
+    ("model", "said"),
+    [("moonshotai/Kimi-K2-Instruct", True), ("deepseek-ai/DeepSeek-V3", False)],  # states 0, 1
+)
+@pytest.mark.parametrize(("engine", "method"), [("vllm", "mtp"), ("sglang", "NEXTN")])
+def test_a_config_that_states_no_prediction_layers_is_believed(
+    engine: str, method: str, model: str, said: bool
+) -> None:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    drafting = {"engine": engine, "speculative": {"method": method, "tokens": 3}}
+    data["services"]["chat"] |= drafting
+    facts = load_model_facts(model, [ROOT / "benchmarks/data/model-configs"])
+    assert facts is not None
+    findings = check(Rig.model_validate(data), CheckContext(models={"chat": facts}))
+    why = [finding.why for finding in findings if finding.rule == "engine.draft-layers"]
+    assert why == (["its config states that it has 0 of them"] if said else [])
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], True),
