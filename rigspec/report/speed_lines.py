@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from rigspec.sizing.amount import band
 from rigspec.sizing.power import CapCost, Work, speed_at_cap
 from rigspec.sizing.service import Sized
-from rigspec.sizing.settings import Engine
 from rigspec.sizing.sglang_states import requests
 from rigspec.sizing.speeds import Speeds
 from rigspec.sizing.throughput import Speed
@@ -41,7 +40,7 @@ def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
 def _holder(sized: Sized, speeds: Speeds) -> str:
     """What keeps the others waiting: SGLang's recurrent states, or the cache."""
     settings, left = sized.settings, sized.memory.available
-    running = requests(sized.facts, settings, left) if settings.engine is Engine.SGLANG else None
+    running = requests(sized.facts, settings, left)
     own = speeds.streams // speeds.replicas
     by_states = running is not None and int(running.value) <= own
     return "its recurrent states hold" if by_states else "the cache holds"

@@ -18,5 +18,5 @@ def at_once(
     found = max(0.0, settings.slots * left.value / needed.value)
     if settings.engine is Engine.LLAMA_CPP:
         return min(found, settings.slots)
-    running = requests(facts, settings, left) if settings.engine is Engine.SGLANG else None
+    running = requests(facts, settings, left)
     return found if running is None else min(found, max(0.0, running.value))

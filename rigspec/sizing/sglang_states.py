@@ -67,8 +67,11 @@ def pool_for(facts: ModelFacts, settings: EngineSettings, cache_gib: float) -> f
 
 
 def requests(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> Amount | None:
-    """Requests that find their states beside so much cache; None where there are no states, and
-    where `--max-total-tokens` ends the cache alone: the share of the states is as large as ever."""
+    """Requests that find their states beside so much cache; None where there are no states, where
+    `--max-total-tokens` ends the cache alone (the states' share is as large as ever), and in the
+    other engines, which keep them another way."""
+    if settings.engine is not Engine.SGLANG:
+        return None
     one, stated = state_gib(facts, settings), _stated(settings)
     if not one or (stated is None and settings.pool_tokens is not None):
         return None
@@ -84,7 +87,7 @@ def requests(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> Amou
 def states_short(facts: ModelFacts, settings: EngineSettings, cache: Amount) -> str:
     """How few states find room beside so much cache, if it may be too few for one request."""
     running, one = requests(facts, settings, cache), state_gib(facts, settings)
-    if settings.engine is not Engine.SGLANG or running is None or running.low >= 1:
+    if running is None or running.low >= 1:
         return ""
     stated, shared = _stated(settings), cache.times(settings.state_ratio / one)
     if stated is not None:

@@ -44,7 +44,7 @@ def verdict_of(
     loading, cache = loads(facts, card, settings), stated_cache(card, settings, used)
     if left.high < need.low or used[0].low > card.total.high or not starts(card, settings):
         return Verdict.NO
-    running = requests(facts, settings, left) if settings.engine is Engine.SGLANG else None
+    running = requests(facts, settings, left)
     if Verdict.NO in (loading, cache) or (running is not None and running.high < 1):
         return Verdict.NO
     if running is not None and running.low < 1:
