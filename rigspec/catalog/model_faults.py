@@ -29,7 +29,7 @@ _STEPS = (
 _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1 << 12, (
         "num_hidden_layers", "n_layer", "num_layers", "depth", "vt_num_hidden_layers",
-        *DRAFTS, *_STEPS, "moe_layer_freq",
+        *DRAFTS, *_STEPS, "moe_layer_freq", "num_kv_shared_layers", "hc_mult", "hc_count",
     )),
     (1 << 14, (
         "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "num_heads",
@@ -38,7 +38,8 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
         "swa_head_dim", "swa_v_head_dim", "qk_nope_head_dim", "qk_rope_head_dim",
         "index_n_heads", "index_head_dim", "linear_num_key_heads", "linear_num_value_heads",
         "linear_key_head_dim", "linear_value_head_dim", "linear_conv_kernel_dim",
-        "short_conv_kernel_size",
+        "short_conv_kernel_size", "conv_L_cache", "o_groups", "index_kpool",
+        "indexer_compress_ratio",
         "mamba_num_heads", "mamba_n_heads", "mamba_head_dim", "mamba_d_head", "mamba_d_state",
         "mamba_d_conv", "ssm_state_size", "mamba_n_groups", "n_groups", "conv_kernel",
         "vt_num_attention_heads", "patch_size", "temporal_patch_size", "spatial_merge_size",
@@ -50,7 +51,7 @@ _BOUNDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1 << 18, (
         "hidden_size", "n_embd", "d_model", "moe_latent_size", "routed_expert_hidden_size",
         "hidden_size_per_layer_input", "vt_hidden_size", "out_hidden_size", "ple_embed_dim",
-        "engram_head_dim",
+        "engram_head_dim", "conv_dim",
     )),
     (1 << 22, (
         *DENSE_WIDTHS, *OWN_WIDTHS, "shared_expert_intermediate_size", "share_expert_dim",
@@ -82,6 +83,7 @@ _ONE_NUMBER = (
     *_STEPS,
 )  # fmt: skip
 """Figures of all layers alike; published models state lists of widths, experts and windows only."""
+_COMPRESSED = ("o_groups", "sliding_window", "index_n_heads", "index_head_dim")
 _LATENT = ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
 _BY_LAYER = (
     *DENSE_WIDTHS, *OWN_WIDTHS, *COUNTS, *ACTIVE, "shared_expert_intermediate_size",
@@ -109,6 +111,11 @@ _KINDS = (
     "indexer_types", "compress_ratios", "block_configs",
 )  # fmt: skip
 """Lists that say of each layer what it is."""
+_RATIOS = "compress_ratios"
+_LISTS = (
+    _RATIOS, "indexer_types", "block_configs", "kv_source_layer_ids", "index_source_layer_ids",
+)  # fmt: skip
+"""What is read as nothing but a list."""
 
 
 def refuse_impossible(keys: Keys) -> None:
@@ -119,6 +126,8 @@ def refuse_impossible(keys: Keys) -> None:
         _refuse(section, "")
         _refuse_other(section, _NAMES, str, "a name")
         _refuse_other(section, ("tie_word_embeddings",), bool, "true or false")
+        _refuse_other(section, _LISTS, list, "a list")
+        _refuse_ratios(section.get(_RATIOS))
         _refuse_other(section.get("quantization_config") or {}, _KEPT, list, "a list")
         _refuse_other(section.get("linear_attn_config"), _FULL_OR_LINEAR, list, "a list")
         for name in ("vision_config", "rope_scaling", "rope_parameters", "linear_attn_config"):
@@ -143,6 +152,14 @@ def _refuse_other(
         if value is not None and not isinstance(value, kind):
             said = f"`{inside}{name}` is `{json.dumps(value)[:40]}`"
             raise UnusableModel(f"{said}, an engine reads {words} there")
+
+
+def _refuse_ratios(ratios: object) -> None:
+    """Tokens that a layer of a compressed cache keeps as one; 0 where it keeps each."""
+    for at, ratio in enumerate(ratios if isinstance(ratios, list) else []):
+        if type(ratio) is not int or not 0 <= ratio <= 1 << 16:
+            said = f"`{_RATIOS}` holds `{json.dumps(ratio)[:40]}` for layer {at}"
+            raise UnusableModel(f"{said}, an engine reads a whole number of tokens there")
 
 
 def _refuse_zeros(keys: Keys) -> None:
@@ -174,7 +191,7 @@ def _problem(value: object, most: int, name: str) -> str:
         found = (_problem([] if isinstance(n, list) else n, most, name) for n in value)
         return next(filter(None, found), "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        known = name in (*_ONE_NUMBER, *_BY_LAYER) and value is not None
+        known = name in (*_ONE_NUMBER, *_BY_LAYER, "factor") and value is not None
         wrong = known or value is True  # a `false` says "none"
         return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
@@ -230,6 +247,8 @@ def _lists(keys: Keys) -> Iterator[str]:
     if keys.has("layer_types") and "layer_types" not in counts:
         yield "`layer_types` is no list"
     lists = keys.section("linear_attn_config") or Keys(())
+    if lists.whole("num_heads") and not lists.items("full_attn_layers") and not counts:
+        yield "`linear_attn_config` does not say which layers are linear"
     full, linear = (lists.items(name) for name in _FULL_OR_LINEAR)
     beyond = [at for at in (*full, *linear) if type(at) is not int or not 0 <= at <= layers]
     if layers and beyond:
@@ -244,6 +263,9 @@ def _heads(keys: Keys) -> Iterator[str]:
     if keys.whole("kv_lora_rank"):
         unstated = (name for name in _LATENT if keys.whole(name) is None)
         yield from (f"latent attention without `{name}`" for name in unstated)
+    if keys.items(_RATIOS):
+        unstated = (name for name in _COMPRESSED if keys.whole(name) is None)
+        yield from (f"compressed attention without `{name}`" for name in unstated)
     if not heads or keys.whole("kv_lora_rank"):
         return
     kv_heads = keys.whole("num_key_value_heads")

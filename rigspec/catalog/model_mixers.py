@@ -27,8 +27,8 @@ def mixer_of(keys: Keys, kind: Kind, index: int) -> Mixer | None:
         return ShortConv(
             keys.whole("conv_dim", "hidden_size") or 0, keys.whole("conv_L_cache") or 3
         )
-    if keys.items("compress_ratios") and keys.whole("o_lora_rank"):
-        return _compressed(keys, index)
+    if keys.whole("o_lora_rank"):
+        return _compressed(keys, index) if keys.items("compress_ratios") else None
     if keys.whole("kv_lora_rank"):
         return _latent(keys, index)
     return _attention(keys, kind, index)

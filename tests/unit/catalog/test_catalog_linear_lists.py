@@ -57,10 +57,24 @@ def test_what_no_engine_could_read_is_refused(changed: dict[str, object], said: 
     assert str(refusal.value).startswith(said)
 
 
+@pytest.mark.parametrize("listed", [None, []])
+def test_linear_layers_that_nothing_names_are_a_doubt(listed: object) -> None:
+    said = "`linear_attn_config` does not say which layers are linear"
+    assert said in facts(KIMI, full_attn_layers=listed, kda_layers=listed).doubts
+    assert said not in facts(GLM, full_attn_layers=listed).doubts  # its `layer_types` do
+
+
 def test_lists_that_are_no_object_are_refused() -> None:
     config: dict[str, Any] = json.loads((CONFIGS / f"{GLM}.json").read_text())
     with pytest.raises(UnusableModel, match=r"`linear_attn_config` is `\[4\]`, an engine reads an"):
         facts_of_config("m", config | {"linear_attn_config": [4]})
+
+
+@pytest.mark.parametrize("factor", [[2.0], {}])
+def test_a_factor_is_one_number(factor: object) -> None:
+    config: dict[str, Any] = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
+    with pytest.raises(UnusableModel, match=r"`rope_scaling.factor` is .*, an engine reads"):
+        facts_of_config("m", config | {"rope_scaling": {"rope_type": "linear", "factor": factor}})
 
 
 @pytest.mark.parametrize("section", ["rope_scaling", "rope_parameters"])
