@@ -24,11 +24,14 @@ _TYPES = {
     "int-human-or-auto": (_SIZE_OR_AUTO, "a whole number, 8k, -1 or auto"),
     "number-or-auto-or-all": (_NUMBER_AUTO_ALL, "a number, auto or all"),
 }
-_COUNTS = frozenset(
-    {"max_loras", "max_lora_rank", "max_loras_per_batch", "block_size", "page_size"}
-)
-"""Options of which an engine takes no less than one (vLLM's `config/lora.py` and `config/cache.py`,
-SGLang's `check_lora_server_args`)."""
+_POSITIVE = frozenset(
+    {
+        "max_loras", "max_lora_rank", "max_loras_per_batch", "block_size", "page_size",
+        "max_mamba_cache_size", "max_total_tokens", "mamba_full_memory_ratio",
+    }
+)  # fmt: skip
+"""Options that an engine takes no zero for (vLLM's `config/lora.py` and `config/cache.py`, SGLang's
+`check_lora_server_args`), or that would leave it nothing at all to keep."""
 _REGISTRY_OF = {"spec_method": "speculative_method"}
 _SHOWN = 12
 
@@ -75,8 +78,9 @@ class ValueChecker:
             if pattern.fullmatch(value) is None:
                 self.say.error(index, name, "type", f"`{name}` needs {wanted}, not `{value}`")
                 return False
-        if flag.dest in _COUNTS and _WHOLE.fullmatch(value) and int(value) < 1:
-            message = f"`{name}` needs a whole number above 0, not `{value}`"
+        if flag.dest in _POSITIVE and NUMBER.fullmatch(value) and float(value) <= 0:
+            kind = "number" if flag.type == "float" else "whole number"
+            message = f"`{name}` needs a {kind} above 0, not `{value}`"
             self.say.error(index, name, "type", message)
             return False
         return True

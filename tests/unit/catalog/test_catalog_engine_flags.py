@@ -295,8 +295,26 @@ def test_a_count_below_one_is_an_error(flag: str, value: str) -> None:
     assert errors(vllm(flag, "16")) == []
 
 
-@pytest.mark.parametrize("flag", ["--page-size", "--max-loras-per-batch", "--max-lora-rank"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--page-size",
+        "--max-loras-per-batch",
+        "--max-lora-rank",
+        "--max-mamba-cache-size",
+        "--max-total-tokens",
+    ],
+)
 def test_so_is_one_of_sglang_s(flag: str) -> None:
     for value, found in (("0", [("type", flag)]), ("16", [])):
         argv = ("--model-path", "m", flag, value)
         assert errors(check_argv("sglang", None, argv, lenient_image=False)) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "is_wrong"), [("0", True), ("0.0", True), ("-1", True), ("0.1", False)]
+)
+def test_a_share_of_nothing_is_an_error(value: str, is_wrong: bool) -> None:
+    argv = ("--model-path", "m", "--mamba-full-memory-ratio", value)
+    found = errors(check_argv("sglang", None, argv, lenient_image=False))
+    assert found == ([("type", "--mamba-full-memory-ratio")] if is_wrong else [])
