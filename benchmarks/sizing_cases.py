@@ -286,7 +286,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
 
 _CPU = re.compile(
     r"(?i)\bexps?=CPU|=CPU\b|--cpu-moe\b|(?:--n-cpu-moe|-ncmoe) ?[1-9]"
-    r"|experts?\b[^.;\"]{0,40}\b(?:on|in|to) (?:the )?(?:CPU|RAM|host)\b"
+    r"|(?<!no )(?<!without )experts?\b[^.;\"]{0,40}\b(?:on|in|to) (?:the )?(?:CPU|RAM|host)\b"
 )
 """Words for experts that llama.cpp keeps in host memory."""
 _LONGER = re.compile(r"(?i)(?<!no )(?<!without )\byarn\b|--rope-scaling|--hf-overrides")

@@ -41,7 +41,7 @@ def _faults(raw: Mapping[str, object]) -> Iterator[str]:
     yield from _each(raw, _STATED, "")
     key = "engine_family" if raw.get("engine_family") else "engine"
     engine = raw.get(key)
-    if isinstance(engine, str) and not re.search("vllm|sglang|llama", engine.lower()):
+    if isinstance(engine, str) and not re.search("vllm|sglang|(?<!ex)llama", engine.lower()):
         yield _fault(key, engine, "is none of vllm, sglang and llama.cpp")
     measured = raw.get("measured")
     if measured is None:

@@ -130,14 +130,14 @@ OTHER_SIZE = 0.15
 
 
 def _as_sold(gpu: KnownCard, text: str) -> KnownCard:
-    """The card with the memory that a text states for each. A larger one is an owner's mod with the
-    same chip and width (RTX 2080 Ti 22 GB, RTX 4090 48 GB); a smaller one is another board, of
-    which the speed is not known (RTX 3050 4 GB)."""
+    """The card with the memory that a text states for each, or for all it counts. A larger one is
+    an owner's mod with the same chip and width (RTX 2080 Ti 22 GB, RTX 4090 48 GB); a smaller one
+    is another board, of which the speed is not known (RTX 3050 4 GB)."""
     stated = _memory_gb(text)
     if stated is None:
         return gpu
     ratio = stated * 1024 / gpu.memory_mib
-    if abs(ratio - 1) <= OTHER_SIZE:
+    if any(abs(ratio / count - 1) <= OTHER_SIZE for count in (1, cards_counted(text))):
         return replace(gpu, larger_mib=None)
     same_chip = gpu.bandwidth_gb_s if ratio > 1 else None
     size = gpu.larger_mib or stated * 1024
@@ -164,7 +164,7 @@ def _memory_gb(text: str) -> float | None:
     size = re.search(
         r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*(?:GB|GiB)\b(?!/s|\W*(?:total|RAM|DDR))", text
     )
-    if size:
+    if size and float(size[1]) > 0:
         return float(size[1])
     mib = _total_mib(text)
     return mib / 1024 if mib else None

@@ -7,8 +7,23 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
+from typing_extensions import override
 
 from rigspec.catalog.data_file import not_yaml
+
+
+class _Loader(yaml.CSafeLoader):
+    """Reads a version without quotes as it is written: 0.30 is not 0.3."""
+
+    @override
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, value in node.value:
+            if key.value == "engine_version" and value.tag in _NUMBERS:
+                value.tag = "tag:yaml.org,2002:str"
+        super().flatten_mapping(node)
+
+
+_NUMBERS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int")
 
 
 def read_yaml(path: Path) -> object:
@@ -19,7 +34,7 @@ def read_yaml(path: Path) -> object:
         data = path.read_bytes()
     except OSError as problem:
         stop(f"{path} cannot be read: {problem.strerror}")
-    loader = yaml.CSafeLoader(data)
+    loader = _Loader(data)
     try:
         return loader.get_single_data()
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as problem:

@@ -82,6 +82,7 @@ def test_a_whole_run_has_no_fault(tmp_path: Path) -> None:
         ("max_num_seqs", 10**400, "is no finite number"),
         ("kv_cache_memory_bytes", 0, "is no size in bytes"),
         ("engine_version", [0, 3], "is no text"),
+        ("engine_family", "exllamav3", "is none of vllm, sglang and llama.cpp"),
         (
             "engine_family",
             "trt-llm",
@@ -299,3 +300,11 @@ def test_a_reader_that_goes_early_still_leaves_the_file(tmp_path: Path) -> None:
     done = by_shell(tmp_path, "--json", str(out), into="| true")
     assert done.stderr == ""
     assert json.loads(out.read_text())["rows"]
+
+
+@pytest.mark.parametrize("version", ["0.30", "0.2", "4821", "'0.30'", "0.30.1"])
+def test_a_version_is_read_as_it_is_written(tmp_path: Path, version: str) -> None:
+    file = tmp_path / "cases.yaml"
+    file.write_text(f"cases:\n- {{id: a, engine_version: {version}, tp: 4}}\n")
+    loaded = read_yaml(file)
+    assert loaded == {"cases": [{"id": "a", "engine_version": version.strip("'"), "tp": 4}]}

@@ -206,6 +206,8 @@ def test_what_stopped_for_something_else_is_no_refusal_of_memory(
         ("part of the experts on CPU by -ot", True),
         ("experts of blocks 0-16 on CUDA0, rest elsewhere", False),
         ("all 62 layers on GPU", False),
+        ("no experts on the CPU", False),
+        ("run without experts in RAM", False),
         (None, False),
     ],
 )

@@ -41,6 +41,11 @@ def test_a_virtual_card_has_the_memory_that_the_text_states() -> None:
         ("NVIDIA RTX 3050 (4 GB)", 4.0, False),  # another board of that name
         ("NVIDIA GeForce RTX 3090 24GB", 24.0, True),
         ("2x RTX 3090 (48 GB total)", 24.0, True),
+        ("2x RTX 3090 48 GB", 24.0, True),
+        ("4x RTX PRO 6000 Blackwell, 384GB", 96.0, True),
+        ("2x RTX 4090 48GB", 24.0, True),  # or two owners' mods: the plain reading first
+        ("4x RTX 4090 48GB", 48.0, True),
+        ("RTX 4090 0GB", 24.0, True),
         ("RTX 3090 with 64 GB RAM", 24.0, True),
         ("RTX 4090 (1008 GB/s)", 24.0, True),
         ("NVIDIA H20 141GB", 141.0, True),
