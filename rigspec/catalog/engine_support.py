@@ -15,8 +15,9 @@ from typing import Any, Literal
 from rigspec.catalog.data import DATA, load_table
 from rigspec.catalog.flag_table import FlagHistory, is_release
 
-Kind = Literal["plain", "latent", "sparse"]
-"""Attention of a model: with key/value heads, with a latent record, with an index beside it."""
+Kind = Literal["plain", "latent", "sparse", "compressed"]
+"""Attention of a model: with key/value heads, with a latent record, with an index beside it, with a
+record of several tokens."""
 Compute = tuple[int, int]
 
 

@@ -72,9 +72,15 @@ def attention(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 row.refusal(_LABELS[service.engine], cache, a_card(gpu), compute)
                 + (", and the checkpoint asks for it" if row.types and asks else ""),
                 why="; ".join(filter(None, (row.why, _unsure(service, sure)))),
-                hint=_other_type(gpu, bool(asks)) if row.types else "",
+                hint=_other_type(gpu, bool(asks)) if row.types else OTHER_ENGINE,
             )
             break
+
+
+OTHER_ENGINE = (
+    "a GGUF file of it in `engine: llama_cpp`, or an `image` that was built for such cards"
+)
+"""Where a kind of attention has no kernels: llama.cpp's are its own."""
 
 
 def _other_type(gpu: Gpu, checkpoint_asks: bool) -> str:

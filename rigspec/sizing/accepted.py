@@ -174,7 +174,9 @@ def attention_kind(facts: ModelFacts) -> Kind | None:
     """The attention of a model as `engine_support` names it; None where it is not understood."""
     mixers = [layer.mixer for layer in facts.layers]
     latent = [mixer for mixer in mixers if isinstance(mixer, Latent)]
-    if not facts.known or any(isinstance(mixer, Compressed) for mixer in mixers):
+    if any(isinstance(mixer, Compressed) for mixer in mixers):
+        return "compressed"
+    if not facts.known:
         return None
     if latent:
         return "sparse" if any(mixer.index_topk for mixer in latent) else "latent"

@@ -216,6 +216,27 @@ def test_sglang_reads_no_sparse_attention_on_ampere(sku: str, refused: bool) -> 
 
 
 @pytest.mark.parametrize(
+    ("sku", "image", "said"),
+    [
+        ("rtx-3090", STOCK, "error"),
+        ("a100-80gb-pcie", STOCK, "error"),
+        ("rtx-4090", STOCK, "error"),
+        ("rtx-4090", STOCK.replace("v0.33.0", "latest"), "error"),  # no release had them
+        ("rtx-3090", OWN, "warning"),
+        ("h200", STOCK, ""),
+        ("b200", STOCK, ""),
+        ("rtx-pro-6000-blackwell-workstation-edition", STOCK, ""),
+    ],
+)
+def test_a_compressed_cache_has_kernels_from_hopper_on(sku: str, image: str, said: str) -> None:
+    for serves in ("deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V4.1-Flash"):
+        findings = found("refused.attention", sku, serves, image=image)
+        assert severity(findings) == said
+        assert all("`engine: llama_cpp`" in finding.hint for finding in findings)
+        assert all(finding.path[-1] == "model" for finding in findings)
+
+
+@pytest.mark.parametrize(
     ("batch", "words", "refused"),
     [
         (8192, ["--no-enable-chunked-prefill"], True),
