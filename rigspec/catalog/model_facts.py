@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from rigspec.catalog.model_draft import DRAFTLESS
@@ -126,36 +127,42 @@ class ModelFacts:
         known = self.model_type in DRAFTLESS or self.draft.stated_none
         return known and not self.draft.layers
 
+    @cached_property
+    def unlike(self) -> tuple[Layer, ...]:
+        """One layer of each kind, in the order they first come: what asks whether any layer is so,
+        or for the widest, needs no look at the other ninety."""
+        return tuple(dict.fromkeys(self.layers))
+
     @property
     def has_experts(self) -> bool:
         """Whether any layer routes tokens to experts."""
-        return any(layer.experts for layer in self.layers)
+        return any(layer.experts for layer in self.unlike)
 
     @property
     def is_compressed(self) -> bool:
         """Whether attention reads a compressed cache (DeepSeek-V4)."""
-        return any(isinstance(layer.mixer, Compressed) for layer in self.layers)
+        return any(isinstance(layer.mixer, Compressed) for layer in self.unlike)
 
     @property
     def is_latent(self) -> bool:
         """Whether the cache is one latent record per token (MLA)."""
-        return any(isinstance(layer.mixer, Latent) for layer in self.layers)
+        return any(isinstance(layer.mixer, Latent) for layer in self.unlike)
 
     @property
     def has_states(self) -> bool:
         """Whether some layers keep a recurrent state instead of a cache."""
-        return any(isinstance(layer.mixer, (Delta, Mamba)) for layer in self.layers)
+        return any(isinstance(layer.mixer, (Delta, Mamba)) for layer in self.unlike)
 
     @property
     def heads(self) -> int:
         """Query heads of the widest attention layer; 0 when there is none."""
-        found = (getattr(layer.mixer, "heads", 0) for layer in self.layers)
+        found = (getattr(layer.mixer, "heads", 0) for layer in self.unlike)
         return max(found, default=0)
 
     @property
     def kv_heads(self) -> int:
         """Key/value heads of the first attention layer with its own; 0 for latent attention."""
-        for layer in self.layers:
+        for layer in self.unlike:
             if isinstance(layer.mixer, Attention) and layer.mixer.kv_heads:
                 return layer.mixer.kv_heads
         return 0

@@ -49,7 +49,7 @@ def _attention_tp(settings: EngineSettings) -> str:
 
 def _heads(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     ranks, tp = settings.attention_ranks, _attention_tp(settings)
-    for layer in facts.layers:
+    for layer in facts.unlike:
         mixer = layer.mixer
         if isinstance(mixer, Attention | Latent | Compressed) and mixer.heads % ranks:
             yield Refusal("heads", f"{mixer.heads} attention heads do not divide by {tp}")
@@ -70,7 +70,7 @@ def _vocabulary(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal
 
 def _states(facts: ModelFacts, settings: EngineSettings) -> Iterator[Refusal]:
     ranks, tp = settings.attention_ranks, _attention_tp(settings)
-    for layer in facts.layers:
+    for layer in facts.unlike:
         mixer = layer.mixer
         if isinstance(mixer, Delta) and (mixer.key_heads % ranks or mixer.value_heads % ranks):
             heads = f"{mixer.key_heads}/{mixer.value_heads}"
@@ -172,7 +172,7 @@ def _format(taken: Support, facts: ModelFacts, card: Card) -> Iterator[Refusal]:
 
 def attention_kind(facts: ModelFacts) -> Kind | None:
     """The attention of a model as `engine_support` names it; None where it is not understood."""
-    mixers = [layer.mixer for layer in facts.layers]
+    mixers = [layer.mixer for layer in facts.unlike]
     latent = [mixer for mixer in mixers if isinstance(mixer, Latent)]
     if any(isinstance(mixer, Compressed) for mixer in mixers):
         return "compressed"

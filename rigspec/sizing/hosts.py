@@ -83,7 +83,7 @@ def _by_engine(facts: ModelFacts, settings: EngineSettings) -> tuple[float, floa
 
 
 def _latent_fall(facts: ModelFacts) -> float:
-    kinds = {type(layer.mixer) for layer in facts.layers}
+    kinds = {type(layer.mixer) for layer in facts.unlike}
     if Compressed in kinds:
         return COMPRESSED_FALL
     return LATENT_FALL if Latent in kinds else 1.0
@@ -103,6 +103,6 @@ def _float_kernels(
 
 def sparse_fall(facts: ModelFacts, settings: EngineSettings, streams: int) -> float:
     """How many times slower a step may be than computed, for what no setting explains."""
-    sparse = any(isinstance(m := layer.mixer, Latent) and m.index_topk for layer in facts.layers)
+    sparse = any(isinstance(m := layer.mixer, Latent) and m.index_topk for layer in facts.unlike)
     drafts = settings.speculative.depth if settings.speculative else 0
     return SPARSE_FALL if sparse and streams * (1 + drafts) >= SPARSE_ROWS else 1.0

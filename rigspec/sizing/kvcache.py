@@ -8,7 +8,9 @@ into groups of equal size. Of 130 printed pools 113 come out within 1 % (`benchm
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba, Mixer
@@ -124,10 +126,10 @@ class PoolShape:
 
 def pool_shape(facts: ModelFacts, settings: EngineSettings, *, in_flight: int) -> PoolShape | None:
     """The shape of vLLM's pool; None when a layer's cache layout is not known."""
-    layers = _stage_layers(facts, settings)
-    if any(isinstance(layer.mixer, Compressed) for layer in layers):
+    drafts = _draft_layers(facts, settings)
+    if any(isinstance(layer.mixer, Compressed) for layer in (*facts.unlike, *drafts)):
         return None
-    kinds = _kinds(facts, layers, settings)
+    kinds = _kinds(facts, drafts, settings)
     if not kinds:
         return None
     version = settings.version
@@ -174,35 +176,30 @@ def _state_pages(settings: EngineSettings) -> int:
     return (2 if cached else 1) + drafts
 
 
-def _stage_layers(facts: ModelFacts, settings: EngineSettings) -> tuple[Layer, ...]:
-    """The layers of a stage, with the draft's own where it caches."""
-    own = own_layers(facts, settings)
-    layers = facts.layers[own.start : own.stop]
+def _draft_layers(facts: ModelFacts, settings: EngineSettings) -> tuple[Layer, ...]:
+    """The draft's own layers in the pool of a stage."""
     speculative = settings.speculative if holds_drafts(settings) else None
     if speculative is None or speculative.method not in ("mtp", "eagle", "unstated"):
-        return (*layers, *(speculative.draft_layers if speculative else ()))
+        return speculative.draft_layers if speculative else ()
     if speculative.method != "eagle" and facts.draft.layers:
-        return (*layers, facts.draft.layers[0])
+        return facts.draft.layers[:1]
     full = [layer for layer in facts.layers if isinstance(layer.mixer, (Attention, Latent))]
-    return (*layers, *full[-1:])
+    return tuple(full[-1:])
 
 
 def _kinds(
-    facts: ModelFacts, layers: tuple[Layer, ...], settings: EngineSettings
+    facts: ModelFacts, drafts: tuple[Layer, ...], settings: EngineSettings
 ) -> tuple[LayerKind, ...]:
-    """Layers counted by how they cache; a uniform model gives one kind with summed bytes."""
+    """Layers of a stage and its draft counted by how they cache; a uniform model gives one kind
+    with summed bytes."""
     counted: dict[tuple[float, int, int], int] = {}
-    first, last = own_layers(facts, settings).start, len(facts.layers)
-    whole, keeps = replace(settings, kv_dtype="auto"), _keeps_edges(facts, settings)
-    known: dict[tuple[Mixer | None, bool], tuple[float, int, int] | None] = {}
-    for index, layer in enumerate(layers, first):
-        at_edge = keeps and (index < EDGE or 0 < last - index <= EDGE)
-        like = layer.mixer, at_edge
-        if like not in known:
-            known[like] = _signature(facts, layer, whole if at_edge else settings)
-        signature = known[like]
+    own, keeps = own_layers(facts, settings), _keeps_edges(facts, settings)
+    whole = replace(settings, kv_dtype="auto") if keeps else settings
+    alike = _alike(facts, own.start, own.stop, EDGE if keeps else 0)
+    for (mixer, at_edge), count in (*alike, *(((layer.mixer, False), 1) for layer in drafts)):
+        signature = _signature(facts, mixer, whole if at_edge else settings)
         if signature is not None:
-            counted[signature] = counted.get(signature, 0) + 1
+            counted[signature] = counted.get(signature, 0) + count
     kinds = [
         LayerKind("state" if state else "window" if window else "full", count, token, state, window)
         for (token, state, window), count in counted.items()
@@ -212,6 +209,20 @@ def _kinds(
         summed = sum(kind.count * kind.token_bytes for kind in kinds)
         return (LayerKind("full", 1, summed),)
     return tuple(kinds)
+
+
+@lru_cache(maxsize=16)  # every remedy asks again, with another context or batch
+def _alike(
+    facts: ModelFacts, start: int, stop: int, edge: int
+) -> tuple[tuple[tuple[Mixer | None, bool], int], ...]:
+    """Mixers of the layers from `start` to before `stop`, whether they are among the `edge` at
+    either end of the model, and how many layers are so."""
+    last = len(facts.layers)
+    counted = Counter(
+        (layer.mixer, index < edge or last - index <= edge)
+        for index, layer in enumerate(facts.layers[start:stop], start)
+    )
+    return tuple(counted.items())
 
 
 EDGE = 2
@@ -224,9 +235,8 @@ def _keeps_edges(facts: ModelFacts, settings: EngineSettings) -> bool:
 
 
 def _signature(
-    facts: ModelFacts, layer: Layer, settings: EngineSettings
+    facts: ModelFacts, mixer: Mixer | None, settings: EngineSettings
 ) -> tuple[float, int, int] | None:
-    mixer = layer.mixer
     if isinstance(mixer, Attention):
         if mixer.shares_cache:
             return None

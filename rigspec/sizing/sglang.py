@@ -118,7 +118,7 @@ the indexer's 132 included)."""
 def as_the_card_takes(facts: ModelFacts, card: Card, settings: EngineSettings) -> EngineSettings:
     """The settings with the cache type of sparse attention: `auto` is 8 bits on Blackwell and 16
     before it, where 8 bits come with scales (`server_args.py` and `memory_pool.py`, 0.5.5 on)."""
-    sparse = (isinstance(each.mixer, Latent) and each.mixer.index_topk for each in facts.layers)
+    sparse = (isinstance(each.mixer, Latent) and each.mixer.index_topk for each in facts.unlike)
     if settings.engine is not Engine.SGLANG or not any(sparse):
         return settings
     if card.compute is not None and card.compute >= (10, 0):

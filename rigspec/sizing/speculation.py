@@ -121,7 +121,7 @@ def host_floor_ms(facts: ModelFacts, card: Card, settings: EngineSettings) -> fl
     single tokens only (before 0.26 on Blackwell, too): with drafts a layer is launched in pieces.
     """
     floats = settings.kv_dtype.lower().startswith("fp8")
-    attends = any(isinstance(layer.mixer, Attention) for layer in facts.layers)
+    attends = any(isinstance(layer.mixer, Attention) for layer in facts.unlike)
     if not (settings.engine is Engine.VLLM and floats and attends and in_pieces(settings, card)):
         return 0.0
     return PIECE_LAYER_MS * len(facts.layers)

@@ -91,7 +91,7 @@ def _forward(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float
     """Bytes alive in the widest layer of a full batch."""
     ranks, b = max(1, settings.tensor_parallel), facts.dtype_bytes
     attention, streams = 0, 2 + 2 * (facts.hyper_streams - 1)
-    for layer in facts.layers:
+    for layer in facts.unlike:
         mixer = layer.mixer
         if isinstance(mixer, Attention):
             attention = max(attention, mixer.heads // ranks * mixer.v_dim)
@@ -121,7 +121,7 @@ def _context_dummy(facts: ModelFacts, settings: EngineSettings, batch: Batch) ->
     length = min(max(8 * context, 4 * batch.seqs * 64), 65536)
     widths = [
         layer.mixer.heads * (layer.mixer.nope_dim + layer.mixer.v_dim)
-        for layer in facts.layers
+        for layer in facts.unlike
         if isinstance(layer.mixer, Latent) and not layer.mixer.index_topk
     ]
     return length * max(widths, default=0) / max(1, settings.tensor_parallel) * facts.dtype_bytes

@@ -81,7 +81,7 @@ def sparse_logits(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> 
     """
     pools = [
         facts.index_pool
-        for layer in facts.layers
+        for layer in facts.unlike
         if isinstance(layer.mixer, Latent) and layer.mixer.index_topk
     ]
     context = settings.context or facts.max_positions or 0
@@ -97,8 +97,8 @@ scores leave. Forks of 0.20 did not cut."""
 def dense_width(facts: ModelFacts, settings: EngineSettings) -> float:
     """Widest dense feed-forward part of one rank."""
     ranks = max(1, settings.tensor_parallel)
-    widths = [layer.mlp.width for layer in facts.layers if layer.mlp]
-    widths += [layer.experts.shared_width for layer in facts.layers if layer.experts]
+    widths = [layer.mlp.width for layer in facts.unlike if layer.mlp]
+    widths += [layer.experts.shared_width for layer in facts.unlike if layer.experts]
     return max(widths, default=0) / ranks
 
 
@@ -113,7 +113,7 @@ def expert_workspace(facts: ModelFacts, settings: EngineSettings, batch: Batch) 
 
 
 def _experts(facts: ModelFacts) -> Experts | None:
-    return next((layer.experts for layer in facts.layers if layer.experts), None)
+    return next((layer.experts for layer in facts.unlike if layer.experts), None)
 
 
 def state_scratch(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> float:
@@ -121,7 +121,7 @@ def state_scratch(facts: ModelFacts, settings: EngineSettings, batch: Batch) -> 
     ranks = max(1, settings.tensor_parallel)
     widths = [
         layer.mixer.value_heads * layer.mixer.value_dim
-        for layer in facts.layers
+        for layer in facts.unlike
         if isinstance(layer.mixer, Delta)
     ]
     return 40.0 * batch.tokens * max(widths, default=0) / ranks
