@@ -193,6 +193,23 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
     return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)
 
 
+SIBLINGS = (0.9, 1.12)
+"""By which factors an NVFP4 checkpoint is less and more than the config of another packer's says:
+what one leaves in 16 bits, the other packs (four loads of Qwen3.6, 0.93 to 1.11)."""
+
+
+def _as_sibling(facts: ModelFacts) -> ModelFacts:
+    """The facts of an NVFP4 checkpoint of which nothing but a sibling's record is known; it may be
+    that its own packer left nothing out."""
+    quantization = facts.quantization
+    if facts.sizes is not None or quantization.scheme is not Scheme.NVFP4:
+        return facts
+    bare = replace(quantization, keeps=None, per_layer=None, mixer_scheme=None, experts_only=False)
+    packed = sum(m.stored_bytes for m in matrices(replace(facts, quantization=bare)))
+    least = packed / sum(matrix.stored_bytes for matrix in matrices(facts))
+    return replace(facts, weights_span=(min(SIBLINGS[0], least), SIBLINGS[1]))
+
+
 UNREAD_TOWER = "the config lacks the vision tower that ran, and what its images take"
 TOWER = 500_000_000
 """Weights of a vision tower that a run speaks of and its config lacks: 0.4 to 0.7 billion."""
@@ -204,6 +221,8 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if "pruned" in note:
         remark = "experts were pruned from this checkpoint"
         facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
+    if "sibling" in note:
+        facts = _as_sibling(facts)
     said = f"{keys.text('quantization')} {keys.text('model')}".lower()
     told = re.search(r"\bmixed\b", said) or WIDTH.search(said)
     if told and facts.quantization.per_layer is None and facts.sizes is None:

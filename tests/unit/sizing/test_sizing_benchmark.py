@@ -352,3 +352,21 @@ def test_slots_for_adapters_are_read() -> None:
     assert case_of(case, models(), 0).settings.lora is None
     stated = case_of(case | {"max_loras": 4, "max_lora_rank": 64}, models(), 0)
     assert stated.settings.lora == Lora(4, 64)
+
+
+@pytest.mark.parametrize(
+    ("changed", "widened"),
+    [
+        ({}, True),
+        ({"config_note": "as published"}, False),
+        ({"quantization": "fp8"}, False),  # packers of 8 bits leave the same parts alone
+    ],
+)
+def test_another_packer_s_checkpoint_may_hold_more_and_less(
+    changed: dict[str, str], widened: bool
+) -> None:
+    # 17.62 GiB of Qwen3.6-27B, where the config of NVIDIA's own gives 18.93
+    case = case_of(raw("r18a-qwen36-27b-nvfp4-eager-5090-wsl") | changed, models(), 0)
+    assert case.facts is not None
+    least, most = case.facts.weights_span
+    assert (least < 0.95 and most > 1.1) is widened
