@@ -309,8 +309,8 @@ def _shape(case: Case, facts: ModelFacts) -> PoolShape:
     settings = case.settings
     if settings.engine is Engine.LLAMA_CPP:
         raise Unknown("llama.cpp sizes its cache from the context, not from what is left")
-    in_flight = vllm.batch_of(settings, case.card).tokens if case.card else 8192
-    shape = pool_shape(facts, settings, in_flight=settings.max_batched_tokens or in_flight)
+    usual = vllm.batch_of(facts, settings, case.card).tokens if case.card else 8192
+    shape = pool_shape(facts, settings, batch_tokens=settings.max_batched_tokens or usual)
     if shape is None:
         raise Unknown("the cache layout of this architecture changes between engine releases")
     return shape

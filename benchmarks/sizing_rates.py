@@ -65,7 +65,7 @@ def running(case: Case, asked: int, depth: int) -> tuple[int, int, int]:
     found = estimate(facts, card, settings)
     seqs = settings.max_seqs
     if settings.engine is Engine.VLLM:
-        seqs = batch_of(settings, card).seqs
+        seqs = batch_of(facts, settings, card).seqs
 
     def at_once(gib: float, tokens: int) -> int:
         held = held_at(replace(found, available=exact(gib)), tokens) if gib > 0 else None

@@ -7,8 +7,9 @@ Formulas: Qwen3-VL style (patch, positions, blocks, mergers), SigLIP (Gemma 3 an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from rigspec.catalog.model_keys import Keys
+from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_parts import Vision
 
 _DEFAULT_TOWER: Mapping[str, tuple[int, int, int]] = {
@@ -24,8 +25,19 @@ _TWO_TABLES = ("gemma4",)
 """Rows and columns of patches have a table of positions each."""
 
 
+FRAMES, FRAME_TOKENS = 32, 70 + 2 + 6
+"""Of a video as vLLM gives it to Gemma 4: patches, marks at both ends and a time for each frame
+(`gemma4_mm.py` of 0.22.0 to 0.33.0)."""
+
+
 def vision_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
     """The tower of a vision-language model; None for text models."""
+    found = _tower_of(config, text_hidden)
+    whole = language_keys(config).text("use_bidirectional_attention") == "vision"
+    return replace(found, whole_item=FRAMES * FRAME_TOKENS) if found and whole else found
+
+
+def _tower_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
     top = Keys((config,))
     outer = top.text("model_type") or ""
     section = top.section("vision_config")

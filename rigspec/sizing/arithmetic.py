@@ -54,7 +54,7 @@ runs and 14)."""
 UNPACKED = 0.7
 """fp8 weights on a card without fp8 arithmetic are unpacked first (27B FP8 on 3090s)."""
 
-NATIVE_RISE = {Scheme.FP8: 2.0, Scheme.FP8_BLOCK: 2.0, Scheme.NVFP4: 3.0}
+NATIVE_RISE = {Scheme.FP8: 2.0, Scheme.FP8_BLOCK: 2.0, Scheme.NVFP4: 3.6}
 NATIVE_FROM = {Scheme.FP8: (8, 9), Scheme.FP8_BLOCK: (8, 9), Scheme.NVFP4: (10, 0)}
 
 

@@ -35,7 +35,7 @@ def is_block_drafted(settings: EngineSettings) -> bool:
     return settings.speculative is not None and settings.speculative.method == "dflash"
 
 
-def is_windowed(settings: EngineSettings) -> bool:
+def _is_windowed(settings: EngineSettings) -> bool:
     """Whether its layers attend to a window only."""
     return settings.version is None or settings.version >= FIRST_WINDOW
 
@@ -74,7 +74,7 @@ def drafter_kinds(kinds: Sequence[LayerKind], settings: EngineSettings) -> list[
     full = [kind for kind in kinds if kind.token_bytes and not kind.window]
     if not full or not is_block_drafted(settings):
         return []
-    window = WINDOW if is_windowed(settings) else 0
+    window = WINDOW if _is_windowed(settings) else 0
     return [replace(full[0], name="window" if window else "full", count=LAYERS, window=window)]
 
 

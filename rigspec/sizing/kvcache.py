@@ -14,17 +14,19 @@ from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba, Mixer
-from rigspec.sizing.drafter import drafter_kinds, is_block_drafted, is_windowed
+from rigspec.sizing.drafter import drafter_kinds
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.stages import holds_drafts, own_layers
+from rigspec.sizing.vllm_runner import has_second_runner
 
 NEW_TOKEN_LINE = (0, 20, 2)
 """From here on the printed tokens of mixed models are concurrency × context (a boot of 0.20.2
 prints so, three of 0.20.0 do not)."""
 
-ASYNC_WINDOW = (0, 29)
-"""From here on two steps are in flight, so a window layer is charged twice the batch."""
+IN_FLIGHT = (0, 26)
+"""From here on a window layer is charged the tokens of every step that is under way
+(`max_in_flight_tokens` of 0.26.0 to 0.33.0; 0.25.1 charges one step)."""
 
 STATES_CACHED = (0, 28)
 """Before this prefixes of models with recurrent states are only cached when asked for
@@ -124,7 +126,9 @@ class PoolShape:
         return self.blocks_per_request(context) * requests * self.block_bytes
 
 
-def pool_shape(facts: ModelFacts, settings: EngineSettings, *, in_flight: int) -> PoolShape | None:
+def pool_shape(
+    facts: ModelFacts, settings: EngineSettings, *, batch_tokens: int
+) -> PoolShape | None:
     """The shape of vLLM's pool; None when a layer's cache layout is not known."""
     drafts = _draft_layers(facts, settings)
     if any(isinstance(layer.mixer, Compressed) for layer in (*facts.unlike, *drafts)):
@@ -133,19 +137,29 @@ def pool_shape(facts: ModelFacts, settings: EngineSettings, *, in_flight: int) -
     if not kinds:
         return None
     version = settings.version
-    doubled = version is None or version >= ASYNC_WINDOW
-    doubled = doubled or (is_block_drafted(settings) and is_windowed(settings))
     shape = PoolShape(
         kinds=kinds,
         block_tokens=settings.block_size or (64 if facts.is_latent else 16),
         page_bytes=0.0,
         group_size=1,
-        in_flight=in_flight * (2 if doubled else 1),
+        in_flight=batch_tokens * _steps_in_flight(facts, settings),
         state_pages=_state_pages(settings),
         context_parallel=max(1, settings.decode_context_parallel),
         new_token_line=version is None or version >= NEW_TOKEN_LINE,
     )
     return _paged(shape, facts)
+
+
+def _steps_in_flight(facts: ModelFacts, settings: EngineSettings) -> int:
+    """Steps under way at once (`VllmConfig.max_concurrent_batches`): one for each stage, and with
+    asynchronous scheduling the next. The first runner has none over stages, and drafts that are
+    looked up in the prompt leave it out."""
+    version, stages = settings.version, max(1, settings.pipeline_parallel)
+    if version is not None and version < IN_FLIGHT:
+        return 1
+    looked_up = settings.speculative is not None and settings.speculative.method == "ngram"
+    ahead = stages == 1 or has_second_runner(facts, settings)
+    return stages + 1 if ahead and not looked_up else stages
 
 
 def _paged(shape: PoolShape, facts: ModelFacts) -> PoolShape:

@@ -128,8 +128,8 @@ def _room(found: MemoryEstimate) -> tuple[int, float, float]:
 def _of_rank(facts: ModelFacts, card: Card, settings: EngineSettings) -> MemoryEstimate:
     terms = budget(facts, card, settings)
     left = _left(facts, terms, card, settings)
-    batch = vllm.batch_of(settings, card)
-    shape = pool_shape(facts, settings, in_flight=batch.tokens)
+    batch = vllm.batch_of(facts, settings, card)
+    shape = pool_shape(facts, settings, batch_tokens=batch.tokens)
     context = asked_context(facts, settings)
     needed = _needed(facts, settings, shape, context)
     served = _largest(facts, settings, shape, left) if settings.auto_context else context

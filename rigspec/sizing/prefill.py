@@ -105,7 +105,7 @@ def prefill(
     arithmetic = flops / (peak * 1e12 * ranks * share * cap.value)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
-    batch = min(prompt, _batch(card, settings))
+    batch = min(prompt, _batch(facts, card, settings))
     reading_s = _reading_s(facts, card, settings, batch, ranks)
     work_s = _beside(arithmetic, reading_s, batch)
     tok_s = 1 / (work_s + reduce_s) / (TENSOR_SLOW if _by_tensor(settings) else 1.0)
@@ -169,13 +169,13 @@ def _slowest(arithmetic_s: float, reading_s: float, reduce_s: float) -> Bottlene
     return Bottleneck.MEMORY if reading_s > arithmetic_s else Bottleneck.COMPUTE
 
 
-def _batch(card: Card, settings: EngineSettings) -> int:
+def _batch(facts: ModelFacts, card: Card, settings: EngineSettings) -> int:
     """Tokens of a prompt that go through the layers at once."""
     if settings.engine is Engine.LLAMA_CPP:
         return settings.ubatch
     if settings.engine is Engine.SGLANG:
         return settings.max_batched_tokens or 2048
-    return vllm.batch_of(settings, card).tokens
+    return vllm.batch_of(facts, settings, card).tokens
 
 
 def _reading_s(

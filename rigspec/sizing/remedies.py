@@ -143,7 +143,7 @@ def _batches(case: Case) -> Iterator[Remedy]:
     yield from fewer
     if not any(remedy.surely for remedy in fewer):
         yield from _no_graphs(case)
-    if vllm.batch_of(case.settings, case.card).tokens > 2048:
+    if vllm.batch_of(case.facts, case.settings, case.card).tokens > 2048:
         changed = replace(case.settings, max_batched_tokens=2048)
         yield from tried("smaller batch", "max_batched_tokens: 2048", case, changed)
 
@@ -151,7 +151,7 @@ def _batches(case: Case) -> Iterator[Remedy]:
 def _fewer_sequences(case: Case) -> Iterator[Remedy]:
     many = (256, 128, 64, 32, 16) if case.settings.max_seqs else ()  # the owner has said how many
     for seqs in (*many, FEW_SEQUENCES, 4, 3, 2, 1):
-        if seqs < vllm.batch_of(case.settings, case.card).seqs:
+        if seqs < vllm.batch_of(case.facts, case.settings, case.card).seqs:
             changed = replace(case.settings, max_seqs=seqs)
             yield from tried("fewer sequences", f"max_sequences: {seqs}", case, changed)
 
@@ -222,7 +222,7 @@ def _weights(case: Case) -> Iterator[Remedy]:
         return
     native_fp8 = case.card.compute is not None and case.card.compute >= (8, 9)
     steps = [(Scheme.FP8, "fp8")] if scheme is Scheme.PLAIN and native_fp8 else []
-    few = min(FEW_SEQUENCES, vllm.batch_of(case.settings, case.card).seqs)
+    few = min(FEW_SEQUENCES, vllm.batch_of(case.facts, case.settings, case.card).seqs)
     ways = (
         (case.settings, ""),
         (replace(case.settings, max_seqs=few), f" and max_sequences: {few}"),

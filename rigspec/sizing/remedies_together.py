@@ -78,7 +78,7 @@ def larger_share(case: Case) -> Iterator[Step]:
 
 
 def _few_sequences(case: Case) -> Iterator[Step]:
-    if vllm.batch_of(case.settings, case.card).seqs > FEW_SEQUENCES:
+    if vllm.batch_of(case.facts, case.settings, case.card).seqs > FEW_SEQUENCES:
         changed = replace(case.settings, max_seqs=FEW_SEQUENCES)
         yield f"max_sequences: {FEW_SEQUENCES}", changed
 

@@ -73,7 +73,7 @@ def state_room(
     value, low, high = (
         float(shape.blocks(max(0.0, gib) * GIB)) for gib in (left.value, left.low, left.high)
     )
-    asked = batch_of(settings, card).seqs
+    asked = batch_of(facts, settings, card).seqs
     return StateRoom(asked, settings.max_seqs is not None, Amount(value, low * FEWER, high))
 
 

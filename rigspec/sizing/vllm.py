@@ -112,7 +112,7 @@ def runner_doubt(settings: EngineSettings, card: Card) -> Amount:
 
 def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
     """GiB outside the allocator: NCCL and all-reduce buffers, library workspaces."""
-    batch, version = batch_of(settings, card), settings.version
+    batch, version = batch_of(facts, settings, card), settings.version
     ranks = settings.tensor_parallel
     if version is not None and not has_second_runner(facts, settings):
         alone = 0.25 if version >= (0, 18) else 0.13
@@ -155,7 +155,7 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
         asked = version is None or version >= GRAPHS_DEDUCTED
     if not asked or not sets_graphs_aside(facts, settings):
         return exact(0.0)
-    batch = batch_of(settings, card)
+    batch = batch_of(facts, settings, card)
     full = [size for size in graph_sizes(settings, batch.seqs) if size <= batch.seqs]
     each = (537 if card.compute and card.compute >= (9, 0) else 374) * KIB
     latent = sum(1 for layer in facts.layers if isinstance(layer.mixer, Latent))
@@ -190,7 +190,7 @@ def graph_actual(facts: ModelFacts, settings: EngineSettings, card: Card) -> flo
     """GiB the graphs really take, for each layer and size (41 boots of 0.19, 0.6 to 2.2 of it)."""
     if settings.eager:
         return 0.0
-    batch = batch_of(settings, card)
+    batch = batch_of(facts, settings, card)
     sizes = graph_sizes(settings, batch.seqs)
     return len(facts.layers) * len(sizes) * 420 * KIB / GIB + 0.15
 
@@ -207,7 +207,7 @@ def is_shared(card: Card) -> bool:
 
 def late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """GiB that grow after the pool is sized, outside every budget."""
-    batch = batch_of(settings, card)
+    batch = batch_of(facts, settings, card)
     late = 1.3 * state_scratch(facts, settings, batch) / GIB
     late += warm_up_gib(settings, batch, facts.vocab)
     deducted = graph_estimate(facts, settings, card)
@@ -235,7 +235,7 @@ def takes_flashinfer(settings: EngineSettings, card: Card) -> bool:
 
 def mxfp4_late_gib(facts: ModelFacts, card: Card, settings: EngineSettings) -> float:
     """GiB that MXFP4 experts' kernels and the sampler take once the pool is there."""
-    logits = MXFP4_LOGITS_BYTES * batch_of(settings, card).seqs * facts.vocab / GIB
+    logits = MXFP4_LOGITS_BYTES * batch_of(facts, settings, card).seqs * facts.vocab / GIB
     on_triton = card.compute is None or card.compute[0] == MXFP4_TRITON
     return logits + (MXFP4_LATE_GIB / settings.tensor_parallel if on_triton else 0.0)
 

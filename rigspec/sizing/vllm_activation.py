@@ -29,7 +29,7 @@ from rigspec.units import GIB
 def peak_activation(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount:
     """GiB of the largest dummy step."""
     asked = replace(settings, context=settings.context or facts.max_positions)
-    batch = batch_of(asked, card)
+    batch = batch_of(facts, asked, card)
     # V4-Flash takes the second runner's in 0.26, too
     if has_second_runner(facts, settings) or facts.is_compressed:
         return _new_activation(facts, settings, batch)

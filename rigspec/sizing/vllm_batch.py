@@ -29,16 +29,30 @@ class Batch:
     stated: bool
 
 
-def batch_of(settings: EngineSettings, card: Card) -> Batch:
-    """What the owner set, else the defaults vLLM takes for the card."""
+def batch_of(facts: ModelFacts, settings: EngineSettings, card: Card) -> Batch:
+    """What the owner set, else the defaults vLLM takes for the card and the model."""
     if runs_old_engine(settings, card):
         return _old_batch(settings)
     large = card.is_large
-    tokens = settings.max_batched_tokens or (8192 if large else 2048)
+    usual = max(8192 if large else 2048, _whole_item(facts, settings))
+    tokens = settings.max_batched_tokens or usual
     seqs = settings.max_seqs or (1024 if large or _takes_many(settings) else 256)
     explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
     stated = explicit or (large and settings.is_since((0, 10)))
     return Batch(tokens, seqs, stated)
+
+
+WHOLE_ITEMS = (0, 22)
+"""The first that makes room in a step for the largest item of a model that must read one whole
+(`_get_min_mm_batched_tokens` of 0.22.0 to 0.33.0; not in 0.21.0)."""
+
+
+def _whole_item(facts: ModelFacts, settings: EngineSettings) -> int:
+    """Tokens of that item."""
+    older = settings.version is not None and settings.version < WHOLE_ITEMS
+    if facts.vision is None or settings.language_only or older:
+        return 0
+    return facts.vision.whole_item
 
 
 MANY_SINCE, MANY_BEFORE = (0, 8, 0), (0, 8, 4)

@@ -143,7 +143,7 @@ def last_stage_gap(facts: ModelFacts, settings: EngineSettings, card: Card) -> f
     """
     if settings.pipeline_parallel <= 1 or has_second_runner(facts, settings):
         return 0.0
-    batch = batch_of(settings, card)
+    batch = batch_of(facts, settings, card)
     logits = since(SAMPLER_BYTES, settings.version) * batch.seqs * facts.vocab / GIB
     forward = 2 * batch.tokens * (3 * facts.hidden + 3 * dense_width(facts, settings)) / GIB
     return max(0.0, logits - forward)

@@ -67,7 +67,7 @@ def test_a_hybrid_in_four_bits_holds_what_a_boot_printed() -> None:
     asked = EngineSettings(
         version=(0, 27, 1), kv_dtype="turboquant_4bit_nc", prefix_caching=None, context=262144
     )
-    shape = pool_shape(model("Qwen/Qwen3.8-27B"), asked, in_flight=512)
+    shape = pool_shape(model("Qwen/Qwen3.8-27B"), asked, batch_tokens=512)
     assert shape is not None
     assert shape.tokens(5 * GIB, 262144) == pytest.approx(306325, rel=0.02)
 
@@ -76,7 +76,7 @@ def test_a_dense_model_keeps_two_layers_at_either_end_in_sixteen_bits() -> None:
     facts = model("meta-llama/Llama-3.1-8B-Instruct")
     sizes = {}
     for word in ("auto", "turboquant_4bit_nc"):
-        shape = pool_shape(facts, EngineSettings(kv_dtype=word), in_flight=2048)
+        shape = pool_shape(facts, EngineSettings(kv_dtype=word), batch_tokens=2048)
         assert shape is not None
         sizes[word] = shape.block_bytes / shape.block_tokens
     # 32 layers of 8 heads: keys and values of 128 take 512 bytes, in 4 bits 66 and 68
@@ -88,7 +88,7 @@ def test_a_dense_model_keeps_two_layers_at_either_end_in_sixteen_bits() -> None:
 def test_a_stage_between_has_no_end_of_the_model(stage: int, kept: int) -> None:
     # of 32 layers in four stages the first and the last keep two each in sixteen bits
     asked = EngineSettings(kv_dtype="turboquant_4bit_nc", pipeline_parallel=4, stage=stage)
-    shape = pool_shape(model("meta-llama/Llama-3.1-8B-Instruct"), asked, in_flight=2048)
+    shape = pool_shape(model("meta-llama/Llama-3.1-8B-Instruct"), asked, batch_tokens=2048)
     assert shape is not None
     wanted = 8 * (kept * 512 + (8 - kept) * (66 + 68))
     assert shape.block_bytes / shape.block_tokens == wanted
@@ -99,7 +99,7 @@ def test_layers_that_draft_lie_beyond_either_end() -> None:
     facts, asked = model("XiaomiMiMo/MiMo-7B-Base"), EngineSettings(kv_dtype="turboquant_4bit_nc")
     sizes = []
     for each in (asked, replace(asked, speculative=Speculative("mtp", 1))):
-        shape = pool_shape(facts, each, in_flight=2048)
+        shape = pool_shape(facts, each, batch_tokens=2048)
         assert shape is not None
         sizes.append(shape.block_bytes / shape.block_tokens)
     assert sizes[1] - sizes[0] == 8 * (66 + 68)

@@ -14,8 +14,8 @@ from rigspec.sizing.settings import EngineSettings, Speculative
 from rigspec.units import GIB
 
 
-def pool(name: str, settings: EngineSettings, in_flight: int = 8192) -> PoolShape:
-    shape = pool_shape(model(name), settings, in_flight=in_flight)
+def pool(name: str, settings: EngineSettings, batch_tokens: int = 8192) -> PoolShape:
+    shape = pool_shape(model(name), settings, batch_tokens=batch_tokens)
     assert shape is not None
     return shape
 
@@ -95,7 +95,7 @@ def test_latent_cache_does_not_shrink_with_ranks() -> None:
 
 
 def test_window_layers_hold_window_and_batch_only() -> None:
-    shape = pool("openai/gpt-oss-20b", EngineSettings(version=(0, 19)), in_flight=2048)
+    shape = pool("openai/gpt-oss-20b", EngineSettings(version=(0, 19)), batch_tokens=2048)
     growth = shape.blocks_per_request(131072) - shape.blocks_per_request(65536)
     assert growth == 65536 // 16  # the full layers alone
 
@@ -109,7 +109,9 @@ def test_largest_context_is_the_last_that_fits() -> None:
 
 
 def test_compressed_attention_has_no_shape() -> None:
-    assert pool_shape(model("deepseek-ai/DeepSeek-V4-Flash"), EngineSettings(), in_flight=1) is None
+    assert (
+        pool_shape(model("deepseek-ai/DeepSeek-V4-Flash"), EngineSettings(), batch_tokens=1) is None
+    )
 
 
 def test_auto_follows_the_checkpoint() -> None:
@@ -126,7 +128,7 @@ def test_the_printed_line_of_mixed_models_changed_with_a_patch_release(
 ) -> None:
     facts = model("nvidia/Gemma-4-26B-A4B-NVFP4")
     settings = EngineSettings(version=version, kv_dtype="fp8", context=256_000)
-    shape = pool_shape(facts, settings, in_flight=16384)
+    shape = pool_shape(facts, settings, batch_tokens=16384)
     assert shape is not None
     found = tokens_of(facts, settings, shape, 256_000, 4.58)
     assert found == pytest.approx(printed, rel=0.003)  # vLLM 0.20.2 printed 286,007
@@ -141,7 +143,7 @@ def test_states_are_cached_only_when_asked_for_before_0_28() -> None:
             EngineSettings(version=(0, 26), prefix_caching=None),
             EngineSettings(version=(0, 28), prefix_caching=None),
         )
-        if (shape := pool_shape(facts, settings, in_flight=2048)) is not None
+        if (shape := pool_shape(facts, settings, batch_tokens=2048)) is not None
     )
     assert default == pytest.approx(141_036, rel=1e-3)  # printed by 0.26.0 without the flag
     assert asked == newer < default
@@ -150,7 +152,7 @@ def test_states_are_cached_only_when_asked_for_before_0_28() -> None:
 def test_the_owner_may_halve_the_states() -> None:
     facts = model("Qwen/Qwen3-Next-80B-A3B-Instruct")
     settings = EngineSettings(version=(0, 27), state_bytes=2)
-    shape = pool_shape(facts, settings, in_flight=8192)
+    shape = pool_shape(facts, settings, batch_tokens=8192)
     assert shape is not None
     assert shape.block_tokens == 544
     found = tokens_of(facts, settings, shape, 65_536, 5.85)
@@ -188,7 +190,7 @@ def test_layers_that_share_an_indexer_kept_records_of_their_own_before() -> None
         pool_shape(
             facts,
             EngineSettings(version=version, tensor_parallel=8, kv_dtype="fp8"),
-            in_flight=8192,
+            batch_tokens=8192,
         )
         for version in ((0, 22), (0, 25, 1))
     )
@@ -196,3 +198,44 @@ def test_layers_that_share_an_indexer_kept_records_of_their_own_before() -> None
     assert later is not None
     assert early.tokens(28.74 * GIB, 262144) == pytest.approx(502_016, rel=0.001)
     assert later.tokens(8.25 * GIB, 131072) == pytest.approx(164_160, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("context", "gib", "tokens"),
+    [(16384, 13.77, 107923), (16384, 11.06, 86664), (65536, 11.13, 256669)],
+)
+def test_windows_are_charged_two_steps_of_a_whole_video(
+    context: int, gib: float, tokens: int
+) -> None:
+    # gemma-4-12B on an A10 (0.26.0): 377 blocks of 16 for 1,023 + 2 × 2,496 tokens, five times
+    settings = EngineSettings(version=(0, 26, 0), context=context)
+    shape = pool_shape(model("google/gemma-4-12B"), settings, batch_tokens=2496)
+    assert shape is not None
+    assert shape.tokens(gib * 2**30, context) == pytest.approx(tokens, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "stages", "steps"),
+    [
+        ("google/gemma-4-12B", (0, 25, 1), 1, 1),
+        ("google/gemma-4-12B", (0, 26, 0), 1, 2),
+        ("google/gemma-4-12B", (0, 26, 0), 4, 5),
+        ("openai/gpt-oss-20b", (0, 26, 0), 4, 4),  # the first runner until 0.29
+        ("openai/gpt-oss-20b", (0, 26, 0), 1, 2),
+        ("openai/gpt-oss-20b", (0, 30, 0), 4, 5),
+    ],
+)
+def test_every_step_under_way_is_charged(
+    name: str, version: tuple[int, ...], stages: int, steps: int
+) -> None:
+    settings = EngineSettings(version=version, pipeline_parallel=stages, stage=0)
+    shape = pool_shape(model(name), settings, batch_tokens=2048)
+    assert shape is not None
+    assert shape.in_flight == steps * 2048
+
+
+def test_drafts_that_are_looked_up_wait_for_the_step_before() -> None:
+    looked_up = EngineSettings(version=(0, 26, 0), speculative=Speculative("ngram", 4))
+    shape = pool_shape(model("google/gemma-4-12B"), looked_up, batch_tokens=2048)
+    assert shape is not None
+    assert shape.in_flight == 2048

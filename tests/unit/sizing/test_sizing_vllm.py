@@ -150,7 +150,7 @@ def test_turing_ran_the_first_engine_in_every_release_of_0_10(
 def test_the_first_engine_cut_long_prompts_only(context: int, tokens: int) -> None:
     # up to 32,768 tokens a prompt is one step; above, 0.6 turns chunks of 2,048 on by itself
     asked = EngineSettings(version=(0, 6), context=context)
-    assert vllm.batch_of(asked, card("rtx-3090")).tokens == tokens
+    assert vllm.batch_of(model("Qwen/Qwen3-8B"), asked, card("rtx-3090")).tokens == tokens
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,28 @@ def test_the_first_engine_cut_long_prompts_only(context: int, tokens: int) -> No
 def test_the_first_releases_of_v1_took_many_sequences_on_every_card(
     version: tuple[int, ...] | None, seqs: int
 ) -> None:
-    assert batch_of(EngineSettings(version=version), card("rtx-4090")).seqs == seqs
-    assert batch_of(EngineSettings(version=version, max_seqs=8), card("rtx-4090")).seqs == 8
+    facts, stated = model("Qwen/Qwen3-8B"), EngineSettings(version=version, max_seqs=8)
+    assert batch_of(facts, EngineSettings(version=version), card("rtx-4090")).seqs == seqs
+    assert batch_of(facts, stated, card("rtx-4090")).seqs == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "sku", "settings", "tokens"),
+    [
+        ("google/gemma-4-12B", "l4", EngineSettings(version=(0, 26)), 2496),
+        ("google/gemma-4-26B-A4B", "l4", EngineSettings(), 2496),
+        ("google/gemma-4-12B", "l4", EngineSettings(version=(0, 21)), 2048),
+        ("google/gemma-4-12B", "l4", EngineSettings(language_only=True), 2048),
+        ("google/gemma-4-12B", "l4", EngineSettings(max_batched_tokens=1024), 1024),
+        ("google/gemma-4-12B", "h200", EngineSettings(), 8192),
+        ("google/gemma-3-12b-it", "l4", EngineSettings(), 2048),  # an image is 256
+    ],
+)
+def test_a_video_that_is_read_whole_makes_room_in_a_step(
+    name: str, sku: str, settings: EngineSettings, tokens: int
+) -> None:
+    # 32 frames of 78 tokens (gemma4_mm.py)
+    assert batch_of(model(name), settings, card(sku)).tokens == tokens
 
 
 def test_logits_of_many_sequences_leave_small_cards_little() -> None:
