@@ -94,6 +94,7 @@ def ask(
         kv_dtype=kv_dtype,
         max_seqs=sequences,
         prefix_caching=None,
+        complete=True,
         parallel=sequences or 1,
         # llama.cpp's server sets the whole context aside for each
         slots=(sequences or 1) if chosen == "llama_cpp" else 1,

@@ -27,7 +27,7 @@ def cache_lines(sized: Sized) -> Iterator[str]:
     yield f"    = {name:<30} {band(needed, 1)} GiB, set aside at start {_slots(sized)}"
     if memory.largest_context:
         guess = "perhaps " if memory.doubts else ""
-        yield f"      the longest that fits is {guess}{memory.largest_context:,}"
+        yield f"      the longest expected to fit is {guess}{memory.largest_context:,}"
     yield from neighbour_lines(sized)
     rest = memory.available - needed
     word, left = ("stays free", rest) if rest.value >= 0 else ("missing", -rest)

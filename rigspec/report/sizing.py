@@ -158,9 +158,16 @@ def _spread(settings: EngineSettings, cards: int) -> str:
 def state_lines(room: StateRoom | None) -> Iterator[str]:
     """What vLLM says to more sequences than its cache has states for; else nothing."""
     if room is not None and not room.surely:
-        yield f"  vLLM refuses {room.sequences} sequences if its cache holds fewer states:"
-        yield f"    {band(room.blocks, 0)} blocks, one for each; `max_sequences` sets the number"
+        usual = "" if room.stated else ", its default,"
+        yield f"  vLLM refuses {room.sequences} sequences{usual} if its cache holds fewer states:"
+        yield f"    {band(room.blocks, 0)} blocks, one for each; {_few_enough(room)}"
         yield "    (`--sequences` of `rigspec fit`)"
+
+
+def _few_enough(room: StateRoom) -> str:
+    if room.blocks.low < 1:
+        return "`max_sequences` sets the number"
+    return f"`max_sequences: {room.fitting}` surely finds them"
 
 
 def _names(sized: Sized) -> str:
@@ -241,5 +248,5 @@ def _requests(sized: Sized, memory: MemoryEstimate) -> str:
         where = " in each replica" if sized.settings.replicas > 1 else ""
         said.append(f"{guess}{tenths_of(memory.concurrency):.1f} at once{where}")
     if memory.largest_context:
-        said.append(f"the longest that fits is {guess}{memory.largest_context:,}")
+        said.append(f"the longest expected to fit is {guess}{memory.largest_context:,}")
     return ", ".join(said)

@@ -169,7 +169,7 @@ def states_have_room(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             "start with fewer blocks than sequences",
             hint=f"`max_sequences: {room.fitting}` fits"
             if room.blocks.low >= 1 and room.fitting < room.sequences
-            else "the first start decides; " + ways_out(sized),
+            else ("" if room.never else "the first start decides; ") + ways_out(sized),
         )
 
 

@@ -93,6 +93,7 @@ def settings_of(
         batch=llamacpp_told.batch_of(service),
         ubatch=llamacpp_told.ubatch_of(service),
         flash_attention=not (llama and llamacpp_told.without_flash_attention(service)),
+        complete=True,
         uncounted=bool(uncounted(service)),
     )
 

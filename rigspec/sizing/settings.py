@@ -133,6 +133,9 @@ class EngineSettings:
     flash_attention: bool = True
     experts_on_cpu: bool = False
     other_processes_gib: float = 0.0
+    complete: bool = False
+    """What is not set is left to the engine, as in a spec; else nobody says, as of a published run.
+    """
     uncounted: bool = False
     """Flags are given that take memory in ways nobody here reckons, or a service beside it takes
     what it finds."""

@@ -38,6 +38,8 @@ class StateRoom:
     sequences: int
     stated: bool
     """Whether the owner set the number; else it is what vLLM takes for the card."""
+    known: bool
+    """Whether it surely is this number: set, or left to the default of a stated version."""
     blocks: Amount
 
     @property
@@ -53,8 +55,8 @@ class StateRoom:
 
     @property
     def never(self) -> bool:
-        """Whether not even the high end does. A default is no proof: versions differ in it."""
-        return self.stated and self.sequences > self.blocks.high
+        """Whether not even the high end does. The default of an unstated version is no proof."""
+        return self.known and self.sequences > self.blocks.high
 
 
 def state_room(
@@ -73,8 +75,9 @@ def state_room(
     value, low, high = (
         float(shape.blocks(max(0.0, gib) * GIB)) for gib in (left.value, left.low, left.high)
     )
-    asked = batch_of(facts, settings, card).seqs
-    return StateRoom(asked, settings.max_seqs is not None, Amount(value, low * FEWER, high))
+    asked, stated = batch_of(facts, settings, card).seqs, settings.max_seqs is not None
+    known = stated or (settings.complete and version is not None)
+    return StateRoom(asked, stated, known, Amount(value, low * FEWER, high))
 
 
 STATE_TOKENS = (0.5, 1.6)

@@ -71,8 +71,7 @@ def _new_activation(facts: ModelFacts, settings: EngineSettings, batch: Batch) -
     low = (max(widest, sampler) if settings.version is None else peak) + 0.5 * scratch
     # a segment of the compilation may be held beside the step, outside the allocator's count: 1.7B,
     # gpt-oss-20b and two more of 22 boots lack a table of words more (0.29 and 0.30)
-    held = compile_time if settings.version is not None else 0.0
-    high = max(peak, compile_time) + held + 1.8 * scratch
+    high = max(peak, compile_time) + compile_time + 1.8 * scratch
     if settings.version is None:
         high = max(high, whole)
     value = (max(peak, compile_time) if compile_time else peak) + scratch

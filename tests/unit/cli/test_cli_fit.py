@@ -215,12 +215,23 @@ def test_sequences_that_vllm_would_refuse_for_want_of_states_are_said_in_every_f
     table, single = rigspec("fit", *STATES), rigspec("fit", *STATES, "--context", "8192")
     for shown in (table.output, single.output):
         assert "too close to call" in shown
-        assert "vLLM refuses 1024 sequences if its cache holds fewer states" in shown
+        assert "vLLM refuses 1024 sequences, its default, if its cache holds fewer" in shown
     for more in ((), ("--context", "8192")):
         told = json.loads(rigspec("fit", *STATES, "--json", *more).output)
         (row, *_) = told if isinstance(told, list) else [told]
         assert row["states"]["sequences"] == 1024
         assert row["verdict"] == "close"
+
+
+def test_the_default_of_a_stated_version_is_refused_as_if_it_were_written_out() -> None:
+    asked = ("fit", STATES[0], "--gpu", "rtx-3090", "--count", "2", "--context", "8192",
+             "--engine-version", "0.30.0")  # fmt: skip
+    left, written = rigspec(*asked), rigspec(*asked, "--sequences", "256")
+    assert left.exit_code == written.exit_code == 2
+    assert "`max_sequences: 128` surely finds them" in left.output
+    found = rigspec(*asked, "--sequences", "128")
+    assert found.exit_code == 0
+    assert "refuses" not in found.output
 
 
 def test_few_sequences_fit_and_nothing_is_said_of_states() -> None:

@@ -44,7 +44,7 @@ def test_plan_ends_with_the_sizing_screen() -> None:
     [
         ("plan", "rigs/starter.yaml", "--sizing"),
         ("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
-         "--engine-version", "0.30.0"),
+         "--sequences", "16", "--engine-version", "0.30.0"),
     ],
     ids=["plan --sizing", "fit"],
 )  # fmt: skip

@@ -216,3 +216,17 @@ def test_a_segment_of_the_compilation_may_be_held_beside_the_step() -> None:
     assert two.high - two.value < 0.2
     eager = peak_activation(facts, replace(asked, eager=True), card("rtx-4090"))
     assert eager.high - eager.value < 0.2
+
+
+@pytest.mark.parametrize("sku", ["rtx-3090", "rtx-5090", "h200"])
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize(
+    "name", [DENSE, EXPERTS, HYBRID, "openai/gpt-oss-20b", "google/gemma-4-12B"]
+)
+def test_a_version_that_nobody_states_may_be_the_newest(name: str, ranks: int, sku: str) -> None:
+    asked = EngineSettings(context=16384, tensor_parallel=ranks, memory_fraction=0.9)
+    unstated = estimate(model(name), card(sku), asked).available
+    for version in ((0, 29), (0, 30), (0, 33)):
+        found = estimate(model(name), card(sku), replace(asked, version=version)).available
+        assert unstated.low <= found.low + 0.01
+        assert unstated.high >= found.high - 0.01

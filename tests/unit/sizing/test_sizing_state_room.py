@@ -54,6 +54,14 @@ def test_the_engines_default_is_taken_where_none_is_set_and_proves_nothing(h100:
     assert found.boots is Verdict.CLOSE
 
 
+@pytest.mark.parametrize(("version", "boots"), [((0, 22), Verdict.NO), (None, Verdict.CLOSE)])
+def test_left_to_the_engine_it_proves_as_much_as_if_it_were_set(
+    h100: Card, version: tuple[int, ...] | None, boots: Verdict
+) -> None:
+    left = replace(SETTINGS, max_seqs=None, complete=True, version=version)
+    assert estimate(model("Qwen/Qwen3.5-27B"), h100, left).boots is boots
+
+
 def test_few_sequences_have_room(h100: Card) -> None:
     found = estimate(model("Qwen/Qwen3.5-27B"), h100, replace(SETTINGS, max_seqs=256))
     assert room(found).surely
@@ -93,4 +101,5 @@ def test_a_change_that_leaves_sequences_without_a_state_is_no_remedy(
     ("low", "fitting"), [(0.4, 1), (2.0, 2), (3.9, 3), (15.0, 15), (17.0, 16), (140.0, 128)]
 )
 def test_few_sequences_are_counted_exactly(low: float, fitting: int) -> None:
-    assert StateRoom(256, stated=True, blocks=Amount(low + 1, low, low + 2)).fitting == fitting
+    blocks = Amount(low + 1, low, low + 2)
+    assert StateRoom(256, stated=True, known=True, blocks=blocks).fitting == fitting
