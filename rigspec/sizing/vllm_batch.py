@@ -33,13 +33,26 @@ def batch_of(facts: ModelFacts, settings: EngineSettings, card: Card) -> Batch:
     """What the owner set, else the defaults vLLM takes for the card and the model."""
     if runs_old_engine(settings, card):
         return _old_batch(settings)
-    large = card.is_large
-    usual = max(8192 if large else 2048, _whole_item(facts, settings))
+    large = card.is_large and not (card.compute == GB10 and settings.is_since(GB10_SINCE))
+    usual = max(_usual_tokens(card, settings, large=large), _whole_item(facts, settings))
     tokens = settings.max_batched_tokens or usual
     seqs = settings.max_seqs or (1024 if large or _takes_many(settings) else 256)
     explicit = settings.max_batched_tokens is not None and settings.max_seqs is not None
     stated = explicit or (large and settings.is_since((0, 10)))
     return Batch(tokens, seqs, stated)
+
+
+HUGE_GIB, HUGE_SINCE = 160, (0, 28)
+"""Cards of so much memory take twice the tokens of other large ones from here on (`arg_utils.py` of
+0.28.0 to 0.33.0; not in 0.27.1)."""
+GB10, GB10_SINCE = (12, 1), (0, 33)
+"""The one large card that gets a small card's defaults, from here on (not in 0.32.0)."""
+
+
+def _usual_tokens(card: Card, settings: EngineSettings, *, large: bool) -> int:
+    if card.total.value >= HUGE_GIB and settings.is_since(HUGE_SINCE):
+        return 16384
+    return 8192 if large else 2048
 
 
 WHOLE_ITEMS = (0, 22)

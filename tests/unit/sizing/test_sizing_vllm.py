@@ -175,9 +175,12 @@ def test_the_first_releases_of_v1_took_many_sequences_on_every_card(
         ("google/gemma-4-12B", "l4", EngineSettings(max_batched_tokens=1024), 1024),
         ("google/gemma-4-12B", "h200", EngineSettings(), 8192),
         ("google/gemma-3-12b-it", "l4", EngineSettings(), 2048),  # an image is 256
+        ("google/gemma-4-12B", "b200", EngineSettings(version=(0, 27, 1)), 8192),
+        ("google/gemma-4-12B", "b200", EngineSettings(version=(0, 28)), 16384),
+        ("google/gemma-4-12B", "b200", EngineSettings(), 8192),
     ],
 )
-def test_a_video_that_is_read_whole_makes_room_in_a_step(
+def test_a_step_s_default_goes_by_card_version_and_the_largest_item(
     name: str, sku: str, settings: EngineSettings, tokens: int
 ) -> None:
     # 32 frames of 78 tokens (gemma4_mm.py)
@@ -209,3 +212,14 @@ def test_graphs_are_those_of_each_kind_of_layer() -> None:
     expected = sum(kinds) * per_latent + (len(kinds) - sum(kinds)) * per_delta
     assert 0 < sum(kinds) < len(kinds)
     assert vllm.graph_estimate(mixed, asked, on).value == pytest.approx(expected, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("version", "tokens", "seqs"), [((0, 32), 8192, 1024), ((0, 33), 2048, 256), (None, 8192, 1024)]
+)
+def test_a_gb10_is_no_large_card_any_more(
+    version: tuple[int, ...] | None, tokens: int, seqs: int
+) -> None:
+    spark = replace(card("h200"), total=exact(121.7), compute=(12, 1))
+    found = batch_of(model("Qwen/Qwen3-8B"), EngineSettings(version=version), spark)
+    assert (found.tokens, found.seqs) == (tokens, seqs)
