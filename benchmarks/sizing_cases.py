@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 
 from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
-from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import (
+    RELEASES,
+    SGLANG_RELEASES,
+    speculation_of,
+    tokens_of,
+    version_of,
+)
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
@@ -244,7 +250,11 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         engine=engine,
         version=None
         if engine is Engine.LLAMA_CPP
-        else version_of(keys.text("engine_version"), keys.text("date")),
+        else version_of(
+            keys.text("engine_version"),
+            keys.text("date"),
+            SGLANG_RELEASES if engine is Engine.SGLANG else RELEASES,
+        ),
         patched=re.search("fork|patched", keys.text("engine_version") or "") is not None,
         tensor_parallel=max(1, ranks),
         pipeline_parallel=max(1, keys.whole("pp") or 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rigspec.sizing.settings import Speculation, Speculative
 from rigspec.units import GB, GIB
@@ -15,6 +16,16 @@ RELEASES = (
     ((2026, 10), (0, 30)), ((2026, 11), (0, 33)),
 )  # fmt: skip
 """The vLLM line of a month, for runs that state a date but no version."""
+SGLANG_RELEASES = (
+    ((2025, 1), (0, 4)), ((2025, 6), (0, 4, 7)), ((2025, 9), (0, 5, 2)), ((2025, 10), (0, 5, 3)),
+    ((2025, 11), (0, 5, 5)), ((2025, 12), (0, 5, 6)), ((2026, 1), (0, 5, 7)),
+    ((2026, 2), (0, 5, 8)), ((2026, 3), (0, 5, 9)), ((2026, 4), (0, 5, 10)),
+    ((2026, 5), (0, 5, 11)), ((2026, 6), (0, 5, 13)), ((2026, 7), (0, 5, 15)),
+    ((2026, 8), (0, 5, 17)), ((2026, 9), (0, 5, 20)), ((2026, 10), (0, 5, 22)),
+    ((2026, 11), (0, 5, 23)),
+)  # fmt: skip
+"""The SGLang release of a month, by the days on which its wheels came out."""
+Releases = Sequence[tuple[tuple[int, int], tuple[int, ...]]]
 
 NEXT_LINE_COMMITS = 100
 """A build of main so many commits after a candidate counts as the next line: 0.20.2rc1.dev129
@@ -26,7 +37,9 @@ _NIGHTLY = re.compile(r"\bnightly\b", re.IGNORECASE)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
-def version_of(text: str | None, date: str | None) -> tuple[int, ...] | None:
+def version_of(
+    text: str | None, date: str | None, releases: Releases = RELEASES
+) -> tuple[int, ...] | None:
     """`0.20.2` → (0, 20, 2), `0.20.2rc1` → (0, 20); else the line of the stated date, or the next
     one where that is the date of a nightly build.
 
@@ -48,11 +61,11 @@ def version_of(text: str | None, date: str | None) -> tuple[int, ...] | None:
         patch = re.search(r"\.(\d{1,2})rc", said)
         return (*line, int(patch[1])) if patch else line
     month = _month_of(date or "") or _month_of(said)
-    fitting = [version for start, version in RELEASES if month and start <= month]
+    fitting = [version for start, version in releases if month and start <= month]
     if not fitting:
         return None
-    major, minor = fitting[-1]
-    return major, minor + (1 if _NIGHTLY.search(said) else 0)
+    *line, last = fitting[-1]
+    return *line, last + (1 if _NIGHTLY.search(said) else 0)
 
 
 def _month_of(text: str) -> tuple[int, int] | None:

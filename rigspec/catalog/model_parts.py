@@ -160,6 +160,9 @@ class Vision:
     heads: int = 0
     deep_outputs: int = 0
     """Inner layers whose outputs join the text's, beside the last."""
+    layers: int = 24
+    width: int = 1024
+    """Depth and width under the names that SGLang looks for, or what it takes for them."""
     whole_item: int = 0
     """Tokens of the largest item that a step must hold whole, as its parts look at each other; 0
     where prompts may be cut anywhere."""

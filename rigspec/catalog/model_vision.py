@@ -33,8 +33,16 @@ FRAMES, FRAME_TOKENS = 32, 70 + 2 + 6
 def vision_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:
     """The tower of a vision-language model; None for text models."""
     found = _tower_of(config, text_hidden)
+    if found is None:
+        return None
     whole = language_keys(config).text("use_bidirectional_attention") == "vision"
-    return replace(found, whole_item=FRAMES * FRAME_TOKENS) if found and whole else found
+    section = Keys((config,)).section("vision_config") or Keys(({},))
+    return replace(
+        found,
+        layers=section.whole("num_hidden_layers") or found.layers,
+        width=section.whole("hidden_size") or found.width,
+        whole_item=FRAMES * FRAME_TOKENS if whole else 0,
+    )
 
 
 def _tower_of(config: Mapping[str, object], text_hidden: int) -> Vision | None:

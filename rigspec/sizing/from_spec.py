@@ -50,12 +50,11 @@ def settings_of(
 ) -> EngineSettings:
     """What one service tells its engine; `models` holds facts of a draft model, if any."""
     service = rig.services[name]
-    engine = ENGINES[service.engine]
-    llama = engine is Engine.LLAMA_CPP
+    llama = service.engine == "llama_cpp"
     flags = Flags(service.extra_args)
     told = version_of(service.engine_version or _stock_tag(service))
     return EngineSettings(
-        engine=engine,
+        engine=ENGINES[service.engine],
         version=known_version(service.engine, told),
         beyond_known=is_beyond_known(service.engine, told),
         patched=not engine_row(service.engine).is_stock(service.image),

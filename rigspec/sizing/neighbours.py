@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing import sglang, vllm
+from rigspec.sizing import sglang, sglang_share, vllm
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
@@ -95,8 +95,7 @@ def _share_of(
     if settings.engine is Engine.VLLM:
         context = vllm.context_overhead(settings).value
         return vllm.fraction_of(settings) * card.total.value + context
-    vision = facts is not None and facts.vision is not None
-    share = sglang.fraction_of(card, settings, vision=vision)
+    share = sglang_share.fraction_of(facts, card, settings)
     own = sglang.overhead(settings).value
     return own + share * max(0.0, card.total.value - own - taken)
 
@@ -109,7 +108,7 @@ def _wants(
     if settings.engine is not Engine.SGLANG or facts is None:
         return 0.0
     found, card = tightest(as_loaded(facts, service.quantization, settings), cards, settings)
-    share = sglang.fraction_of(card, settings, vision=facts.vision is not None)
+    share = sglang_share.fraction_of(facts, card, settings)
     if found.needed is None or found.available.value < found.needed.value:
         return 0.0
     held = found.weights.value + pool_for(facts, settings, found.needed.value)

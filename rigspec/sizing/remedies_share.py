@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rigspec.sizing import sglang, vllm
+from rigspec.sizing import sglang_share, vllm
 from rigspec.sizing.remedy import Case, Remedy, surest, tried
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.verdict import contexts_short, late_room_gib, late_short
@@ -68,8 +68,7 @@ def _own(case: Case) -> float:
 
 def _share(case: Case) -> float:
     if case.settings.engine is Engine.SGLANG:
-        vision = case.facts.vision is not None
-        return sglang.fraction_of(case.card, case.settings, vision=vision)
+        return sglang_share.fraction_of(case.facts, case.card, case.settings)
     return vllm.fraction_of(case.settings)
 
 

@@ -17,44 +17,12 @@ from rigspec.sizing.amount import Amount, about, exact
 from rigspec.sizing.cards import Card
 from rigspec.sizing.records import attention_token_bytes, kv_kind
 from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.sglang_share import fraction_of, least_fraction
 from rigspec.sizing.stages import holds_drafts, own_layers
 from rigspec.units import GIB
 
 WINDOW_TOKENS = 0.8
 """`swa_full_tokens_ratio`: tokens of the window layers' pool per token of the full layers'."""
-
-_TIERS = ((20, 2048, 8, 8), (35, 2048, 24, 80), (60, 4096, 32, 160), (160, 8192, 256, 512))
-"""Card GiB below; chunked prefill; largest graph batch at TP < 4 and at TP ≥ 4."""
-
-FIXED_BEFORE, FIXED_SHARES = (0, 4, 7), ((16, 0.79), (8, 0.81), (4, 0.85), (2, 0.87), (0, 0.88))
-"""Until then the share went by the ranks alone (`server_args.py` of 0.4.3 and 0.4.5)."""
-
-
-def fraction_of(card: Card, settings: EngineSettings, *, vision: bool) -> float:
-    """The static fraction: as stated, else what SGLang picks."""
-    if settings.memory_fraction is not None:
-        return settings.memory_fraction
-    return max(0.1, _own_fraction(card, settings) * (0.95 if vision else 1.0))
-
-
-def _own_fraction(card: Card, settings: EngineSettings) -> float:
-    if settings.version is not None and settings.version < FIXED_BEFORE:
-        ranks = settings.tensor_parallel
-        return next(share for least, share in FIXED_SHARES if ranks >= least)
-    size = card.total.value
-    tier = next((t for t in _TIERS if size < t[0]), (0, 16384, 512, 512))
-    chunk = settings.max_batched_tokens or tier[1]
-    graph = settings.max_graph_size or tier[3 if settings.tensor_parallel >= 4 else 2]
-    reserved = 512 + 1.5 * chunk + settings.ranks / 8 * 1024 + 2 * graph
-    if size > 60:
-        reserved = max(reserved, 10 * 1024)
-    return (size * 1024 - reserved) / (size * 1024)
-
-
-def own_rest_gib(card: Card, settings: EngineSettings) -> float:
-    """What the engine leaves of a card beside its static pool where no fraction is stated, GiB."""
-    own = fraction_of(card, replace(settings, memory_fraction=None), vision=False)
-    return card.total.value * (1 - own)
 
 
 def overhead(settings: EngineSettings) -> Amount:
@@ -62,14 +30,15 @@ def overhead(settings: EngineSettings) -> Amount:
     return about(0.6 if settings.tensor_parallel == 1 else 1.0, 1.4)
 
 
-def pool(card: Card, settings: EngineSettings, weights: Amount, *, vision: bool) -> Amount:
+def pool(facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount) -> Amount:
     """GiB of the pools together, that of recurrent states and of drafts included."""
-    fraction = fraction_of(card, settings, vision=vision)
+    fraction = fraction_of(facts, card, settings)
     others = exact(settings.other_processes_gib)
     before = card.total - overhead(settings) - others
     if card.free_gib:
         before = exact(card.free_gib)
-    return before.times(fraction) - weights
+    found, least = before.times(fraction), least_fraction(facts, card, settings)
+    return replace(found, low=min(found.low, least * before.low)) - weights
 
 
 def left_for_cache(
@@ -85,7 +54,7 @@ def left_for_cache(
 
 def _whole_pool(facts: ModelFacts, card: Card, settings: EngineSettings, weights: Amount) -> Amount:
     static = weights + drafter.draft_doubt(settings, weights)
-    return pool(card, settings, static, vision=facts.vision is not None)
+    return pool(facts, card, settings, static)
 
 
 def terms(
@@ -101,7 +70,7 @@ def terms(
 
 
 def _beside(facts: ModelFacts, card: Card, settings: EngineSettings) -> tuple[str, Amount, str]:
-    fraction = fraction_of(card, settings, vision=facts.vision is not None)
+    fraction = fraction_of(facts, card, settings)
     rest = max(0.0, card.total.value - settings.other_processes_gib) * (1 - fraction)
     basis = "1 − mem-fraction-static"
     if settings.memory_fraction is None:

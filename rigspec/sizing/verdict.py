@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.sizing import sglang, vllm
+from rigspec.sizing import sglang_share, vllm
 from rigspec.sizing.amount import Amount, about, exact, total
 from rigspec.sizing.as_loaded import load_peak
 from rigspec.sizing.cards import Card
@@ -139,15 +139,15 @@ def _steps_short(card: Card, settings: EngineSettings, rest: float) -> str:
     return (
         f"{settings.memory_fraction:g} of {with_article(card.name)} leaves {rest:.2f} GiB for "
         f"activations, graphs and CUDA contexts; SGLang itself would leave "
-        f"{sglang.own_rest_gib(card, settings):.1f}, and of eight published runs with less than "
-        "half of that three ran out of memory"
+        f"{sglang_share.own_rest_gib(card, settings):.1f}, and of eight published runs with less "
+        "than half of that three ran out of memory"
     )
 
 
 def least_beside(card: Card, settings: EngineSettings) -> float:
     """GiB that a stated share must leave of the card."""
     if settings.engine is Engine.SGLANG:
-        return SGLANG_REST * sglang.own_rest_gib(card, settings)
+        return SGLANG_REST * sglang_share.own_rest_gib(card, settings)
     return vllm.context_overhead(settings).value
 
 

@@ -23,8 +23,9 @@ from rigspec.units import GIB, KIB, MIB
 
 __all__ = ["batch_of", "last_stage_gap", "peak_activation"]
 
-DEFAULT_FRACTION = {(0, 0): 0.90, (0, 24): 0.92}
-"""`--gpu-memory-utilization` when unset, by first version."""
+DEFAULT_FRACTION = {(0, 0): 0.90, (0, 20): 0.92}
+"""`--gpu-memory-utilization` when unset, by first version (`config/cache.py`: 0.9 in 0.19.1, 0.92
+from 0.20.0 on)."""
 
 MXFP4_TRITON, MXFP4_LATE_GIB = 9, 3.0
 """Cards of this generation multiply MXFP4 experts by Triton's kernels, whose workspaces come late
@@ -134,13 +135,17 @@ def non_torch(facts: ModelFacts, settings: EngineSettings, card: Card) -> Amount
     return about(alone, 0.15)
 
 
-def graph_sizes(settings: EngineSettings, seqs: int) -> tuple[int, ...]:
+WIDE_GRAPHS = (0, 28)
+"""From here on Blackwell of data centres captures up to 1,024 (`_set_cudagraph_sizes` of 0.28.0 to
+0.33.0; 512 in 0.27.1)."""
+
+
+def graph_sizes(settings: EngineSettings, card: Card, seqs: int) -> tuple[int, ...]:
     """Batch sizes captured: 1, 2, 4, then by 8 to 256, then by 16 to the cap."""
     drafts = settings.speculative.depth if settings.speculative else 0
-    cap = min(
-        settings.max_graph_size or 2 * seqs * (1 + drafts),
-        512 if not settings.max_graph_size else 8192,
-    )
+    wide = card.compute is not None and card.compute[0] == 10 and settings.is_since(WIDE_GRAPHS)
+    usual = min(2 * seqs * (1 + drafts), 1024 if wide else 512)
+    cap = min(settings.max_graph_size or usual, 8192)
     sizes = (1, 2, 4, *range(8, 256, 8), *range(256, cap + 1, 16))
     return tuple(size for size in sizes if size <= cap)
 
@@ -156,7 +161,7 @@ def graph_estimate(facts: ModelFacts, settings: EngineSettings, card: Card) -> A
     if not asked or not sets_graphs_aside(facts, settings):
         return exact(0.0)
     batch = batch_of(facts, settings, card)
-    full = [size for size in graph_sizes(settings, batch.seqs) if size <= batch.seqs]
+    full = [size for size in graph_sizes(settings, card, batch.seqs) if size <= batch.seqs]
     each = (537 if card.compute and card.compute >= (9, 0) else 374) * KIB
     latent = sum(1 for layer in facts.layers if isinstance(layer.mixer, Latent))
     layers = latent * LATENT_GRAPH + (len(facts.layers) - latent) * each
@@ -191,7 +196,7 @@ def graph_actual(facts: ModelFacts, settings: EngineSettings, card: Card) -> flo
     if settings.eager:
         return 0.0
     batch = batch_of(facts, settings, card)
-    sizes = graph_sizes(settings, batch.seqs)
+    sizes = graph_sizes(settings, card, batch.seqs)
     return len(facts.layers) * len(sizes) * 420 * KIB / GIB + 0.15
 
 

@@ -110,7 +110,7 @@ CASES = [
      f"`4 such GPUs, tensor_parallel_size: 4`, no `{BYTES}`, `gpu_memory_fraction: "),
     (LLAMA, "1 rtx-a6000", SGLANG | {"gpu_memory_fraction": 0.5, "context_length": 131072},
      "`gpu_memory_fraction: 0."),
-    (LLAMA, "1 rtx-3090", SGLANG | {"gpu_memory_fraction": 0.3, "context_length": 65536},
+    (LLAMA, "1 rtx-3090", SGLANG | {"gpu_memory_fraction": 0.3, "context_length": 57344},
      ", kv_cache_dtype: fp8_e5m2`"),
     ("Qwen/Qwen3-32B", "1 rtx-3090",
      {"engine": "llama_cpp", "split_mode": "none", "context_length": 8192},

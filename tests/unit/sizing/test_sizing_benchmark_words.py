@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.sizing_gpus import cards_named
-from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import SGLANG_RELEASES, speculation_of, tokens_of, version_of
 from rigspec.sizing.settings import Speculative
 
 
@@ -128,3 +128,17 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
 )  # fmt: skip
 def test_speculation(text: str | None, compose: str | None, expected: Speculative | None) -> None:
     assert speculation_of(text, compose) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "date", "version"),
+    [
+        ("main, 2025-10-16", None, (0, 5, 3)), (None, "2026-04-10", (0, 5, 10)),
+        ("nightly", "2026-04-10", (0, 5, 11)), ("0.5.9", "2026-04-10", (0, 5, 9)),
+        (None, "2024-06-01", None), (None, "2026-12-01", (0, 5, 23)),
+    ],
+)  # fmt: skip
+def test_a_month_of_sglang_is_one_of_its_own_releases(
+    text: str | None, date: str | None, version: tuple[int, ...] | None
+) -> None:
+    assert version_of(text, date, SGLANG_RELEASES) == version

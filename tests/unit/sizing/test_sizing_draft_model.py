@@ -113,7 +113,7 @@ def test_a_spec_s_draft_model_arrives_with_its_layers(method: str) -> None:
 
 @pytest.mark.parametrize("engine", [Engine.VLLM, Engine.SGLANG])
 def test_a_draft_that_nobody_read_may_take_a_quarter_of_the_target(engine: Engine) -> None:
-    plain = replace(DRAFTED, engine=engine, speculative=None)
+    plain = replace(DRAFTED, engine=engine, speculative=None, memory_fraction=0.9)
     found = []
     for method in ("ngram", "eagle", "draft"):
         asked = replace(plain, speculative=Speculative(method, 4), max_graph_size=1)

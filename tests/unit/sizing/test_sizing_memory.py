@@ -130,9 +130,8 @@ def test_unknown_layout_gives_no_token_count() -> None:
 
 def test_sglang_pool_is_fraction_minus_weights() -> None:
     settings = EngineSettings(engine=Engine.SGLANG, memory_fraction=0.8)
-    left = sglang.pool(
-        card("h100", total_gib=79.0, free_gib=78.0), settings, exact(20.0), vision=False
-    )
+    on = card("h100", total_gib=79.0, free_gib=78.0)
+    left = sglang.pool(model("Qwen/Qwen3-8B"), on, settings, exact(20.0))
     assert left.value == pytest.approx(0.8 * 78.0 - 20.0)
 
 

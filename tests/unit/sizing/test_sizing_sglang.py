@@ -20,20 +20,6 @@ STARTER = Path(__file__).parents[3] / "rigs/starter.yaml"
 OLD = EngineSettings(engine=Engine.SGLANG, version=(0, 4, 4))
 
 
-@pytest.mark.parametrize(
-    ("ranks", "share"), [(1, 0.88), (2, 0.87), (4, 0.85), (8, 0.81), (16, 0.79)]
-)
-def test_shares_of_old_releases_go_by_the_ranks_alone(ranks: int, share: float) -> None:
-    asked = replace(OLD, tensor_parallel=ranks)
-    for sku in ("rtx-3090", "h100"):
-        assert sglang.fraction_of(card(sku), asked, vision=False) == share
-        assert sglang.fraction_of(card(sku), asked, vision=True) == pytest.approx(0.95 * share)
-    newer = replace(asked, version=(0, 4, 7))
-    assert sglang.fraction_of(card("rtx-3090"), newer, vision=False) != share
-    stated = replace(asked, memory_fraction=0.7)
-    assert sglang.fraction_of(card("h100"), stated, vision=False) == 0.7
-
-
 def test_an_old_release_left_llama_as_much_as_it_printed() -> None:
     # Llama-3.1-8B, 0.4.4 line, 78.59 GB free: 442,750 tokens
     on = replace(card("h100"), free_gib=78.59)

@@ -223,3 +223,28 @@ def test_a_gb10_is_no_large_card_any_more(
     spark = replace(card("h200"), total=exact(121.7), compute=(12, 1))
     found = batch_of(model("Qwen/Qwen3-8B"), EngineSettings(version=version), spark)
     assert (found.tokens, found.seqs) == (tokens, seqs)
+
+
+@pytest.mark.parametrize(
+    ("version", "share"), [((0, 19, 1), 0.90), ((0, 20, 0), 0.92), ((0, 33), 0.92), (None, 0.92)]
+)
+def test_the_share_that_is_not_stated_grew_with_the_profile_of_graphs(
+    version: tuple[int, ...] | None, share: float
+) -> None:
+    assert vllm.fraction_of(EngineSettings(version=version)) == share
+    assert vllm.fraction_of(EngineSettings(version=version, memory_fraction=0.5)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("sku", "version", "stated", "largest"),
+    [
+        ("b200", (0, 27, 1), None, 512), ("b200", (0, 28), None, 1024), ("b200", None, None, 512),
+        ("rtx-5090", (0, 28), None, 512), ("h200", (0, 33), None, 512), ("b200", (0, 28), 64, 64),
+        ("h200", (0, 33), 2048, 2048),
+    ],
+)  # fmt: skip
+def test_only_blackwell_of_data_centres_captures_beyond_512(
+    sku: str, version: tuple[int, ...] | None, stated: int | None, largest: int
+) -> None:
+    settings = EngineSettings(version=version, max_graph_size=stated)
+    assert max(vllm.graph_sizes(settings, card(sku), 1024)) == largest

@@ -148,6 +148,7 @@ def test_unknown_architecture_widens_the_band() -> None:
 
 
 LIVELY = EngineSettings(
+    complete=True,
     stretched=True,
     patched=True,
     engine=Engine.LLAMA_CPP,
