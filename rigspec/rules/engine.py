@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.engines import version_of
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
@@ -177,8 +178,6 @@ def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def auto_context(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Only vLLM finds the longest context by itself, and only since 0.14."""
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     for name, service in rig.services.items():
         if service.context_length != AUTO:
             continue
