@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
-from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import cache_type_of, speculation_of, tokens_of, version_of
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
@@ -261,7 +261,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         max_batched_tokens=keys.whole("max_num_batched_tokens"),
         max_graph_size=keys.whole("max_cudagraph_capture_size"),
         eager=keys.flag("enforce_eager") is True,
-        kv_dtype=keys.text("kv_cache_dtype") or "auto",
+        kv_dtype=_cache_type(keys, engine),
         block_size=keys.whole("block_size"),
         prefix_caching=_caches_prefixes(keys, engine),
         state_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
@@ -282,6 +282,12 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True or _on_cpu(keys, engine),
     )
+
+
+def _cache_type(keys: Keys, engine: Engine) -> str:
+    """The type of the cache; llama.cpp's are read where they are used, forks have their own."""
+    text = keys.text("kv_cache_dtype")
+    return (text or "auto") if engine is Engine.LLAMA_CPP else cache_type_of(text)
 
 
 _CPU = re.compile(

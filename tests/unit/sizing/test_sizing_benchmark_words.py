@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.sizing_gpus import cards_named
-from benchmarks.sizing_words import speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import cache_type_of, speculation_of, tokens_of, version_of
 from rigspec.sizing.settings import Speculative
 
 
@@ -128,3 +128,20 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
 )  # fmt: skip
 def test_speculation(text: str | None, compose: str | None, expected: Speculative | None) -> None:
     assert speculation_of(text, compose) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (None, "auto"),
+        ("auto (bf16)", "bfloat16"),
+        ("auto (checkpoint: fp8)", "fp8"),
+        ("fp8/e5m2", "fp8_e5m2"),
+        ("fp8 (fp8_ds_mla)", "fp8_ds_mla"),
+        ("int8-PTH", "int8_per_token_head"),
+        ("TQ3", "tq3"),
+        ("16-bit", "bfloat16"),
+    ],
+)
+def test_a_cache_type_is_named_as_the_engine_does(text: str | None, name: str) -> None:
+    assert cache_type_of(text) == name
