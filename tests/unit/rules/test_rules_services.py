@@ -261,13 +261,30 @@ def test_shares_that_hold_no_request_are_not_told_to_be_enough() -> None:
     rig = sharing(tp | {"gpu_memory_fraction": 0.8}, tp | {"gpu_memory_fraction": 0.6})
     (found,) = gpus_oversubscribed(rig, CheckContext(models={"qwen": known}))
     otherwise = "use other cards, or let one run `instead_of` the other"
-    assert found.hint == (
-        f"{otherwise}; to lower `gpu_memory_fraction` of `one` to 0.51 and of `other` to 0.38 "
-        "leaves `other` too little for a full request"
-    )
+    none = "no shares hold a full request of each: use other cards or a smaller checkpoint, or let "
+    assert found.hint == none + "one run `instead_of` the other"
     both = LLAMA | {"context_length": 262144, "max_sequences": 2}
     (found,) = gpus_oversubscribed(sharing(both, both), of_gguf())
     assert found.hint == otherwise
+
+
+def test_weights_beyond_every_share_are_offered_none() -> None:
+    known = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    rig = sharing(vllm(0.6), vllm(0.6))  # 15.3 GiB of weights each, on a card of 24
+    (found,) = gpus_oversubscribed(rig, CheckContext(models={"qwen": known}))
+    assert found.hint.startswith("no shares hold a full request of each: ")
+    assert "gpu_memory_fraction" not in found.hint
+
+
+def test_a_share_that_is_too_small_is_raised_where_the_other_leaves_room() -> None:
+    rig, facts = two(of_larger_context(0.95), vllm(0.1))
+    (found,) = gpus_oversubscribed(rig, facts)
+    assert found.hint.startswith("set `gpu_memory_fraction` of `")
+    shares = {n: float(s) for n, s in re.findall(r"of `(\w+)` to ([0-9.]+)", found.hint)}
+    rig, facts = two(of_larger_context(shares["one"]), vllm(shares["other"]))
+    assert not list(gpus_oversubscribed(rig, facts))
+    assert not list(memory_fits(rig, facts))
 
 
 def test_what_others_hold_is_named_beside_what_is_left() -> None:
