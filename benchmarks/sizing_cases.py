@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 
 from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
 from benchmarks.sizing_models import Models, find_facts
-from benchmarks.sizing_words import cache_type_of, speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import (
+    cache_type_of,
+    is_asked_for,
+    speculation_of,
+    tokens_of,
+    version_of,
+)
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_keys import Keys
@@ -61,6 +67,8 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
     engine = _engine(keys)
     named = cards_named(keys.text("gpu"))
     facts, reason = find_facts(keys, models, named)
+    if facts and is_asked_for(keys.text("kv_cache_dtype")):
+        facts = replace(facts, quantization=replace(facts.quantization, kv_fp8=True))
     settings, cards = _settings(keys, engine), _cards(keys, named)
     if facts and cards:
         settings = sglang.as_the_card_takes(facts, cards[0], settings)

@@ -138,8 +138,14 @@ _CACHE_PARTS = (
 
 
 def cache_type_of(text: str | None) -> str:
-    """`auto (fp8)`, `fp8/e4m3` and `int8-PTH` as vLLM or SGLang name the type."""
+    """`fp8/e4m3` and `int8-PTH` as vLLM or SGLang name the type."""
     said = (text or "auto").lower()
-    if said == "auto":
-        return said
+    if said == "auto" or is_asked_for(text):
+        return "auto"
     return next((name for part, name in _CACHE_PARTS if part in said), "bfloat16")
+
+
+def is_asked_for(text: str | None) -> bool:
+    """Whether an `auto` came to 8 bits because the checkpoint asks for them."""
+    said = (text or "").lower()
+    return said.startswith("auto") and "fp8" in said

@@ -135,7 +135,7 @@ def test_speculation(text: str | None, compose: str | None, expected: Speculativ
     [
         (None, "auto"),
         ("auto (bf16)", "bfloat16"),
-        ("auto (checkpoint: fp8)", "fp8"),
+        ("auto (checkpoint: fp8)", "auto"),
         ("fp8/e5m2", "fp8_e5m2"),
         ("fp8 (fp8_ds_mla)", "fp8_ds_mla"),
         ("int8-PTH", "int8_per_token_head"),
