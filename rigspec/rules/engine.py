@@ -78,6 +78,15 @@ def gguf_file(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         if (model.path or "").endswith(".gguf"):
             continue
+        if (model.path or "").lower().endswith(".gguf"):
+            yield error(
+                "engine.gguf-file",
+                ("models", service.model, "path"),
+                "the ending of a GGUF file is written in small letters",
+                why="engines and rigspec know such a file by it",
+                hint=f"rename the file on the host: `{(model.path or '')[:-5]}.gguf`",
+            )
+            continue
         yield error(
             "engine.gguf-file",
             ("models", service.model),

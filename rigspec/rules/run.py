@@ -128,10 +128,11 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
     for name in sorted({service.model for service in rig.services.values()} - known):
         model = rig.models.get(name)
         if model:
-            commands = ", or ".join(to_save(model, context))
+            commands, alike = ", or ".join(to_save(model, context)), context.alike.get(name)
             yield (
                 f"whether `{name}` fits was not checked: nothing is saved of it; {commands} reads "
                 "its config and sizes once (no weights)"
+                + (f"; {alike} differs in capitals only" if alike else "")
             )
     for name, draft in unread_drafts(rig, context):
         yield f"the draft model of `{name}` is not reckoned: {draft}"

@@ -254,6 +254,25 @@ def test_a_file_that_is_no_table_is_named_at_its_place(text: str, said: str, cat
     assert "\n" not in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("data", "said", "hint"),
+    [
+        (b"a:\n\tname: x\n", ":2:1: a tab stands where YAML takes only spaces", "by spaces"),
+        (b"a:\n  name: \tb: c\n", ":2:9: a tab stands", "by spaces"),
+        (b"a:\n  name: M\xfcller\n", ":2:10: byte 0xfc is not UTF-8", "save the file as UTF-8"),
+        ("ä: [".encode(), "this is not YAML", "shows a whole file"),
+    ],
+)
+def test_tabs_and_other_encodings_are_said(
+    data: bytes, said: str, hint: str, catalog: Path
+) -> None:
+    (catalog / "gpus.yaml").write_bytes(data)
+    with pytest.raises(CatalogError) as refused:
+        all_gpus(catalog)
+    assert said in refused.value.message
+    assert hint in refused.value.hint
+
+
 def test_a_row_may_be_another_with_values_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "gpus.yaml"
     file.write_text(

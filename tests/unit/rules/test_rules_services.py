@@ -18,6 +18,7 @@ from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import fits as memory_fits
 from rigspec.rules.memory import fits_closely
+from rigspec.rules.run import check
 from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
@@ -367,3 +368,32 @@ def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
     figures = [float(line.split("`")[-1].split()[0]) for line in (held,)]
     figures += [float(line.split("free")[1].split()[0]) for line in (free, before)]
     assert figures[1] == pytest.approx(figures[2] - figures[0], abs=0.11)
+
+
+def complaint(rule: str, old: str, new: str) -> Finding:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    assert old in text
+    rig = load_text("it.yaml", text.replace(old, new)).rig
+    assert rig is not None
+    (found,) = (f for f in check(rig) if f.rule == rule)
+    return found
+
+
+def test_cards_by_their_bare_number_are_told_the_names_of_members() -> None:
+    rule, old = "gpus.reference-exists", "    gpus: [pair]\n    tensor"
+    found = complaint(rule, old, old.replace("pair", "1"))
+    assert found.hint == "`pair.1` is one card, `pair` the whole group"
+    found = complaint(rule, old, old.replace("pair", "7"))
+    assert found.hint == "`pair` is the whole group; its members are `pair.0` and so on"
+
+
+def test_a_gguf_file_in_capitals_is_told_to_be_renamed() -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    rig = load_text("it.yaml", text).rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["models"]["qwen"] = {"path": "/srv/models/Q4.GGUF"}
+    data["services"]["qwen"]["engine"] = "llama_cpp"
+    found = [f for f in check(Rig.model_validate(data)) if f.rule == "engine.gguf-file"]
+    assert [f.path for f in found] == [("models", "qwen", "path")]
+    assert found[0].hint == "rename the file on the host: `/srv/models/Q4.gguf`"
