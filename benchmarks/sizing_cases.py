@@ -16,6 +16,8 @@ from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import (
     RELEASES,
     SGLANG_RELEASES,
+    cache_type_of,
+    is_asked_for,
     speculation_of,
     tokens_of,
     version_of,
@@ -67,6 +69,8 @@ def case_of(raw: Mapping[str, object], models: Models, order: int) -> Case:
     engine = _engine(keys)
     named = cards_named(keys.text("gpu"))
     facts, reason = find_facts(keys, models, named)
+    if facts and is_asked_for(keys.text("kv_cache_dtype")):
+        facts = replace(facts, quantization=replace(facts.quantization, kv_fp8=True))
     settings, cards = _settings(keys, engine), _cards(keys, named)
     if facts and cards:
         settings = sglang.as_the_card_takes(facts, cards[0], settings)
@@ -271,7 +275,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         max_batched_tokens=keys.whole("max_num_batched_tokens"),
         max_graph_size=keys.whole("max_cudagraph_capture_size"),
         eager=keys.flag("enforce_eager") is True,
-        kv_dtype=keys.text("kv_cache_dtype") or "auto",
+        kv_dtype=_cache_type(keys, engine),
         block_size=keys.whole("block_size"),
         prefix_caching=_caches_prefixes(keys, engine),
         state_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
@@ -292,6 +296,12 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         flash_attention=keys.flag("flash_attn") is not False,
         experts_on_cpu=keys.flag("cpu_offload") is True or _on_cpu(keys, engine),
     )
+
+
+def _cache_type(keys: Keys, engine: Engine) -> str:
+    """The type of the cache; llama.cpp's are read where they are used, forks have their own."""
+    text = keys.text("kv_cache_dtype")
+    return (text or "auto") if engine is Engine.LLAMA_CPP else cache_type_of(text)
 
 
 _CPU = re.compile(

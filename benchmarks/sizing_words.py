@@ -136,3 +136,29 @@ def _method(text: str) -> Speculation:
 def _depth(text: str) -> int | None:
     found = re.search(r"\bn\s*=\s*(\d+)|steps (\d+)|depth[^\d]{0,20}(\d+)", text)
     return int(next(group for group in found.groups() if group)) if found else None
+
+
+_CACHE_PARTS = (
+    ("k8v4", "turboquant_k8v4"), ("turboquant_4bit", "turboquant_4bit_nc"),
+    ("k3v4_nc", "turboquant_k3v4_nc"), ("turboquant_3bit", "turboquant_3bit_nc"),
+    ("ultraquant", "ultraquant_4bit"), ("fp8_per_token", "fp8_per_token_head"), ("mxfp8", "mxfp8"),
+    ("int8", "int8_per_token_head"), ("int4", "int4_per_token_head"),
+    ("fp4_e2m1", "fp4_e2m1"), ("nvfp4_ds_mla", "nvfp4_ds_mla"), ("fp4", "nvfp4"),
+    ("nf3", "nf3_ds_mla"), ("fp8_ds_mla", "fp8_ds_mla"), ("e5m2", "fp8_e5m2"),
+    ("e4m3", "fp8_e4m3"), ("fp8", "fp8"), ("3bit", "tq3"), ("tq3", "tq3"), ("float32", "float32"),
+)  # fmt: skip
+"""A part of what a report writes → the engine's name of the type; the first that is there."""
+
+
+def cache_type_of(text: str | None) -> str:
+    """`fp8/e4m3` and `int8-PTH` as vLLM or SGLang name the type."""
+    said = (text or "auto").lower()
+    if said == "auto" or is_asked_for(text):
+        return "auto"
+    return next((name for part, name in _CACHE_PARTS if part in said), "bfloat16")
+
+
+def is_asked_for(text: str | None) -> bool:
+    """Whether an `auto` came to 8 bits because the checkpoint asks for them."""
+    said = (text or "").lower()
+    return said.startswith("auto") and "fp8" in said

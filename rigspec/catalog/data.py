@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from rigspec.catalog.data_file import ROW_FORMAT, place_of, read
 from rigspec.catalog.data_file import CatalogError as CatalogError
+from rigspec.catalog.meant import without_unit
 from rigspec.letters import one_line
 
 DATA = Path(__file__).with_name("data")
@@ -65,7 +66,9 @@ class Row:
         """Text, or None where the row says null or nothing."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
-            raise self.fail(f"`{key}` must be text, not {shown(value)}", "put it in quotes", (key,))
+            # `yes` and `off` in quotes would be a word that no field takes
+            hint = self.example(key) if isinstance(value, bool) else "put it in quotes"
+            raise self.fail(f"`{key}` must be text, not {shown(value)}", hint, (key,))
         if value is not None and not value.isprintable() and one_line(value) != value:
             said = f"`{key}` holds a character that steers the terminal: {one_line(value)[:60]}"
             raise self.fail(said, "write it without", (key,))
@@ -105,7 +108,7 @@ class Row:
         try:
             number = float(str(value))
         except ValueError:
-            return self.fail(said, "write it without unit", (key,))
+            return self.fail(said, without_unit(key, str(value), span and span[:2]), (key,))
         if not math.isfinite(number):
             return self.fail(said, self.example(key), (key,))
         if isinstance(value, str) and span is not None:
@@ -163,6 +166,12 @@ class Row:
 
     def one_of(self, key: str, allowed: tuple[str, ...]) -> str:
         """Text out of a closed set."""
+        found = self.values.get(key)
+        if isinstance(found, bool):
+            word = "yes" if found else "no"
+            hint = f'YAML reads {word} as true or false: write "{word}"' if word in allowed else ""
+            said = f"`{key}` is one of {', '.join(allowed)}, not {found}"
+            raise self.fail(said, hint, (key,))
         value = self.text(key)
         if value not in allowed:
             raise self.fail(f"`{key}: {value}` is none of {', '.join(allowed)}", at=(key,))

@@ -72,9 +72,40 @@ def read(file: Path) -> object:
         raise CatalogError(f"cannot read catalog file {file}: {error.strerror}") from error
     # a date of month 13 is a ValueError
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise CatalogError(
-            not_yaml(file, error), hint=f"{ROW_FORMAT} shows a whole file"
+        data = file.read_bytes()
+        raise (
+            _undecodable(file, data)
+            or _tab(file, data, error)
+            or CatalogError(not_yaml(file, error), hint=f"{ROW_FORMAT} shows a whole file")
         ) from error
+
+
+def _undecodable(file: Path, data: bytes) -> CatalogError | None:
+    """The first byte that is no UTF-8, as in a file saved as Latin-1."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return None  # UTF-16, which YAML may be
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        before = data[: problem.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        said = f"byte 0x{data[problem.start]:02x} is not UTF-8"
+        return CatalogError(f"{file}:{line}:{column}: {said}", hint="save the file as UTF-8")
+    return None
+
+
+def _tab(file: Path, data: bytes, problem: Exception) -> CatalogError | None:
+    """A tab where the parser gave up."""
+    mark = getattr(problem, "problem_mark", None)
+    lines = data.decode("utf-8", "replace").split("\n")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if mark is None or "\t" not in line[: mark.column + 1]:
+        return None
+    return CatalogError(
+        f"{file}:{mark.line + 1}:{line.index(chr(9)) + 1}: a tab stands where YAML takes only "
+        "spaces",
+        hint="replace the tab by spaces; two per level are usual",
+    )
 
 
 def place_of(file: Path, *path: str) -> str:

@@ -94,6 +94,24 @@ def engine(name: str) -> Engine:
     return _engine(load_table("engines")[name])
 
 
+def version_of(text: str | None) -> tuple[int, ...] | None:
+    """`0.30.1` → (0, 30, 1); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
+    found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)(?:\.(\d+)(?!\d|rc|\.?dev))?", text or "")
+    return tuple(int(part) for part in found.groups() if part) if found else None
+
+
+def is_version(engine_name: str, text: str) -> bool:
+    """Whether an engine counts its versions so: llama.cpp by builds, the others by releases."""
+    if engine_name == "llama_cpp":
+        return re.fullmatch(r"b?\d+", text) is not None
+    return version_of(text) is not None
+
+
+def version_like(engine_name: str) -> str:
+    """A version as the engine counts them, for a hint."""
+    return "b9000" if engine_name == "llama_cpp" else engine(engine_name).flag_version
+
+
 LINES = {"vllm": 2, "sglang": 3}
 """Numbers of a version that name a line: what follows repairs it. llama.cpp counts builds."""
 

@@ -276,11 +276,12 @@ def _watts(row: Row) -> tuple[int | None, int, int | None]:
 
 def _nvlink(row: Row) -> str | None:
     """What joins such cards; any other word would be taken for none."""
-    text = row.optional_text("nvlink")
-    if text is None or re.search(r"bridge|switch|\d links|C2C", text):
+    joins = row.values.get("nvlink")
+    text = None if isinstance(joins, bool) else row.optional_text("nvlink")
+    if joins is None or (text is not None and re.search(r"bridge|switch|\d links|C2C", text)):
         return text
     raise row.fail(
-        f"`nvlink: {text}` says neither `bridge` nor `switch`, nor how many links there are",
+        f"`nvlink: {joins}` says neither `bridge` nor `switch`, nor how many links there are",
         "`NV4 bridge` for cards that a bridge joins, `NV18 switch` for a board; null for none",
         ("nvlink",),
     )

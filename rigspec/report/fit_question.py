@@ -15,7 +15,13 @@ from rigspec.catalog.data import save_folder
 from rigspec.catalog.engine_flags import check_argv
 from rigspec.catalog.engine_support import unlisted
 from rigspec.catalog.engines import engine as engine_row
-from rigspec.catalog.engines import is_beyond_known, known_version
+from rigspec.catalog.engines import (
+    is_beyond_known,
+    is_version,
+    known_version,
+    version_like,
+    version_of,
+)
 from rigspec.catalog.gpus import Gpu, find_gpu, nearest_gpus, other_vendor
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import (
@@ -28,7 +34,7 @@ from rigspec.catalog.models import (
 from rigspec.errors import RigspecError
 from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
-from rigspec.sizing.from_spec import ENGINES, version_of
+from rigspec.sizing.from_spec import ENGINES
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import with_article
 
@@ -153,9 +159,11 @@ def _known_words(engine: str, version: str | None, kv_dtype: str, fraction: floa
         raise RigspecError(
             "llama.cpp has no --fraction", hint="it takes what the context needs: --context"
         )
-    # llama.cpp's builds have numbers of their own, such as b6700
-    if version is not None and engine != "llama_cpp" and version_of(version) is None:
-        raise RigspecError(f"--engine-version {version} is no version", hint="for example 0.30.0")
+    if version is not None and not is_version(engine, version):
+        raise RigspecError(
+            f"--engine-version {version} is no version of {ENGINES[engine].label}",
+            hint=f"for example {version_like(engine)}",
+        )
     if kv_dtype == "auto":
         return
     for problem in check_argv(engine, None, (_CACHE_TYPE[engine], kv_dtype)):

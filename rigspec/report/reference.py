@@ -39,7 +39,8 @@ TEXT_RULES = {
     "shape.too-long": "A text longer than its field takes.",
     "shape.empty": "A list, mapping or text that must not be empty.",
     "shape.bad-value": "Any other value that a field does not take.",
-    "catalog.unusable": "The owner's own `catalog/` beside `rigs/` cannot be read.",
+    "catalog.unusable": "The owner's `catalog/` beside `rigs/`, or a row of it, cannot be used.",
+    "catalog.passed-over": "A file in that `catalog/` is none of the tables, and nothing reads it.",
 }
 """Complaints about text and shape: `rigspec/spec/slips.py` and `rigspec/spec/wording.py`."""
 

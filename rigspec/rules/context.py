@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,8 @@ class CheckContext:
     models: Mapping[str, ModelFacts] = field(default_factory=lambda: MappingProxyType({}))
     unusable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Why what is saved of a model cannot be used, by name of the spec's `models`."""
+    alike: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """File of another model whose name differs in capitals only, where a model has none."""
     catalog: Path | None = None
     """The owner's folder of further catalog rows."""
     save_to: Path | None = None
@@ -55,6 +57,7 @@ def saved_context(rig: Rig, spec: Path) -> CheckContext:
     return CheckContext(
         MappingProxyType(found),
         MappingProxyType(unusable),
+        _alike(rig, found.keys() | unusable.keys(), folders),
         catalog if catalog.is_dir() else None,
         None if beside.resolve() == save_folder().resolve() else beside,
         load_faults(spec, rig.name),
@@ -77,3 +80,15 @@ def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFact
             if facts is not None:
                 found.setdefault(name, facts)
     return found, {name: why for name, why in unusable.items() if name not in found}
+
+
+def _alike(rig: Rig, known: Set[str], folders: Sequence[Path]) -> Mapping[str, str]:
+    """Saved files whose names differ in capitals only from those that were looked for."""
+    wanted = {
+        (model.hub or Path(model.path or "").name).replace("/", "__").lower(): name
+        for name, model in rig.models.items()
+        if name not in known
+    }
+    files = (file for folder in folders for file in folder.glob("*.json")) if wanted else ()
+    found = {file.stem.lower(): str(file) for file in files}
+    return MappingProxyType({name: found[stem] for stem, name in wanted.items() if stem in found})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rigspec.catalog.engines import version_of
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
@@ -76,6 +77,15 @@ def gguf_file(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
         if service.engine != "llama_cpp" or model is None or model.file:
             continue
         if (model.path or "").endswith(".gguf"):
+            continue
+        if (model.path or "").lower().endswith(".gguf"):
+            yield error(
+                "engine.gguf-file",
+                ("models", service.model, "path"),
+                "the ending of a GGUF file is written in small letters",
+                why="engines and rigspec know such a file by it",
+                hint=f"rename the file on the host: `{(model.path or '')[:-5]}.gguf`",
+            )
             continue
         yield error(
             "engine.gguf-file",
@@ -177,8 +187,6 @@ def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def auto_context(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Only vLLM finds the longest context by itself, and only since 0.14."""
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     for name, service in rig.services.items():
         if service.context_length != AUTO:
             continue

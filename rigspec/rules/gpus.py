@@ -162,7 +162,7 @@ def reference_exists(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 path,
                 f"there is no GPU group `{group}`; `gpus` has {ticked(tuple(rig.gpus))}",
                 why="links, watts and memory are counted by these names",
-                hint=f"did you mean `{meant}`?" if meant else "",
+                hint=f"did you mean `{meant}`?" if meant else _by_index(rig, group),
             )
         elif index and int(index) >= rig.gpus[group].count:
             count = rig.gpus[group].count
@@ -173,6 +173,16 @@ def reference_exists(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 f"group `{group}` has no member {int(index)}; it has {last}",
                 hint="members count from 0",
             )
+
+
+def _by_index(rig: Rig, word: str) -> str:
+    """What a bare number means, where there is one group that it can count in."""
+    if not word.isdecimal() or len(rig.gpus) != 1:
+        return ""
+    ((name, group),) = rig.gpus.items()
+    if int(word) >= group.count:
+        return f"`{name}` is the whole group; its members are `{name}.0` and so on"
+    return f"`{name}.{int(word)}` is one card, `{name}` the whole group"
 
 
 def reference_twice(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from rigspec.catalog.drivers import CardCuda, card_cuda
 from rigspec.catalog.engine_support import support
-from rigspec.catalog.engines import ENGINES, engine, is_beyond_known, repository, tag
+from rigspec.catalog.engines import (
+    ENGINES,
+    engine,
+    is_beyond_known,
+    is_version,
+    repository,
+    tag,
+    version_like,
+    version_of,
+)
 from rigspec.catalog.gpus import Gpu
 from rigspec.finding import Finding, error, note, warning
 from rigspec.rules.context import CheckContext
@@ -23,8 +32,6 @@ def is_stock(name: str, image: str) -> bool:
 
 def version_of_tag(name: str, image: str) -> str:
     """`0.30.0` of `vllm/vllm-openai:v0.30.0`; empty where the tag of a stock image names none."""
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     said = tag(image) if is_stock(name, image) else ""
     if name == "llama_cpp":  # its releases are builds: `server-cuda-b6700`
         return said.rpartition("-")[2] if re.search(r"(^|-)b\d+$", said) else ""
@@ -85,10 +92,34 @@ def cuda_unknown(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             )
 
 
+def no_version(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
+    """`engine_version` is a version as the engine counts them, whatever words the tag has."""
+    for name, service in rig.services.items():
+        told = service.engine_version
+        if told is None or is_version(service.engine, told):
+            continue
+        written = version_of_tag(service.engine, service.image)
+        hint = (
+            f"`engine_version: {written}`, as the image's tag says"
+            if written
+            else f"for example `engine_version: {version_like(service.engine)}`; delete the line "
+            f"where {_COUNTED[service.engine]} is not known"
+        )
+        yield error(
+            "images.no-version",
+            ("services", name, "engine_version"),
+            f"`engine_version: {told}` is no version of {_LABELS[service.engine]}",
+            why="flags, defaults and memory are judged by the version",
+            hint=hint,
+        )
+
+
+_LABELS = {"vllm": "vLLM", "sglang": "SGLang", "llama_cpp": "llama.cpp"}
+_COUNTED = {"vllm": "the release", "sglang": "the release", "llama_cpp": "the build"}
+
+
 def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """`engine_version` is the version in the tag of the project's own image."""
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     for name, service in rig.services.items():
         written = version_of_tag(service.engine, service.image)
         told, said = version_of(written), version_of(service.engine_version)
@@ -107,14 +138,12 @@ def version_contradicts_tag(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def version_beyond_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """A release that came out after the catalog is judged by the newest one it knows."""
-    from rigspec.sizing.from_spec import ENGINES as KNOWN
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
 
     for name, service in rig.services.items():
         told = version_told(service)
         if not is_beyond_known(service.engine, version_of(told)):
             continue
-        newest, label = engine(service.engine).flag_version, KNOWN[service.engine].label
+        newest, label = engine(service.engine).flag_version, _LABELS[service.engine]
         yield note(
             "images.version-beyond-known",
             ("services", name, "engine_version" if service.engine_version else "image"),
@@ -209,8 +238,6 @@ def cuda_for_card(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def _without_code(service: Service, card: Gpu) -> bool:
     """Whether the project's own builds leave a card out whatever their CUDA release."""
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     taken = support(service.engine)
     if taken is None or not is_stock(service.engine, service.image):
         return False

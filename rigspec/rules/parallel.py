@@ -15,6 +15,9 @@ from rigspec.spec.services import Service
 MOST_PEERS = 9
 """CUDA gives a process 8 peers per GPU: more than 9 cards cannot all reach each other."""
 
+MOST_COPIES = 16
+"""What `data_parallel_size` takes at most."""
+
 
 def _spread(rig: Rig) -> Iterator[tuple[str, Service]]:
     """Services whose engine splits by ranks (llama.cpp has other words)."""
@@ -55,19 +58,37 @@ def world_size(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 
 def _sizes_hint(rig: Rig, facts: CheckContext, name: str, others: int) -> str:
-    """The TP size that uses every card, if the model takes it; else fewer cards."""
-    cards = _cards(rig, rig.services[name])
+    """The DP size that uses every card where the spec has copies, else the TP size if the model
+    takes it, else copies all the same, or fewer cards."""
+    service = rig.services[name]
+    cards = _cards(rig, service)
+    copies = _copies(service, len(cards)) if _takes_own(rig, facts, name) else 0
+    by_copies = f"`data_parallel_size: {copies}` uses all of them"
     size, rest = divmod(len(cards), others)
+    if copies and (rest or service.data_parallel_size > 1):
+        return by_copies
     if rest:
         return "choose sizes whose product is the number of cards"
     if _takes(rig, facts, name, size):
         return f"`tensor_parallel_size: {size}` uses all of them"
+    if copies:
+        return by_copies
     taken = next((n for n in range(size - 1, 0, -1) if _takes(rig, facts, name, n)), 1)
     used = ", ".join(cards[: taken * others])
     return (
         f"the model does not take TP {size}: use {taken * others} of the cards, "
         f"`gpus: [{used}]` with `tensor_parallel_size: {taken}`"
     )
+
+
+def _copies(service: Service, cards: int) -> int:
+    """How many copies of TP × PP ranks fill the cards; 0 where none do, or copies add no ranks."""
+    copies, rest = divmod(cards, service.tensor_parallel_size * service.pipeline_parallel_size)
+    return 0 if rest or copies > MOST_COPIES or copies_attention(service) else copies
+
+
+def _takes_own(rig: Rig, facts: CheckContext, name: str) -> bool:
+    return _takes(rig, facts, name, rig.services[name].tensor_parallel_size)
 
 
 def _takes(rig: Rig, facts: CheckContext, name: str, size: int) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from rigspec.catalog.engine_support import Arguments, Kind, Support, support, unlisted
+from rigspec.catalog.engines import version_of
 from rigspec.catalog.flag_table import version_key
 from rigspec.catalog.gpus import BFLOAT16_SINCE, Gpu
 from rigspec.catalog.model_facts import ModelFacts
@@ -267,8 +268,6 @@ def _cards(rig: Rig, facts: CheckContext, service: Service) -> Iterator[tuple[in
 
 
 def _version(service: Service) -> tuple[int, ...] | None:
-    from rigspec.sizing.from_spec import version_of  # its estimates are for later
-
     return version_of(version_told(service))
 
 

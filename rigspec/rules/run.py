@@ -38,9 +38,10 @@ from rigspec.rules import (
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.sizable import on_host, uncounted_of
 from rigspec.rules.to_save import to_save, unread_drafts
+from rigspec.spec.beside import passed_over, unusable_catalog, unusable_faults
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
-from rigspec.spec.slips import unusable_catalog, unusable_faults
+from rigspec.spec.slips import PlacedFinding
 
 Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 
@@ -95,9 +96,10 @@ def check_file(file: str) -> Loaded:
     loaded = load(file)
     if loaded.rig is None:
         return replace(loaded, unchecked=(_UNSHAPED,) if loaded.source.text else ())
+    found: tuple[Finding, ...]
     try:
         context = saved_context(loaded.rig, Path(file))
-        found = check(loaded.rig, context)
+        found = (*_own_catalog(context), *check(loaded.rig, context))
     except CatalogError as problem:  # the owner's own rows beside the spec
         found = (unusable_catalog(problem.message, problem.hint),)
     except SpecFileError as problem:
@@ -105,6 +107,17 @@ def check_file(file: str) -> Loaded:
     else:
         loaded = replace(loaded, unchecked=tuple(unchecked(loaded.rig, context)))
     return replace(loaded, findings=(*loaded.findings, *found))
+
+
+def _own_catalog(context: CheckContext) -> Iterator[PlacedFinding]:
+    """Files of the owner's folder that nothing reads; CatalogError where a row cannot be used."""
+    if context.catalog is None:
+        return
+    from rigspec.catalog.own import TABLES, meant, read_own  # few owners have rows of their own
+
+    tables = ", ".join(f"`{table}.yaml`" for table in TABLES)
+    for name in read_own(context.catalog):
+        yield passed_over(str(context.catalog / name), meant(name), tables)
 
 
 def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
@@ -115,10 +128,11 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
     for name in sorted({service.model for service in rig.services.values()} - known):
         model = rig.models.get(name)
         if model:
-            commands = ", or ".join(to_save(model, context))
+            commands, alike = ", or ".join(to_save(model, context)), context.alike.get(name)
             yield (
                 f"whether `{name}` fits was not checked: nothing is saved of it; {commands} reads "
                 "its config and sizes once (no weights)"
+                + (f"; {alike} differs in capitals only" if alike else "")
             )
     for name, draft in unread_drafts(rig, context):
         yield f"the draft model of `{name}` is not reckoned: {draft}"

@@ -10,7 +10,6 @@ from dataclasses import replace
 from math import floor
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.places import ticked
 from rigspec.rules.sizable import on_host, sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.together import sharers
@@ -21,30 +20,31 @@ VLLM_FRACTION = 0.92
 
 STEP = 0.01
 """In which shares are written."""
+MOST = 0.99
+"""The largest share that a spec takes."""
 OTHERWISE = "use other cards, or let one run `instead_of` the other"
+SMALLER = "use other cards or a smaller checkpoint, or let one run `instead_of` the other"
 
 
 def lower_shares(rig: Rig, names: tuple[str, ...], member: str, facts: CheckContext) -> str:
     """The ways out of shares that are too much in sum: what to write in each service that has the
-    field, and whether each then still holds a full request."""
+    field, where each then holds a full request; else no shares, as none of them would do."""
     asked = {name: _fraction(rig, name, member, facts) for name in names}
     shared = (card for card, users in sharers(rig).items() if set(names) <= set(users))
     contexts = max(contexts_share(rig, names, card, facts) for card in shared)
-    fitting = [name for name in names if _fits(rig, name, facts)]
-    needed = {name: _least(rig, name, asked[name], facts) for name in fitting}
-    for least in (needed, {}):
-        shares = _cut(rig, asked, least, contexts)
-        lowered = _with_shares(rig, shares)
-        alone = replace(facts, sized={})  # the kept ones are of the spec as it is
-        short = [name for name in fitting if not _fits(lowered, name, alone)]
-        if shares and not short:
-            return f"lower `gpu_memory_fraction` {_said(shares)}, {OTHERWISE}"
-    if not shares:
-        return OTHERWISE
-    return (
-        f"{OTHERWISE}; to lower `gpu_memory_fraction` {_said(shares)} leaves {ticked(short)} too "
-        "little for a full request"
-    )
+    judged = [n for n in names if _is_known(rig, n, facts) and _may_fit(rig, n, facts)]
+    needed = {name: _least(rig, name, asked[name], facts) for name in judged}
+    raised = {name: max(share, needed.get(name, 0.0)) for name, share in asked.items()}
+    cut = _cut(rig, raised, needed, contexts)
+    shares = {name: share for name, share in cut.items() if share != asked[name]}
+    sure = any(least > STEP for least in needed.values())
+    if max(needed.values(), default=0.0) > MOST or not shares:
+        return f"no shares hold a full request of each: {SMALLER}" if sure else OTHERWISE
+    changed, alone = _with_shares(rig, shares), replace(facts, sized={})  # the kept are of the spec
+    if not all(_fits(changed, name, alone) for name in judged):
+        return SMALLER
+    word = "set" if any(share > asked[name] for name, share in shares.items()) else "lower"
+    return f"{word} `gpu_memory_fraction` {_said(shares)}, {OTHERWISE}"
 
 
 def _said(shares: Mapping[str, float]) -> str:
@@ -54,7 +54,7 @@ def _said(shares: Mapping[str, float]) -> str:
 def _cut(
     rig: Rig, asked: Mapping[str, float], least: Mapping[str, float], contexts: float
 ) -> dict[str, float]:
-    """The shares that change, each kept as near to what it was as the others are; empty where they
+    """The shares to write, each kept as near to what it was as the others are; empty where they
     would have to go below the least. llama.cpp has no share to write."""
     told = [name for name in asked if rig.services[name].engine != "llama_cpp" and asked[name]]
     shares = dict(asked) | {name: floor(asked[name] / STEP + 1e-6) * STEP for name in told}
@@ -64,20 +64,35 @@ def _cut(
             return {}
         most = max(free, key=lambda name: shares[name] / asked[name])
         shares[most] = round(shares[most] - STEP, 2)
-    return {name: shares[name] for name in told if shares[name] != asked[name]}
+    return {name: shares[name] for name in told}
+
+
+def _is_known(rig: Rig, name: str, facts: CheckContext) -> bool:
+    return bool(facts.models) and sized_once(rig, name, facts) is not None
+
+
+def _may_fit(rig: Rig, name: str, facts: CheckContext) -> bool:
+    """Whether its share decides: what SGLang and llama.cpp lack now, no share of theirs brings."""
+    return rig.services[name].engine == "vllm" or _fits(rig, name, facts)
 
 
 def _least(rig: Rig, name: str, asked: float, facts: CheckContext) -> float:
-    """The smallest share at which vLLM holds a full request; SGLang's hangs on the others'."""
+    """The smallest share at which vLLM holds a full request, 1 where none is enough; SGLang's hangs
+    on the others'."""
     if rig.services[name].engine != "vllm":
         return STEP
+
+    def holds(steps: int) -> bool:
+        return _fits(_with_shares(rig, {name: steps * STEP}), name, replace(facts, sized={}))
+
     low, high = 0, floor(asked / STEP + 1e-6)
+    if not _fits(rig, name, facts):
+        low, high = high, floor(MOST / STEP + 1e-6)
+        if not holds(high):
+            return 1.0
     while high - low > 1:
         middle = (low + high) // 2
-        tried = _with_shares(rig, {name: middle * STEP})
-        low, high = (
-            (low, middle) if _fits(tried, name, replace(facts, sized={})) else (middle, high)
-        )
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high * STEP
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Compressed
 from rigspec.sizing.amount import Amount
+from rigspec.sizing.records import is_float8, is_known_type
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.units import GIB
 
@@ -35,8 +36,8 @@ def request_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> Am
         return None
     kind = settings.kv_dtype.lower()
     plain = kind in ("bf16", "bfloat16", "fp16", "float16", "half")
-    known = plain or kind in ("", "auto") or kind.startswith("fp8")
-    record = PLAIN_RECORD if plain else RECORD
+    known = plain or kind in ("", "auto") or is_float8(settings)
+    record = PLAIN_RECORD if plain or not is_known_type(kind) else RECORD
     held = context * sum(_token_bytes(mixer, record) for mixer in own) / GIB
     least, usual, most = (beside * len(own) for beside in BESIDE_GIB)
     steps = (settings.max_batched_tokens or STEP) / STEP

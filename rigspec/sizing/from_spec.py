@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rigspec.catalog.engines import engine as engine_row
-from rigspec.catalog.engines import is_beyond_known, known_version, tag
+from rigspec.catalog.engines import is_beyond_known, known_version, tag, version_of
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing import llamacpp_told
@@ -167,12 +167,6 @@ def _ranks(rig: Rig, service: Service) -> int:
 def _stock_tag(service: Service) -> str:
     """The tag of the project's own image, which names the release."""
     return tag(service.image) if engine_row(service.engine).is_stock(service.image) else ""
-
-
-def version_of(text: str | None) -> tuple[int, ...] | None:
-    """`0.30.1` → (0, 30, 1); None for a build number, a shallow clone's `0.1.dev…`, or nothing."""
-    found = re.match(r"v?(?!0\.1\.dev)(\d+)\.(\d+)(?:\.(\d+)(?!\d|rc|\.?dev))?", text or "")
-    return tuple(int(part) for part in found.groups() if part) if found else None
 
 
 def _speculative(service: Service, models: Mapping[str, ModelFacts]) -> Speculative | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
@@ -63,23 +62,20 @@ def kv_kind(facts: ModelFacts, settings: EngineSettings) -> str:
         if facts.quantization.kv_fp8:
             return "fp8"
         return "fp32" if facts.dtype_bytes == 4 else "bf16"
-    return _kind_of(text)
+    return _KINDS.get(text, "bf16")
 
 
-@lru_cache(maxsize=64)  # every layer asks
-def _kind_of(text: str) -> str:
-    return next((kind for word, kind in _WORDS if word in text), "bf16")
-
-
-_WORDS = (
-    ("k8v4", "k8v4"), ("turboquant_4bit", "tq4"), ("k3v4_nc", "k3v4"), ("turboquant_3bit", "tq3"),
-    ("ultraquant", "mxfp4"), ("fp8_per_token", "fp8-head"), ("mxfp8", "mxfp8"),
-    ("int8", "int8"), ("int4", "int4"),
-    ("fp4", "nvfp4"),  # SGLang's fp4_e2m1 has scales of 16 elements, too
-    ("nf3", "nf3"), ("fp8", "fp8"), ("e4m3", "fp8"), ("e5m2", "fp8"),
-    ("3bit", "3bit"), ("tq3", "3bit"), ("float32", "fp32"),
-)  # fmt: skip
-"""A part of the engine's name of the type → the kind; the first that is there."""
+_KINDS = {
+    **dict.fromkeys(("fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_ds_mla"), "fp8"),
+    "fp8_per_token_head": "fp8-head", "mxfp8": "mxfp8",
+    "int8_per_token_head": "int8", "int4_per_token_head": "int4",
+    **dict.fromkeys(("nvfp4", "nvfp4_4over6", "nvfp4_ds_mla"), "nvfp4"),
+    **dict.fromkeys(("fp4_e2m1", "fp4_mx_block16"), "nvfp4"),  # SGLang's; scales of 16, too
+    "nf3_ds_mla": "nf3", "tq3": "3bit", "ultraquant_4bit": "mxfp4",
+    "turboquant_k8v4": "k8v4", "turboquant_4bit_nc": "tq4",
+    "turboquant_k3v4_nc": "k3v4", "turboquant_3bit_nc": "tq3", "float32": "fp32",
+}  # fmt: skip
+"""The engine's name of a type → the kind: the whole name, as one letter more is another type."""
 
 PLAIN_WORDS = ("", "auto", "bf16", "bfloat16", "fp16", "float16", "half")
 
@@ -87,7 +83,12 @@ PLAIN_WORDS = ("", "auto", "bf16", "bfloat16", "fp16", "float16", "half")
 def is_known_type(word: str) -> bool:
     """Whether the width of a cache type is known; one that is not is counted as 16 bits."""
     text = word.lower()
-    return text in PLAIN_WORDS or any(part in text for part, _ in _WORDS)
+    return text in PLAIN_WORDS or text in _KINDS
+
+
+def is_float8(settings: EngineSettings) -> bool:
+    """Whether the settings ask for floats of 8 bits with one scale, by whichever name."""
+    return _KINDS.get(settings.kv_dtype.lower()) == "fp8"
 
 
 INDEX_SHARED = (0, 24)

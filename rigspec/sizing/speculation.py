@@ -20,6 +20,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.drafter import drafter_gib
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.reading import bytes_per_ms
+from rigspec.sizing.records import is_float8
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.sizing.throughput import Speed, Step
 from rigspec.sizing.vllm_runner import in_pieces
@@ -120,7 +121,7 @@ def host_floor_ms(facts: ModelFacts, card: Card, settings: EngineSettings) -> fl
     FlashInfer, which vLLM takes for an 8-bit float cache on all cards but Hopper's, has graphs for
     single tokens only (before 0.26 on Blackwell, too): with drafts a layer is launched in pieces.
     """
-    floats = settings.kv_dtype.lower().startswith("fp8")
+    floats = is_float8(settings)
     attends = any(isinstance(layer.mixer, Attention) for layer in facts.unlike)
     if not (settings.engine is Engine.VLLM and floats and attends and in_pieces(settings, card)):
         return 0.0

@@ -14,6 +14,7 @@ from rigspec.catalog.model_parts import Latent
 from rigspec.catalog.model_quant import Scheme
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
+from rigspec.sizing.records import is_float8
 from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.vllm_activation import peak_activation
 from rigspec.sizing.vllm_batch import batch_of, runs_old_engine, since, state_scratch
@@ -186,7 +187,7 @@ def launches_pieces(settings: EngineSettings, card: Card) -> bool:
     kernels take several tokens, has 5.5 GiB of them (0.23); of block drafters two 3090s print none.
     """
     spec = settings.speculative
-    floats = settings.kv_dtype.lower().startswith("fp8")
+    floats = is_float8(settings)
     block = spec is not None and spec.method == "dflash"
     return block or (floats and in_pieces(settings, card))
 
@@ -234,7 +235,7 @@ takes: 27B on a 4090 at 0.97 answered every request with an OutOfMemoryError (0.
 
 def takes_flashinfer(settings: EngineSettings, card: Card) -> bool:
     """Whether FlashInfer attends: an 8-bit float cache brings it on all cards but Hopper's."""
-    floats = settings.kv_dtype.lower().startswith("fp8")
+    floats = is_float8(settings)
     return floats and card.compute is not None and card.compute[0] != 9
 
 

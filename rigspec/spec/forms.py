@@ -21,8 +21,9 @@ _NAME = Form(
 )
 _URL = Form("an http or https address without blanks or quotes", "https://mirror.example/debian13")
 
+NAME = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 FORMS: dict[str, Form] = {
-    r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$": _NAME,
+    NAME: _NAME,
     r"^([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[0-1][0-9a-fA-F]\.[0-7]$": Form(
         "a PCI slot as `lspci` prints it, [domain:]bus:device.function", "0000:41:00.0"
     ),

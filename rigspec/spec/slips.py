@@ -45,17 +45,6 @@ def unreadable(message: str, hint: str, place: Place | None = None) -> PlacedFin
     return placed("unreadable", place, message, hint=hint)
 
 
-def unusable_catalog(message: str, hint: str) -> PlacedFinding:
-    """The owner's own catalog beside the spec cannot be used, so nothing could be checked."""
-    why = "its rows may replace any of ours, so nothing can be judged without them"
-    return PlacedFinding(Severity.ERROR, "catalog.unusable", (), message, why, hint)
-
-
-def unusable_faults(message: str, hint: str) -> PlacedFinding:
-    """The list of measured faults beside the spec cannot be used, so the plan is not known."""
-    return PlacedFinding(Severity.ERROR, "fabric.faults-unusable", (), message, hint=hint)
-
-
 def empty() -> PlacedFinding:
     """Nothing but blanks and comments."""
     return placed(

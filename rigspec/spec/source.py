@@ -64,6 +64,12 @@ class Source:
         node = self._node(path)
         return isinstance(node, yaml.ScalarNode) and _is_null(node)
 
+    def keys_at(self, path: Path) -> tuple[str, ...]:
+        """The keys of a mapping as they are written; empty when the path names none."""
+        node = self._node(path)
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        return tuple(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+
     def _node(self, path: Path) -> yaml.Node | None:
         node = self.root
         for element in path:

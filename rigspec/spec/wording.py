@@ -7,8 +7,8 @@ type that they can raise has no sentence here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from rigspec.finding import Finding, Path, Severity
 from rigspec.spec.base import LINK_WIDTHS
 from rigspec.spec.fields import is_section, section_at, type_at
 from rigspec.spec.forms import form_of
+from rigspec.spec.instead import empty_hint, form_hint, ticked
 from rigspec.spec.misnamed import hint_for_unknown, nearest, nearest_choice
 from rigspec.spec.numbers import number_hint, share_hint
 from rigspec.spec.secrets import may_be_secret
@@ -42,6 +43,8 @@ class Wrong:
     """The scalar as written; None for a list, a mapping, nothing, or a possible secret."""
     is_empty: bool
     at_key: bool = False
+    models: Mapping[str, str | None] = field(default_factory=dict)
+    """Names below `models` of this spec, and the repository of each."""
 
     @property
     def name(self) -> str:
@@ -96,6 +99,7 @@ def _wrong(error: Any, source: Source) -> Wrong:
         None if hidden or empty else written,
         empty,
         at_key,
+        {n: source.text_at(("models", n, "hub")) for n in source.keys_at(("models",))},
     )
 
 
@@ -128,7 +132,7 @@ def _unknown_key(w: Wrong) -> Finding:
 def _allowed(keys: tuple[str, ...]) -> str:
     if len(keys) > LISTED:
         return f"docs/spec.md lists the {len(keys)} keys that are allowed here"
-    return f"allowed here: {_ticked(keys)}"
+    return f"allowed here: {ticked(keys)}"
 
 
 def _missing(w: Wrong) -> Finding:
@@ -157,7 +161,7 @@ def _bool(w: Wrong) -> Finding:
 
 
 def _text(w: Wrong) -> Finding:
-    hint = 'write `""` if an empty text is meant' if w.is_empty else ""
+    hint = empty_hint(w.path) if w.is_empty else ""
     return w.finding("not-a-text", f"`{w.name}` takes one text{w.found}", hint)
 
 
@@ -174,14 +178,14 @@ def _mapping(w: Wrong) -> Finding:
         pair = "/path/on/host: /path/in/container" if w.path[-1] == "mounts" else "name: …"
         hint = f"write one `{pair}` per line below it, indented"
     else:
-        hint = f"write its keys below it, indented: {_ticked(tuple(kind.model_fields))}"
+        hint = f"write its keys below it, indented: {ticked(tuple(kind.model_fields))}"
     return w.finding("not-a-mapping", f"`{w.name}` takes a mapping of keys{w.found}", hint)
 
 
 def _choice(w: Wrong) -> Finding:
     choices = tuple(str(c) for c in get_args(type_at(w.path)))
     meant = nearest_choice(w.written or "", choices)
-    words = _ticked(choices) if choices else str(w.context.get("expected", ""))
+    words = ticked(choices) if choices else str(w.context.get("expected", ""))
     hint = f"did you mean `{meant}`?" if meant else ""
     if w.path == ("rigspec",):
         hint = "the version of the format; this rigspec reads no other"
@@ -215,11 +219,7 @@ def _form(w: Wrong) -> Finding:
     pattern = str(w.context.get("pattern", ""))
     form = form_of(pattern)
     subject = "this name must be" if w.at_key else f"`{w.name}` takes"
-    example = "RIG_API_KEY" if w.name == "api_key_env" else form.example
-    hint = f"for example `{example}`" if example else ""
-    parts = (w.written or "").split()
-    if len(parts) > 1 and isinstance(w.path[-1], int) and all(re.search(pattern, p) for p in parts):
-        hint = f"one entry each: {_ticked(parts)}"
+    hint = form_hint(w.path, w.written, form, pattern, w.models)
     return w.finding("bad-form", f"{subject} {form.words}{w.found}", hint)
 
 
@@ -249,10 +249,6 @@ def _unforeseen(w: Wrong) -> Finding:
 def _below(w: Wrong) -> str:
     """` in `gpus.main``: where, for a key below the top."""
     return f" in `{dotted(w.path[:-1])}`" if len(w.path) > 1 else ""
-
-
-def _ticked(words: Iterable[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)
 
 
 def dotted(path: Path) -> str:

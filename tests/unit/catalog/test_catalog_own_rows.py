@@ -176,7 +176,18 @@ def refusal(catalog: Path, table: str, key: str, value: object) -> CatalogError:
         ("gpus", "aliases", ["3090"], "names `rtx-3090` already", "leave it out"),
         ("boards", "aliases", ["romed8-2t"], "names `romed8-2t` already", "leave it out"),
         ("boards", "cpu", "arm", "is none of amd, intel", ""),
-        ("gpus", "p2p", False, "must be text, not False", "in quotes"),
+        ("gpus", "p2p", False, "one of yes, no, unknown, not False", 'write "no"'),
+        ("switches", "acs", True, "one of yes, no, unknown, not True", 'write "yes"'),
+        ("boards", "warm_reboot", True, "is one of works, fails, unknown, not True", ""),
+        ("gpus", "nvlink", True, "says neither `bridge` nor `switch`", "null for none"),
+        ("gpus", "name", True, "must be text, not True", "for example `name: "),
+        ("gpus", "name", 3090, "must be text, not 3090", "in quotes"),
+        ("gpus", "memory_mib", "16GB", "must be a number", "without unit: `16384`"),
+        ("gpus", "memory_mib", "24576 MiB", "must be a number", "without unit: `24576`"),
+        ("gpus", "memory_mib", "16 W", "must be a number", "write it without unit"),
+        ("gpus", "memory_mib", "4MB", "must be a number", "write it without unit"),
+        ("gpus", "memory_bandwidth_gb_s", "1.79 TB/s", "must be a number", "unit: `1790`"),
+        ("circuits", "volts", "230V", "must be a number", "without unit: `230`"),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_used_is_refused_with_its_reason(
@@ -241,6 +252,25 @@ def test_a_file_that_is_no_table_is_named_at_its_place(text: str, said: str, cat
     assert said in refused.value.message
     assert refused.value.hint
     assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "hint"),
+    [
+        (b"a:\n\tname: x\n", ":2:1: a tab stands where YAML takes only spaces", "by spaces"),
+        (b"a:\n  name: \tb: c\n", ":2:9: a tab stands", "by spaces"),
+        (b"a:\n  name: M\xfcller\n", ":2:10: byte 0xfc is not UTF-8", "save the file as UTF-8"),
+        ("ä: [".encode(), "this is not YAML", "shows a whole file"),
+    ],
+)
+def test_tabs_and_other_encodings_are_said(
+    data: bytes, said: str, hint: str, catalog: Path
+) -> None:
+    (catalog / "gpus.yaml").write_bytes(data)
+    with pytest.raises(CatalogError) as refused:
+        all_gpus(catalog)
+    assert said in refused.value.message
+    assert hint in refused.value.hint
 
 
 def test_a_row_may_be_another_with_values_of_its_own(tmp_path: Path) -> None:

@@ -34,6 +34,16 @@ def test_a_model_that_nobody_has_read_is_named_with_what_reads_it(tmp_path: Path
     assert "`rigspec model add Qwen/Qwen3.6-27B-FP9@e89b16ebf198" in end
 
 
+def test_a_saved_model_of_other_capitals_is_named(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(STARTER.replace("Qwen/Qwen3.6-27B-FP8", "qwen/qwen3.6-27b-fp8"))
+    (tmp_path / "models").mkdir()
+    assert "capitals" not in said(spec)
+    saved = tmp_path / "models" / "Qwen__Qwen3.6-27B-FP8.json"
+    saved.write_text(CONFIG)
+    assert "Qwen__Qwen3.6-27B-FP8.json differs in capitals only" in " ".join(said(spec).split())
+
+
 def test_a_spec_cut_off_before_its_services_serves_nothing(tmp_path: Path) -> None:
     spec = tmp_path / "mine.yaml"
     spec.write_text(STARTER.partition("\nservices:")[0] + "\n")

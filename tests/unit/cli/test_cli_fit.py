@@ -151,7 +151,8 @@ def test_card_that_is_not_known_ends_with_2_and_near_names() -> None:
     [
         (("--kv-dtype", "fp9"), "did you mean `fp8`?"),
         (("--kv-dtype", "fp9", "--engine", "sglang"), "`fp9` is none of"),
-        (("--engine-version", "banana"), "--engine-version banana is no version"),
+        (("--engine-version", "banana"), "--engine-version banana is no version of vLLM"),
+        (("--engine-version", "b9000"), "for example 0.33.0"),
         (("--power-limit-w", "5000"), "its caps go from 100 to 450 W"),
         (("--power-limit-w", "90"), "its caps go from 100 to 450 W"),
     ],

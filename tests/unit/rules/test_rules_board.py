@@ -63,3 +63,51 @@ def test_consumer_board_is_known_and_its_slots_are_held_to(spec: Path) -> None:
     assert text.count("generation: 4") == 1
     spec.write_text(text.replace("generation: 4", "generation: 5"))
     assert "board.slower-than-links" in {f.rule for f in check_file(str(spec)).findings}
+
+
+CIRCUIT = """us-30:
+  volts: 120
+  amps: 30
+  continuous_amps: 36
+  region: US
+  source: a slip
+"""
+SWITCH = """mine:
+  name: Mine
+  generation: 4
+  acs: no
+  source: a slip
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "place"),
+    [("circuits", CIRCUIT, ":4:3: row `us-30`"), ("switches", SWITCH, ":4:3: row `mine`")],
+)
+def test_rows_that_the_spec_does_not_name_are_read_too(
+    spec: Path, tmp_path: Path, table: str, row: str, place: str
+) -> None:
+    (tmp_path / "catalog" / f"{table}.yaml").write_text(row)
+    (found,) = check_file(str(spec)).findings
+    assert found.rule == "catalog.unusable"
+    assert f"{table}.yaml{place}" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("boards.yml", "rename it to `boards.yaml`"),
+        ("GPUS.yaml", "rename it to `gpus.yaml`"),
+        ("gpu.yaml", "rename it to `gpus.yaml`"),
+        ("engines.yaml", "move it out of the folder"),
+    ],
+)
+def test_a_file_that_is_no_table_is_said_to_be_passed_over(
+    spec: Path, tmp_path: Path, name: str, hint: str
+) -> None:
+    (tmp_path / "catalog" / "boards.yaml").write_text(BOARD.replace("fails", "works"))
+    (tmp_path / "catalog" / name).write_text(BOARD)
+    (tmp_path / "catalog" / "README.md").write_text("rows of our own")
+    (found,) = check_file(str(spec)).findings
+    assert (found.rule, found.severity, found.hint) == ("catalog.passed-over", "warning", hint)
+    assert name in found.message

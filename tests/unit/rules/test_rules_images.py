@@ -115,3 +115,27 @@ def test_a_version_beyond_the_known_ones_is_said(
 ) -> None:
     found = said("images.version-beyond-known", engine=engine, image=image, engine_version=told)
     assert found == (["note"] if is_said else [])
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "told", "is_wrong"),
+    [
+        ("vllm", "vllm/vllm-openai:v0.30.0", "2026-11-01", True),
+        ("vllm", "vllm/vllm-openai:v0.30.0", "latest", True),
+        ("vllm", "vllm/vllm-openai:v0.30.0", "b9000", True),
+        ("vllm", "example/vllm:any-word", "latest", True),
+        ("vllm", "example/vllm:any-word", None, False),
+        ("vllm", "example/vllm:any-word", "v0.30.1.dev5+g1234567", False),
+        ("vllm", "vllm/vllm-openai:v0.30.0", "0.30", False),
+        ("sglang", "lmsysorg/sglang:v0.5.23", "0.5.23.post1", False),
+        ("llama_cpp", LLAMA + "server-cuda", "b9000", False),
+        ("llama_cpp", LLAMA + "server-cuda", "9000", False),
+        ("llama_cpp", LLAMA + "server-cuda", "0.30.0", True),
+        ("llama_cpp", LLAMA + "server-cuda", "2026-11-01", True),
+    ],
+)
+def test_a_version_is_one_as_the_engine_counts_them(
+    engine: str, image: str, told: str | None, is_wrong: bool
+) -> None:
+    found = said("images.no-version", engine=engine, image=image, engine_version=told)
+    assert found == (["error"] if is_wrong else [])

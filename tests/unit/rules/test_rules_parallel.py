@@ -45,6 +45,44 @@ def test_product_of_sizes_is_the_number_of_cards(sizes: dict[str, Any], complain
     assert bool(found("parallel.world-size", **sizes)) is complains
 
 
+@pytest.mark.parametrize(
+    ("sizes", "hint"),
+    [
+        ({"tensor_parallel_size": 2, "data_parallel_size": 2}, "`data_parallel_size: 3` uses all"),
+        ({"tensor_parallel_size": 4, "data_parallel_size": 2}, "`tensor_parallel_size: 3` uses"),
+        ({"tensor_parallel_size": 4, "pipeline_parallel_size": 4}, "choose sizes whose product"),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 4}, "`data_parallel_size: 3` uses all"),
+        ({"tensor_parallel_size": 2}, "`tensor_parallel_size: 6` uses all"),
+        (
+            {"tensor_parallel_size": 2, "data_parallel_size": 2, "engine": "sglang",
+             "extra_args": ["--enable-dp-attention"]},
+            "`tensor_parallel_size: 6` uses all",
+        ),
+    ],
+)  # fmt: skip
+def test_copies_that_use_every_card_are_offered_first(sizes: dict[str, Any], hint: str) -> None:
+    assert hint_of_six(CheckContext(), **sizes).startswith(hint)
+
+
+def hint_of_six(facts: CheckContext, **sizes: Any) -> str:
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["gpus"]["main"]["count"] = 6
+    data["services"]["chat"] |= sizes
+    (hint,) = (
+        f.hint for f in check(Rig.model_validate(data), facts) if f.rule == "parallel.world-size"
+    )
+    return hint
+
+
+def test_copies_use_the_cards_that_tensor_parallel_cannot() -> None:
+    facts = load_model_facts("Qwen/Qwen3-8B", (ROOT / "benchmarks/data/model-configs",))
+    assert facts is not None  # 32 heads: no TP 6
+    hint = hint_of_six(CheckContext(models={"chat": facts}), tensor_parallel_size=2)
+    assert hint == "`data_parallel_size: 3` uses all of them"
+
+
 def test_peers_that_the_driver_refuses_are_said_once() -> None:
     rig = load(ROOT / "tests" / "errors" / "fabric-geforce-peers.yaml").rig
     assert rig is not None

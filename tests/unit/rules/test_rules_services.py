@@ -18,6 +18,7 @@ from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.memory import fits as memory_fits
 from rigspec.rules.memory import fits_closely
+from rigspec.rules.run import check
 from rigspec.rules.services import gpus_oversubscribed, gpus_shared_unbounded
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
@@ -261,13 +262,30 @@ def test_shares_that_hold_no_request_are_not_told_to_be_enough() -> None:
     rig = sharing(tp | {"gpu_memory_fraction": 0.8}, tp | {"gpu_memory_fraction": 0.6})
     (found,) = gpus_oversubscribed(rig, CheckContext(models={"qwen": known}))
     otherwise = "use other cards, or let one run `instead_of` the other"
-    assert found.hint == (
-        f"{otherwise}; to lower `gpu_memory_fraction` of `one` to 0.51 and of `other` to 0.38 "
-        "leaves `other` too little for a full request"
-    )
+    none = "no shares hold a full request of each: use other cards or a smaller checkpoint, or let "
+    assert found.hint == none + "one run `instead_of` the other"
     both = LLAMA | {"context_length": 262144, "max_sequences": 2}
     (found,) = gpus_oversubscribed(sharing(both, both), of_gguf())
     assert found.hint == otherwise
+
+
+def test_weights_beyond_every_share_are_offered_none() -> None:
+    known = load_model_facts("Qwen/Qwen3-8B", [ROOT / "benchmarks/data/model-configs"])
+    assert known is not None
+    rig = sharing(vllm(0.6), vllm(0.6))  # 15.3 GiB of weights each, on a card of 24
+    (found,) = gpus_oversubscribed(rig, CheckContext(models={"qwen": known}))
+    assert found.hint.startswith("no shares hold a full request of each: ")
+    assert "gpu_memory_fraction" not in found.hint
+
+
+def test_a_share_that_is_too_small_is_raised_where_the_other_leaves_room() -> None:
+    rig, facts = two(of_larger_context(0.95), vllm(0.1))
+    (found,) = gpus_oversubscribed(rig, facts)
+    assert found.hint.startswith("set `gpu_memory_fraction` of `")
+    shares = {n: float(s) for n, s in re.findall(r"of `(\w+)` to ([0-9.]+)", found.hint)}
+    rig, facts = two(of_larger_context(shares["one"]), vllm(shares["other"]))
+    assert not list(gpus_oversubscribed(rig, facts))
+    assert not list(memory_fits(rig, facts))
 
 
 def test_what_others_hold_is_named_beside_what_is_left() -> None:
@@ -350,3 +368,32 @@ def test_llama_cpp_s_free_memory_is_less_what_others_hold() -> None:
     figures = [float(line.split("`")[-1].split()[0]) for line in (held,)]
     figures += [float(line.split("free")[1].split()[0]) for line in (free, before)]
     assert figures[1] == pytest.approx(figures[2] - figures[0], abs=0.11)
+
+
+def complaint(rule: str, old: str, new: str) -> Finding:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    assert old in text
+    rig = load_text("it.yaml", text.replace(old, new)).rig
+    assert rig is not None
+    (found,) = (f for f in check(rig) if f.rule == rule)
+    return found
+
+
+def test_cards_by_their_bare_number_are_told_the_names_of_members() -> None:
+    rule, old = "gpus.reference-exists", "    gpus: [pair]\n    tensor"
+    found = complaint(rule, old, old.replace("pair", "1"))
+    assert found.hint == "`pair.1` is one card, `pair` the whole group"
+    found = complaint(rule, old, old.replace("pair", "7"))
+    assert found.hint == "`pair` is the whole group; its members are `pair.0` and so on"
+
+
+def test_a_gguf_file_in_capitals_is_told_to_be_renamed() -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    rig = load_text("it.yaml", text).rig
+    assert rig is not None
+    data = rig.model_dump(exclude_defaults=True)
+    data["models"]["qwen"] = {"path": "/srv/models/Q4.GGUF"}
+    data["services"]["qwen"]["engine"] = "llama_cpp"
+    found = [f for f in check(Rig.model_validate(data)) if f.rule == "engine.gguf-file"]
+    assert [f.path for f in found] == [("models", "qwen", "path")]
+    assert found[0].hint == "rename the file on the host: `/srv/models/Q4.gguf`"

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.sizing_gpus import cards_named
-from benchmarks.sizing_words import SGLANG_RELEASES, speculation_of, tokens_of, version_of
+from benchmarks.sizing_words import (
+    SGLANG_RELEASES,
+    cache_type_of,
+    speculation_of,
+    tokens_of,
+    version_of,
+)
 from rigspec.sizing.settings import Speculative
 
 
@@ -142,3 +148,20 @@ def test_a_month_of_sglang_is_one_of_its_own_releases(
     text: str | None, date: str | None, version: tuple[int, ...] | None
 ) -> None:
     assert version_of(text, date, SGLANG_RELEASES) == version
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (None, "auto"),
+        ("auto (bf16)", "bfloat16"),
+        ("auto (checkpoint: fp8)", "auto"),
+        ("fp8/e5m2", "fp8_e5m2"),
+        ("fp8 (fp8_ds_mla)", "fp8_ds_mla"),
+        ("int8-PTH", "int8_per_token_head"),
+        ("TQ3", "tq3"),
+        ("16-bit", "bfloat16"),
+    ],
+)
+def test_a_cache_type_is_named_as_the_engine_does(text: str | None, name: str) -> None:
+    assert cache_type_of(text) == name

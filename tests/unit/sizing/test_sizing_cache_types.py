@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 from published import card, model
 
+from rigspec.catalog.flag_table import load_flags
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Latent
 from rigspec.sizing import sglang
 from rigspec.sizing.kvcache import pool_shape
-from rigspec.sizing.records import attention_token_bytes, is_known_type, latent_token_bytes
+from rigspec.sizing.records import (
+    attention_token_bytes,
+    is_float8,
+    is_known_type,
+    latent_token_bytes,
+)
 from rigspec.sizing.service import sized
 from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.units import GIB
@@ -60,6 +66,27 @@ def test_a_latent_record_in_mxfp8_has_a_scale_for_every_32() -> None:
 def test_a_type_nobody_knows_is_said() -> None:
     assert all(is_known_type(word) for word in ("auto", "", "half", "fp8_e4m3", "tq3"))
     assert not is_known_type("octave_k3v4")
+
+
+@pytest.mark.parametrize("word", ["fp8_e5m3", "fp8_e4m3x", "8", "int8", "nvfp4_9over9"])
+def test_a_name_close_to_a_known_one_is_counted_as_sixteen_bits(word: str) -> None:
+    asked, sixteen = EngineSettings(kv_dtype=word), EngineSettings(kv_dtype="bfloat16")
+    facts = model("Qwen/Qwen3-8B")
+    assert not is_known_type(word) and not is_float8(asked)
+    assert attention_token_bytes(facts, HEAD, asked) == 1024
+    for latent in ("zai-org/GLM-4.7-Flash", "deepseek-ai/DeepSeek-V3.2"):
+        made = model(latent)
+        mixer = next(each.mixer for each in made.layers if isinstance(each.mixer, Latent))
+        wide = latent_token_bytes(made, mixer, sixteen)
+        assert latent_token_bytes(made, mixer, asked) == wide
+
+
+def test_every_type_of_the_engines_that_cuda_reads_is_known() -> None:
+    for engine in ("vllm", "sglang"):
+        flag, _ = load_flags(engine).by_name["--kv-cache-dtype"]
+        words = (*(flag.choices or ()), *flag.suggested)
+        unknown = [word for word in words if not is_known_type(word)]
+        assert all(word.startswith("octave") for word in unknown)  # for AMD cards
 
 
 def test_a_hybrid_in_four_bits_holds_what_a_boot_printed() -> None:

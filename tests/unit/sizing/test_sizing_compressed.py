@@ -192,3 +192,15 @@ def test_what_llama_cpp_keeps_of_compressed_tokens_is_not_promised() -> None:
     found = estimate(model(FLASH), card("b300"), asked)
     assert found.needed is None
     assert found.verdict is Verdict.CLOSE
+
+
+def test_a_type_that_nobody_knows_is_counted_as_sixteen_bits() -> None:
+    sixteen, unknown, eight = (
+        request_gib(model(FLASH), EngineSettings(kv_dtype=word), 1_000_000)
+        for word in ("bfloat16", "fp8_e5m3", "fp8_e4m3")
+    )
+    assert sixteen is not None
+    assert unknown is not None
+    assert eight is not None
+    assert unknown.value == sixteen.value > eight.value
+    assert unknown.low < eight.low  # it may be narrower than any

@@ -78,9 +78,7 @@ def test_old_token_line_divides_by_groups(name: str, gib: float, printed: int) -
 
 
 def test_sparse_latent_cache_with_decode_context_parallelism() -> None:
-    settings = EngineSettings(
-        tensor_parallel=8, decode_context_parallel=4, kv_dtype="fp8 (fp8_ds_mla)"
-    )
+    settings = EngineSettings(tensor_parallel=8, decode_context_parallel=4, kv_dtype="fp8_ds_mla")
     assert pool("zai-org/GLM-5.1", settings).tokens(19.47 * GIB, 202752) == pytest.approx(
         1360384, rel=5e-4
     )

@@ -109,6 +109,51 @@ def test_what_owners_write_leads_to_what_is_taken(old: str, new: str, hinted: st
     assert hinted in only.hint
 
 
+SKU, MODEL = "sku: rtx-a6000", "    model: chat"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        (TP, TP + "    gpu_memory_fraction: 0,92\n", "decimals follow a point: `0.92`"),
+        (TP, TP + "    gpu_memory_fraction: 92,5\n", "a share of 1, not percent: `0.925`"),
+        ("watts: 1600", "watts: 1,600", "write it without separators: `1600`"),
+        ("watts: 1600", "watts: 0.29", "in whole watts: `290`"),
+        ("power_limit_w: 280", "power_limit_w: 279.5", "in whole watts: `280`"),
+        (TP, TP + "    context_length: 3.2e4\n", "write the number out: `32000`"),
+        (TP, TP + "    context_length: max\n", "`auto` is the longest"),
+        ("generation: 4", "generation: Gen4", "write `4`"),
+        ("generation: 4", "generation: PCIe 4.0", "write `4`"),
+        ("port: 8000", "port: 8000/tcp", "write `8000`"),
+        (SKU, "sku:", "what goes there: catalog name of the card, for example `rtx-3090`"),
+        ("iommu: pt", "iommu:", ""),
+        (TP, TP + "    environment: {A: }\n", 'write `""` if an empty text is meant'),
+        (TP, TP + "    mounts: {/a: }\n", ""),
+        ("iommu: pt", "iommu: pt\n  module_options: {nvidia: {A: }}", 'write `""` if an empty'),
+        (MODEL, "    model: Qwen/Qwen3-32B-FP8", "one of the names below `models`: `chat`"),
+        (MODEL, "    model: Qwen/Qwen3.6-27B-FP8", "its name below `models` goes here: `chat`"),
+        ("name: desk", "name: My Rig", "for example `my-rig`"),
+        (
+            "name: desk",
+            "name: " + "Long Name " * 9,
+            "for example `long-name-long-name-long-name-lo`",
+        ),
+        ("name: desk", "name: ÄÖ", "for example `main`"),
+        ("  chat:\n    hub", "  My_Chat:\n    hub", "for example `my-chat`"),
+    ],
+)
+def test_a_hint_can_be_followed(old: str, new: str, hint: str) -> None:
+    found = changed(old, new)[0]
+    assert found.hint.startswith(hint) if hint else not found.hint.startswith("write `")
+
+
+def test_a_service_without_models_is_told_to_describe_one() -> None:
+    text = FINE.read_text(encoding="utf-8").replace(MODEL, "    model: Qwen/Qwen3-32B-FP8")
+    start, end = text.index("models:\n"), text.index("services:")
+    (found,) = load_text("rig.yaml", text[:start] + text[end:]).findings
+    assert found.hint.startswith("describe it below `models` first")
+
+
 def test_a_spec_whose_name_is_misspelt_is_named(tmp_path: Path) -> None:
     (tmp_path / "home.yaml").touch()
     (found,) = load(str(tmp_path / "hom.yaml")).findings
