@@ -304,6 +304,17 @@ def test_slow_links_keep_a_digit_in_the_matrix() -> None:
     assert lines[2] == "    a  PHB 0.2"
 
 
+def test_without_peers_the_narrow_uplink_of_a_switch_is_named_once() -> None:
+    up = (Hop("uplink of s", 4, 4),)
+    leaf = [Place(g, Hop(g, 4, 16), switches=("s",), uplinks=up, best_gb_s=31.5) for g in "ab"]
+    lines = [line.strip() for line in link_lines(paths(leaf, peer=False), ["a", "b"])]
+    assert "one switch, up to the CPU and down again" in lines
+    assert lines[-1] == (
+        "bottleneck: Gen4 x4, 7.9 GB/s in theory (the cards could do 31.5), at uplink of s"
+    )
+    assert "one switch" in [line.strip() for line in link_lines(paths(leaf, peer=True), "ab")]
+
+
 def test_unequal_cards_are_counted_by_kind() -> None:
     text = "gpus:\n  small: {sku: rtx-3060, count: 1}\n"
     two = rig(STARTER, ("gpus:\n", text), ("gpus: [pair]", "gpus: [pair, small]"),
