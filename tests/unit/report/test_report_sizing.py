@@ -13,7 +13,7 @@ from rigspec.plan.rig import plan_rig
 from rigspec.report.links import link_lines
 from rigspec.report.plan import as_text as plan_text
 from rigspec.report.sizing import BAR, _left, as_text, bar
-from rigspec.report.sizing_json import rig_record
+from rigspec.report.sizing_json import amount, rig_record
 from rigspec.report.words import spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
@@ -258,6 +258,13 @@ def test_a_cache_without_room_says_what_is_missing() -> None:
     assert _left(Amount(3.1, 2.4, 9.2)) == "3.1 (2.4–9.2) GiB"
     assert _left(Amount(-3.0, -3.7, 8.7)) == "none: 3.0 GiB are missing, at best 8.7 are left"
     assert _left(Amount(-3.0, -3.7, -1.0)) == "none: 3.0 GiB are missing"
+    assert _left(Amount(0.0, -3.7, -1.0)) == "none: 0.0 GiB are missing"
+
+
+def test_a_zero_is_printed_without_a_sign() -> None:
+    assert band(Amount(-2.0, -2.8, -0.04), 1) == "-2.0 (-2.8–0.0)"
+    assert band(Amount(-0.01, -0.02, 0.01), 1) == "0.0"
+    assert str(amount(Amount(-1.0, -2.0, -0.00001))["high"]) == "0.0"
 
 
 def test_screens_hold_the_width_of_a_terminal_with_every_word_whole() -> None:
