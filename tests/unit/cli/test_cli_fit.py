@@ -86,6 +86,18 @@ def test_cards_that_are_machines_of_their_own_are_joined_by_a_network() -> None:
     assert "assumed" not in fit(*words, "--gpu", "gb10").output
 
 
+def test_a_table_says_what_is_assumed_between_the_cards_as_one_answer_does() -> None:
+    words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--count")
+    said = "assumed: copies through host memory; a rig spec says what lies between the cards"
+    for more in ((), ("--tp", "2"), ("--context", "8192")):
+        lines = [line.strip() for line in fit(*words, "2", *more).output.splitlines()]
+        assert lines.count(said) == 1
+    assert "assumed" not in fit(*words, "1").output
+    assert "assumed" not in fit(*words, "2", "--tp", "1").output
+    machines = fit("openai/gpt-oss-120b", "--gpu", "gb10", "--count", "4").output
+    assert "10 GB/s, 19–43 µs per all-reduce" in machines  # of two and of four
+
+
 def test_long_context_names_the_longest_that_fits() -> None:
     done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "40960", "--json")
     record = json.loads(done.output)
