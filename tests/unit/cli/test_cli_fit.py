@@ -267,8 +267,8 @@ def test_a_cap_at_the_card_s_own_limit_says_nothing_and_costs_nothing() -> None:
 def test_a_cap_below_the_sweep_is_not_called_unknown() -> None:
     asked = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", "--power-limit-w")
     deep, partly, swept = (fit(*asked, watts).output for watts in ("110", "250", "300"))
-    assert "keeps of the speed: one stream about 39 %, many about 37 %, prompts about 37 %" in deep
-    assert "keeps of the speed: one stream 86 %, many about 85 %, prompts about 85 %" in partly
+    assert "keeps of the speed: one stream about 39 %, many about 39 %, prompts about 37 %" in deep
+    assert "keeps of the speed: one stream 86 %, many 86 %, prompts about 85 %" in partly
     for shown in (deep, partly):
         assert "about: below the lowest cap of the sweep, from there in proportion" in shown
         assert "measured: owners' sweeps: 280 W" in shown

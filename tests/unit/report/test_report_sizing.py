@@ -331,6 +331,24 @@ def test_unequal_cards_are_counted_by_kind() -> None:
     assert "on 2 × GeForce RTX 3090 and 1 × GeForce RTX 3060, llama.cpp" in shown
 
 
+def test_each_kind_of_card_that_is_capped_has_its_line() -> None:
+    text = "gpus:\n  big: {sku: rtx-4090, count: 1, power_limit_w: 150}\n"
+    capped = (("count: 2", "count: 1"), ("power_limit_w: 290", "power_limit_w: 120"))
+    both = (("gpus: [pair]", "gpus: [pair, big]"),) * 2
+    more = (("gpus:\n", text), *capped, *both, ("    gpus: [pair]\n", "    gpus: [pair, big]\n"))
+    for engine in ((), LLAMA):
+        shown = as_text(rig(STARTER, *more, *engine), known())
+        assert "cap of 120 W (GeForce RTX 3090) keeps of the speed: one stream " in shown
+        assert "cap of 150 W (GeForce RTX 4090): what it costs in speed is unknown" in shown
+    assert "cap of 120 W keeps" in as_text(rig(STARTER, capped[1]), known())
+
+
+def test_low_ends_are_told_apart_where_a_cap_costs_only_cards_that_work_at_once() -> None:
+    text = as_text(rig(STARTER, ("sku: rtx-3090", "sku: rtx-4090"),
+                       ("power_limit_w: 290", "power_limit_w: 180"), *LLAMA), known())  # fmt: skip
+    assert "low ends reckon with 80 % (one stream, prompts) and 40 % (many) of it" in text
+
+
 @pytest.mark.parametrize(
     ("change", "said", "record"),
     [
