@@ -13,8 +13,9 @@ from rigspec.report.sizing_json import amount, service_record, states_record
 from rigspec.report.table import as_table
 from rigspec.report.words import screen
 from rigspec.sizing.accepted import is_beyond as is_beyond
-from rigspec.sizing.all_reduce import NETWORK
+from rigspec.sizing.all_reduce import NETWORK, Link
 from rigspec.sizing.amount import band
+from rigspec.sizing.cards import Card
 from rigspec.sizing.fit import FitRow, fit_table
 from rigspec.sizing.remedies import Remedy, beyond_and_too_large, remedies
 from rigspec.sizing.service import Sized, sized, usual_link, usual_slot
@@ -42,9 +43,10 @@ def table_answer(
 ) -> str:
     """The table for every TP size up to the number of cards, or for the one that was asked."""
     card, only, most = question.cards[0], question.only, len(question.cards)
+    link = usual_link(question.cards)
     rows = fit_table(
         question.facts, card, question.settings, count=len(question.cards), asked=context,
-        only=question.only, link=usual_link(question.cards),
+        only=question.only, link=link,
     )  # fmt: skip
     engine = question.settings.engine
     said = [*question.warnings, *unfit(question.facts, engine)]
@@ -61,14 +63,20 @@ def table_answer(
         *(f"warning: {sentence}" for sentence in said),
     )
     unclear = (f"not understood: {doubt}: the figures are bounds" for doubt in doubted)
+    sizes = [row.tensor_parallel for row in rows if row.tensor_parallel > 1]
+    assumed = _assumed(question.cards, link, (min(sizes), max(sizes))) if sizes else ()
     aside = engine is Engine.LLAMA_CPP
-    return table_text("\n".join((*head, *unclear)), rows, set_aside=aside, columns=columns)
+    return table_text(
+        "\n".join((*head, *assumed, *unclear)), rows, set_aside=aside, columns=columns
+    )
 
 
 def answer_text(found: Sized, columns: int | None = None, own: Iterable[str] = ()) -> str:
     """One service, and what would make it fit when it does not surely; `own`: more warnings."""
     warned = (f"  warning: {sentence}" for sentence in (*_idle(found), *own))
-    lines = [*service_lines(found, columns), *warned, *_assumed(found), *_ways_out(found)]
+    ranks = (found.settings.tensor_parallel,)
+    assumed = (f"  {line}" for line in _assumed(found.cards, found.link, ranks))
+    lines = [*service_lines(found, columns), *warned, *assumed, *_ways_out(found)]
     return screen("\n".join(lines), columns)
 
 
@@ -84,21 +92,23 @@ def _idle(sized: Sized) -> Iterator[str]:
         yield f"{cards - ranks} of the {cards} cards stay idle: the model is spread over {ranks}"
 
 
-def _assumed(sized: Sized) -> Iterator[str]:
-    card, link = sized.cards[0], sized.link
-    if link == NETWORK and len(sized.cards) > 1:
-        each = link.all_reduce_us(0.0, sized.settings.tensor_parallel)
+def _assumed(cards: Sequence[Card], link: Link, sizes: Sequence[int]) -> Iterator[str]:
+    """What is taken to lie between the cards, of which `sizes` work together."""
+    if len(cards) < 2:
+        return
+    if link == NETWORK:
+        each = dict.fromkeys(f"{link.all_reduce_us(0.0, size):.0f}" for size in sizes)
         yield (
-            "  assumed: one card per machine and RoCE between them, "
-            f"{link.bandwidth_gb_s:.0f} GB/s, {each:.0f} µs per all-reduce "
+            "assumed: one card per machine and RoCE between them, "
+            f"{link.bandwidth_gb_s:.0f} GB/s, {'–'.join(each)} µs per all-reduce "
             f"(sockets: {link.stall_us:.0f} µs more, in the low end)"
         )
-    elif len(sized.cards) > 1:
-        slot = usual_slot(sized.cards)
-        peers = f"peer copies over PCIe {slot.generation} x{slot.width}"
-        way = peers if card.peer_access else "copies through host memory"
-        way = "NVLink" if card.nvlink else way
-        yield f"  assumed: {way}; a rig spec says what lies between the cards"
+        return
+    slot = usual_slot(tuple(cards))
+    peers = f"peer copies over PCIe {slot.generation} x{slot.width}"
+    way = peers if cards[0].peer_access else "copies through host memory"
+    way = "NVLink" if cards[0].nvlink else way
+    yield f"assumed: {way}; a rig spec says what lies between the cards"
 
 
 def _ways_out(sized: Sized) -> Iterator[str]:

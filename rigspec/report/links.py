@@ -115,7 +115,8 @@ def _kind(label: Label, paths: Sequence[LinkPath]) -> Iterator[str]:
             f"    {label.value} {band(path.one_way_gb_s, 1)} GB/s one way, "
             f"{band(path.two_way_gb_s, 1)} both ways, {band(path.latency_us, digits)} µs"
         )
-    yield f"      {WORDS[label]}"
+    climbs = label in (Label.PIX, Label.PXB) and not all(path.peer for path in paths)
+    yield f"      {WORDS[label]}{', up to the CPU and down again' if climbs else ''}"
 
 
 def _bottlenecks(paths: Sequence[LinkPath]) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _bottlenecks(paths: Sequence[LinkPath]) -> Iterator[str]:
             slowest = path.bottleneck
             at = [hop.name for hop in path.hops if hop.one_way_gb_s == slowest.one_way_gb_s]
             where = narrow.setdefault((slowest.form, slowest.one_way_gb_s), [])
-            where += [name for name in at if name not in where]
+            where += [name for name in dict.fromkeys(at) if name not in where]
     for (form, rate), names in narrow.items():
         best = max((path.best_gb_s or 0.0 for path in paths), default=0.0)
         could = f" (the cards could do {best:.1f})" if best > rate else ""

@@ -228,7 +228,7 @@ def _left(room: Amount) -> str:
     if room.value > 0:
         return f"{band(room, 1)} GiB"
     best = f", at best {room.high:,.1f} are left" if room.high > 0 else ""
-    return f"none: {-room.value:,.1f} GiB are missing{best}"
+    return f"none: {-room.value:z,.1f} GiB are missing{best}"
 
 
 def _tokens(memory: MemoryEstimate) -> str:

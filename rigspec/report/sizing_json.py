@@ -91,8 +91,8 @@ def _memory(sized: Sized) -> Record:
 
 
 def amount(value: Amount) -> Record:
-    """A figure with its band."""
-    return {key: round(part, 4) for key, part in asdict(value).items()}
+    """A figure with its band; a zero has no sign."""
+    return {key: round(part, 4) + 0.0 for key, part in asdict(value).items()}
 
 
 def _speed(speed: Speed | None) -> Record | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rigspec.sizing.amount import band
-from rigspec.sizing.power import CapCost, Work, speed_at_cap
+from rigspec.sizing.cards import Card
+from rigspec.sizing.power import CapCost, decode_cost, prompt_cost, speed_at_cap
 from rigspec.sizing.service import Sized
+from rigspec.sizing.settings import EngineSettings
 from rigspec.sizing.sglang_states import requests
 from rigspec.sizing.speeds import Speeds
 from rigspec.sizing.throughput import Speed
-from rigspec.sizing.turns import slowest
+from rigspec.sizing.turns import at_work
 from rigspec.units import count, text_w
 
 
@@ -34,7 +36,7 @@ def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
         yield f"  prompt of {speeds.depth:,} tokens  {_speed(speeds.prefill)}{alone}"
     else:
         yield "  prompt: unknown, the arithmetic peak of this card is not known"
-    yield from _cap_lines(sized)
+    yield from _cap_lines(sized, speeds)
 
 
 def _holder(sized: Sized, speeds: Speeds) -> str:
@@ -54,28 +56,60 @@ def _speed(speed: Speed) -> str:
     return f"{band(speed.tok_s, 0)} tok/s, bound by {speed.bottleneck.value}"
 
 
-def _cap_lines(sized: Sized) -> Iterator[str]:
-    """What a cap costs; nothing of one that is the card's own limit."""
-    card = slowest(sized.cards)
-    works: tuple[tuple[Work, str], ...] = (
-        ("decode", "one stream"), ("batch", "many"), ("prefill", "prompts"),
-    )  # fmt: skip
-    costs = {word: speed_at_cap(card, work) for work, word in works}
+def _cap_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
+    """What each cap costs of the speeds above; nothing of one that is the card's own limit."""
+    kinds = at_work(sized.cards, sized.settings)
+    for card in kinds:
+        whose = f" ({card.name.removeprefix('NVIDIA ')})" if len(kinds) > 1 else ""
+        yield from _cap_of(card, whose, sized.settings, speeds)
+
+
+def _cap_of(card: Card, whose: str, settings: EngineSettings, speeds: Speeds) -> Iterator[str]:
+    costs = _costs(card, settings, speeds)
     watts = card.power_limit_w or card.power_default_w
-    if watts is None or not any(cost.source for cost in costs.values()):
+    if watts is None or not speed_at_cap(card, "decode").source:
         return
-    cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}"
-    least = min((cost.low for cost in costs.values() if not cost.measured), default=1.0)
-    reckoned = f"low ends reckon with {least * 100:.0f} % of it"
+    cap = f"  {'cap' if card.power_limit_w else 'limit'} of {text_w(watts)}{whose}"
+    if settings.turns > 1 and all(cost.low >= 1.0 for cost in costs.values()):
+        yield f"{cap} costs no speed: {_IN_TURN}"
+        return
+    reckoned = _reckoned(costs)
     if all(_kept(cost) == _UNKNOWN for cost in costs.values()):
         yield f"{cap}: what it costs in speed is unknown for this card; {reckoned}"
-        return
-    yield f"{cap} keeps of the speed: {', '.join(f'{w} {_kept(c)}' for w, c in costs.items())}"
-    if any(cost.below_sweep for cost in costs.values()):
-        yield "    about: below the lowest cap of the sweep, from there in proportion to power"
-    yield from (f"    {reckoned} where it was not measured",) if least < 1 else ()
-    sources = [cost.source for cost in costs.values() if _kept(cost) != _UNKNOWN]
-    yield f"    measured: {sources[0]}"
+    else:
+        yield f"{cap} keeps of the speed: {', '.join(f'{w} {_kept(c)}' for w, c in costs.items())}"
+        if any(cost.below_sweep for cost in costs.values()):
+            yield "    about: below the lowest cap of the sweep, from there in proportion to power"
+        yield from (f"    {reckoned} where it was not measured",) if reckoned else ()
+    if settings.turns > 1:
+        yield f"    {' and '.join(word for word in costs if word != _MANY)}: {_IN_TURN}"
+    sources = [cost.source for cost in costs.values() if cost.source and _kept(cost) != _UNKNOWN]
+    yield from (f"    measured: {source}" for source in sources[:1])
+
+
+_MANY = "many"
+_IN_TURN = "the cards take turns, and it is a limit of the average"
+
+
+def _reckoned(costs: Mapping[str, CapCost]) -> str:
+    """What low ends are lowered to; the speeds are named where they differ. Empty: all measured."""
+    found: dict[str, list[str]] = {}
+    for word, cost in costs.items():
+        if not cost.measured:
+            found.setdefault(f"{cost.low * 100:.0f} %", []).append(word)
+    named = len(found) > 1
+    parts = (f"{left} ({', '.join(words)})" if named else left for left, words in found.items())
+    return f"low ends reckon with {' and '.join(parts)} of it" if found else ""
+
+
+def _costs(card: Card, settings: EngineSettings, speeds: Speeds) -> dict[str, CapCost]:
+    """By the words for each speed that is shown, as it was reckoned with."""
+    found = {"one stream": decode_cost(card, settings, 1)}
+    if speeds.batch is not None and speeds.streams > 1:
+        found[_MANY] = decode_cost(card, settings, speeds.streams // speeds.replicas)
+    if speeds.prefill is not None:
+        found["prompts"] = prompt_cost(card, settings)
+    return found
 
 
 _UNKNOWN = "unknown"

@@ -204,7 +204,7 @@ def uplink_narrow(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                     else f"a card that takes {down:.1f} GB/s"
                 ),
                 why="loading weights and traffic to cards beyond the switch go at uplink speed; "
-                "copies below the switch do not",
+                "peer copies below the switch do not",
                 hint="each SlimSAS or MCIO 8i cable carries x8: x16 takes two",
             )
 

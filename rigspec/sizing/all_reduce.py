@@ -31,8 +31,12 @@ class Link:
         """The part of an all-reduce that grows with its bytes: twice around the ring."""
         if ranks <= 1:
             return 0.0
-        crowd = (ranks / 2) ** 0.5 if self.shared else 1.0
-        return 2 * (ranks - 1) / ranks * n_bytes * crowd / (self.bandwidth_gb_s * 1e3)
+        way = n_bytes * self.crowd(ranks) / (self.bandwidth_gb_s * 1e3)
+        return 2 * (ranks - 1) / ranks * way
+
+    def crowd(self, ranks: int) -> float:
+        """How many times less each of so many GPUs gets than one of two."""
+        return (ranks / 2) ** 0.5 if self.shared else 1.0
 
     def at_gen5(self) -> Link:
         """The same path over PCIe 5: the same start and steps, twice the traffic."""

@@ -64,8 +64,8 @@ def total(amounts: Iterable[Amount]) -> Amount:
 
 
 def band(amount: Amount, digits: int) -> str:
-    """`14.4 (14.3–14.6)`; without a band when it rounds to the same figure."""
-    value, low, high = (f"{part:,.{digits}f}" for part in (amount.value, amount.low, amount.high))
+    """`14.4 (14.3–14.6)`; without a band when it rounds to the same figure. A zero has no sign."""
+    value, low, high = (f"{part:z,.{digits}f}" for part in (amount.value, amount.low, amount.high))
     return value if low == value == high else f"{value} ({low}–{high})"
 
 

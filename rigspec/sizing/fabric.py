@@ -34,30 +34,33 @@ def pattern_gb_s(
     copies: Sequence[Copy], places: Mapping[str, Place], ways: Mapping[frozenset[str], LinkPath]
 ) -> float:
     """Sum over copies at once: each gets its share of every hop that it passes in one direction."""
-    crowd = Counter(hop for copy in copies for hop, _ in _directed(copy, places))
+    passed = [_directed(copy, places, peer=ways[frozenset(copy)].peer) for copy in copies]
+    crowd = Counter(hop for hops in passed for hop, _ in hops)
     total = 0.0
-    for copy in copies:
+    for copy, hops in zip(copies, passed, strict=True):
         way = ways[frozenset(copy)]
-        share = min(rate / crowd[hop] for hop, rate in _directed(copy, places))
+        share = min(rate / crowd[hop] for hop, rate in hops)
         # what one copy loses where the CPU decides, it loses here too
         total += min(share, share * reachable(way)[0] / way.bottleneck.one_way_gb_s)
     return total
 
 
-def _directed(copy: Copy, places: Mapping[str, Place]) -> list[tuple[tuple[str, str], float]]:
-    """The hops of a copy with their direction, and the rate of each."""
+def _directed(
+    copy: Copy, places: Mapping[str, Place], *, peer: bool
+) -> list[tuple[tuple[str, str], float]]:
+    """The hops of a copy, up to the CPU without peers, with their direction and rate."""
     source, target = places[copy[0]], places[copy[1]]
-    common = set(source.switches) & set(target.switches)
-    up = [source.link, *_climb(source, common)]
-    down = [target.link, *_climb(target, common)]
+    turns_at = set(source.switches) & set(target.switches) if peer else set()
+    up = [source.link, *_climb(source, turns_at)]
+    down = [target.link, *_climb(target, turns_at)]
     return [((hop.name, "up"), hop.one_way_gb_s) for hop in up] + [
         ((hop.name, "down"), hop.one_way_gb_s) for hop in down
     ]
 
 
-def _climb(place: Place, common: set[str]) -> list[Hop]:
+def _climb(place: Place, turns_at: set[str]) -> list[Hop]:
     pairs = zip(place.switches, place.uplinks, strict=True)
-    return [hop for name, hop in pairs if name not in common]
+    return [hop for name, hop in pairs if name not in turns_at]
 
 
 def all_reduce_busbw(ways: Sequence[LinkPath], ranks: int) -> float:

@@ -28,7 +28,7 @@ STEP_HOST_MS = 2.4
 others start 2B and 30B-A3B steps every 1.7 to 4 ms."""
 TENSOR_FALL = 1.9
 """llama.cpp's split of every tensor is young: 70B on four 4090s 1.2 times slower than computed, 27B
-on a 3060 and a P100, of which the slower one sets the pace, 1.6 times, 31B on two 3090s 1.9."""
+on a 3060 and a P100, of which the slower one sets the pace, 1.2 times, 31B on two 3090s 1.9."""
 UNKNOWN_FALL = 2.1
 """A model that is not fully understood: Qwen3.8-Flash-Next, whose n-gram tables lie in host memory,
 ran at 0.50 to 0.72 of the computed speed on RTX PRO 6000 and GB10 pairs (six runs)."""

@@ -7,6 +7,7 @@ of 63, 27.5 of 31.5); sources in docs/fit.md. Nothing here knows a spec: `from_s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,6 +77,7 @@ class LinkPath:
     second: str
     label: Label
     hops: tuple[Hop, ...]
+    """In order; without peer copies up to the CPU and down, so twice over an uplink of both."""
     peer: bool
     """Whether the cards read each other directly; if not, data goes through host memory."""
     one_way_gb_s: Amount
@@ -144,7 +146,8 @@ def paths(places: Sequence[Place], *, peer: bool, redirect: bool = False) -> tup
 def _path(a: Place, b: Place, places: Sequence[Place], peer: bool, redirect: bool) -> LinkPath:
     common = [name for name in a.switches if name in b.switches]
     label = _label(a, b, common)
-    up, down = list(_climb(a, common)), list(_climb(b, common))
+    turns_at = common if peer else []
+    up, down = list(_climb(a, turns_at)), list(_climb(b, turns_at))
     hops = (a.link, *(h for _, h in up), *(h for _, h in reversed(down)), b.link)
     crossed = {name for name, _ in (*up, *down)}
     shared = [
@@ -157,6 +160,9 @@ def _path(a: Place, b: Place, places: Sequence[Place], peer: bool, redirect: boo
     one, two = _rates(label, slowest, peer)
     if peer and redirect and common:
         one, two = _redirected(one, two, min(slowest, _uplink(a, b)))
+    if common and not peer:
+        both_climb = (hop for name, hop in up if name in common)
+        one, two = _over_one_uplink(one, two, min(hop.one_way_gb_s for hop in both_climb))
     return LinkPath(
         a.gpu, b.gpu, label, hops, peer, one, two,
         _amount(LATENCY_US[label] if peer else STAGED_LATENCY_US),
@@ -171,10 +177,10 @@ def _label(a: Place, b: Place, common: list[str]) -> Label:
     return Label.PHB if a.numa_node == b.numa_node else Label.SYS
 
 
-def _climb(place: Place, common: list[str]) -> Iterator[tuple[str, Hop]]:
-    """The uplinks from a GPU up to the first switch both share, or to the CPU."""
+def _climb(place: Place, turns_at: list[str]) -> Iterator[tuple[str, Hop]]:
+    """The uplinks from a GPU up to the first switch where data may turn, or to the CPU."""
     for name, hop in zip(place.switches, place.uplinks, strict=True):
-        if name in common:
+        if name in turns_at:
             return
         yield name, hop
 
@@ -192,6 +198,17 @@ def _redirected(one: Amount, two: Amount, slowest: float) -> tuple[Amount, Amoun
     return (
         Amount(one.value, min(one.low, least), one.high),
         Amount(two.value, min(two.low, both), two.high),
+    )
+
+
+def _over_one_uplink(one: Amount, two: Amount, uplink: float) -> tuple[Amount, Amount]:
+    """What an uplink that both cards share leaves of copies through host memory: it carries each up
+    and down again, so one alone may find no more than two do in a slot, and two together have what
+    one has."""
+    low, (_, value, high) = STAGED_TWO_WAY[0] * uplink, STAGED_ONE_WAY
+    return (
+        Amount(one.value, min(one.low, low), one.high),
+        _at_most(two, (low, value * uplink, high * uplink)),
     )
 
 
@@ -217,8 +234,22 @@ def all_reduce_link(found: Sequence[LinkPath]) -> Link:
     """What all-reduces of a group cost: the kind of path of its slowest pair, at its width."""
     if not found:
         return PEER_PCIE
-    slowest = min(path.bottleneck.one_way_gb_s for path in found)
-    return link_of_width(slowest, peer=all(path.peer for path in found))
+    if all(path.peer for path in found):
+        return link_of_width(min(path.bottleneck.one_way_gb_s for path in found), peer=True)
+    return link_of_width(_staged_gb_s(found), peer=False)
+
+
+def _staged_gb_s(found: Sequence[LinkPath]) -> float:
+    """One way of the slowest hop, GB/s: of an uplink what each card below it gets.
+
+    In a ring every card writes to host memory and reads from it, so all below an uplink pass it at
+    once. A pair passes it once for each of its cards below, and each card is in `others` pairs. The
+    link's own crowd is that of the memory: the larger of the two counts, not both.
+    """
+    ranks = len({gpu for path in found for gpu in (path.first, path.second)})
+    others, passed = ranks - 1, Counter(hop for path in found for hop in path.hops)
+    crowd = HOST_PCIE.crowd(ranks)
+    return min(hop.one_way_gb_s / max(1.0, n / others / crowd) for hop, n in passed.items())
 
 
 def link_of_width(slowest_gb_s: float, *, peer: bool) -> Link:

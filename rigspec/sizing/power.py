@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rigspec.sizing.cards import Card
+from rigspec.sizing.settings import EngineSettings
 
 Work = Literal["decode", "batch", "prefill"]
 
@@ -64,6 +65,21 @@ _BINNED = "max-q"
 other's sweep 300 W keep 96, 70 and 55 %; one published pair of runs kept 94 % with one to eight
 streams and 73 % of prompts, and four such boards with 1 to 16 streams run at 0.9 to 1.1 of the
 figure without a cap (five configurations): the speed is not lowered, its low end is."""
+
+
+MANY = 8
+"""Streams from which a step is one of the sweeps' batches."""
+
+
+def decode_cost(card: Card, settings: EngineSettings, streams: int) -> CapCost:
+    """What a cap costs of so many streams; more than one keep all cards of a split at work."""
+    turns = settings.turns if streams == 1 else 1
+    return speed_at_cap(card, "decode" if streams < MANY else "batch", turns)
+
+
+def prompt_cost(card: Card, settings: EngineSettings) -> CapCost:
+    """What a cap costs of a prompt."""
+    return speed_at_cap(card, "prefill", settings.turns)
 
 
 def speed_at_cap(card: Card, work: Work, turns: int = 1) -> CapCost:

@@ -18,7 +18,7 @@ from rigspec.sizing.arithmetic import (
     tensor_share,
 )
 from rigspec.sizing.cards import Card
-from rigspec.sizing.power import speed_at_cap
+from rigspec.sizing.power import prompt_cost
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Bottleneck, Speed, Step, block_count, weight_bytes
 
@@ -100,31 +100,36 @@ def prefill(
         ranks = 1
     share = tensor_share(facts, card, settings) * _llama_share(facts, card, settings)
     native = is_native(facts, card, settings)
-    cap = speed_at_cap(card, "prefill", settings.turns)
     flops = 2 * active_elements(facts) + score_flops(facts, prompt) + state_flops(facts, settings)
-    arithmetic = flops / (peak * 1e12 * ranks * share * cap.value)
+    uncapped_s = flops / (peak * 1e12 * ranks * share)
     per_batch = link.all_reduce_us(CHUNK * facts.hidden * 2, ranks) * _ring(link, ranks)
     reduce_s = 2 * block_count(facts) * per_batch / CHUNK / 1e6
     batch = min(prompt, _batch(facts, card, settings))
     reading_s = _reading_s(facts, card, settings, batch, ranks)
-    work_s = _beside(arithmetic, reading_s, batch)
-    tok_s = 1 / (work_s + reduce_s) / (TENSOR_SLOW if _by_tensor(settings) else 1.0)
-    tok_s *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
-    gathers = CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
-    tok_s /= gathers
+    gathers: float = CONTEXT_PARALLEL ** math.log2(max(1, settings.decode_context_parallel))
+    factor = (1 / TENSOR_SLOW if _by_tensor(settings) else 1.0) / gathers
+    factor *= PIPELINE_RISE if settings.turns > 1 and prompt >= PIPELINE_PROMPT else 1.0
+
+    def rate(kept: float) -> float:
+        """Tokens per second where a cap leaves so much of the arithmetic, which is all it slows."""
+        return factor / (_beside(uncapped_s / kept, reading_s, batch) + reduce_s)
+
+    cap = prompt_cost(card, settings)
+    tok_s, at_most = rate(cap.value), rate(cap.most)
     spread = max(fit.spread, NATIVE_SPREAD if native else 0.0) + (0.0 if facts.known else 0.2)
     fall = _fall(facts, card, settings, spread, batch) * cap.value / cap.low
     if facts.is_compressed and settings.engine is not Engine.LLAMA_CPP:
-        tok_s, fall = tok_s * COMPRESSED_RISE, fall * COMPRESSED_RISE
-        spread = max(spread, COMPRESSED_SPREAD)
+        tok_s, at_most = tok_s * COMPRESSED_RISE, at_most * COMPRESSED_RISE
+        fall, spread = fall * COMPRESSED_RISE, max(spread, COMPRESSED_SPREAD)
     rise = max(1 + spread, EIGHT_BIT_RISE if _may_multiply_in_eight_bits(facts, settings) else 1.0)
-    rise *= gathers * cap.most / cap.value  # builds differ
+    rise *= gathers  # builds differ
     fastest = 1 / (READING * reading_s) if reading_s else math.inf  # at the whole bandwidth
     slowest = 1 / (fall / tok_s + _serving_s(settings) / prompt)
+    arithmetic_s = uncapped_s / cap.value
     return Speed(
-        Amount(tok_s, slowest, max(tok_s, min(tok_s * rise, fastest))),
-        Step(arithmetic * 1e3, 0.0, 0.0, reduce_s * 1e3),
-        _slowest(arithmetic, reading_s, reduce_s),
+        Amount(tok_s, slowest, max(tok_s, min(at_most * rise, fastest))),
+        Step(arithmetic_s * 1e3, 0.0, 0.0, reduce_s * 1e3),
+        _slowest(arithmetic_s, reading_s, reduce_s),
         f"fit for {settings.engine.value}",
     )
 

@@ -24,7 +24,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.hosts import ROW_SLOWER, host_ms, unexplained
 from rigspec.sizing.llamacpp import cache_widths
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
-from rigspec.sizing.power import speed_at_cap
+from rigspec.sizing.power import decode_cost
 from rigspec.sizing.reading import bytes_per_ms, fit_of, is_limited, layer_us, row_share, wider
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -98,11 +98,10 @@ def decode(
     fit = fit_of(facts, settings)
     rows = math.ceil(streams / stages(settings))
     step = step_of(facts, card, settings, streams=rows, context=context, link=link)
-    turns = settings.turns if streams == 1 else 1
-    cap = speed_at_cap(card, "decode" if streams < 8 else "batch", turns)
-    fastest = streams / step.total_ms * 1e3 * cap.value / (UNEVEN if streams > 1 else 1.0)
+    cap = decode_cost(card, settings, streams)
+    fastest = streams / step.total_ms * 1e3 / (UNEVEN if streams > 1 else 1.0)
     fastest /= ROW_SLOWER if settings.split == "row" else busiest_share(facts, settings, streams)
-    tok_s = min(fastest, streams / host_ms(facts, settings) * 1e3)
+    tok_s = min(fastest * cap.value, streams / host_ms(facts, settings) * 1e3)
     read, share = calibration(facts), step.weights_ms / step.total_ms
     read_doubt = read.error * step.weights_ms / step.total_ms
     spread = math.hypot(fit.spread, read_doubt) + together_spread(facts, settings, streams)
@@ -111,9 +110,9 @@ def decode(
     fall = max(1 + spread, *unexplained(facts, card, settings, streams, step.total_ms))
     fall *= cap.value / cap.low * (1 + (read.most - 1) * share)
     fall *= 1 + reduces(facts, settings) * link.stall_us / 1e3 / step.total_ms
-    rise = (1 + spread) * cap.most / cap.value / (1 - (1 - read.least) * share)
+    rise = (1 + spread) / (1 - (1 - read.least) * share)
     return Speed(
-        Amount(tok_s, tok_s / fall, fastest * rise),
+        Amount(tok_s, tok_s / fall, fastest * cap.most * rise),
         step,
         _bottleneck(step, cap.value),
         f"fit for {settings.engine.value}",

@@ -1,4 +1,4 @@
-"""Unequal cards of a split by layers: they work one behind the other, each at its own pace."""
+"""Unequal cards: of a split by layers one works behind the other, else the slowest rules."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed
 
 
-def slowest(cards: tuple[Card, ...]) -> Card:
-    """The card the others wait for: least bandwidth, then lowest cap."""
-    return min(cards, key=lambda card: (card.bandwidth_gb_s or 0.0, card.power_limit_w or 1e9))
+def at_work(cards: tuple[Card, ...], settings: EngineSettings) -> tuple[Card, ...]:
+    """A card of each kind, by name and cap, that holds a part of the model."""
+    shares = zip(cards, shares_of(cards, settings), strict=True)
+    return tuple({_kind(card): card for card, share in shares if share}.values())
+
+
+def _kind(card: Card) -> tuple[str, float | None]:
+    return card.name, card.power_limit_w
 
 
 def of_group(
@@ -24,15 +29,27 @@ def of_group(
 
     llama.cpp's layers go to the cards by their memory unless `tensor_split` says otherwise, and a
     token passes every card: the times add up (5070 Ti with 5060 Ti, 5070 Ti with 3060: five models
-    ran at 0.9 to 1.1 of the sum, at 0.65 to 0.8 of what the faster card alone would give).
+    ran at 0.9 to 1.1 of the sum, at 0.65 to 0.8 of what the faster card alone would give). Else the
+    slowest by its speed, not by its memory, is waited for: a P100 beside a 3060.
     """
-    by_layers = settings.engine is Engine.LLAMA_CPP and settings.split == "layer"
-    if not by_layers or len({(card.name, card.power_limit_w) for card in cards}) == 1:
-        return one(slowest(cards))
+    kinds = {_kind(card): one(card) for card in at_work(cards, settings)}
+    known = {kind: speed for kind, speed in kinds.items() if speed is not None}
+    if len(known) < len(kinds):
+        return None
+    if len(known) == 1:
+        return next(iter(known.values()))
+    if settings.engine is not Engine.LLAMA_CPP or settings.split != "layer":
+        return _held_up(list(known.values()))
     parts = zip(cards, shares_of(cards, settings), strict=True)
-    held = [(one(card), share) for card, share in parts if share]
-    speeds = [(speed, share) for speed, share in held if speed is not None]
-    return _one_behind_the_other(speeds) if len(speeds) == len(held) else None
+    return _one_behind_the_other([(known[_kind(card)], share) for card, share in parts if share])
+
+
+def _held_up(speeds: list[Speed]) -> Speed:
+    """The slowest; where it is not sure which that is, each end of the band has its own."""
+    slow = min(speeds, key=lambda speed: speed.tok_s.value)
+    found = [speed.tok_s for speed in speeds]
+    low, high = min(amount.low for amount in found), min(amount.high for amount in found)
+    return replace(slow, tok_s=Amount(slow.tok_s.value, low, high))
 
 
 def _one_behind_the_other(speeds: list[tuple[Speed, float]]) -> Speed:

@@ -86,6 +86,18 @@ def test_cards_that_are_machines_of_their_own_are_joined_by_a_network() -> None:
     assert "assumed" not in fit(*words, "--gpu", "gb10").output
 
 
+def test_a_table_says_what_is_assumed_between_the_cards_as_one_answer_does() -> None:
+    words = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--count")
+    said = "assumed: copies through host memory; a rig spec says what lies between the cards"
+    for more in ((), ("--tp", "2"), ("--context", "8192")):
+        lines = [line.strip() for line in fit(*words, "2", *more).output.splitlines()]
+        assert lines.count(said) == 1
+    assert "assumed" not in fit(*words, "1").output
+    assert "assumed" not in fit(*words, "2", "--tp", "1").output
+    machines = fit("openai/gpt-oss-120b", "--gpu", "gb10", "--count", "4").output
+    assert "10 GB/s, 19–43 µs per all-reduce" in machines  # of two and of four
+
+
 def test_long_context_names_the_longest_that_fits() -> None:
     done = fit("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "40960", "--json")
     record = json.loads(done.output)
@@ -267,8 +279,8 @@ def test_a_cap_at_the_card_s_own_limit_says_nothing_and_costs_nothing() -> None:
 def test_a_cap_below_the_sweep_is_not_called_unknown() -> None:
     asked = ("Qwen/Qwen3-8B", "--gpu", "rtx-3090", "--context", "8192", "--power-limit-w")
     deep, partly, swept = (fit(*asked, watts).output for watts in ("110", "250", "300"))
-    assert "keeps of the speed: one stream about 39 %, many about 37 %, prompts about 37 %" in deep
-    assert "keeps of the speed: one stream 86 %, many about 85 %, prompts about 85 %" in partly
+    assert "keeps of the speed: one stream about 39 %, many about 39 %, prompts about 37 %" in deep
+    assert "keeps of the speed: one stream 86 %, many 86 %, prompts about 85 %" in partly
     for shown in (deep, partly):
         assert "about: below the lowest cap of the sweep, from there in proportion" in shown
         assert "measured: owners' sweeps: 280 W" in shown

@@ -99,3 +99,27 @@ def test_a_damaged_record_of_a_gguf_is_saved_anew_and_not_fetched(gguf: Path) ->
     assert done.exit_code == 2
     assert "`_rigspec.total_bytes` is `4.9 GB`, which is no whole number of bytes" in done.output
     assert "hint: `rigspec model add` saves it anew" in done.output
+
+
+def test_a_cap_costs_nothing_where_the_cards_take_turns(gguf: Path) -> None:
+    def shown(watts: str, *words: str) -> str:
+        asked = ("--context", "8192", "--power-limit-w", watts, *words)
+        return of_gguf(gguf, *asked, count="2").output
+
+    def speeds(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "tok/s" in line]
+
+    whole, capped = shown("350"), shown("220")
+    assert speeds(whole) == speeds(capped)
+    assert "cap of" not in whole
+    assert "cap of 220 W costs no speed: the cards take turns, and it is a limit of the " in capped
+    assert "keeps of the speed" not in capped
+    assert "cap of 100 W keeps of the speed: one stream about 71 %, prompts about 68 %" in shown(
+        "100"
+    )  # 200 W in its turn
+    many = shown("220", "--sequences", "4")
+    assert "cap of 220 W keeps of the speed: one stream 100 %, many 78 %, prompts 100 %" in many
+    assert "one stream and prompts: the cards take turns" in many
+    alone = of_gguf(gguf, "--context", "8192", "--power-limit-w", "220").output
+    assert "cap of 220 W keeps of the speed: one stream 78 %, prompts about 75 %" in alone
+    assert "turns" not in alone

@@ -13,7 +13,7 @@ from rigspec.plan.rig import plan_rig
 from rigspec.report.links import link_lines
 from rigspec.report.plan import as_text as plan_text
 from rigspec.report.sizing import BAR, _left, as_text, bar
-from rigspec.report.sizing_json import rig_record
+from rigspec.report.sizing_json import amount, rig_record
 from rigspec.report.words import spans
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_states import power_states
@@ -258,6 +258,13 @@ def test_a_cache_without_room_says_what_is_missing() -> None:
     assert _left(Amount(3.1, 2.4, 9.2)) == "3.1 (2.4–9.2) GiB"
     assert _left(Amount(-3.0, -3.7, 8.7)) == "none: 3.0 GiB are missing, at best 8.7 are left"
     assert _left(Amount(-3.0, -3.7, -1.0)) == "none: 3.0 GiB are missing"
+    assert _left(Amount(0.0, -3.7, -1.0)) == "none: 0.0 GiB are missing"
+
+
+def test_a_zero_is_printed_without_a_sign() -> None:
+    assert band(Amount(-2.0, -2.8, -0.04), 1) == "-2.0 (-2.8–0.0)"
+    assert band(Amount(-0.01, -0.02, 0.01), 1) == "0.0"
+    assert str(amount(Amount(-1.0, -2.0, -0.00001))["high"]) == "0.0"
 
 
 def test_screens_hold_the_width_of_a_terminal_with_every_word_whole() -> None:
@@ -304,6 +311,17 @@ def test_slow_links_keep_a_digit_in_the_matrix() -> None:
     assert lines[2] == "    a  PHB 0.2"
 
 
+def test_without_peers_the_narrow_uplink_of_a_switch_is_named_once() -> None:
+    up = (Hop("uplink of s", 4, 4),)
+    leaf = [Place(g, Hop(g, 4, 16), switches=("s",), uplinks=up, best_gb_s=31.5) for g in "ab"]
+    lines = [line.strip() for line in link_lines(paths(leaf, peer=False), ["a", "b"])]
+    assert "one switch, up to the CPU and down again" in lines
+    assert lines[-1] == (
+        "bottleneck: Gen4 x4, 7.9 GB/s in theory (the cards could do 31.5), at uplink of s"
+    )
+    assert "one switch" in [line.strip() for line in link_lines(paths(leaf, peer=True), "ab")]
+
+
 def test_unequal_cards_are_counted_by_kind() -> None:
     text = "gpus:\n  small: {sku: rtx-3060, count: 1}\n"
     two = rig(STARTER, ("gpus:\n", text), ("gpus: [pair]", "gpus: [pair, small]"),
@@ -311,6 +329,24 @@ def test_unequal_cards_are_counted_by_kind() -> None:
               ("    gpus: [pair]\n", "    gpus: [pair, small]\n"), *LLAMA)  # fmt: skip
     shown = as_text(two, known())
     assert "on 2 × GeForce RTX 3090 and 1 × GeForce RTX 3060, llama.cpp" in shown
+
+
+def test_each_kind_of_card_that_is_capped_has_its_line() -> None:
+    text = "gpus:\n  big: {sku: rtx-4090, count: 1, power_limit_w: 150}\n"
+    capped = (("count: 2", "count: 1"), ("power_limit_w: 290", "power_limit_w: 120"))
+    both = (("gpus: [pair]", "gpus: [pair, big]"),) * 2
+    more = (("gpus:\n", text), *capped, *both, ("    gpus: [pair]\n", "    gpus: [pair, big]\n"))
+    for engine in ((), LLAMA):
+        shown = as_text(rig(STARTER, *more, *engine), known())
+        assert "cap of 120 W (GeForce RTX 3090) keeps of the speed: one stream " in shown
+        assert "cap of 150 W (GeForce RTX 4090): what it costs in speed is unknown" in shown
+    assert "cap of 120 W keeps" in as_text(rig(STARTER, capped[1]), known())
+
+
+def test_low_ends_are_told_apart_where_a_cap_costs_only_cards_that_work_at_once() -> None:
+    text = as_text(rig(STARTER, ("sku: rtx-3090", "sku: rtx-4090"),
+                       ("power_limit_w: 290", "power_limit_w: 180"), *LLAMA), known())  # fmt: skip
+    assert "low ends reckon with 80 % (one stream, prompts) and 40 % (many) of it" in text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import card_of
+from rigspec.sizing.fabric import pattern_gb_s
 from rigspec.sizing.links import (
     Hop,
     Label,
@@ -139,6 +140,73 @@ def test_redirected_traffic_is_no_faster_than_the_uplink_it_climbs() -> None:
     assert direct_in_switch.one_way_gb_s.low > 26
     top = only(below("a", LEAF, ("top", 3, 8)), below("b", LEAF, ("top", 3, 8)), redirect=True)
     assert top.one_way_gb_s.low < 7  # the uplinks above the switch count, too
+
+
+def test_without_peers_a_pair_below_one_switch_climbs_its_uplink() -> None:
+    narrow = ("s", 4, 4)  # 7.9 GB/s, the cards below it at Gen4 x16
+    path = only(below("a", narrow, generation=4), below("b", narrow, generation=4), peer=False)
+    assert path.label is Label.PIX
+    assert [h.name for h in path.hops] == ["a", "uplink of s", "uplink of s", "b"]
+    assert path.narrow
+    assert path.bottleneck.name == "uplink of s"
+    in_slots = only(direct("a", 4, 4), direct("b", 4, 4), peer=False)
+    assert path.one_way_gb_s.value == in_slots.one_way_gb_s.value == pytest.approx(5.6, abs=0.1)
+    assert path.two_way_gb_s.value == path.one_way_gb_s.value  # what both share, not twice
+    assert path.two_way_gb_s.high < in_slots.two_way_gb_s.high
+
+
+def test_without_peers_uplinks_above_the_common_switch_count_too() -> None:
+    old = ("top", 3, 4)
+    path = only(below("a", LEAF, old), below("b", ("other", 5, 16), old), peer=False)
+    assert path.label is Label.PXB
+    assert path.bottleneck.name == "uplink of top"
+    tree = [below("a", LEAF, TOP), below("b", LEAF, TOP), below("c", TOP)]
+    between = {(p.first, p.second): p for p in paths(tree, peer=False)}
+    assert between["a", "b"].shared_with == ("c",)
+
+
+def reduced_gb_s(*places: Place) -> float:
+    link = all_reduce_link(paths(places, peer=False))
+    return link.bandwidth_gb_s / link.crowd(len(places))
+
+
+def test_without_peers_all_reduces_share_an_uplink_among_the_cards_below_it() -> None:
+    narrow = ("s", 3, 16)
+    slots = [direct(name, 3, 16) for name in "abcd"]
+    two, four = ([below(name, narrow, generation=3) for name in names] for names in ("ab", "abcd"))
+    assert reduced_gb_s(*slots[:2]) == HOST_PCIE.bandwidth_gb_s
+    assert reduced_gb_s(*two) == pytest.approx(15.76 / 2 / 2, abs=0.01)
+    assert reduced_gb_s(*four) == pytest.approx(15.76 / 2 / 4, abs=0.01)
+    # the memory's crowd and the uplink's are one crowd: the larger counts
+    assert reduced_gb_s(*two, *slots[2:]) == pytest.approx(15.76 / 2 / 2, abs=0.01)
+    assert reduced_gb_s(*two[:1], *slots[1:]) == reduced_gb_s(*slots)
+
+
+@given(width=st.sampled_from([1, 4, 8, 16]), cards=st.integers(2, 6))
+def test_without_peers_no_pair_beats_an_uplink_and_none_is_faster_than_in_slots(
+    width: int, cards: int
+) -> None:
+    names = "abcdef"[:cards]
+    under = [below(name, ("s", 4, width), generation=4) for name in names]
+    slots = [direct(name, 4, 16) for name in names]
+    for path, free in zip(paths(under, peer=False), paths(slots, peer=False), strict=True):
+        for got, most in ((path.one_way_gb_s, free.one_way_gb_s),
+                          (path.two_way_gb_s, free.two_way_gb_s)):  # fmt: skip
+            assert got.low <= got.value <= got.high <= width * 1.969
+            assert got.low <= most.low
+            assert got.value <= most.value
+            assert got.high <= most.high
+    assert reduced_gb_s(*under) <= reduced_gb_s(*slots)
+
+
+def test_copies_at_once_without_peers_share_the_uplink_of_their_switch() -> None:
+    tree = [below(name, ("s", 4, 4), generation=4) for name in "ab"]
+    places = {place.gpu: place for place in tree}
+    rates = []
+    for peer in (True, False):
+        ways = {frozenset((p.first, p.second)): p for p in paths(tree, peer=peer)}
+        rates.append(pattern_gb_s((("a", "b"), ("b", "a")), places, ways))
+    assert rates == [pytest.approx(63.0, abs=0.1), pytest.approx(0.71 * 7.9, abs=0.1)]
 
 
 @given(

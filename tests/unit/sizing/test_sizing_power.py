@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from published import CONFIGS
@@ -12,7 +13,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.power import speed_at_cap
 from rigspec.sizing.prefill import prefill
-from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import decode
 
 
@@ -54,6 +55,27 @@ def test_below_the_sweep_the_high_end_is_what_its_lowest_cap_keeps() -> None:
         assert below is not None
         assert below.tok_s.high == pytest.approx(at.tok_s.high, rel=0.01)
         assert below.tok_s.value < 0.7 * at.tok_s.value
+
+
+@pytest.mark.parametrize("settings", [
+    EngineSettings(), EngineSettings(tensor_parallel=2), EngineSettings(Engine.LLAMA_CPP),
+    EngineSettings(Engine.LLAMA_CPP, tensor_parallel=2),
+], ids=["one card", "two ranks", "llama.cpp", "cards in turn"])  # fmt: skip
+@pytest.mark.parametrize("sku", ["rtx-3090", "rtx-4090", "rtx-5090", "rtx-pro-6000-workstation",
+                                 "rtx-pro-6000-server", "rtx-pro-6000-max-q"])  # fmt: skip
+def test_a_lower_cap_is_never_faster(sku: str, settings: EngineSettings) -> None:
+    facts = load_model_facts("Qwen/Qwen3-8B", (CONFIGS,))
+    assert facts is not None
+    works = (decode, partial(decode, streams=4), partial(decode, streams=32),
+             partial(prefill, prompt=4096), partial(prefill, prompt=100))  # fmt: skip
+    for ask in works:
+        found = [ask(facts, capped(sku, watts), settings) for watts in range(100, 620, 10)]
+        rates = [speed.tok_s for speed in found if speed is not None]
+        assert len(rates) == len(found)
+        for lower, higher in pairwise(rates):
+            assert lower.low <= higher.low
+            assert lower.value <= higher.value
+            assert lower.high <= higher.high
 
 
 def test_other_cards_are_unknown() -> None:

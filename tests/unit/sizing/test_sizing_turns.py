@@ -15,7 +15,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.prefill import prefill
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.throughput import Speed, decode
-from rigspec.sizing.turns import of_group
+from rigspec.sizing.turns import at_work, of_group
 
 LAYERS = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2)
 
@@ -55,6 +55,30 @@ def test_ranks_that_work_at_once_wait_for_the_slowest() -> None:
     ranks = EngineSettings(tensor_parallel=2)
     mixed = together(ranks, "rtx-5070-ti", "rtx-5060-ti")
     assert mixed == together(ranks, "rtx-5060-ti", "rtx-5060-ti")
+
+
+def test_the_cap_of_the_faster_card_counts_where_it_may_be_the_slower() -> None:
+    facts = load_model_facts("google/gemma-3-27b-it", [CONFIGS])
+    assert facts is not None
+    ranks = EngineSettings(tensor_parallel=2)
+
+    def of(watts: float | None) -> Amount:
+        cards = (card("rtx-3090"), card("rtx-4090", power_w=watts))
+        found = of_group(cards, ranks, lambda on: decode(facts, on, ranks))
+        assert found is not None
+        return found.tok_s
+
+    free, capped = of(None), of(150)  # nobody knows what that costs: at most two thirds
+    assert (capped.value, capped.high) == (free.value, free.high)
+    assert capped.low < 0.5 * free.low
+
+
+def test_a_card_of_each_kind_that_holds_a_part_is_at_work() -> None:
+    cards = (card("rtx-3090", power_w=280), card("rtx-3090"), card("rtx-4090"), card("rtx-4090"))
+    kinds = [(c.name[-4:], c.power_limit_w) for c in at_work(cards, LAYERS)]
+    assert kinds == [("3090", 280), ("3090", None), ("4090", None)]
+    first = replace(LAYERS, tensor_split=(1.0, 1.0))
+    assert len(at_work(cards, first)) == 2
 
 
 def test_a_card_of_unknown_bandwidth_leaves_the_group_unknown() -> None:
