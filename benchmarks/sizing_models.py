@@ -155,8 +155,8 @@ DECIMAL = 0.04
 
 def _printed_file(keys: Keys) -> ExactSizes | None:
     """The size of the files that the run states beside their type, as `llama-bench` or `ls` print
-    it, or a page."""
-    text = keys.text("quantization") or ""
+    it, or a page; what follows a `draft` is of another file."""
+    text = (keys.text("quantization") or "").partition("; draft")[0]
     whole = re.search(r"(\d{1,3}(?:,\d{3}){2,}) bytes", text)
     if whole:
         return ExactSizes(int(whole[1].replace(",", "")), "printed file size", None, 0.01)

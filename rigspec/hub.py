@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,14 @@ from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
-from rigspec.catalog.model_gguf import open_gguf, part_number, parts_of, read_parts, with_gguf_sizes
+from rigspec.catalog.model_gguf import (
+    gguf_keys,
+    open_gguf,
+    part_number,
+    parts_of,
+    read_parts,
+    with_gguf_sizes,
+)
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
 from rigspec.errors import RigspecError
@@ -80,7 +87,8 @@ def save(found: Found, name: str | None, folder: Path) -> str:
         gguf=found.gguf,
     )  # fmt: skip
     try:
-        facts = facts_of_config(known, found.config, found.modelopt)
+        with gguf_keys(found.config) if found.gguf else nullcontext():
+            facts = facts_of_config(known, found.config, found.modelopt)
     except UnusableModel as problem:
         raise RigspecError(f"the config of {known}: {problem}", hint=BROKEN) from problem
     if facts is None:

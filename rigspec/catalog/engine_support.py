@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from rigspec.catalog.data import DATA, load_table
-from rigspec.catalog.flag_table import FlagHistory, is_release
+from rigspec.catalog.flag_table import FlagHistory, is_release, version_key
+from rigspec.catalog.model_facts import ModelFacts
 
 Kind = Literal["plain", "latent", "sparse", "compressed"]
 """Attention of a model: with key/value heads, with a latent record, with an index beside it, with a
@@ -204,8 +205,8 @@ def support(engine: str) -> Support | None:
 
 @lru_cache(maxsize=4)
 def architectures(engine: str) -> FlagHistory | None:
-    """First and last sampled version that lists an architecture (`Qwen3ForCausalLM`), where the
-    samples differ; None for an engine without rows."""
+    """First and last sampled version that lists an architecture (`Qwen3ForCausalLM`); None for an
+    engine without rows."""
     file = DATA / "engine_models" / f"{engine}.json"
     if not file.is_file():
         return None
@@ -219,14 +220,25 @@ class Unlisted:
     """A release that does not know a model's class."""
 
     message: str
-    first: str | None
-    """The release that added it; None where it went."""
+    first: str | None = None
+    """The release that added it; None where it went, or never was."""
+    of_version: bool = False
+    """Whether another release lists it."""
 
 
-def unlisted(engine: str, label: str, architecture: str, version: str) -> Unlisted | None:
-    """What to say of a release that does not list the class; None where it may."""
-    history = architectures(engine)
-    if history is None or not is_release(version):
+def unlisted(engine: str, label: str, facts: ModelFacts, version: str | None) -> Unlisted | None:
+    """What to say of a release, or of all where none is told, that does not list the class of a
+    config; None where it may."""
+    history, architecture = architectures(engine), facts.architecture
+    if history is None or facts.is_gguf:
+        return None
+    if not architecture:
+        return Unlisted(
+            f"its config names no class in `architectures`, by which {label} takes a model"
+        )
+    if architecture not in history.spans:
+        return _never_listed(history, label, architecture, version)
+    if version is None or not is_release(version):
         return None
     listed = history.presence(architecture, version)
     if listed not in ("not yet", "gone"):
@@ -236,7 +248,20 @@ def unlisted(engine: str, label: str, architecture: str, version: str) -> Unlist
     return Unlisted(
         f"{label} {version} does not list `{architecture}`; releases {edge} are known to",
         first if listed == "not yet" else None,
+        of_version=True,
     )
+
+
+def _never_listed(
+    history: FlagHistory, label: str, architecture: str, version: str | None
+) -> Unlisted | None:
+    """A newer release, an older one or a patched build may list what no sample does."""
+    first, last = history.versions[0], history.versions[-1]
+    if version is not None:
+        edges = version_key(first), version_key(last)
+        if not is_release(version) or not edges[0] <= version_key(version) <= edges[1]:
+            return None
+    return Unlisted(f"no release of {label} from {first} to {last} lists `{architecture}`")
 
 
 def _attention(row: Mapping[str, Any]) -> AttentionRow:

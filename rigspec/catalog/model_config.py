@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from rigspec.catalog.model_draft import draft_of
 from rigspec.catalog.model_facts import Lacks, ModelFacts
+from rigspec.catalog.model_families import is_known, tied_by_class
 from rigspec.catalog.model_faults import contradictions, refuse_impossible
 from rigspec.catalog.model_feed import Missing, feed_of, searched_layer
 from rigspec.catalog.model_keys import ACTIVE, Keys, language_keys
@@ -56,29 +57,7 @@ EXPERT_DEFAULTS: Mapping[str, tuple[str, int, Mapping[str, object]]] = {
 }
 """The same of experts, and what shows that a config is of the model whose sizes the class assumes
 (Llama 4 Scout, Qwen3.5-35B-A3B): a larger one that leaves them out was cut by somebody."""
-_TIED_CLASSES = ("gemma", "granite", "cohere", "starcoder2", "gpt2", "bloom", "mpt", "lfm2", "opt")
-_UNTIED_CLASSES = (
-    "llama",
-    "qwen",
-    "mistral",
-    "ministral",
-    "mixtral",
-    "deepseek",
-    "phi",
-    "glm",
-    "minimax",
-    "gpt_oss",
-    "kimi",
-    "nemotron",
-    "step",
-    "mimo",
-    "olmo",
-    "muse",
-    "yi",
-    "internlm",
-)
 _NAMINGS: Mapping[str, Naming] = {"nemotron_h": "mixer", "kimi_linear": "attention"}
-_KNOWN_CLASSES = (*_TIED_CLASSES, *_UNTIED_CLASSES)
 _DTYPE_BYTES = {
     "float32": 4, "fp32": 4, "float": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2,
     "bf16": 2, "": 2,
@@ -110,7 +89,7 @@ def facts_of_config(
         hidden=hidden,
         vocab=vocab,
         layers=layers,
-        tied=tied if tied is not None else _tied_by_class(model_type),
+        tied=tied if tied is not None else tied_by_class(model_type),
         tied_stated=tied is not None,
         dtype_bytes=_DTYPE_BYTES.get(_dtype(keys), 2),
         max_positions=_reach(keys),
@@ -130,7 +109,7 @@ def facts_of_config(
         weights_doubt=_weights_doubt(keys, quantization),
         doubts=(*doubts, *(part.what for part in missing), *_unread(keys, layers)),
         architecture=next(iter(_architectures(config)), ""),
-        is_novel=not _is_known(model_type) or "unknown" in kinds or bool(missing),
+        is_novel=not is_known(model_type) or "unknown" in kinds or bool(missing),
         lacks=_lacks(missing, short=len(layers) < (keys.whole("num_hidden_layers") or 0)),
     )
 
@@ -166,21 +145,13 @@ COMPRESSED_DOUBT = 0.1
 V4.1-Flash and V4-Pro on 2 to 8 ranks are within 3 %, two home-made formats within 9."""
 
 
-def _tied_by_class(model_type: str) -> bool:
-    return model_type.startswith(_TIED_CLASSES)
-
-
 def _dtype(keys: Keys) -> str:
     return keys.word("torch_dtype", "dtype").removeprefix("torch.")
 
 
-def _is_known(model_type: str) -> bool:
-    return model_type.startswith(_KNOWN_CLASSES)
-
-
 def _doubts(keys: Keys, model_type: str, kinds: tuple[Kind, ...]) -> tuple[str, ...]:
     found = []
-    if not _is_known(model_type):
+    if not is_known(model_type):
         found.append(f"the architecture `{model_type or 'unnamed'}` is not known to rigspec")
     if "unknown" in kinds:
         found.append("a layer type in `layer_types` is not known to rigspec")

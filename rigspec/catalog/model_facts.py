@@ -102,7 +102,9 @@ class ModelFacts:
         """The same model with sizes that somebody read, and what they say otherwise."""
         shapes = sizes.shapes if sizes is not None else None
         drafts = max(1, len(self.draft.layers))
-        told = tuple(contradicted(shapes, self.layers, drafts, self.vocab, self.hidden))
+        told = tuple(
+            contradicted(shapes, self.layers, drafts, self.vocab, self.hidden, gguf=self.is_gguf)
+        )
         return replace(self, sizes=sizes, doubts=(*self.doubts, *told), contradicted=bool(told))
 
     def is_of_another(self, revision: str) -> bool:

@@ -77,6 +77,13 @@ _REACH = ("max_position_embeddings", "n_positions", "max_sequence_length")
 """Below nothing is said here of what a class without positions may write as -1."""
 
 
+_LENGTHS = (
+    "factor", *_REACH, "original_max_position_embeddings", "sliding_window", "sliding_window_size",
+    "attention_chunk_size", "ngram_vocab_size_base",
+)  # fmt: skip
+"""What may be written as `8192.0`: no list is made that long, and no matrix that wide."""
+
+
 _ONE_NUMBER = (
     "num_attention_heads", "num_key_value_heads", "n_head", "head_dim", "kv_lora_rank",
     "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "max_position_embeddings",
@@ -126,6 +133,7 @@ def refuse_impossible(keys: Keys) -> None:
         _refuse(section, "")
         _refuse_other(section, _NAMES, str, "a name")
         _refuse_other(section, ("tie_word_embeddings",), bool, "true or false")
+        _refuse_other(section, ("architectures",), list, "a list")
         _refuse_other(section, _LISTS, list, "a list")
         _refuse_ratios(section.get(_RATIOS))
         _refuse_other(section.get("quantization_config") or {}, _KEPT, list, "a list")
@@ -196,6 +204,8 @@ def _problem(value: object, most: int, name: str) -> str:
         return f"`{json.dumps(value)[:40]}`, an engine reads one number there" if wrong else ""
     if not math.isfinite(value):
         return f"{value}, which is no size"
+    if isinstance(value, float) and value.is_integer() and name not in _LENGTHS:
+        return f"{value}, engines count with it: it must be written as {value:.0f}"
     if name == "factor" and value <= 0:
         return f"{value:g}, an engine divides positions by it"
     if value % 1 and name not in ("factor", *_NEEDED):

@@ -24,6 +24,23 @@ def holds_file(path: Path) -> bool:
 _MOST_BYTES = 256 << 20
 """The index of a model of a thousand shards is 20 MB; what is far beyond is not one."""
 
+SEEN = 256
+"""Bytes at the start of a file that show what stands in its place."""
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.IGNORECASE)
+
+
+def refuse_stand_in(start: bytes, where: str) -> None:
+    """Raise UnusableModel for what a download leaves where a file belongs: Git's pointer to it, or
+    the page of a login."""
+    if start.startswith(_POINTER):
+        raise UnusableModel(
+            f"{where} is a Git LFS pointer, not the file: `git lfs pull` in its folder fetches it"
+        )
+    if _PAGE.match(start):
+        raise UnusableModel(f"{where} is a web page (HTML), not the file: download it again")
+
+
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """Python's own reader of JSON takes such text, transformers and vLLM do not."""
 
@@ -39,6 +56,7 @@ def json_object(path: Path) -> Mapping[str, object]:
 
 def object_of(data: bytes, where: str) -> Mapping[str, object]:
     """The object in some JSON text; UnusableModel says what is wrong in `where`."""
+    refuse_stand_in(data[:SEEN], where)
     if data.startswith(_MARKS) or b"\0" in data[:4]:
         raise UnusableModel(
             f"{where} is not UTF-8 without a byte order mark, which is what engines read"

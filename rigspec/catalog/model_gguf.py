@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
-from rigspec.catalog.model_files import holds_file
+from rigspec.catalog.model_files import SEEN, holds_file, refuse_stand_in
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, Tensor, shapes_of
 
@@ -58,8 +59,10 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
     architecture = str(values.get("general.architecture", ""))
     config: dict[str, object] = {"model_type": _ARCHITECTURES.get(architecture, architecture)}
     for theirs, ours in _KEYS.items():
-        value = values.get(f"{architecture}.{theirs}")
+        key = f"{architecture}.{theirs}"
+        value = values.get(key)
         if isinstance(value, (list, tuple)) and value:
+            _refuse_length(key, len(value), f"{architecture}.block_count", values)
             value = max(value)
         if value is not None:
             config[ours] = value
@@ -67,6 +70,12 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
         tokens = values.get("tokenizer.ggml.tokens")
         config["vocab_size"] = len(tokens) if isinstance(tokens, (list, tuple)) else None
     return config
+
+
+def _refuse_length(key: str, count: int, blocks: str, values: Mapping[str, object]) -> None:
+    """A list says it of each layer: llama.cpp ends with `wrong array length` at another one."""
+    if blocks in values and count != values[blocks]:
+        raise UnusableModel(f"`{key}` names {count} layers, `{blocks}` says {values[blocks]}")
 
 
 def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
@@ -81,6 +90,7 @@ def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
         }
     except _DAMAGED as problem:
         raise _damaged(path) from problem
+    _refuse_lone_part(path.name, values.get("split.count"))
     tokens = reader.fields.get("tokenizer.ggml.tokens")
     config = config_of_gguf(values)
     if config.get("vocab_size") is None and tokens is not None:
@@ -88,6 +98,15 @@ def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
     config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
     tensors = [(t.name, tuple(map(int, reversed(t.shape)))) for t in reader.tensors]
     return config, sum(int(tensor.n_bytes) for tensor in reader.tensors), tensors
+
+
+def _refuse_lone_part(name: str, told: object) -> None:
+    """llama.cpp finds the other parts by the name of the first, and ends where it has none."""
+    if isinstance(told, int) and told > 1 and told != len(parts_of(name)):
+        raise UnusableModel(
+            f"{name} is a part of {told} (`split.count`), which are named "
+            f"`NAME-00001-of-{told:05}.gguf` and so on: the others are not beside it"
+        )
 
 
 _DAMAGED = (ValueError, LookupError, ArithmeticError, TypeError, MemoryError)
@@ -105,6 +124,7 @@ def open_gguf(path: Path) -> Any:
         raise UnusableModel(f"{path.name} is not there")
     with path.open("rb") as stream:
         start = stream.read(24)
+        refuse_stand_in(start + stream.read(SEEN), path.name)
     if start[:4] != b"GGUF":
         raise UnusableModel(f"{path.name} is no GGUF file: it does not begin with `GGUF`")
     version = min(int.from_bytes(start[4:8], order) for order in ("little", "big"))
@@ -128,8 +148,26 @@ def _damaged(path: Path) -> UnusableModel:
 def facts_of_gguf(path: Path) -> ModelFacts | None:
     """Facts and exact bytes of a GGUF file with all its parts; None without dimensions."""
     config, sizes = read_parts([path.with_name(part) for part in parts_of(path.name)])
-    facts = facts_of_config(path.stem, config)
+    with gguf_keys(config):
+        facts = facts_of_config(path.stem, config)
     return with_gguf_sizes(facts, sizes) if facts is not None else None
+
+
+@contextmanager
+def gguf_keys(config: Mapping[str, object]) -> Iterator[None]:
+    """What is refused of the look-alike, under the keys that the file itself has."""
+    try:
+        yield
+    except UnusableModel as problem:
+        raise UnusableModel(_renamed(str(problem), str(config.get("model_type")))) from problem
+
+
+def _renamed(said: str, model_type: str) -> str:
+    """A sentence about a key of `config.json`, about the one of the file instead."""
+    of_file = {ours: theirs for theirs, ours in _ARCHITECTURES.items()}
+    for theirs, ours in _KEYS.items():
+        said = said.replace(f"`{ours}`", f"`{of_file.get(model_type, model_type)}.{theirs}`")
+    return said
 
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
@@ -175,7 +213,7 @@ def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shape
     found = shapes_of(tensors)
     mixed = config.get("sliding_window") or config.get("linear_value_head_dim")
     if found is None or mixed:
-        return Shapes(found.layers) if found else None
+        return replace(found, q_rows=(), k_rows=()) if found else None
     return replace(found, q_rows=found.q_rows[-1:], k_rows=found.k_rows[-1:])
 
 
@@ -183,4 +221,5 @@ def with_gguf_sizes(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:
     """Facts whose weights are known only as a whole file of mixed types."""
     quantization = Quantization(scheme=Scheme.GGUF, bits_per_weight=4.85, label="GGUF")
     read = replace(sizes, source=f"header of {sizes.source}")
-    return replace(facts, quantization=quantization).with_sizes(read)
+    found = replace(facts, quantization=quantization).with_sizes(read)
+    return replace(found, doubts=tuple(_renamed(d, facts.model_type) for d in found.doubts))

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
-from rigspec.catalog.model_files import holds_file, json_object, object_of
+from rigspec.catalog.model_files import (
+    SEEN,
+    holds_file,
+    json_object,
+    object_of,
+    refuse_stand_in,
+)
 from rigspec.catalog.model_shapes import Tensor, shapes_of
 from rigspec.letters import as_name
 
@@ -66,8 +72,11 @@ def sizes_of_index(index: Mapping[str, object], source: str) -> ExactSizes | Non
     total = metadata.get("total_size") if isinstance(metadata, Mapping) else None
     if total is None:
         return None
-    if isinstance(total, bool) or not isinstance(total, int | float) or not 0 < total < 1e18:
-        raise UnusableModel(f"{source} states a `total_size` of {str(total)[:40]}")
+    whole = isinstance(total, int) or (isinstance(total, float) and total.is_integer())
+    if isinstance(total, bool) or not whole or not 0 < total < 1e18:
+        raise UnusableModel(
+            f"{source} states a `total_size` of {str(total)[:40]}, it holds a number of bytes"
+        )
     return ExactSizes(int(total), source)
 
 
@@ -128,6 +137,8 @@ def _read_header(file: Path) -> Mapping[str, object]:
     holds_file(file)
     size = file.stat().st_size
     with file.open("rb") as stream:
+        refuse_stand_in(stream.read(SEEN), file.name)
+        stream.seek(0)
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if len(start) < 8 or 8 + length > size:

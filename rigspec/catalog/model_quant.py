@@ -15,7 +15,7 @@ from enum import StrEnum
 from rigspec.catalog.model_faults import refuse_no_object
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_names import any_of, normalise
-from rigspec.catalog.model_record import PACKED, record_doubts, refuse_record
+from rigspec.catalog.model_record import METHODS, PACKED, record_doubts, refuse_record
 
 
 class Scheme(StrEnum):
@@ -194,9 +194,11 @@ def _scheme_of_record(record: Keys) -> tuple[Scheme, int] | None:
     method = record.word("quant_method").lower()
     algo = (record.text("quant_algo", "moe_quant_algo") or "").upper()
     group = record.whole("group_size")
+    if method and method not in METHODS:
+        return None
     if "NVFP4" in algo or "MIXED" in algo:
         return Scheme.NVFP4, 16
-    if method.startswith(PACKED):
+    if method in PACKED:
         if record.whole("bits") == 8:
             return Scheme.INT8, group or 128
         zero = method == "awq" or record.flag("sym") is True

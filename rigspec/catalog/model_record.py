@@ -12,8 +12,16 @@ from collections.abc import Iterator, Mapping
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_keys import Keys
 
-PACKED = ("awq", "gptq", "auto-round", "autoround", "auto_round")
-"""How the names of methods begin that pack integers."""
+PACKED = frozenset({
+    "awq", "awq_marlin", "gptq", "gptq_bitblas", "gptq_marlin", "gptq_marlin_24",
+    "auto-round", "autoround", "auto_round", "intel/auto-round",
+})  # fmt: skip
+"""Methods that pack integers. Names are compared whole: what is like one may store anything."""
+METHODS = PACKED | {
+    "bitsandbytes", "compressed-tensors", "compressed_tensors", "fbgemm_fp8", "fp8", "modelopt",
+    "modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "mxfp4", "quark",
+}  # fmt: skip
+"""All whose records rigspec reads."""
 _PACKED_BITS = (2, 3, 4, 8)
 _GROUPED_BITS = (4, 8)
 """What compressed-tensors stores in a form that rigspec knows."""
@@ -30,7 +38,7 @@ def _unfit(record: Mapping[str, object]) -> Iterator[tuple[str, object, str]]:
         value = record.get(key)
         if value is not None and not isinstance(value, str):
             yield key, value, "an engine reads a name there"
-    if Keys((record,)).word("quant_method").lower().startswith(PACKED):
+    if Keys((record,)).word("quant_method").lower() in PACKED:
         yield from _unfit_packed(record)
     for place, weights in _groups(Keys((record,))):
         value = weights.get("num_bits")

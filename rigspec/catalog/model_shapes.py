@@ -89,9 +89,18 @@ PADDED = 1024
 
 
 def contradicted(
-    shapes: Shapes | None, layers: tuple[Layer, ...], drafts: int, vocab: int, hidden: int
+    shapes: Shapes | None,
+    layers: tuple[Layer, ...],
+    drafts: int,
+    vocab: int,
+    hidden: int,
+    *,
+    gguf: bool = False,
 ) -> Iterator[str]:
-    """What a config says otherwise than the headers; `drafts` layers may be stored, or not."""
+    """What a config says otherwise than the headers; `drafts` layers may be stored, or not.
+
+    A GGUF header counts values, that of safetensors what they are packed in.
+    """
     if shapes is None:
         return
     stated = len(layers)
@@ -99,8 +108,8 @@ def contradicted(
         yield f"the files hold {shapes.layers} layers, the config states {stated}"
     if len(shapes.words) == 1 and abs(shapes.words[0] - vocab) > PADDED:
         yield f"the table of words has {shapes.words[0]:,} rows, `vocab_size` is {vocab:,}"
-    packed = (hidden, hidden // 2)  # two values of 4 bits in a byte
-    if len(shapes.widths) == 1 and shapes.widths[0] not in packed:
+    widths = (hidden,) if gguf else (hidden, hidden // 2)  # two values of 4 bits in a byte
+    if len(shapes.widths) == 1 and shapes.widths[0] not in widths:
         yield f"the table of words is {shapes.widths[0]:,} wide, `hidden_size` is {hidden:,}"
     mixers = [layer.mixer for layer in layers if layer.mixer is not None]
     plain = [mixer for mixer in mixers if isinstance(mixer, Attention)]

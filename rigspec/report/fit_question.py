@@ -124,7 +124,7 @@ def _beyond(chosen: str, version: str | None) -> Iterator[str]:
 
 def _unlisted(chosen: str, version: str | None, facts: ModelFacts) -> Iterator[str]:
     """What `rigspec check` warns about in a spec is said here, too."""
-    found = unlisted(chosen, ENGINES[chosen].label, facts.architecture, version or "")
+    found = unlisted(chosen, ENGINES[chosen].label, facts, version)
     if found is not None:
         yield found.message
 

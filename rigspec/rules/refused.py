@@ -144,15 +144,16 @@ def _mismatch(
 def architecture(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """The engine's version lists the model's architecture."""
     for name, service in rig.services.items():
-        model, version = facts.models.get(service.model), version_told(service)
-        if model is None or version is None:
+        model = facts.models.get(service.model)
+        if model is None:
             continue
         label = _LABELS.get(service.engine, service.engine)
-        found = unlisted(service.engine, label, model.architecture, version)
+        found = unlisted(service.engine, label, model, version_told(service))
         if found is not None:
+            place = "engine_version" if service.engine_version else "image"
             yield warning(
                 "refused.architecture",
-                ("services", name, "engine_version" if service.engine_version else "image"),
+                ("services", name, place if found.of_version else "model"),
                 found.message,
                 why="a model that is not listed is loaded by Transformers at best, slower and with "
                 "another need of memory; most are refused",

@@ -13,6 +13,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.sizing.amount import Amount, exact
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import EngineSettings
+from rigspec.sizing.stored import believed
 from rigspec.units import GIB
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def drafter_gib(facts: ModelFacts, settings: EngineSettings) -> Amount:
 def stored_gib(draft: ModelFacts) -> float:
     """GiB of a draft model's files, by its dimensions where nobody read their sizes; 0 where those
     lack a part, as if nothing of it were read."""
-    if draft.sizes is not None:
-        return draft.sizes.total_bytes / GIB
+    read = believed(draft)
+    if read is not None:
+        return read.total_bytes / GIB
     if draft.lacks != "nothing":
         return 0.0
     return sum(matrix.stored_bytes for matrix in matrices(draft)) / GIB

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from rigspec.catalog.model_facts import Lacks, ModelFacts
+from rigspec.catalog.model_facts import ExactSizes, Lacks, ModelFacts
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.sizing.held import as_held
@@ -27,6 +27,10 @@ files, are 1 and 5 % low)."""
 UNSTATED: Mapping[Lacks, float] = {"nothing": 1.0, "dense": 8.0, "experts": 100.0}
 """By how many times the weights may exceed what the config states of them. Of a hundred published
 configs Gemma 2 27B is 7.2 times what it is without its widths, Kimi-K2 95 times."""
+
+
+LEAST_BITS = 1.0
+"""Of a whole checkpoint, per weight; the narrowest published file type has two (`IQ1_S`)."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,12 @@ class Calibration:
 @lru_cache(maxsize=16)
 def calibration(facts: ModelFacts) -> Calibration:
     """How far the formulas are from known sizes, what the figure rests on, and its doubt."""
-    formula = formula_bytes(facts)
-    if facts.sizes is None or formula <= 0:
+    formula, sizes = formula_bytes(facts), believed(facts)
+    if sizes is None or formula <= 0:
         least, most = facts.weights_span
         most = max(most, UNSTATED[facts.lacks])
         return Calibration(1.0, "formulas over config.json", formula_doubt(facts), least, most)
-    stored = facts.sizes.total_bytes
+    stored = sizes.total_bytes
     tables = (formula + size for size in _table_sizes(facts))
     nearest = min(
         (formula, formula + _tied_copy(facts), *tables), key=lambda size: abs(size - stored)
@@ -63,13 +67,23 @@ def calibration(facts: ModelFacts) -> Calibration:
         mixed_in = max(mixed_in, 0.1)
     if facts.quantization.scheme is Scheme.MXFP4 and facts.has_experts:
         mixed_in = max(mixed_in, MXFP4_KERNELS)
-    ratio, rounded = stored / nearest, facts.sizes.relative_error
+    ratio, rounded = stored / nearest, sizes.relative_error
     if rounded >= ROUNDED_ERROR and MADE_BY_SOMEBODY < formula_doubt(facts) < UNKNOWN_FORMAT:
         ratio = math.sqrt(ratio)  # neither knows better: the middle, with both in the band
         mixed_in += abs(ratio - 1)
     other = _other_reading(facts, ratio)
     error = mixed_in + rounded
-    return Calibration(ratio, facts.sizes.source, error, min(1.0, other), max(1.0, other))
+    return Calibration(ratio, sizes.source, error, min(1.0, other), max(1.0, other))
+
+
+def believed(facts: ModelFacts) -> ExactSizes | None:
+    """The bytes that somebody read; None where nobody did, and for a total without tensors, as an
+    index states it, that leaves no bit for each weight: it is of nothing at all."""
+    sizes = facts.sizes
+    if sizes is None or sizes.shapes is not None:
+        return sizes
+    least = LEAST_BITS / 8 * sum(matrix.elements for matrix in matrices(facts))
+    return sizes if sizes.total_bytes >= least else None
 
 
 def _other_reading(facts: ModelFacts, ratio: float) -> float:
@@ -109,9 +123,10 @@ def table_bytes(facts: ModelFacts) -> float:
     sizes = _table_sizes(facts)
     if not sizes:
         return 0.0
-    if facts.sizes is None:
+    read = believed(facts)
+    if read is None:
         return sizes[0 if facts.quantization.scheme is Scheme.PLAIN else 1]
-    rest = facts.sizes.total_bytes - formula_bytes(facts)
+    rest = read.total_bytes - formula_bytes(facts)
     return min(sizes, key=lambda size: abs(size - rest))
 
 
@@ -122,9 +137,16 @@ def size_doubt(facts: ModelFacts) -> str:
     about the layers or about the format.
     """
     opaque = facts.is_gguf or facts.is_novel or facts.weights_doubt > 0
-    if facts.sizes is None or opaque or facts.contradicted:
+    if facts.sizes is None:
         return ""
     formula, stored = formula_bytes(facts), facts.sizes.total_bytes
+    if believed(facts) is None:
+        return (
+            f"{facts.sizes.source} states {stored:,} bytes, less than a bit for each of its "
+            "weights: reckoned from its dimensions"
+        )
+    if opaque or facts.contradicted:
+        return ""
     copy = facts.vocab * facts.hidden * facts.dtype_bytes + max(_table_sizes(facts), default=0)
     if 0.75 * formula <= stored <= 1.35 * (formula + copy):
         return ""
@@ -137,7 +159,8 @@ def size_doubt(facts: ModelFacts) -> str:
 def formula_doubt(facts: ModelFacts) -> float:
     """Relative doubt of weights computed from dimensions alone, by what is not known of them."""
     found = [0.001, facts.weights_doubt]
-    if not facts.known:
+    set_aside = facts.sizes is not None and believed(facts) is None
+    if not facts.known or set_aside:
         found.append(0.10)
     if facts.vision is not None:
         found.append(0.018 if facts.vision.stated else 0.008)
@@ -150,7 +173,7 @@ def formula_doubt(facts: ModelFacts) -> float:
     if facts.is_latent:
         found.append(0.03 if facts.hyper_streams > 1 else 0.003)
     if facts.quantization.scheme is Scheme.GGUF:
-        found.append(0.05)
+        found.append(UNKNOWN_FORMAT if set_aside else 0.05)
     return max(found)
 
 

@@ -22,7 +22,7 @@ from rigspec.sizing.load_extra import allocator_waste, load_extra
 from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.stages import fullest_stage
-from rigspec.sizing.stored import calibration, table_bytes
+from rigspec.sizing.stored import believed, calibration, table_bytes
 from rigspec.sizing.tiles import padding
 from rigspec.units import GIB
 
@@ -72,7 +72,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     basis, error = found.basis, found.error
     if settings.engine is Engine.SGLANG and facts.quantization.scheme is not Scheme.PLAIN:
         error = max(error, SGLANG_KERNEL_COPIES)
-    if facts.is_novel and facts.sizes is not None:
+    if facts.is_novel and believed(facts) is not None:
         basis += ", as stored"
         if settings.ranks > 1:
             error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"

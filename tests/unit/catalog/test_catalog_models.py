@@ -26,7 +26,8 @@ from rigspec.catalog.models import (
     saved_models,
 )
 
-CONFIGS = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "benchmarks" / "data" / "model-configs"
 
 
 def published(name: str) -> ModelFacts:
@@ -116,12 +117,20 @@ def test_delta_net_dimensions() -> None:
     assert mixer == Delta(key_heads=16, value_heads=48, key_dim=128, value_dim=128, kernel=4)
 
 
-def test_unknown_architecture_is_said() -> None:
-    config = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text()) | {"model_type": "novel9"}
+@pytest.mark.parametrize("name", ["novel9", "qwen9", "qwen3x", "llama_next", "Qwen3", "text"])
+def test_unknown_architecture_is_said(name: str) -> None:
+    config = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text()) | {"model_type": name}
     facts = facts_of_config("x", config)
     assert facts is not None
-    assert not facts.known
-    assert "novel9" in facts.doubts[0]
+    assert facts.is_novel
+    assert f"the architecture `{name}` is not known to rigspec" in facts.doubts
+
+
+def test_every_published_architecture_is_known() -> None:
+    read = (load_model_facts(file) for _, file in saved_models([CONFIGS, ROOT / "rigs/models"]))
+    facts = [found for found in read if found is not None]
+    assert len(facts) > 100
+    assert not [f.model_type for f in facts if any("architecture `" in d for d in f.doubts)]
 
 
 @pytest.mark.parametrize("missing", ["hidden_size", "vocab_size", "num_hidden_layers"])

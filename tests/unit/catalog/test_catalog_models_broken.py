@@ -190,3 +190,23 @@ def test_bitsandbytes_is_read_by_its_own_words() -> None:
     eight = facts(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
     assert (four.quantization.scheme, eight.quantization.scheme) == (Scheme.INT4, Scheme.INT8)
     assert four.known
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "num_attention_heads", "hidden_size"])
+def test_a_count_written_as_a_float_is_refused(key: str) -> None:
+    value = float(QWEN[key])
+    with pytest.raises(UnusableModel) as refused:
+        facts(**{key: value})
+    assert str(refused.value) == (
+        f"`{key}` is {value}, engines count with it: it must be written as {QWEN[key]}"
+    )
+
+
+def test_a_length_written_as_a_float_is_taken() -> None:
+    assert facts(max_position_embeddings=40960.0).max_positions == 40960
+
+
+@pytest.mark.parametrize("listed", ["Qwen3ForCausalLM", {}, 5])
+def test_a_class_that_stands_in_no_list_is_refused(listed: object) -> None:
+    with pytest.raises(UnusableModel, match=r"^`architectures` is `.*`, an engine reads a list"):
+        facts(architectures=listed)

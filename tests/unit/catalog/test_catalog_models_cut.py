@@ -51,6 +51,8 @@ def shard(start: object, end: object, data: int = 0) -> bytes:
 
 
 INDEX = "model.safetensors.index.json"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 663\n"
+PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,10 @@ INDEX = "model.safetensors.index.json"
         ({INDEX: b"[]"}, f"{INDEX} holds no JSON object"),
         ({INDEX: index(-5)}, f"{INDEX} states a `total_size` of -5"),
         ({INDEX: index("big")}, f"{INDEX} states a `total_size` of big"),
+        ({INDEX: index(16.38)}, f"{INDEX} states a `total_size` of 16.38, it holds a number of"),
+        ({INDEX: POINTER}, f"{INDEX} is a Git LFS pointer, not the file: `git lfs pull` in its"),
+        ({"a.safetensors": POINTER}, "a.safetensors is a Git LFS pointer, not the file: `git lfs"),
+        ({"a.safetensors": PAGE}, "a.safetensors is a web page (HTML), not the file"),
         ({"a.safetensors": b""}, "a.safetensors is cut short: it ends within its header"),
         ({"a.safetensors": shard(0, 8)[:30]}, "a.safetensors is cut short: it ends within"),
         ({"a.safetensors": struct.pack("<Q", 1 << 63) + b"{}"}, "a.safetensors is cut short"),
@@ -131,8 +137,23 @@ def test_config_and_index_are_enough_where_the_weights_are_elsewhere(tmp_path: P
         (json.dumps(QWEN).encode("utf-16"), "config.json is not UTF-8 without a byte order mark"),
         (json.dumps(QWEN).encode("utf-16-le"), "config.json is not UTF-8 without a byte order"),
         (json.dumps(QWEN).encode("utf-8-sig"), "config.json is not UTF-8 without a byte order"),
+        (POINTER, "config.json is a Git LFS pointer, not the file: `git lfs pull` in its folder"),
+        (PAGE, "config.json is a web page (HTML), not the file: download it again"),
+        (b"<html lang='en'>", "config.json is a web page (HTML), not the file: download it again"),
     ],
-    ids=["cut short", "no text", "a list", "digits", "deep", "utf-16", "utf-16 unmarked", "marked"],
+    ids=[
+        "cut short",
+        "no text",
+        "a list",
+        "digits",
+        "deep",
+        "utf-16",
+        "utf-16 unmarked",
+        "marked",
+        "pointer",
+        "page",
+        "page in another form",
+    ],
 )
 def test_a_broken_config_says_so(tmp_path: Path, config: bytes, said: str) -> None:
     folder(tmp_path, {}, config)
@@ -230,3 +251,18 @@ def test_a_gguf_file_without_dimensions_says_what_is_wrong_with_it(tmp_path: Pat
     writer.close()
     with pytest.raises(UnusableModel, match=r"bare\.gguf states no width, no vocabulary"):
         load_model_facts(tmp_path / "bare.gguf")
+
+
+@pytest.mark.parametrize(("start", "said"), [(POINTER, "Git LFS pointer"), (PAGE, "web page")])
+def test_what_stands_in_for_a_gguf_file_is_named(tmp_path: Path, start: bytes, said: str) -> None:
+    (tmp_path / "m.gguf").write_bytes(start)
+    with pytest.raises(UnusableModel, match=rf"m\.gguf is a {said}"):
+        load_model_facts(tmp_path / "m.gguf")
+
+
+def test_a_whole_total_written_as_a_float_is_taken(tmp_path: Path) -> None:
+    folder(tmp_path, {INDEX: index(16381470720.0)})
+    found = load_model_facts(tmp_path)
+    assert found is not None
+    assert found.sizes is not None
+    assert found.sizes.total_bytes == 16381470720

@@ -124,6 +124,33 @@ def test_a_record_that_engines_read_is_taken(record: object, scheme: Scheme) -> 
     assert not found.doubts
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["awq", "AWQ", "awq_marlin", "gptq", "gptq_marlin", "auto-round", "intel/auto-round"],
+)
+def test_a_method_that_packs_integers_is_known(method: str) -> None:
+    found = facts(quantization_config={"quant_method": method, "bits": 4, "group_size": 128})
+    assert found.quantization.scheme.is_four_bit
+    assert not found.doubts
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"quant_method": "awqq", "bits": 4, "group_size": 128},
+        {"quant_method": "gptq_model", "bits": 4, "group_size": 128},
+        {"quant_method": "fp8x", "weight_block_size": [128, 128]},
+        {"quant_method": "modelopts", "quant_algo": "NVFP4"},
+        grouped(num_bits=4) | {"quant_method": "compressed-tensor"},
+    ],
+)
+def test_a_method_that_is_merely_like_a_known_one_is_not(record: dict[str, object]) -> None:
+    found = facts(quantization_config=record)
+    said = f"the quantization method `{record['quant_method']}` is not known to rigspec"
+    assert said in found.doubts
+    assert found.weights_doubt
+
+
 @pytest.mark.parametrize("key", ["torch_dtype", "dtype", "model_type"])
 @pytest.mark.parametrize("value", [{}, [], 5, True, ["bfloat16"]])
 def test_what_is_no_name_where_one_belongs_is_refused(key: str, value: object) -> None:

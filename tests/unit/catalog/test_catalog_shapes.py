@@ -141,7 +141,7 @@ def test_a_gguf_that_lacks_layers_is_a_doubt(tmp_path: Path) -> None:
     assert not said_everywhere(gguf(tmp_path / "b.gguf", LAYERS), said, tmp_path)
     heads = "the key projections have 32 rows, the config's heads make 64"
     assert said_everywhere(gguf(tmp_path / "c.gguf", LAYERS, kv_heads=4), heads, tmp_path)
-    width = "the table of words is 64 wide, `hidden_size` is 96"
+    width = "the table of words is 64 wide, `llama.embedding_length` is 96"
     assert said_everywhere(gguf(tmp_path / "d.gguf", LAYERS, width=96), width, tmp_path)
 
 

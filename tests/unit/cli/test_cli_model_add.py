@@ -126,7 +126,7 @@ def test_unreachable_hub_is_one_sentence() -> None:
 
 def test_config_that_is_not_json_is_said() -> None:
     with (
-        serving({"org/tiny": {"config.json": b"<html>"}}) as served,
+        serving({"org/tiny": {"config.json": b"{"}}) as served,
         pytest.raises(RigspecError, match=r"config\.json is not JSON"),
     ):
         hub.read_hub("org/tiny", None, endpoint=served.url)

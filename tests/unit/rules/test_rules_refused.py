@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rigspec.catalog.engine_support import unlisted
+from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import load_model_facts
 from rigspec.finding import Finding, Severity
@@ -309,3 +312,44 @@ def test_an_architecture_that_came_later(serves: str, version: str, said: str) -
     findings = found("refused.architecture", "h100", serves, image=image, engine_version=version)
     assert severity(findings) == said
     assert all(f.path == ("services", "chat", "engine_version") for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("listed", "engine", "version", "said"),
+    [
+        (["Qwen3ForCasualLM"], "vllm", "0.33.0",
+         "no release of vLLM from 0.8.5 to 0.33.0 lists `Qwen3ForCasualLM`"),
+        (["LlamaForCausalM"], "vllm", None,
+         "no release of vLLM from 0.8.5 to 0.33.0 lists `LlamaForCausalM`"),
+        (["Qwen3ForCasualLM"], "sglang", "0.5.4",
+         "no release of SGLang from 0.5.3 to 0.5.23 lists `Qwen3ForCasualLM`"),
+        ([], "vllm", "0.33.0",
+         "its config names no class in `architectures`, by which vLLM takes a model"),
+        (["Qwen3ForCasualLM"], "vllm", "0.34.0", ""),  # newer than what was looked at
+        (["Qwen3ForCasualLM"], "vllm", "0.8.4", ""),
+        (["Qwen3ForCasualLM"], "vllm", "0.33.0.dev7", ""),
+        (["LlamaForCausalLM"], "vllm", None, ""),
+        (["LlamaForCausalLM"], "sglang", "0.5.23", ""),
+    ],
+)  # fmt: skip
+def test_a_class_that_no_release_lists(
+    listed: list[str], engine: str, version: str | None, said: str
+) -> None:
+    config = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
+    facts = facts_of_config("m", config | {"architectures": listed})
+    assert facts is not None
+    label = {"vllm": "vLLM", "sglang": "SGLang"}[engine]
+    told = unlisted(engine, label, facts, version)
+    assert (told.message if told else "") == said
+
+
+def test_a_class_that_no_release_lists_is_said_at_the_model() -> None:
+    config = json.loads((CONFIGS / "Qwen__Qwen3-8B.json").read_text())
+    facts = facts_of_config("m", config | {"architectures": ["Qwen3ForCasualLM"]})
+    assert facts is not None
+    rig = load(ROOT / "tests" / "errors" / "base-is-fine.yaml").rig
+    assert rig is not None
+    findings = check(rig, CheckContext({"chat": facts}))
+    (finding,) = [f for f in findings if f.rule == "refused.architecture"]
+    assert finding.severity is Severity.WARNING
+    assert finding.path == ("services", "chat", "model")

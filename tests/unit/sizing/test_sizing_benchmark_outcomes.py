@@ -140,6 +140,8 @@ def test_a_month_in_which_the_printed_line_changed_is_either() -> None:
         ("not stated (8.28 GiB)", None),  # what was loaded is a figure to predict
         ("NVFP4 (weights 17.53 GiB)", None),
         ("fp8", None),
+        ("GGUF Q8_0 (8.11 GiB); draft Q8_0 (1.53 GiB)", 8.11),
+        ("GGUF Q8_0; draft Q8_0 (1.53 GiB)", None),
     ],
 )
 def test_a_size_of_files_is_taken_and_one_of_loaded_weights_is_not(

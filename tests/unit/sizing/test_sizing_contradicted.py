@@ -16,6 +16,7 @@ from rigspec.catalog.model_parts import Attention
 from rigspec.catalog.model_shapes import Shapes
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.as_loaded import as_loaded
+from rigspec.sizing.drafter import stored_gib
 from rigspec.sizing.held import as_held
 from rigspec.sizing.memory import MemoryEstimate, estimate
 from rigspec.sizing.settings import Engine, EngineSettings
@@ -170,3 +171,43 @@ def test_gated_queries_have_twice_the_rows_of_their_heads() -> None:
     held = as_held(gated.with_sizes(ExactSizes(BYTES, "headers of 5 files", shapes=shapes)))
     mixers = [layer.mixer for layer in held.layers if isinstance(layer.mixer, Attention)]
     assert {(mixer.heads, mixer.kv_heads) for mixer in mixers} == {(48, 4)}
+
+
+def stated(total: int) -> ModelFacts:
+    """Qwen3-8B with nothing but a total that an index states."""
+    return replace(facts(), sizes=ExactSizes(total, "model.safetensors.index.json"))
+
+
+@pytest.mark.parametrize("total", [16, 16_381_470, 900_000_000])
+def test_a_total_that_leaves_no_bit_for_a_weight_is_set_aside(total: int) -> None:
+    found = rank_weights(stated(total), EngineSettings())
+    assert found.basis == "formulas over config.json"
+    assert 0.85 * WHOLE < found.amount.low < 0.95 * WHOLE < WHOLE < found.amount.high
+    said = f"model.safetensors.index.json states {total:,} bytes, less than a bit for each"
+    assert doubts_of(stated(total))[0].startswith(said)
+    settings = EngineSettings(version=(0, 30), context=4096)
+    fast = decode(stated(total), card("rtx-3090"), settings)
+    right = decode(facts(), card("rtx-3090"), settings)
+    assert fast is not None and right is not None
+    assert fast.tok_s.high < 1.2 * right.tok_s.high
+
+
+def test_a_total_of_more_is_one_of_two_readings() -> None:
+    low = rank_weights(stated(2_000_000_000), EngineSettings()).amount.low
+    assert low < 2.0
+
+
+def test_so_is_the_total_of_a_gguf_and_nothing_tells_its_format_then() -> None:
+    found = with_gguf_sizes(facts(), ExactSizes(16, "m.gguf"))
+    amount = rank_weights(found, EngineSettings(engine=Engine.LLAMA_CPP)).amount
+    assert amount.high > 1.8 * amount.value > 5
+    assert "16 bytes, less than a bit for each" in doubts_of(found)[0]
+
+
+def test_what_is_set_aside_is_no_basis_of_an_unknown_architecture() -> None:
+    novel = replace(stated(16), is_novel=True)
+    assert rank_weights(novel, EngineSettings()).basis == "formulas over config.json"
+
+
+def test_a_drafter_whose_total_is_set_aside_is_sized_by_its_dimensions() -> None:
+    assert stored_gib(stated(16)) == pytest.approx(WHOLE, rel=0.001)

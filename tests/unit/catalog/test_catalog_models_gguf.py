@@ -1,0 +1,118 @@
+"""GGUF files that say two things at once, or say them under keys of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGUFWriter
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.models import UnusableModel, load_model_facts
+from rigspec.errors import RigspecError
+from rigspec.hub import read_local, save
+
+LAYERS = 4
+
+
+def written(
+    path: Path,
+    architecture: str = "qwen3",
+    *,
+    blocks: int = LAYERS,
+    width: int = 512,
+    context: int = 4096,
+    kv_heads: int | list[int] = 2,
+    window: int = 0,
+    parts: int = 0,
+) -> Path:
+    """Four layers of 512 columns, whatever the key-values say."""
+    writer = GGUFWriter(str(path), architecture)
+    writer.add_block_count(blocks)
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(1024)
+    writer.add_head_count(8)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_key_length(64)
+    writer.add_vocab_size(256)
+    if window:
+        writer.add_sliding_window(window)
+    if parts:
+        writer.add_uint16("split.count", parts)
+    writer.add_tensor("token_embd.weight", np.zeros((256, 512), dtype=np.float16))
+    for layer in range(LAYERS):
+        writer.add_tensor(f"blk.{layer}.attn_q.weight", np.zeros((512, 512), dtype=np.float16))
+        writer.add_tensor(f"blk.{layer}.attn_k.weight", np.zeros((128, 512), dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def read(path: Path) -> ModelFacts:
+    found = load_model_facts(path)
+    assert found is not None
+    return found
+
+
+def test_a_file_that_says_one_thing_is_understood(tmp_path: Path) -> None:
+    assert read(written(tmp_path / "m.gguf")).known
+    assert read(written(tmp_path / "l.gguf", kv_heads=[2] * LAYERS)).kv_heads == 2
+
+
+@pytest.mark.parametrize("window", [0, 512], ids=["full", "windows"])
+@pytest.mark.parametrize("width", [1024, 256])
+def test_a_width_that_the_tensors_do_not_have_is_a_doubt(
+    tmp_path: Path, width: int, window: int
+) -> None:
+    # 512 values are no packed half of 1,024: a GGUF header counts values
+    found = read(written(tmp_path / "m.gguf", width=width, window=window))
+    said = f"the table of words is 512 wide, `qwen3.embedding_length` is {width:,}"
+    assert said in found.doubts
+    assert found.contradicted
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_list_of_another_length_than_the_layers_is_refused(tmp_path: Path, count: int) -> None:
+    path = written(tmp_path / "m.gguf", kv_heads=[2] * count)
+    said = f"`qwen3.attention.head_count_kv` names {count} layers, `qwen3.block_count` says 4"
+    with pytest.raises(UnusableModel, match=said):
+        read(path)
+
+
+def test_a_part_whose_others_cannot_be_found_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.gguf", parts=3)
+    with pytest.raises(UnusableModel, match=r"m\.gguf is a part of 3 \(`split\.count`\)"):
+        read(path)
+    assert read(written(tmp_path / "whole.gguf", parts=1)).known
+    for part in (1, 2):
+        named = written(tmp_path / f"m-{part:05}-of-00002.gguf", parts=2)
+    assert read(named).sizes is not None
+
+
+@pytest.mark.parametrize(("architecture", "known"), [
+    ("qwen3", True), ("qwen9", False), ("qwen3moe", True), ("llama", True), ("llamas", False),
+])  # fmt: skip
+def test_an_architecture_goes_by_its_whole_name(
+    tmp_path: Path, architecture: str, known: bool
+) -> None:
+    found = read(written(tmp_path / "m.gguf", architecture))
+    said = f"the architecture `{architecture}` is not known to rigspec"
+    assert (said in found.doubts) is not known
+
+
+def test_what_is_refused_or_doubted_goes_by_the_keys_of_the_file(tmp_path: Path) -> None:
+    found = read(written(tmp_path / "m.gguf", "qwen3next", context=0))
+    assert "`qwen3next.context_length` is 0: the longest context is not known" in found.doubts
+    path = written(tmp_path / "m.gguf", blocks=9999)
+    with pytest.raises(UnusableModel, match=r"^`qwen3\.block_count` is 9,999, no model is beyond"):
+        read(path)
+
+
+def test_so_does_what_is_refused_of_a_file_that_is_saved(tmp_path: Path) -> None:
+    written(tmp_path / "m.gguf", blocks=9999)
+    with pytest.raises(RigspecError, match=r"`qwen3\.block_count` is 9,999"):
+        save(read_local(tmp_path / "m.gguf"), "it", tmp_path / "saved")
