@@ -106,13 +106,17 @@ def speculation_of(text: str | None, compose: str | None) -> Speculative | None:
     if "compose" in stated.lower() and _OFF.search(compose or "-x-"):
         return None
     accepted = re.search(r"acceptance length\s*([\d.]+)", where)
-    draft = re.search(r"([\d.]+)\s*GB draft", where)
+    draft = re.search(r"([\d.]+)\s*(GB) draft|draft of ([\d.]+) ?(Gi?B)\b", where)
     return Speculative(
         method=_method(where.lower()),
         tokens=_depth(where),
         accepted=_length(float(accepted[1].rstrip(".")), stated) if accepted else None,
-        draft_gib=float(draft[1]) * GB / GIB if draft else 0.0,
+        draft_gib=_gib(*(part for part in draft.groups() if part)) if draft else 0.0,
     )
+
+
+def _gib(size: str, unit: str) -> float:
+    return float(size) * (GB / GIB if unit == "GB" else 1.0)
 
 
 def _length(printed: float, stated: str) -> float:

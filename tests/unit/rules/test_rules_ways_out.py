@@ -138,6 +138,14 @@ def test_sequences_are_a_way_out_only_where_one_surely_has_a_block() -> None:
         assert ("the first start decides" in said.hint) is not cured
 
 
+def test_no_start_decides_where_the_states_never_find_room() -> None:
+    service = FOUR | {"context_length": 4096, "max_sequences": 4000, "gpu_memory_fraction": 0.6}
+    found = {f.rule: f for f in complaints("Qwen/Qwen3.5-27B", "4 rtx-3090", service)}
+    said = found["memory.states-have-room"]
+    assert said.severity is Severity.ERROR
+    assert "the first start decides" not in said.hint
+
+
 def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() -> None:
     service = FOUR | SGLANG | {"context_length": 65536}
     said = complaints("deepseek-ai/DeepSeek-V4-Flash", "4 h200", service)[0]

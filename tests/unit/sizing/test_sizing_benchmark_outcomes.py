@@ -345,3 +345,9 @@ def test_sequences_that_nobody_states_may_have_been_few() -> None:
     )
     assert many.high < 5.98 <= unsaid.high + 0.3
     assert unsaid.value == pytest.approx(many.value, abs=0.1)
+
+
+@pytest.mark.parametrize(("family", "version"), [("sglang", (0, 5, 10)), ("vllm", (0, 19))])
+def test_a_date_is_a_release_of_the_engine_that_ran(family: str, version: tuple[int, ...]) -> None:
+    case = case_of(RUN | {"engine_family": family, "date": "2026-04-10"}, models(), 0)
+    assert case.settings.version == version

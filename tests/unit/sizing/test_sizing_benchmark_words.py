@@ -127,6 +127,8 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
         ("see compose", "dual-dflash.yml (n=7)", Speculative("dflash", 7)),
         ("see compose", "dual.yml", Speculative("unstated")),
         ("EAGLE/NEXTN steps 3 draft 4", None, Speculative("mtp", 3)),
+        ("dflash n=7, external draft of 3.58 GiB in bf16", None,
+         Speculative("dflash", 7, draft_gib=3.58)),
         ("mtp n=3, acceptance length 3.4", None, Speculative("mtp", 3, accepted=3.4)),
         ("MTP/draft per compose; acceptance length 3.4", None,
          Speculative("mtp", accepted=2.8)),

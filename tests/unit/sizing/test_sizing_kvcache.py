@@ -232,6 +232,12 @@ def test_every_step_under_way_is_charged(
     assert shape.in_flight == steps * 2048
 
 
+def test_a_plain_draft_makes_no_pool_of_a_compressed_target() -> None:
+    layers = model("Qwen/Qwen3-8B").layers[:1]
+    drafted = EngineSettings(speculative=Speculative("draft", 4, draft_layers=layers))
+    assert pool_shape(model("deepseek-ai/DeepSeek-V4-Flash"), drafted, batch_tokens=1) is None
+
+
 def test_drafts_that_are_looked_up_wait_for_the_step_before() -> None:
     looked_up = EngineSettings(version=(0, 26, 0), speculative=Speculative("ngram", 4))
     shape = pool_shape(model("google/gemma-4-12B"), looked_up, batch_tokens=2048)

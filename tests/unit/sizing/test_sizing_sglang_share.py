@@ -8,6 +8,7 @@ import pytest
 from published import card, model
 
 from rigspec.catalog.model_vision import vision_of
+from rigspec.sizing.memory import estimate
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Speculative
 from rigspec.sizing.sglang_share import fraction_of, least_fraction, own_rest_gib
 
@@ -54,6 +55,8 @@ def test_shares_of_old_releases_go_by_the_ranks_alone(ranks: int, share: float) 
         # copies of the attention: 4.5 for a sequence of 512 and a copy
         (LATENT, "h200", {"version": (0, 5, 10), "tensor_parallel": 8, "data_parallel": 8,
                           "dp_attention": True}, 14848 + 4.5 * 512 * 8),
+        (LATENT, "h200", {"version": (0, 5, 10), "tensor_parallel": 2, "data_parallel": 2,
+                          "dp_attention": True}, 512 + 12288 + 256 + 512 + 3 * 256 * 2),
     ],
 )  # fmt: skip
 def test_what_steps_graphs_and_ranks_need_is_set_aside(
@@ -70,6 +73,7 @@ def test_what_steps_graphs_and_ranks_need_is_set_aside(
         ({"num_hidden_layers": 24, "hidden_size": 1024}, 0.95),
         ({"num_hidden_layers": 48, "hidden_size": 1024}, 0.95 * 0.9),
         ({"num_hidden_layers": 12, "hidden_size": 1024}, 0.95 * 1.05),
+        ({"num_hidden_layers": 24, "hidden_size": 1536}, 0.95 * 0.875),
         ({"num_hidden_layers": 96, "hidden_size": 2048}, 0.95 * 0.8),
         ({"depth": 48, "hidden_size": 1024}, 0.95),  # SGLang takes 24 layers for it
     ],
@@ -87,6 +91,11 @@ def test_a_release_that_nobody_states_may_set_the_most_aside() -> None:
     on = card("rtx-3090")
     least, usual = (each(model(DENSE), on, asked) for each in (least_fraction, fraction_of))
     assert usual - least == pytest.approx(4096 / (on.total.value * 1024))
+    low, without = (
+        estimate(model(DENSE), on, each).available.low
+        for each in (asked, replace(asked, version=(0, 5, 14)))
+    )
+    assert low < without - 2.0
     known = replace(asked, version=(0, 5, 9))
     assert least_fraction(model(DENSE), on, known) == fraction_of(model(DENSE), on, known)
 

@@ -221,8 +221,10 @@ def test_a_gb10_is_no_large_card_any_more(
     version: tuple[int, ...] | None, tokens: int, seqs: int
 ) -> None:
     spark = replace(card("h200"), total=exact(121.7), compute=(12, 1))
-    found = batch_of(model("Qwen/Qwen3-8B"), EngineSettings(version=version), spark)
+    asked = EngineSettings(version=version)
+    found = batch_of(model("Qwen/Qwen3-8B"), asked, spark)
     assert (found.tokens, found.seqs) == (tokens, seqs)
+    assert batch_of(model("Qwen/Qwen3-8B"), asked, card("h200")).tokens == 8192
 
 
 @pytest.mark.parametrize(
