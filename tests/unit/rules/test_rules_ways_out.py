@@ -139,7 +139,7 @@ def test_sequences_are_a_way_out_only_where_one_surely_has_a_block() -> None:
 
 
 def test_no_start_decides_where_the_states_never_find_room() -> None:
-    service = FOUR | {"context_length": 4096, "max_sequences": 4000, "gpu_memory_fraction": 0.6}
+    service = FOUR | {"context_length": 4096, "max_sequences": 200, "gpu_memory_fraction": 0.64}
     found = {f.rule: f for f in complaints("Qwen/Qwen3.5-27B", "4 rtx-3090", service)}
     said = found["memory.states-have-room"]
     assert said.severity is Severity.ERROR
