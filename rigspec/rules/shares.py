@@ -38,7 +38,7 @@ def lower_shares(rig: Rig, names: tuple[str, ...], member: str, facts: CheckCont
     cut = _cut(rig, raised, needed, contexts)
     shares = {name: share for name, share in cut.items() if share != asked[name]}
     sure = any(least > STEP for least in needed.values())
-    if max(needed.values(), default=0.0) > MOST or not shares:
+    if not shares:
         return f"no shares hold a full request of each: {SMALLER}" if sure else OTHERWISE
     changed, alone = _with_shares(rig, shares), replace(facts, sized={})  # the kept are of the spec
     if not all(_fits(changed, name, alone) for name in judged):

@@ -105,11 +105,13 @@ class MemoryEstimate:
 
     @property
     def boots(self) -> Verdict:
-        """Whether the engine starts: it reads the file; a full request and all states fit."""
-        states, settings = self.states, self.asked.settings
+        """Whether the engine starts: it reads the file, as far as its format is known; a full
+        request and all states fit."""
+        states, settings, facts = self.states, self.asked.settings, self.asked.facts
         if self.verdict is Verdict.NO or (states is not None and states.never):
             return Verdict.NO
-        unsure = self.asked.facts.is_gguf and not settings.engine.reads_gguf
+        unsure = facts.is_gguf and not settings.engine.reads_gguf
+        unsure = unsure or bool(facts.quantization.doubts)
         unsure = unsure or settings.uncounted or (states is not None and not states.surely)
         return Verdict.CLOSE if unsure else self.verdict
 

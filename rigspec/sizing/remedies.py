@@ -149,7 +149,10 @@ def _batches(case: Case) -> Iterator[Remedy]:
 
 
 def _fewer_sequences(case: Case) -> Iterator[Remedy]:
-    many = (256, 128, 64, 32, 16) if case.settings.max_seqs else ()  # the owner has said how many
+    states = case.before.states
+    # the owner has said how many, or as many as there are states is all that it lacks
+    said = case.settings.max_seqs or (states is not None and states.never)
+    many = (256, 128, 64, 32, 16) if said else ()
     for seqs in (*many, FEW_SEQUENCES, 4, 3, 2, 1):
         if seqs < vllm.batch_of(case.facts, case.settings, case.card).seqs:
             changed = replace(case.settings, max_seqs=seqs)

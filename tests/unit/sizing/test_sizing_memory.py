@@ -350,3 +350,12 @@ def test_flashinfer_takes_its_workspace_with_the_first_prompt() -> None:
     assert not vllm.takes_flashinfer(asked, card("h100"))
     grown = vllm.late_gib(facts, on, asked) - vllm.late_gib(facts, on, plain)
     assert grown == pytest.approx(394 / 1024)
+
+
+def test_a_format_that_no_engine_is_known_to_read_is_never_sure_to_start() -> None:
+    unknown = Quantization(Scheme.INT8, doubts=("the quantization method is not known",))
+    facts = replace(model("Qwen/Qwen3-8B"), quantization=unknown)
+    asked = EngineSettings(context=4096)
+    assert estimate(facts, card("h200"), asked).boots is Verdict.CLOSE
+    read = replace(facts, quantization=Quantization(Scheme.INT8))
+    assert estimate(read, card("h200"), asked).boots is Verdict.YES
