@@ -8,8 +8,9 @@ when the finding is printed, by `rigspec.spec.source.Source.locate`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from rigspec.frozen import dataclass
 
 WAYS_OUT = "any one of these fits: "
 """In a hint: what follows are ways out, with `; ` between them; a terminal shows one per line."""

@@ -11,7 +11,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from rigspec.catalog.model_gguf import (
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.sizing.unknown import doubts_of
 from rigspec.units import text_gib
 

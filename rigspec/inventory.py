@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from rigspec.errors import RigspecError
 from rigspec.finding import has_errors
+from rigspec.frozen import dataclass
 from rigspec.operations.plans import remember
 from rigspec.plan.rig import plan_rig
 from rigspec.report.findings import as_text

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.errors import SpecFileError
+from rigspec.frozen import dataclass
 from rigspec.resources import ONLY, folder
 from rigspec.spec.rig import Rig
 from rigspec.verify.advice import only

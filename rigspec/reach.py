@@ -8,12 +8,13 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rigspec.discover.probe import OUT_VARIABLE
 from rigspec.errors import HostError, RigspecError, SpecFileError
+from rigspec.frozen import dataclass
 from rigspec.resources import folder
 from rigspec.spec.host import Host
 

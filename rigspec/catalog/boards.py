@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, cast
 
 from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
+from rigspec.frozen import dataclass
 
 FIGURES = ("slots", "warm_reboot", "bios", "quirks")
 _SOCKETS, _SLOTS = Span(1, 8, "number of CPU sockets"), Span(0, 32, "number of slots")

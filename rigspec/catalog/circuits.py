@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.catalog.data import Span, load_table
+from rigspec.frozen import dataclass
 
 _VOLTS = Span(100, 480, "voltage of a circuit")
 _AMPS = Span(1, 200, "current of this circuit in amperes")

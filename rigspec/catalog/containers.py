@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, cast
 
 from rigspec.catalog.data import load_table
 from rigspec.catalog.repositories import Repository, docker_repository, toolkit_repository
+from rigspec.frozen import dataclass
 
 Cdi = Literal["default", "feature", "native", "none"]
 

@@ -12,7 +12,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from rigspec.catalog.data_file import ROW_FORMAT, place_of, read
 from rigspec.catalog.data_file import CatalogError as CatalogError
 from rigspec.catalog.meant import without_unit
+from rigspec.frozen import dataclass
 from rigspec.letters import one_line
 
 DATA = Path(__file__).with_name("data")

@@ -8,12 +8,12 @@ suffix: `nvidia-driver-pinning-BRANCH` first, then unversioned names. Debian's n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from rigspec.catalog.data import load_table
 from rigspec.catalog.gpus import Gpu
 from rigspec.catalog.repositories import Repository, nvidia_repository
+from rigspec.frozen import dataclass
 
 Flavour = Literal["open", "proprietary"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from rigspec.catalog.data import DATA, load_table
 from rigspec.catalog.flag_table import FlagHistory, is_release, version_key
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 
 Kind = Literal["plain", "latent", "sparse", "compressed"]
 """Attention of a model: with key/value heads, with a latent record, with an index beside it, with a

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, cast
 
 from rigspec.catalog.data import Row, load_table
 from rigspec.catalog.drivers import CudaDriver, cuda_driver
+from rigspec.frozen import dataclass
 
 ENGINES = ("vllm", "sglang", "llama_cpp")
 FIGURES = ("flags", "api_key", "exit_codes", "stock", "images")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rigspec.catalog.flag_table import FlagHistory, FlagTable, is_release, version_key
 from rigspec.finding import Severity
+from rigspec.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from rigspec.catalog.data import DATA, CatalogError
+from rigspec.frozen import dataclass
 
 ENGINES = ("vllm", "sglang", "llama_cpp")
 Presence = Literal["present", "not yet", "gone", "unknown"]

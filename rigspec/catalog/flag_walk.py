@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rigspec.catalog.data import nearest
 from rigspec.catalog.flag_problems import Complaints
 from rigspec.catalog.flag_table import Flag, FlagHistory, FlagTable, version_key
 from rigspec.catalog.flag_values import NUMBER, ValueChecker
+from rigspec.frozen import dataclass
 
 _HELP = {
     "vllm": "vllm serve --help=all",

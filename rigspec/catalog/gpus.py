@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest, shown
+from rigspec.frozen import dataclass
 
 _T = TypeVar("_T")
 Answer = Literal["yes", "no", "unknown"]

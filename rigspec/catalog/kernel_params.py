@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
 from rigspec.catalog.data import Row, load_table, nearest
+from rigspec.frozen import dataclass
 
 Certainty = Literal["yes", "no", "some"]
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -23,6 +23,7 @@ from rigspec.catalog.model_parts import (
 )
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, contradicted
+from rigspec.frozen import dataclass
 
 SHORT_COMMIT = 7
 """Digits of a commit that is written short, as git does."""

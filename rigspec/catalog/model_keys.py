@@ -7,8 +7,8 @@ the language part may sit one or two levels down. Nothing here raises; what is a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.letters import as_name
 
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config", "text_model")

@@ -6,8 +6,9 @@ space), a *feed-forward* part follows it. Widths are in elements, never in bytes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from rigspec.frozen import dataclass
 
 
 @dataclass(frozen=True)

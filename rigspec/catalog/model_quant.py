@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from rigspec.catalog.model_faults import refuse_no_object
 from rigspec.catalog.model_keys import Keys
 from rigspec.catalog.model_names import any_of, normalise
 from rigspec.catalog.model_record import METHODS, PACKED, record_doubts, refuse_record
+from rigspec.frozen import dataclass
 
 
 class Scheme(StrEnum):

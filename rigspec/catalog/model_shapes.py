@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from rigspec.catalog.model_parts import Attention, Delta, Layer, Mamba, Mixer
+from rigspec.frozen import dataclass
 
 Tensor = tuple[str, tuple[int, ...]]
 """A name and its shape, rows first."""

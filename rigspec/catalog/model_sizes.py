@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ExactSizes
+from rigspec.frozen import dataclass
 from rigspec.units import GB, GIB
 
 ROUNDED_ERROR = 0.03

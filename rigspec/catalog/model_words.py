@@ -7,9 +7,9 @@ GGUF file types mix tensor types; the table holds whole-file bits per weight of 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.frozen import dataclass
 
 GGUF_BITS = {
     "IQ1_S": 2.00, "IQ1_M": 2.15, "IQ2_XXS": 2.38, "IQ2_XS": 2.59, "IQ2_S": 2.74, "IQ2_M": 2.93,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from rigspec.frozen import dataclass
 
 _CUDA = "https://developer.download.nvidia.com/compute/cuda/repos"
 _DOCKER = "https://download.docker.com/linux"

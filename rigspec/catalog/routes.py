@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
 from rigspec.catalog.data import Row, load_table
+from rigspec.frozen import dataclass
 
 
 class RouteKind(StrEnum):

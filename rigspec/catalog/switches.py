@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
 from rigspec.catalog.data import GENERATION, Row, Span, load_table, nearest
+from rigspec.frozen import dataclass
 
 FIGURES = (
     "pci_ids",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing_extensions import override
 
 from rigspec.discover.encoding import decoded, is_packed, is_text
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.letters import harmless
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.sections import split_sections

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 from rigspec.catalog.gpus import Gpu, find_gpu, gpus_with_pci_id, slug
 from rigspec.discover.capture import Capture
 from rigspec.discover.seen import Seen
+from rigspec.frozen import dataclass
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.pci import PciFunction
 from rigspec.observed.record import known

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rigspec.catalog.switches import all_switches, switches_with_pci_id
 from rigspec.discover.cards import Card
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Unknown, known
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from rigspec.discover.capture import masked
@@ -14,6 +14,7 @@ from rigspec.discover.lines import owner, remark
 from rigspec.discover.planned import PLAN_FILE, Planned
 from rigspec.discover.seen import Seen
 from rigspec.discover.yaml_lines import Path, yaml_lines
+from rigspec.frozen import dataclass
 from rigspec.observed.record import known
 from rigspec.plan.kernel import plan_kernel
 from rigspec.spec.gpus import GpuGroup

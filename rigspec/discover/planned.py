@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import section
 from rigspec.spec.load import load_text

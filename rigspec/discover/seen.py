@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
 from rigspec.discover.capture import Capture, CaptureFile, Kind
 from rigspec.discover.cmdline import read_cmdline
 from rigspec.discover.from_probe import driver_values, values_of_probe
 from rigspec.discover.planned import Planned
+from rigspec.frozen import dataclass
 from rigspec.observed.containers import Cdi
 from rigspec.observed.iommu_groups import devices_listed, parse_iommu_groups
 from rigspec.observed.kernel import (

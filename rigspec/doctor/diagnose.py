@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
 from rigspec.discover.capture import Capture, Place
@@ -12,6 +11,7 @@ from rigspec.discover.draft_host import board_name, known_board
 from rigspec.discover.seen import Seen, read_seen
 from rigspec.doctor import boot, bus_log, by_plan, cards, host, pci
 from rigspec.doctor.table import Likelihood, Symptom, all_symptoms
+from rigspec.frozen import dataclass
 
 Check = Callable[[Capture, Seen], Iterator[Place]]
 CHECKS: Mapping[str, Check] = {

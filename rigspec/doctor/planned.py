@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rigspec.catalog.gpus import find_gpu
 from rigspec.discover.cards import Card, cards_of
 from rigspec.discover.seen import Seen
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import Kind, PciFunction
 from rigspec.observed.record import known
 from rigspec.plan.gpus import Place, find_places

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from rigspec.catalog.data import Row
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 
 FILE = Path(__file__).with_name("symptoms.yaml")
 _KEYS = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from typing_extensions import override
 
 from rigspec.facts.base import RigFact, Sections, one_script
 from rigspec.facts.managed import FileState, files_probe, lines_of, parse_files, words
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import PciTree
 from rigspec.observed.pci_probe import parse_pci_probe
 from rigspec.observed.probes import PCI_PROBES, Probe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from typing_extensions import override
@@ -18,6 +17,7 @@ from rigspec.facts.managed import (
     units_probe,
 )
 from rigspec.facts.stage import parse_texts, texts_probe
+from rigspec.frozen import dataclass
 from rigspec.observed.nvidia_smi import QUERY_FIELDS, GpuReading, parse_smi_probe
 from rigspec.observed.pci import PciTree
 from rigspec.observed.pci_probe import parse_pci_probe

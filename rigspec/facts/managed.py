@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from rigspec.facts.base import Sections
+from rigspec.frozen import dataclass
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Record
 from rigspec.observed.sections import body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from typing_extensions import override
@@ -19,6 +18,7 @@ from rigspec.facts.managed import (
     units_probe,
     words,
 )
+from rigspec.frozen import dataclass
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Record
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 from typing_extensions import override
@@ -22,6 +21,7 @@ from rigspec.facts.managed import (
     units_probe,
     words,
 )
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import PciTree
 from rigspec.observed.pci_probe import parse_pci_probe
 from rigspec.observed.probes import PCI_PROBES, Probe

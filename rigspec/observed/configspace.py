@@ -6,8 +6,9 @@ Offsets: PCI Express base specification 6.0, chapter 7; names as in Linux `pci_r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import Acs, AcsBits, Kind, Link, PciFunction, ResizableBar
 from rigspec.observed.record import Reading, Record, Unknown
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from rigspec.frozen import dataclass
 from rigspec.observed.containers import load_json
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.record import Reading, Record, Unknown

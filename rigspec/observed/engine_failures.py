@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Record
 
 

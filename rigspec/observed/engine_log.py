@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.dressing import containers_of
 from rigspec.observed.engine_failures import EngineFailure, find_failures
 from rigspec.observed.record import Reading, Record, Unknown

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section, trouble
 

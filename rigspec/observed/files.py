@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import body, section, trouble
 

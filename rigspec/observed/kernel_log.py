@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import GEN_OF_GTS
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import section

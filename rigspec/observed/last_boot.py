@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.probes import Probe
 from rigspec.observed.record import Reading, Record, Unknown
 from rigspec.observed.sections import body, section

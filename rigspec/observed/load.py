@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 
 DONE, TOO_HOT, ENDED_BADLY = "done", "temperature", "error"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from rigspec.frozen import dataclass
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi_cells import (
     ALIASES,

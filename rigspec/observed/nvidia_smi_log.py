@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from xml.etree import ElementTree
 
+from rigspec.frozen import dataclass
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi import GpuReading, gpu_from_cells, latest, smi_failure
 from rigspec.observed.nvidia_smi_cells import reasons_cell, uncorrected_cell

@@ -6,8 +6,7 @@ the driver is no proof of delivery, and a fast copy may be a wrong one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rigspec.frozen import dataclass
 from rigspec.observed.record import NOT_ASKED, Reading, Record
 
 MEASURED, HANG, ERROR = "measured", "hang", "error"

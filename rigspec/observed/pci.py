@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown, known
 
 NVIDIA = 0x10DE

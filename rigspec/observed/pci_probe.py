@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from rigspec.frozen import dataclass
 from rigspec.observed.configspace import decode_config
 from rigspec.observed.pci import GEN_OF_GTS, Bar, Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Reading, Record, Unknown

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.nvidia_smi import EXTRA_FIELDS, QUERY_FIELDS
 
 PRELUDE = """\

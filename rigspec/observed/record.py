@@ -7,9 +7,11 @@ from, never a default: "no ACS lines because lspci ran without root" is not "ACS
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeAlias, TypeVar
+
+from rigspec.frozen import dataclass
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 
+from rigspec.frozen import dataclass
 from rigspec.observed.dressing import bare_lines
 from rigspec.observed.nvidia_smi import smi_failure
 from rigspec.observed.record import Reading, Record, Unknown

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from rigspec.frozen import dataclass
 from rigspec.observed.files import FileState, parse_files_probe
 from rigspec.observed.record import NOT_ASKED, Reading, Record, Unknown
 from rigspec.observed.sections import section, trouble

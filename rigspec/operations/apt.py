@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
 from rigspec.facts.managed import AptState, FileState, PackageState
+from rigspec.frozen import dataclass
 from rigspec.operations.apt_scripts import FETCH_KEY, INSTALL, MARK, REPAIR, UPDATE
 from rigspec.operations.components import ENABLE_COMPONENTS
 from rigspec.operations.files import differing, write

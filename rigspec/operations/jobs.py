@@ -9,13 +9,13 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from paramiko import SSHException
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from rigspec.frozen import dataclass
 from rigspec.operations.shell import run_on, say, shell
 
 FOLDER = "/run/rigspec/jobs"

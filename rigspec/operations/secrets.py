@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from pydantic import SecretStr
 from pyinfra.api import FunctionCommand, StringCommand
 
 from rigspec.facts.managed import FileState
+from rigspec.frozen import dataclass
 from rigspec.operations.files import digest
 from rigspec.operations.shell import refuse, shell_with_input
 from rigspec.plan.sections import ModelPlan, Plan, ServicePlan

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.plan.render import written_by
 from rigspec.plan.sections import GpuMember
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.plan import shell
 from rigspec.plan.binding import gpu_variable
 

@@ -7,10 +7,10 @@ that runs there as root, and an owner can start it without rigspec.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
 
+from rigspec.frozen import dataclass
 from rigspec.plan import shell
 from rigspec.plan.binding import gpu_variable
 from rigspec.plan.expected import AllReducePlan, PairPlan, PatternPlan

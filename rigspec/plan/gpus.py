@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.plan.sections import GpuMember
 from rigspec.spec.gpus import GpuGroup
 from rigspec.spec.pcie import Switch

@@ -8,8 +8,9 @@ and resolved there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from rigspec.frozen import dataclass
 from rigspec.plan.expected import AllReducePlan, Budget, PairPlan, PatternPlan, Uplink
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import ModuleType
 
 from rigspec.catalog.engines import engine as known_engine
+from rigspec.frozen import dataclass
 from rigspec.plan import shell
 from rigspec.plan.binding import BINDING_ENVIRONMENT, gpu_variable
 from rigspec.plan.container import CACHE, ContainerRun, volume_name

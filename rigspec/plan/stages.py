@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.plan.binding import BINDING_TABLE
 from rigspec.plan.daemon_json import DAEMON_FILE
 from rigspec.plan.sections import Plan

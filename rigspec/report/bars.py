@@ -6,8 +6,8 @@ Every bar says its figures in words; lengths are per cent of the bar's scale.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.nvidia_smi import GpuReading
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.sections import GpuMember

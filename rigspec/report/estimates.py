@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rigspec.frozen import dataclass
 from rigspec.report.vram_estimate import card_estimates
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_budget import loads

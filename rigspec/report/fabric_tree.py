@@ -7,9 +7,10 @@ downstream port is the upper end of the wire of what hangs below it, no box of i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import Kind, Link, PciFunction, PciTree
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.verify.pcie_links import gpu_paths, link_of

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations, permutations
 
+from rigspec.frozen import dataclass
 from rigspec.observed.fabric_run import NEVER
 from rigspec.observed.pairs import MEASURED, AllReduceReading, FabricReading, PatternReading
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown, known

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rigspec.catalog.data import save_folder
@@ -32,6 +31,7 @@ from rigspec.catalog.models import (
     nearest_saved,
 )
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.rules.engine import FOREIGN
 from rigspec.sizing.cards import Card, card_of
 from rigspec.sizing.from_spec import ENGINES

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from importlib.metadata import version
 
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.rig import digest
 from rigspec.plan.sections import Plan

@@ -7,8 +7,8 @@ in it as a word. Nothing is judged here: `slow` comes from the verdicts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.pairs import ERROR, HANG, HOST, FabricReading, PairReading
 from rigspec.observed.record import Reading, known
 

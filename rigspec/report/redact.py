@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from rigspec.frozen import dataclass
 from rigspec.verify.verdict import Verdict
 
 _HEX = "[0-9A-Fa-f]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown
 from rigspec.report.bars import Stack, cap_bars, memory_bars, power_stacks, watts_sum
 from rigspec.report.evidence import evidence, seconds

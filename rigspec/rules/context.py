@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rigspec.catalog.data import save_folder
 from rigspec.catalog.gpus import Gpu, find_gpu
+from rigspec.frozen import dataclass
 from rigspec.spec.faults import FabricFaults, load_faults
 from rigspec.spec.rig import Rig
 

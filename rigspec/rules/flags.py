@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rigspec.finding import Finding, Path, Severity, error
+from rigspec.frozen import dataclass
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock, version_told
 from rigspec.spec.rig import Rig

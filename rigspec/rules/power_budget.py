@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.rules.context import CheckContext
 from rigspec.sizing.supplies import base_share_w, circuit_w, socket_w
 from rigspec.spec.power import Psu

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.rules.context import CheckContext
 from rigspec.rules.power_budget import Caps, Load, highest_caps, loads, socket_caps, wall_w
 from rigspec.sizing.supplies import circuit_w

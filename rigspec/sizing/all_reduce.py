@@ -6,7 +6,9 @@ Fitted to published measurements: RTX PRO 6000 over PCIe peer access (local-infe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from rigspec.frozen import dataclass
 
 
 @dataclass(frozen=True)

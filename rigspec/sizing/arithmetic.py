@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
+from rigspec.frozen import dataclass
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.settings import Engine, EngineSettings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing.records import kv_kind
 from rigspec.sizing.settings import Engine, EngineSettings
 

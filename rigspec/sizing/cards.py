@@ -8,9 +8,9 @@ H100, 0.46–0.75 GiB on larger ones (boot logs of vLLM 0.19–0.33, 12 SKUs: 23
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from rigspec.catalog.gpus import Gpu
+from rigspec.frozen import dataclass
 from rigspec.sizing.amount import Amount, about, exact
 
 _RESERVED_SMALL_GIB = 0.45

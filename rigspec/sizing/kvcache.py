@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed, Delta, Latent, Layer, Mamba, Mixer
+from rigspec.frozen import dataclass
 from rigspec.sizing.drafter import drafter_kinds
 from rigspec.sizing.records import attention_token_bytes, latent_token_bytes, state_bytes
 from rigspec.sizing.settings import EngineSettings

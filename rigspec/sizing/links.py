@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 
+from rigspec.frozen import dataclass
 from rigspec.sizing.all_reduce import HOST_PCIE, PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 

@@ -6,10 +6,11 @@ All figures are GiB per GPU of the fullest rank, each with a band. Unequal GPUs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing import compressed_cache, llamacpp, sglang, vllm
 from rigspec.sizing.accepted import refusals
 from rigspec.sizing.amount import Amount, above_zero, exact, total

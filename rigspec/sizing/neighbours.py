@@ -8,9 +8,9 @@ takes its share of what is free when it starts, not of the card (`pre_model_load
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing import sglang, sglang_share, vllm
 from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from rigspec.frozen import dataclass
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Scheme
+from rigspec.frozen import dataclass
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Matrix, Part
 from rigspec.sizing.settings import Engine, EngineSettings

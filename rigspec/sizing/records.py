@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Mamba
+from rigspec.frozen import dataclass
 from rigspec.sizing.settings import Engine, EngineSettings
 
 _SPARSE_RECORD = {"fp8": 656, "nvfp4": 352, "nf3": 304}

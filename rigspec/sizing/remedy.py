@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import tightest
 from rigspec.sizing.memory import MemoryEstimate, asked_context

@@ -5,8 +5,9 @@ tokens per second = 1 / (1 / answers + prompt tokens per token of an answer / pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rigspec.frozen import dataclass
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.throughput import Speed
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing.all_reduce import NETWORK, NVLINK, Link
 from rigspec.sizing.as_loaded import as_computed, as_loaded
 from rigspec.sizing.cards import Card

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Literal
 
 from rigspec.catalog.model_parts import Layer
+from rigspec.frozen import dataclass
 
 
 class Engine(StrEnum):

@@ -7,9 +7,8 @@ is often more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.frozen import dataclass
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card
 from rigspec.sizing.kvcache import PoolShape

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import ExactSizes, Lacks, ModelFacts
 from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
+from rigspec.frozen import dataclass
 from rigspec.sizing.held import as_held
 from rigspec.sizing.matrices import matrices
 from rigspec.units import text_gib

@@ -12,11 +12,11 @@ bandwidth and all-reduce counts are not.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Layer, Mamba
+from rigspec.frozen import dataclass
 from rigspec.sizing.all_reduce import PEER_PCIE, Link
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.arithmetic import rows_ms

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Delta, Experts, Latent
 from rigspec.catalog.model_quant import Scheme
+from rigspec.frozen import dataclass
 from rigspec.sizing.cards import Card
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import MIB

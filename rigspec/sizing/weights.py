@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Compressed
 from rigspec.catalog.model_quant import Scheme
+from rigspec.frozen import dataclass
 from rigspec.sizing.adapters import adapters_gib
 from rigspec.sizing.amount import Amount, exact, spanning, total, within
 from rigspec.sizing.drafter import drafter_gib

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from rigspec.finding import Path
+from rigspec.frozen import dataclass
 from rigspec.spec.base import Section
 from rigspec.spec.rig import Rig
 

@@ -5,7 +5,7 @@ Keyed by the pattern itself: a test walks the models and fails when one has no w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from rigspec.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
 from rigspec.finding import Finding
+from rigspec.frozen import dataclass
 from rigspec.regular import no_file
 from rigspec.spec import slips
 from rigspec.spec.rig import Rig

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import yaml
 
 from rigspec.finding import Finding, Path, Severity
+from rigspec.frozen import dataclass
 
 
 @dataclass(frozen=True)

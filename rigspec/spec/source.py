@@ -8,7 +8,7 @@ come back as findings that carry their own place.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
@@ -16,6 +16,7 @@ from typing_extensions import override
 from yaml._yaml import CParser
 
 from rigspec.finding import Finding, Path
+from rigspec.frozen import dataclass
 from rigspec.spec import slips
 from rigspec.spec.escapes import EscapeScanner, NoCharacterError, no_character
 from rigspec.spec.slips import Place, PlacedFinding

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from rigspec.finding import Finding, Path, Severity
+from rigspec.frozen import dataclass
 from rigspec.spec.base import LINK_WIDTHS
 from rigspec.spec.fields import is_section, section_at, type_at
 from rigspec.spec.forms import form_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from rigspec.frozen import dataclass
 
 ACCEPT = "if that was wanted: `rigspec verify`, then `rigspec accept`"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown
 from rigspec.plan.relied import mounted_paths, secret_paths
 from rigspec.plan.sections import Plan

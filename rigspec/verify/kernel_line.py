@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.plan.sections import KernelPlan
 
 IOMMU = frozenset({"iommu", "amd_iommu", "intel_iommu"})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed import fabric_run
 from rigspec.observed.pairs import FabricReading
 from rigspec.observed.record import NOT_ASKED, Reading, Unknown

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
+from rigspec.frozen import dataclass
 from rigspec.observed.containers import Cdi
 from rigspec.observed.endpoint import Completion, HttpAnswer, ServedModel
 from rigspec.observed.exposure import ContainerImage, Listener, RouteAnswer

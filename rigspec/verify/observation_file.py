@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import plain
 from rigspec.verify.from_json import WrongShape, read_as
 from rigspec.verify.observation import Observation

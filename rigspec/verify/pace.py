@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from statistics import median, stdev
 
+from rigspec.frozen import dataclass
 from rigspec.observed.pace import PaceRun
 from rigspec.observed.record import Reading, Unknown, plain
 from rigspec.verify.from_json import WrongShape, read_as

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.observed.pci import PciFunction
 from rigspec.observed.record import Reading, Unknown, known
 from rigspec.plan.rig import all_files, digest

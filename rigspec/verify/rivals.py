@@ -8,8 +8,8 @@ half of the looks: only its restarts and what is missing behind it tell it from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown, known
 from rigspec.observed.units import Unit
 from rigspec.plan.sections import ServicePlan

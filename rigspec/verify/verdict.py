@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from rigspec.frozen import dataclass
 from rigspec.observed.record import Unknown, known
 from rigspec.plan.sections import Plan
 from rigspec.verify.observation import Observation

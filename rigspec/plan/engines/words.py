@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rigspec.catalog.engines import flag_for
 from rigspec.errors import RigspecError
+from rigspec.frozen import dataclass
 from rigspec.spec.services import AUTO, Service
 
 
