@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.sizing_gpus import KnownCard, NamedCards, cards_counted, cards_named
+from benchmarks.sizing_host import host_experts
 from benchmarks.sizing_models import Models, find_facts
 from benchmarks.sizing_words import (
     RELEASES,
@@ -56,6 +57,11 @@ class Case:
         """Whether nobody says how several cards of a vLLM or SGLang run shared the work."""
         stated = self.stated.whole("tp") is not None or self.engine is Engine.LLAMA_CPP
         return not stated and self.settings.tensor_parallel > 1
+
+    @property
+    def unplaced(self) -> bool:
+        """Whether a part of it lies in host memory, and nobody says which."""
+        return _host_experts(self.stated, self.engine) is None
 
     @property
     def card(self) -> Card | None:
@@ -294,7 +300,7 @@ def _settings(keys: Keys, engine: Engine) -> EngineSettings:
         batch=keys.whole("n_batch") or 2048,
         ubatch=keys.whole("n_ubatch") or 512,
         flash_attention=keys.flag("flash_attn") is not False,
-        experts_on_cpu=keys.flag("cpu_offload") is True or _on_cpu(keys, engine),
+        host_experts=_host_experts(keys, engine) or 0,
     )
 
 
@@ -304,19 +310,15 @@ def _cache_type(keys: Keys, engine: Engine) -> str:
     return (text or "auto") if engine is Engine.LLAMA_CPP else cache_type_of(text)
 
 
-_CPU = re.compile(
-    r"(?i)\bexps?=CPU|=CPU\b|--cpu-moe\b|(?:--n-cpu-moe|-ncmoe) ?[1-9]"
-    r"|(?<!no )(?<!without )experts?\b[^.;\"]{0,40}\b(?:on|in|to) (?:the )?(?:CPU|RAM|host)\b"
-)
-"""Words for experts that llama.cpp keeps in host memory."""
 _LONGER = re.compile(r"(?i)(?<!no )(?<!without )\byarn\b|--rope-scaling|--hf-overrides")
 """Words for positions scaled beyond the model's own."""
 
 
-def _on_cpu(keys: Keys, engine: Engine) -> bool:
-    """Whether the notes of a llama.cpp run say that a part of it lies in host memory."""
-    notes = f"{keys.text('notes')} {keys.text('config_note')}"
-    return engine is Engine.LLAMA_CPP and _CPU.search(notes) is not None
+def _host_experts(keys: Keys, engine: Engine) -> int | None:
+    """Layers whose experts lie in host memory; None where a part does, and nobody says which."""
+    llama = engine is Engine.LLAMA_CPP
+    found = host_experts(f"{keys.text('notes')} {keys.text('config_note')}") if llama else 0
+    return found if found or keys.flag("cpu_offload") is not True else None
 
 
 def _caches_prefixes(keys: Keys, engine: Engine) -> bool | None:
@@ -342,7 +344,8 @@ def _lora(keys: Keys) -> Lora | None:
 
 def _shares(keys: Keys) -> tuple[float, ...]:
     """llama.cpp's `--tensor-split`: a list or `3,1`."""
-    text = keys.text("tensor_split")
+    quoted = re.search(r"--tensor-split ([\d.,]+)", keys.text("notes") or "")
+    text = keys.text("tensor_split") or (quoted and quoted[1])
     parts = re.findall(r"\d+(?:\.\d+)?", text) if text else keys.items("tensor_split")
     numbers = [Keys(({"share": part},)).number("share") for part in parts]
     return tuple(number for number in numbers if number is not None and number >= 0)

@@ -136,8 +136,8 @@ def _entries(items: tuple[object, ...]) -> list[Keys]:
 
 def predict_weights(case: Case) -> Amount:
     """GiB of weights on the fullest GPU."""
-    if case.settings.experts_on_cpu:
-        raise Unknown("experts are kept on the CPU; the split is not stated")
+    if case.unplaced:
+        raise Unknown("a part lies in host memory, and nobody says which")
     facts, settings = facts_of(case), case.settings
     if settings.engine is Engine.LLAMA_CPP and settings.tensor_parallel > 1 and case.cards:
         parts = each_card(facts, _all_cards(case), settings)  # whole layers: no two hold the same
@@ -353,8 +353,8 @@ def _whole_facts_of(case: Case) -> ModelFacts:
 
 def predict_fits(case: Case) -> str:
     """Whether the engine starts with one request of full length."""
-    if case.settings.experts_on_cpu:
-        raise Unknown("experts are kept on the CPU; the split is not stated")
+    if case.unplaced:
+        raise Unknown("a part lies in host memory, and nobody says which")
     facts, settings = _whole_facts_of(case), case.settings
     asked = [settings]
     if _leaves_fraction_open(case):

@@ -100,8 +100,8 @@ def _decode(case: Case, streams: int, context: int) -> Amount:
 
 def _of_cards(case: Case, one: Callable[[Card], throughput.Speed | None], missing: str) -> Amount:
     """The speed of a run's cards together, from that of each."""
-    if case.settings.experts_on_cpu:
-        raise Unknown("experts are kept on the CPU")
+    if case.unplaced or case.settings.host_experts:
+        raise Unknown("a part lies in host memory, whose speed nobody states")
     if _is_spilled(case, card_of(case)):
         raise Unknown("its weights exceed the cards: a part lies elsewhere, and nobody says which")
     speed = of_group(case.cards, case.settings, one)

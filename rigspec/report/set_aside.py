@@ -10,6 +10,7 @@ from rigspec.sizing.cache_type import cache_type
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
+from rigspec.sizing.weights import host_gib
 from rigspec.units import count
 
 
@@ -39,6 +40,18 @@ def neighbour_lines(sized: Sized) -> Iterator[str]:
     for each in sized.neighbours:
         more = "" if each.bounded else ", and a cache that nothing bounds"
         yield f"    · {f'held by `{each.name}`':<30} {each.gib:.1f} GiB{more}"
+
+
+def host_lines(sized: Sized) -> Iterator[str]:
+    """What lies in host memory instead of on a card."""
+    held = host_gib(sized.facts, sized.settings)
+    if held is None:
+        return
+    layers = sized.facts.layers
+    having = [number for number, layer in enumerate(layers) if layer.experts]
+    moved = sum(number < sized.settings.host_experts for number in having)
+    which = f"experts of {moved} of {len(having)} layers"
+    yield f"  {'in host memory':<34} {band(held, 1)} GiB, {which}"
 
 
 def _slots(sized: Sized) -> str:

@@ -12,7 +12,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.plan.peers import as_served, why_peers_off
 from rigspec.report.links import link_lines
 from rigspec.report.power_lines import power_lines
-from rigspec.report.set_aside import cache_lines, neighbour_lines, sets_aside
+from rigspec.report.set_aside import cache_lines, host_lines, neighbour_lines, sets_aside
 from rigspec.report.speed_lines import speed_lines
 from rigspec.report.words import screen
 from rigspec.rules.context import CheckContext
@@ -114,6 +114,7 @@ def service_lines(sized: Sized, columns: int | None) -> Iterator[str]:
     if not memory.refused:  # else nothing would run in this shape
         yield from state_lines(memory.states)
         yield from memory_lines(sized, columns)
+        yield from host_lines(sized)
         if memory.boots is Verdict.NO:
             yield "  speed: none, it does not start"
         else:

@@ -18,6 +18,7 @@ from rigspec.sizing.service import Sized
 from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.state_room import StateRoom
 from rigspec.sizing.throughput import Speed
+from rigspec.sizing.weights import host_gib
 from rigspec.spec.rig import Rig
 
 Record = dict[str, Any]
@@ -77,7 +78,7 @@ def service_record(sized: Sized) -> Record:
 
 
 def _memory(sized: Sized) -> Record:
-    memory = sized.memory
+    memory, held = sized.memory, host_gib(sized.facts, sized.settings)
     return {
         "states": states_record(memory.states),
         "terms_gib": [
@@ -87,6 +88,7 @@ def _memory(sized: Sized) -> Record:
         "request_gib": amount(memory.needed) if memory.needed else None,
         "concurrency": memory.concurrency,
         "largest_context": memory.largest_context,
+        "host_gib": amount(held) if held else None,
     }
 
 

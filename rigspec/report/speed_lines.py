@@ -13,11 +13,15 @@ from rigspec.sizing.sglang_states import requests
 from rigspec.sizing.speeds import Speeds
 from rigspec.sizing.throughput import Speed
 from rigspec.sizing.turns import at_work
+from rigspec.sizing.weights import host_gib
 from rigspec.units import count, text_w
 
 
 def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
     """Decode, prompts, then what a cap costs."""
+    if host_gib(sized.facts, sized.settings) is not None:
+        yield "  speed: unknown, it hangs on the host's memory and cores"
+        return
     if speeds.single is None:
         yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"
         return

@@ -50,8 +50,7 @@ def settings_of(
 ) -> EngineSettings:
     """What one service tells its engine; `models` holds facts of a draft model, if any."""
     service = rig.services[name]
-    llama = service.engine == "llama_cpp"
-    flags = Flags(service.extra_args)
+    llama, flags = service.engine == "llama_cpp", Flags(service.extra_args)
     told = version_of(service.engine_version or _stock_tag(service))
     return EngineSettings(
         engine=ENGINES[service.engine],
@@ -91,6 +90,7 @@ def settings_of(
         slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
         batch=llamacpp_told.batch_of(service),
         ubatch=llamacpp_told.ubatch_of(service),
+        host_experts=llamacpp_told.host_experts_of(service),
         flash_attention=not (llama and llamacpp_told.without_flash_attention(service)),
         complete=True,
         uncounted=bool(uncounted(service)),

@@ -1,6 +1,7 @@
-"""What keeps a part of a model off the cards, in host memory: such a service is not sized.
+"""What keeps a part of a model off the cards, in host memory, so that nobody can size the rest.
 
-How fast the rest runs depends on the host's memory and cores, of which a spec says nothing.
+Experts of whole layers are no such part (`llamacpp_told.host_experts_of`): it is known which they
+are.
 """
 
 from __future__ import annotations
@@ -10,13 +11,10 @@ from rigspec.sizing.llamacpp_told import is_set
 from rigspec.spec.services import Service
 
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
-_COUNTS = ("-ncmoe", "--n-cpu-moe", "--cpu-offload-gb")
+_COUNTS = ("--cpu-offload-gb",)
 """Flags that move as much as they say; 0 moves nothing."""
-_SWITCHES = ("-cmoe", "--cpu-moe", "-ot", "--override-tensor", "-nkvo", "--no-kv-offload")
-_ENVIRONMENT = (
-    "LLAMA_ARG_CPU_MOE", "LLAMA_ARG_N_CPU_MOE", "LLAMA_ARG_OVERRIDE_TENSOR",
-    "LLAMA_ARG_NO_KV_OFFLOAD",
-)  # fmt: skip
+_SWITCHES = ("-ot", "--override-tensor", "-nkvo", "--no-kv-offload")
+_ENVIRONMENT = ("LLAMA_ARG_OVERRIDE_TENSOR", "LLAMA_ARG_NO_KV_OFFLOAD")
 
 
 def kept_on_host(service: Service, layers: int) -> str:

@@ -14,7 +14,7 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Attention, Delta, Latent, Layer, Mamba
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
-from rigspec.sizing.matrices import Matrix
+from rigspec.sizing.matrices import Cut, Matrix, matrices
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import GIB
 
@@ -42,10 +42,18 @@ def on_card(
 ) -> tuple[Matrix, ...]:
     """The matrices of the card in question; what belongs to no layer goes with the output."""
     held, output = settings.portion, len(facts.layers)
+    loaded = tuple(m for m in loaded if not is_on_host(m, settings))
     if held is None:
         return loaded
     places = ((m, output if m.layer is None else min(m.layer, output)) for m in loaded)
     return tuple(matrix for matrix, place in places if place in held.layers)
+
+
+def is_on_host(matrix: Matrix, settings: EngineSettings) -> bool:
+    """Whether it is one of the experts that lie in host memory (`--n-cpu-moe` of `common/arg.cpp`
+    overrides the buffer of `ffn_*_exps` of the first blocks)."""
+    inside = matrix.layer is not None and matrix.layer < settings.host_experts
+    return inside and matrix.cut is Cut.EXPERTS
 
 
 def layers_held(facts: ModelFacts, settings: EngineSettings) -> str:
@@ -150,6 +158,8 @@ def terms(
     compute, most = (compute_gib(facts, settings, context, size) for size in _mask_bytes(settings))
     buffer = about(compute, max(0.3, 0.3 * compute))
     buffer = replace(buffer, high=max(buffer.high, most)) + _draft_compute(settings, compute)
+    passing = _passing_gib(facts, settings)
+    buffer = Amount(buffer.value + passing / 2, buffer.low, buffer.high + PASSING * passing)
     if facts.is_latent and settings.flash_attention:
         # builds without flash attention for latent heads hold every score of a batch
         scores = facts.heads * settings.ubatch * context * 4 / GIB
@@ -159,6 +169,19 @@ def terms(
         *_unpacked_terms(facts, settings, context * settings.slots),
         ("CUDA context", within(0.45, 0.4), "0.3–0.6 GiB per process and GPU"),
     )
+
+
+PASSING = 1.7
+"""Matrices of experts that pass through at once: 1.7 and 1.6 (MiniMax-M2.1 on four 3090s, a 30B in
+16 bits on a 4090), 0.7 to 1.0 (GLM-5.2), none beyond the logits' room (gpt-oss, a 35B)."""
+
+
+def _passing_gib(facts: ModelFacts, settings: EngineSettings) -> float:
+    """GiB of the largest matrix of experts in host memory: a prompt's batches bring them to the
+    first card, one after the other."""
+    first = settings.portion is None or settings.portion.layers.start == 0
+    there = (m.stored_bytes for m in matrices(facts) if is_on_host(m, settings))
+    return max(there, default=0.0) / GIB if first else 0.0
 
 
 def _unpacked_terms(

@@ -41,6 +41,23 @@ def ubatch_of(service: Service) -> int:
     return min(batch, 512 if asked is None else asked or batch)
 
 
+ALL_LAYERS = 1 << 20
+"""More than any model has."""
+
+
+def host_experts_of(service: Service) -> int:
+    """The first layers whose experts it keeps in host memory; `--n-cpu-moe` may say more than there
+    are, `--cpu-moe` means all."""
+    if service.engine != "llama_cpp":
+        return 0
+    flags = Flags(service.extra_args)
+    if flags.given("-cmoe", "--cpu-moe") or is_set(service, "LLAMA_ARG_CPU_MOE"):
+        return ALL_LAYERS
+    told = service.environment.get("LLAMA_ARG_N_CPU_MOE", "")
+    found = flags.whole("-ncmoe", "--n-cpu-moe")
+    return int(told) if found is None and told.isdecimal() else found or 0
+
+
 def _tokens(service: Service, names: tuple[str, ...], variable: str) -> int | None:
     found, told = Flags(service.extra_args).whole(*names), service.environment.get(variable, "")
     return int(told) if found is None and told.isdecimal() else found

@@ -8,6 +8,7 @@ from itertools import islice
 
 from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
+from rigspec.sizing.remedies_host import experts_to_host
 from rigspec.sizing.remedies_together import Step, Way, together
 from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, fits, shorter, tried
 
@@ -27,6 +28,7 @@ def llama_remedies(case: Case) -> Iterator[Remedy]:
         *_slots(case),
     ]
     yield from (*single, *together(case, single, SLOT_WAYS))
+    yield from experts_to_host(case)
     yield from () if case.idle else _more_cards(case)
 
 

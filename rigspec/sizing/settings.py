@@ -132,7 +132,8 @@ class EngineSettings:
     batch: int = 2048
     ubatch: int = 512
     flash_attention: bool = True
-    experts_on_cpu: bool = False
+    host_experts: int = 0
+    """llama.cpp's `--n-cpu-moe`: the first layers, whose experts lie in host memory."""
     other_processes_gib: float = 0.0
     complete: bool = False
     """What is not set is left to the engine, as in a spec; else nobody says, as of a published run.
@@ -178,6 +179,7 @@ class EngineSettings:
             max_batched_tokens=self.max_batched_tokens,
             tensor_split=self.tensor_split,
             portion=self.portion,
+            host_experts=self.host_experts,
         )
 
     def is_since(self, first: tuple[int, ...]) -> bool:

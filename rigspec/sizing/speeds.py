@@ -18,6 +18,7 @@ from rigspec.sizing.speculation import with_speculation
 from rigspec.sizing.throughput import Speed, decode
 from rigspec.sizing.turns import of_group
 from rigspec.sizing.verdict import Verdict
+from rigspec.sizing.weights import host_gib
 from rigspec.units import GIB
 
 DEPTH = 4096
@@ -50,9 +51,11 @@ class Speeds:
 def speeds_of(sized: Sized) -> Speeds:
     """Speeds of one group: its cards together, over the slowest link between them.
 
-    None of a shape that the engine refuses, or of what does not fit: nothing would run.
+    None of a shape that the engine refuses, or of what does not fit: nothing would run. None either
+    where experts are read from host memory: a spec says nothing of its speed.
     """
-    if sized.memory.refused or sized.memory.boots is Verdict.NO:
+    starts = not sized.memory.refused and sized.memory.boots is not Verdict.NO
+    if not starts or host_gib(sized.facts, sized.settings) is not None:
         return Speeds(DEPTH, None, None, 0, None, None)
     facts, settings, link = sized.facts, sized.settings, sized.link
     # llama.cpp has one slot where it is told nothing

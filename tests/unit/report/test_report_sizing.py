@@ -98,8 +98,7 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("gpu_layers: 40", "`gpu_layers: 40` of 65 (the output is one)"),
         ("gpu_layers: 64", "`gpu_layers: 64` of 65 (the output is one)"),
         ("gpu_layers: 0", "`gpu_layers: 0` of 65 (the output is one)"),
-        ("extra_args: [--cpu-moe]", "`--cpu-moe`"),
-        ("extra_args: [--n-cpu-moe, 12]", "`--n-cpu-moe`"),
+        ("extra_args: [--no-kv-offload]", "`--no-kv-offload`"),
         ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
     ],
 )
@@ -116,7 +115,14 @@ def test_a_part_in_host_memory_is_said_and_not_sized(setting: str, why: str) -> 
     assert not [f for f in check(spec, known()) if f.rule.startswith("memory.")]
 
 
-@pytest.mark.parametrize("setting", ["gpu_layers: 65", "extra_args: [--n-cpu-moe, 0]"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "gpu_layers: 65",
+        "extra_args: [--n-cpu-moe, 0]",
+        "extra_args: [--cpu-moe]",  # this model has no experts
+    ],
+)
 def test_settings_that_leave_all_on_the_cards_are_sized(setting: str) -> None:
     spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {setting}\n"))
     assert "tok/s" in as_text(spec, known())

@@ -25,6 +25,7 @@ from benchmarks.sizing_predict import (
 from benchmarks.sizing_rates import decode
 from rigspec.catalog.model_quant import Scheme
 from rigspec.catalog.model_sizes import size_table
+from rigspec.sizing.llamacpp_told import ALL_LAYERS
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "model-configs"
 RUN = {"engine_family": "vllm", "model": "Qwen/Qwen3-8B", "gpu": "NVIDIA A100 80GB", "tp": 1}
@@ -198,27 +199,37 @@ def test_what_stopped_for_something_else_is_no_refusal_of_memory(
 
 
 @pytest.mark.parametrize(
-    ("notes", "kept"),
+    ("notes", "moved"),
     [
-        ("-ot exps=CPU -ub 2048", True),
-        ('-ot "ffn_(up|gate)_exps.weight=CPU"', True),
-        ("--cpu-moe", True),
-        ("--n-cpu-moe 20", True),
-        ("--n-cpu-moe 0 -b 4096", False),
-        ("part of the experts on CPU by -ot", True),
-        ("experts of blocks 0-16 on CUDA0, rest elsewhere", False),
-        ("all 62 layers on GPU", False),
-        ("no experts on the CPU", False),
-        ("run without experts in RAM", False),
-        (None, False),
+        ("-ot exps=CPU -ub 2048", None),
+        ('-ot "ffn_(up|gate)_exps.weight=CPU"', None),
+        ("--cpu-moe", ALL_LAYERS),
+        ("flags -cmoe -fa", ALL_LAYERS),
+        ("--n-cpu-moe 20", 20),
+        ("-ncmoe 28 -t 9", 28),
+        ("as the -ncmoe 28 line but -ncmoe 24", None),
+        ("--n-cpu-moe 20 -ot blk.3=CPU", None),
+        ("--n-cpu-moe 0 -b 4096", 0),
+        ("part of the experts on CPU by -ot", None),
+        ("experts of blocks 0-16 on CUDA0, rest elsewhere", 0),
+        ("all 62 layers on GPU", 0),
+        ("no experts on the CPU", 0),
+        ("run without experts in RAM", 0),
+        (None, 0),
     ],
 )
 def test_experts_in_host_memory_are_read_from_the_notes_of_llama_cpp(
-    notes: str | None, kept: bool
+    notes: str | None, moved: int | None
 ) -> None:
     told = {"engine_family": "llama.cpp", "notes": notes, "quantization": "GGUF Q4_K_M"}
-    assert case_of(RUN | told, models(), 0).settings.experts_on_cpu is kept
-    assert not case_of(RUN | {"notes": notes}, models(), 0).settings.experts_on_cpu  # vLLM
+    found = case_of(RUN | told, models(), 0)
+    assert (found.settings.host_experts, found.unplaced) == (moved or 0, moved is None)
+    other = case_of(RUN | {"notes": notes}, models(), 0)  # vLLM
+    assert (other.settings.host_experts, other.unplaced) == (0, False)
+
+
+def test_a_part_that_somehow_lies_in_host_memory_is_not_guessed() -> None:
+    assert case_of(RUN | {"cpu_offload": True}, models(), 0).unplaced
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_of_more_than_twelve_services_only_pairs_are_looked_at(
     assert len(found) == groups
 
 
-@pytest.mark.parametrize("told", [{"gpu_layers": 0}, {"extra_args": ["--cpu-moe"]}])
+@pytest.mark.parametrize("told", [{"gpu_layers": 0}, {"extra_args": ["--no-kv-offload"]}])
 def test_what_stays_in_host_memory_is_not_set_against_a_card(told: dict[str, Any]) -> None:
     llama = {"engine": "llama_cpp", "split_mode": "none", "context_length": 8192}
     services = {"one": {"engine": "vllm"}, "other": llama | told}

@@ -190,7 +190,7 @@ LIVELY = EngineSettings(
     batch=1024,
     ubatch=256,
     flash_attention=False,
-    experts_on_cpu=True,
+    host_experts=3,
     other_processes_gib=1.0,
     uncounted=True,
 )

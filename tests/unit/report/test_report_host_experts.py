@@ -1,0 +1,79 @@
+"""A spec that keeps experts in host memory: what stays on the cards is shown, the speed is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.models import load_model_facts
+from rigspec.report.sizing import as_text
+from rigspec.report.sizing_json import rig_record
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import check
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "benchmarks/data/model-configs"
+
+
+def rig(*told: str) -> Rig:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    for old, new in (
+        ("    engine: vllm\n", "    engine: llama_cpp\n"),
+        ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
+        ("    max_sequences: 8\n", "".join(f"    {line}\n" for line in told)),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    loaded = load_text("rig.yaml", text)
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def known() -> CheckContext:
+    """gpt-oss-120b as a GGUF: 36 layers, 58 GiB; two 3090s have 47."""
+    facts = load_model_facts("openai/gpt-oss-120b", [CONFIGS])
+    assert facts is not None
+    quantization = Quantization(Scheme.GGUF, bits_per_weight=4.3)
+    return CheckContext(models={"qwen": replace(facts, quantization=quantization, sizes=None)})
+
+
+@pytest.mark.parametrize(
+    ("told", "layers"),
+    [
+        (("extra_args: [--n-cpu-moe, '26']",), 26),
+        (("extra_args: [-ncmoe, '26']",), 26),
+        (("extra_args: [--cpu-moe]",), 36),
+        (("extra_args: [--n-cpu-moe, '99']",), 36),
+        (("environment: {LLAMA_ARG_N_CPU_MOE: '26'}",), 26),
+        (("environment: {LLAMA_ARG_CPU_MOE: '1'}",), 36),
+        (("extra_args: [--n-cpu-moe, '30']", "environment: {LLAMA_ARG_N_CPU_MOE: '2'}"), 30),
+    ],
+)
+def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
+    told: tuple[str, ...], layers: int
+) -> None:
+    spec, context = rig(*told), known()
+    shown = as_text(spec, context)
+    assert f"experts of {layers} of 36 layers" in shown
+    assert "in host memory  " in shown
+    assert "speed: unknown, it hangs on the host's memory and cores" in shown
+    assert "tok/s" not in shown
+    record = rig_record(spec, context)["services"]["qwen"]
+    assert record["unsized"] is None
+    assert record["decode_tok_s"] is None
+    # 36 layers of 128 experts, 3 × 2,880² each, 4.3 bits: 1.6 GB a layer
+    assert record["host_gib"]["value"] == pytest.approx(layers * 1.594, rel=0.01)
+    assert not [f for f in check(spec, context) if f.rule == "memory.fits"]
+
+
+def test_where_too_few_leave_the_cards_a_check_names_how_many() -> None:
+    spec, context = rig("extra_args: [--n-cpu-moe, '4']"), known()
+    (found,) = (f for f in check(spec, context) if f.rule == "memory.fits")
+    assert "experts in host memory: `--n-cpu-moe " in found.hint
+    assert "`--tensor-split " in found.hint
+    assert rig_record(rig(), known())["services"]["qwen"]["host_gib"] is None
