@@ -156,7 +156,7 @@ def predict_available(case: Case) -> Amount:
     facts, pool = facts_of(case), _pool(case)
     if case.engine is not Engine.SGLANG or not facts.has_states:
         return pool
-    return state_doubt(facts, pool)
+    return state_doubt(facts, case.settings, pool, told=False)
 
 
 def _pool(case: Case) -> Amount:
@@ -269,13 +269,21 @@ on 4 and 8 ranks of a context had 0.63 and 0.48 of what the release leaves, in f
 def predict_tokens_from_spec(case: Case) -> Amount:
     """Tokens of the pool from the settings alone."""
     facts = facts_of(case)
-    found = state_doubt(facts, _tokens(case, facts, _pool(case)))
+    pool = _tokens(case, facts, _pool(case))
+    found = state_doubt(facts, case.settings, pool, told=_tells_pages(case))
     shape = _shape(case, facts)
     if case.settings.patched:
         found = replace(found, low=found.low * FORK_KEEPS)
     if case.engine is Engine.SGLANG and shape.mixed:  # window and state pools are seldom told whole
         return replace(found, low=found.low / shape.groups)
     return found
+
+
+def _tells_pages(case: Case) -> bool:
+    """Whether all is stated that the pages of a request with recurrent states hang on."""
+    stated = (case.stated.flag("enable_prefix_caching"), case.stated.text("kv_cache_dtype"))
+    told = (*stated, case.settings.version, case.settings.context)
+    return all(value is not None for value in told)
 
 
 def _caching(case: Case, *, prefixes: bool) -> Case:

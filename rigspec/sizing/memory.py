@@ -239,7 +239,8 @@ def _tokens(
         float(tokens_of(facts, settings, shape, context, gib))
         for gib in (left.value, left.low, left.high)
     )
-    found = state_doubt(facts, Amount(value, low, high))
+    told = settings.complete and settings.version is not None
+    found = state_doubt(facts, settings, Amount(value, low, high), told=told)
     return found.wider(cache_doubt(facts))
 
 

@@ -7,9 +7,13 @@ from dataclasses import replace
 import pytest
 from published import CONFIGS
 
+from benchmarks.sizing_cases import case_of
+from benchmarks.sizing_models import Models
+from benchmarks.sizing_predict import predict_tokens_from_spec
 from rigspec.catalog.gpus import find_gpu
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.model_sizes import size_table
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.amount import Amount
 from rigspec.sizing.cards import Card, card_of
@@ -103,3 +107,43 @@ def test_a_change_that_leaves_sequences_without_a_state_is_no_remedy(
 def test_few_sequences_are_counted_exactly(low: float, fitting: int) -> None:
     blocks = Amount(low + 1, low, low + 2)
     assert StateRoom(256, stated=True, known=True, blocks=blocks).fitting == fitting
+
+
+def width(found: MemoryEstimate) -> float:
+    """The band of the tokens beside that of the free memory: 1 where nothing else is in doubt."""
+    tokens, left = found.kv_tokens, found.available
+    assert tokens is not None
+    return (tokens.high / tokens.low) / (left.high / left.low)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "doubted"),
+    [
+        ("Qwen/Qwen3.5-27B", {"complete": True}, False),
+        ("Qwen/Qwen3.5-27B", {"complete": True, "version": None}, True),  # caches prefixes or not
+        ("Qwen/Qwen3.5-27B", {}, True),  # a published run, of which nobody says
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", {"complete": True}, True),  # Mamba
+        ("Qwen/Qwen3-8B", {}, False),  # no states
+    ],
+)
+def test_tokens_beside_states_are_as_sure_as_the_pool_where_all_is_known(
+    h100: Card, name: str, changed: dict[str, object], doubted: bool
+) -> None:
+    facts = model(name)
+    asked = replace(SETTINGS, max_seqs=8, context=32768, memory_fraction=0.9, **changed)
+    sure = 1.2 / 0.8 if doubted else 1.0
+    assert width(estimate(facts, h100, asked)) == pytest.approx(sure, rel=0.05)
+
+
+@pytest.mark.parametrize("said", [{}, {"kv_cache_dtype": "auto (bf16)"}])
+def test_a_run_that_states_all_that_its_pages_hang_on_has_the_narrower_band(
+    said: dict[str, object],
+) -> None:
+    run = {
+        "engine_family": "vllm", "engine_version": "0.30.0", "gpu": "NVIDIA H100 80GB HBM3",
+        "model": "Qwen/Qwen3.5-27B", "max_model_len": 32768, "gpu_memory_utilization": 0.9,
+        "max_num_seqs": 8, "enable_prefix_caching": True,
+    }  # fmt: skip
+    models = Models(CONFIGS, size_table(CONFIGS))
+    tokens = predict_tokens_from_spec(case_of(run | said, models, 0))
+    assert (tokens.high / tokens.low > 1.4) is not bool(said)
