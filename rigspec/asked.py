@@ -59,6 +59,18 @@ class Share(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
+def say_passed_over() -> None:
+    """Beside an answer without a spec: files of the owner's folder that nothing reads."""
+    from rigspec.catalog.data import own_folder
+    from rigspec.catalog.own import meant, passed_over_in
+
+    folder = own_folder()
+    for name in passed_over_in(folder) if folder is not None else ():
+        instead = meant(name)
+        cure = f"rename it to `{instead}`" if instead else "move it out of the folder"
+        click.echo(f"warning: nothing reads {folder}/{name}, so ours holds: {cure}", err=True)
+
+
 def _short(value: object) -> str:
     """What was written, without the rest of a thousand digits."""
     text = str(value)

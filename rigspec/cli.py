@@ -18,7 +18,16 @@ import click
 from typing_extensions import override
 
 from rigspec import accepted, captured
-from rigspec.asked import Share, Whole, checked, planned, stop, terminal_columns, want_colour
+from rigspec.asked import (
+    Share,
+    Whole,
+    checked,
+    planned,
+    say_passed_over,
+    stop,
+    terminal_columns,
+    want_colour,
+)
 from rigspec.loads import burn
 from rigspec.outlet import guarded
 from rigspec.proved import verify
@@ -158,6 +167,7 @@ def catalog(table: str, words: tuple[str, ...], as_json: bool) -> None:
     from rigspec.report.table import as_table
 
     try:
+        say_passed_over()
         rows = rows_of(table, " ".join(words) or None)
     except RigspecError as problem:
         stop(problem)
@@ -207,6 +217,7 @@ def _question(folder: Path | None, **asked: Any) -> Question:
 
     folders = (folder,) if folder else FOLDERS
     try:
+        say_passed_over()
         return ask(**asked, folders=folders, extra=own_folder())
     except RigspecError as problem:
         stop(problem)

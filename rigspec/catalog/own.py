@@ -23,15 +23,23 @@ def read_own(folder: Path) -> tuple[str, ...]:
 
     CatalogError at the first row that cannot be used.
     """
-    try:
-        names = sorted(file.name for file in folder.iterdir())
-    except OSError as problem:
-        raise CatalogError(f"cannot read catalog folder {folder}: {problem.strerror}") from problem
-    for name in names:
+    for name in _names(folder):
         read = TABLES.get(name.removesuffix(".yaml")) if name.endswith(".yaml") else None
         if read is not None:
             read(folder)
-    return tuple(name for name in names if _is_passed_over(name))
+    return passed_over_in(folder)
+
+
+def passed_over_in(folder: Path) -> tuple[str, ...]:
+    """Names of files that would be tables and are none."""
+    return tuple(name for name in _names(folder) if _is_passed_over(name))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(file.name for file in folder.iterdir())
+    except OSError as problem:
+        raise CatalogError(f"cannot read catalog folder {folder}: {problem.strerror}") from problem
 
 
 def _is_passed_over(name: str) -> bool:
