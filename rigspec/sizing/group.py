@@ -61,20 +61,17 @@ def portions(
 ) -> Iterator[Portion]:
     """What each card of llama.cpp's split holds of a model.
 
-    By layer the output matrix counts as one layer more, the last. By row the cache sits on the
-    main GPU, and rows go by the memory of the cards; by tensor all is shared evenly, the cache by
-    whole heads.
+    By layer the output matrix counts as one layer more, the last. By row, too, but then rows of
+    all matrices go by the memory of the cards (a 70B on four cards of one size: caches of 21, 20,
+    20 and 19 layers, b5605); by tensor all is shared evenly, the cache by whole heads.
     """
     whole, shares = range(len(facts.layers) + 1), shares_of(cards, settings)
-    if settings.split == "layer":
-        yield from (Portion(held) for held in _whole_layers(len(whole), shares))
+    if settings.split == "tensor":
+        parts = zip(shares, _whole_heads(facts, shares), strict=True)
+        yield from (Portion(whole, rows=rows, cache=cache) for rows, cache in parts)
         return
-    cached = _whole_heads(facts, shares)
-    if settings.split == "row":
-        cached = [float(index == settings.main_gpu) for index, _ in enumerate(cards)]
-    yield from (
-        Portion(whole, rows=rows, cache=cache) for rows, cache in zip(shares, cached, strict=True)
-    )
+    for held, share in zip(_whole_layers(len(whole), shares), shares, strict=True):
+        yield Portion(held, spread=share if settings.split == "row" else None)
 
 
 def _whole_heads(facts: ModelFacts, shares: list[float]) -> list[float]:

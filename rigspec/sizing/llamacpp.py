@@ -46,7 +46,12 @@ def on_card(
     if held is None:
         return loaded
     places = ((m, output if m.layer is None else min(m.layer, output)) for m in loaded)
-    return tuple(matrix for matrix, place in places if place in held.layers)
+    by_row = held.spread is not None
+    return tuple(
+        matrix
+        for matrix, place in places
+        if place in held.layers or (by_row and matrix.cut is not Cut.EXPERTS)
+    )
 
 
 def is_on_host(matrix: Matrix, settings: EngineSettings) -> bool:
@@ -70,13 +75,12 @@ def cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> floa
 
 
 def card_cache_gib(facts: ModelFacts, settings: EngineSettings, context: int) -> float:
-    """GiB of them on the card in question: it follows the layers, or sits on the main GPU."""
+    """GiB of them on the card in question: the cache follows the layers."""
     held, drafts = settings.portion, _draft_cache_gib(settings, context)
     if held is not None:
         own = facts.layers[held.layers.start : held.layers.stop]
         return drafts + held.cache * _cache_of(own, settings, context)
-    share = 1.0 if settings.split == "row" else settings.fullest_share
-    return drafts + share * _cache_of(facts.layers, settings, context)
+    return drafts + settings.fullest_share * _cache_of(facts.layers, settings, context)
 
 
 def _draft_cache_gib(settings: EngineSettings, context: int) -> float:

@@ -69,6 +69,9 @@ class Portion:
     """Share of each matrix of these layers."""
     cache: float = 1.0
     """Share of the cache of these layers."""
+    spread: float | None = None
+    """Of a split by row: share of the matrices of all layers; only experts, which have no rows to
+    split, and the cache lie with their layer (`make_gpu_buft_list` of `llama-model.cpp`)."""
 
 
 @dataclass(frozen=True)

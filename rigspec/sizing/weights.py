@@ -164,7 +164,7 @@ def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> 
     if matrix.part is Part.MIXER:
         ranks = settings.attention_ranks
     if settings.engine is Engine.LLAMA_CPP:
-        return stored * (settings.portion.rows if settings.portion else settings.fullest_share)
+        return stored * _share_of_card(settings, matrix)
     if matrix.cut is Cut.WHOLE:
         return stored
     if matrix.cut is Cut.KV and matrix.kv_heads:
@@ -175,6 +175,16 @@ def _rank_bytes(facts: ModelFacts, settings: EngineSettings, matrix: Matrix) -> 
     if matrix.cut is Cut.EXPERTS:
         return _expert_bytes(facts, settings, matrix, stored)
     return stored / ranks
+
+
+def _share_of_card(settings: EngineSettings, matrix: Matrix) -> float:
+    """Of a matrix that lies there, in part or whole."""
+    held = settings.portion
+    if held is None:
+        return settings.fullest_share
+    if held.spread is None or matrix.cut is Cut.EXPERTS:
+        return held.rows
+    return held.spread
 
 
 def _expert_bytes(

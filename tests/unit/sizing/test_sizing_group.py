@@ -14,7 +14,8 @@ from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import memory_lines
 from rigspec.sizing.from_spec import settings_of
-from rigspec.sizing.group import portions, shares_of, tightest
+from rigspec.sizing.group import each_card, portions, shares_of, tightest
+from rigspec.sizing.llamacpp import card_cache_gib
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.service import size_service, sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
@@ -96,14 +97,33 @@ def test_the_hint_names_the_split_that_fits() -> None:
     assert [remedy.write for remedy in found] == ["no `--tensor-split`"]
 
 
-def test_by_row_the_main_gpu_holds_the_cache_and_by_tensor_each_card_its_part() -> None:
+@pytest.mark.parametrize(
+    ("cards", "printed_mib"),
+    [
+        (3, [2816.0, 2816.0, 2560.0]),  # Qwen2.5-32B on three P40, b4020, 32,768 cells
+        (2, [264.0, 248.0]),  # Qwen3-32B on two T4, b5273, 2,048 cells
+    ],
+)
+def test_by_row_the_cache_follows_the_layers(cards: int, printed_mib: list[float]) -> None:
+    settings = replace(SPLIT, split="row", tensor_parallel=cards)
+    context = 32768 if cards == 3 else 2048
+    found = [
+        card_cache_gib(gguf(21.0), replace(settings, portion=part), context) * 1024
+        for part in portions(gguf(21.0), (LARGE,) * cards, settings)
+    ]
+    assert found == pytest.approx(printed_mib)
+
+
+def test_by_row_all_matrices_are_shared_and_by_tensor_the_cache_too() -> None:
     row = replace(SPLIT, split="row", main_gpu=1)
     shares = [LARGE.total.value, SMALL.total.value]
     rows = [share / sum(shares) for share in shares]
     assert list(portions(gguf(21.0), (LARGE, SMALL), row)) == [
-        Portion(range(65), rows[0], 0.0),
-        Portion(range(65), rows[1], 1.0),
+        Portion(range(44), spread=rows[0]),
+        Portion(range(44, 65), spread=rows[1]),
     ]
+    large, small = (found for found, _ in each_card(gguf(21.0), (LARGE, SMALL), row))
+    assert small.weights.value / large.weights.value == pytest.approx(rows[1] / rows[0], rel=0.01)
     tensor = replace(SPLIT, split="tensor")  # `llama_meta_device_get_split_state`: evenly
     assert list(portions(gguf(21.0), (LARGE, SMALL), tensor)) == [Portion(range(65), 0.5, 0.5)] * 2
 

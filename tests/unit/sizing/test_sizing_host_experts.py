@@ -90,6 +90,18 @@ def test_layers_go_by_count_however_light_they_have_become() -> None:
     assert max(each.weights.high for each in found) > 132_345.77 / 1024
 
 
+def test_experts_have_no_rows_to_split() -> None:
+    # llmgarage.ai: gpt-oss-120b on two 3090s, `--split-mode row --tensor-split 0.5,0.5
+    # --n-cpu-moe 26`: about 7.5 GB in use on the first, 22.8 on the second, whose are all that stay
+    facts, two = gguf("openai/gpt-oss-120b", 4.48), (card("rtx-3090"),) * 2
+    settings = replace(LLAMA, tensor_parallel=2, split="row", host_experts=26)
+    first, second = (found.weights.value for found, _ in each_card(facts, two, settings))
+    ten = host_gib(facts, replace(LLAMA, host_experts=10))
+    assert ten is not None
+    assert second - first == pytest.approx(ten.value, rel=0.02)
+    assert second - first == pytest.approx((22.8 - 7.5) * 1e9 / 2**30, rel=0.2)
+
+
 def test_how_fast_the_host_reads_experts_is_not_guessed() -> None:
     facts, on = gguf("Qwen/Qwen3-30B-A3B", 4.9), (card("rtx-3090"),)
     assert speeds_of(sized("m", facts, on, LLAMA)).single is not None

@@ -179,16 +179,6 @@ def test_llama_cpp_split_follows_the_stated_shares() -> None:
     assert found[1] / found[0] == pytest.approx(34 / 26, rel=1e-2)
 
 
-def test_llama_cpp_row_split_keeps_the_cache_on_one_card() -> None:
-    layer = EngineSettings(engine=Engine.LLAMA_CPP, tensor_parallel=2, context=32768)
-    facts = model("Qwen/Qwen3-8B")
-    by_layer = estimate(facts, card("h100"), layer).needed
-    by_row = estimate(facts, card("h100"), replace(layer, split="row")).needed
-    assert by_layer is not None
-    assert by_row is not None
-    assert by_row.value == pytest.approx(2 * by_layer.value)
-
-
 def test_another_service_on_the_card_stops_a_greedy_one() -> None:
     alone = estimate(model("Qwen/Qwen3-1.7B"), card("h100"), replace(H100, memory_fraction=0.5))
     assert alone.verdict is Verdict.YES
