@@ -39,18 +39,22 @@ def test_plan_ends_with_the_sizing_screen() -> None:
     assert done.stdout.index("digest ") < done.stdout.index("power at the wall")
 
 
+FIT = ("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2")
+NEWEST = ("--engine-version", "0.30.0")
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("file", "arguments"),
     [
-        ("plan", "rigs/starter.yaml", "--sizing"),
-        ("fit", "Qwen/Qwen3.6-27B-FP8", "--gpu", "rtx-3090", "--count", "2",
-         "--sequences", "16", "--engine-version", "0.30.0"),
+        ("docs/fit.md", ("plan", "rigs/starter.yaml", "--sizing")),
+        ("docs/fit.md", (*FIT, "--sequences", "16", *NEWEST)),
+        ("README.md", (*FIT, "--context", "32768", "--sequences", "8", *NEWEST)),
     ],
-    ids=["plan --sizing", "fit"],
-)  # fmt: skip
-def test_docs_show_what_the_commands_print(arguments: tuple[str, ...]) -> None:
+    ids=["plan --sizing", "fit", "README"],
+)
+def test_docs_show_what_the_commands_print(file: str, arguments: tuple[str, ...]) -> None:
     """After a wanted change: `RIGSPEC_REWRITE=1 pytest tests/unit/cli`, then read the diff."""
-    page = ROOT / "docs/fit.md"
+    page = ROOT / file
     printed = rigspec(*arguments).stdout.rstrip()
     text = page.read_text()
     title = printed.partition("\n")[0]
@@ -59,3 +63,17 @@ def test_docs_show_what_the_commands_print(arguments: tuple[str, ...]) -> None:
         page.write_text(text.replace(shown, printed))
         return
     assert shown == printed
+
+
+def test_the_readme_states_the_errors_that_the_benchmark_wrote_down() -> None:
+    readme, table = ((ROOT / name).read_text() for name in ("README.md", "docs/sizing.md"))
+    for row, stated in (
+        ("weights, sizes at hand", "0.19 % of the weights"),
+        ("free memory, settings alone", "0.6 GiB of the free memory"),
+        ("decode, one stream, dense", "7.08 % of decode speed (dense models)"),
+        ("decode, one stream, experts", "13.6 %"),
+        ("false `fits`", "8 of 1260, 622 too close"),
+    ):
+        found = next(line for line in table.splitlines() if line.startswith(f"| {row} |"))
+        assert stated in " ".join(readme.split())
+        assert stated.partition(" of the ")[0].partition(" of decode")[0] in found
