@@ -223,8 +223,18 @@ def _is_slice(name: str) -> bool:
 
 def _room(keys: Keys, total: Amount) -> Amount:
     """The card's memory; on a card shared with others nobody knows how much of it is free."""
-    shared = "shared with" in (keys.text("gpu") or "").lower()
-    return Amount(total.value, 0.1 * total.value, total.high) if shared else total
+    name, notes = keys.text("gpu") or "", keys.text("notes") or ""
+    if "shared with" in name.lower():
+        return Amount(total.value, 0.1 * total.value, total.high)
+    shows = _DISPLAY.search(f"{name} {notes}") is not None
+    return Amount(total.value, total.low - DISPLAY_GIB, total.high) if shows else total
+
+
+_DISPLAY = re.compile(
+    r"(?i)\bdrives (?:the|a) display|(?<!no )display (?:attached|on (?:this|the) card)"
+)
+DISPLAY_GIB = 1.5
+"""What a desktop may hold of the card that it is shown on: about 1.3 GiB on a 4090."""
 
 
 def _says_nvlink(keys: Keys) -> bool:

@@ -17,7 +17,7 @@ def fits_measured(case: Case) -> str | None:
     """
     found = Keys((case.measured,))
     stage = found.text("stage") or ""
-    if shape_refusal(case) or stage == "not stated" or stage.startswith("runtime"):
+    if shape_refusal(case) or stage == "not stated" or _SERVING.match(stage):
         return None
     refused = found.text("refused")
     if refused and found.flag("oom") is False and not _MEMORY.search(refused):
@@ -30,6 +30,7 @@ def fits_measured(case: Case) -> str | None:
     return "yes" if booted or logged else None
 
 
+_SERVING = re.compile(r"(?i)run[- ]?time\b")
 _MEMORY = re.compile(
     r"(?i)memory|\bkv\b|\bcache\b|pool|blocks?\b|\boom\b|mamba|alloc|larger than|max_num_seqs"
     r"|\bfits?\b|\d [GM]iB\b|exceeds"

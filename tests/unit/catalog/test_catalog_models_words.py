@@ -66,6 +66,29 @@ def test_gguf_file_types(text: str, bits: float) -> None:
     assert found.bits == bits
 
 
+@pytest.mark.parametrize(
+    ("large", "medium", "ends_in", "more_gb"),
+    [
+        # Llama-3.1-70B: Q4_K_L 43.30 GB beside 42.52 of Q4_K_M, Q5_K_L 50.60 beside 49.95
+        ("Q4_K_L", "Q4_K_M", (4.5, 6.5625), 43.30 - 42.52),
+        ("Q5_K_L", "Q5_K_M", (5.5, 6.5625), 50.60 - 49.95),
+        ("Q6_K_L", "Q6_K", (6.5625, 6.5625), None),
+        ("Q2_K_L", "Q2_K", (2.625, 6.5625), None),
+    ],
+)
+def test_large_types_hold_the_words_and_the_output_in_eight_bits(
+    large: str, medium: str, ends_in: tuple[float, float], more_gb: float | None
+) -> None:
+    wider = sum(8.5 - bits for bits in ends_in)  # bits per weight of the table and of the output
+    if more_gb is not None:
+        assert 128256 * 8192 * wider / 8e9 == pytest.approx(more_gb, abs=0.01)  # of the 70B
+    words, beside = gguf_words(large), gguf_words(medium)
+    assert words is not None
+    assert beside is not None
+    # of the 8B, which the table is of
+    assert words.bits - beside.bits == pytest.approx(128256 * 4096 * wider / 8.03e9, abs=0.02)
+
+
 def test_the_checkpoint_list_is_kept_for_the_same_scheme() -> None:
     base = Quantization(Scheme.FP8_BLOCK, has_list=True, label="record")
     words = scheme_words("fp8")

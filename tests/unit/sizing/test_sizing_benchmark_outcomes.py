@@ -38,7 +38,13 @@ def models() -> Models:
 
 @pytest.mark.parametrize(
     ("stage", "counted"),
-    [("kv cache", "no"), ("runtime (sampling)", None), ("not stated", None), (None, "no")],
+    [
+        ("kv cache", "no"),
+        ("runtime (sampling)", None),
+        ("run time: embedding of a prompt of about 400k tokens", None),
+        ("not stated", None),
+        (None, "no"),
+    ],
 )
 def test_memory_that_ran_out_in_service_is_no_boot_s(
     stage: str | None, counted: str | None
@@ -362,3 +368,24 @@ def test_sequences_that_nobody_states_may_have_been_few() -> None:
 def test_a_date_is_a_release_of_the_engine_that_ran(family: str, version: tuple[int, ...]) -> None:
     case = case_of(RUN | {"engine_family": family, "date": "2026-04-10"}, models(), 0)
     assert case.settings.version == version
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"notes": "The card also drives the display."}, True),
+        ({"notes": "RTX 5090, display attached. llama-server -m x.gguf"}, True),
+        ({"gpu": "NVIDIA A100 80GB (drives the display, Windows)"}, True),
+        ({"notes": "no display attached"}, False),
+        ({"notes": "display on another card"}, False),
+        ({}, False),
+    ],
+)
+def test_a_desktop_may_hold_a_part_of_the_card_it_is_shown_on(
+    said: dict[str, Any], shown: bool
+) -> None:
+    card, alone = (case_of(RUN | told, models(), 0).card for told in (said, {}))
+    assert card is not None
+    assert alone is not None
+    assert (card.total.low < alone.total.low - 1) is shown
+    assert card.total.high == pytest.approx(alone.total.high)
