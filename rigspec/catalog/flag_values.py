@@ -12,11 +12,13 @@ from rigspec.catalog.flag_table import Flag, FlagTable
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _WHOLE = re.compile(r"-?\d+")
+_COUNT = re.compile(r"[0-9]{1,9}")
 _SIZE = re.compile(r"\d+(\.\d+)?[kKmMgGtT]?")
 _SIZE_OR_AUTO = re.compile(r"\d+(\.\d+)?[kKmMgGtT]?|-1|auto")
 _NUMBER_AUTO_ALL = re.compile(rf"{NUMBER.pattern}|auto|all")
 _TYPES = {
     "int": (_WHOLE, "a whole number"),
+    "count": (_COUNT, "a whole number, 0 or more"),
     "float": (NUMBER, "a number"),
     "number": (NUMBER, "a number"),
     "int-human": (_SIZE, "a whole number such as 8192 or 8k"),

@@ -45,6 +45,8 @@ class ExactSizes:
     relative_error: float = 0.0
     shapes: Shapes | None = field(default=None, compare=False)
     """What the same headers show of the layers."""
+    expert_bytes: int | None = None
+    """Of routed experts, where a GGUF's header says it: they seldom have its average width."""
 
 
 @dataclass(frozen=True, eq=False)

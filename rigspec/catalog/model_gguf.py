@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
@@ -78,8 +78,19 @@ def _refuse_length(key: str, count: int, blocks: str, values: Mapping[str, objec
         raise UnusableModel(f"`{key}` names {count} layers, `{blocks}` says {values[blocks]}")
 
 
-def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
-    """A `config.json` look-alike, the bytes of all tensors of one GGUF file, and their shapes.
+class Read(NamedTuple):
+    """What one GGUF file says."""
+
+    config: dict[str, object]
+    """A `config.json` look-alike."""
+    total_bytes: int
+    """Of all its tensors."""
+    tensors: list[Tensor]
+    expert_bytes: int
+
+
+def read_gguf(path: Path) -> Read:
+    """The dimensions, bytes and shapes of one GGUF file.
 
     Raises UnusableModel when the file is no GGUF file, damaged or cut short.
     """
@@ -97,7 +108,13 @@ def read_gguf(path: Path) -> tuple[dict[str, object], int, list[Tensor]]:
         config["vocab_size"] = len(tokens.data)
     config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
     tensors = [(t.name, tuple(map(int, reversed(t.shape)))) for t in reader.tensors]
-    return config, sum(int(tensor.n_bytes) for tensor in reader.tensors), tensors
+    sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader.tensors}
+    experts = sum(size for name, size in sizes.items() if _EXPERTS.search(name))
+    return Read(config, sum(sizes.values()), tensors, experts)
+
+
+_EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
+"""The tensors that `--cpu-moe` moves (`LLM_FFN_EXPS_REGEX` of `common/common.h`)."""
 
 
 def _refuse_lone_part(name: str, told: object) -> None:
@@ -193,15 +210,16 @@ def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:
 
     Raises UnusableModel when they hold no weights at all.
     """
-    config, total, tensors = read_gguf(parts[0])
-    for part in parts[1:]:
-        _, more, others = read_gguf(part)
-        total, tensors = total + more, [*tensors, *others]
+    read = [read_gguf(part) for part in parts]
+    config, total = read[0].config, sum(each.total_bytes for each in read)
+    tensors = [tensor for each in read for tensor in each.tensors]
+    experts = sum(each.expert_bytes for each in read)
     if not total:
         raise UnusableModel(
             f"{parts[0].name} holds no tensors: it is a vocabulary alone, or was cut by who made it"
         )
-    return config, ExactSizes(total, parts[0].name, shapes=shapes_of_gguf(config, tensors))
+    shapes = shapes_of_gguf(config, tensors)
+    return config, ExactSizes(total, parts[0].name, shapes=shapes, expert_bytes=experts or None)
 
 
 def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shapes | None:

@@ -28,9 +28,10 @@ def pin_of(config: Mapping[str, object]) -> Mapping[str, object]:
     total, draft = _bytes_of(pin, "total_bytes"), _bytes_of(pin, "draft_bytes")
     if total == 0:
         raise UnusableModel(f"`{PIN}.total_bytes` is 0, a size is at least 1")
-    if draft is not None and draft > (total or 0):
-        most = f"`total_bytes` is {total:,}" if total else "there are no `total_bytes`"
-        raise UnusableModel(f"`{PIN}.draft_bytes` is {draft:,}, {most}")
+    for key, part in (("draft_bytes", draft), ("expert_bytes", _bytes_of(pin, "expert_bytes"))):
+        if part is not None and part > (total or 0):
+            most = f"`total_bytes` is {total:,}" if total else "there are no `total_bytes`"
+            raise UnusableModel(f"`{PIN}.{key}` is {part:,}, {most}")
     return pin
 
 
@@ -41,7 +42,10 @@ def pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
         return None
     source = pinned_word(pin, "source") or "saved with the config"
     shapes = from_record(pin.get("shapes"))
-    return ExactSizes(total, source, _bytes_of(pin, "draft_bytes"), shapes=shapes)
+    experts = _bytes_of(pin, "expert_bytes")
+    return ExactSizes(
+        total, source, _bytes_of(pin, "draft_bytes"), shapes=shapes, expert_bytes=experts
+    )
 
 
 def pinned_word(pin: Mapping[str, object], key: str) -> str | None:
@@ -55,6 +59,7 @@ def pin_text(name: str, revision: str | None, sizes: ExactSizes | None) -> dict[
     pin: dict[str, object] = {"name": as_name(name), "revision": revision}
     if sizes is not None:
         pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
+        pin |= {"expert_bytes": sizes.expert_bytes} if sizes.expert_bytes else {}
         pin |= {"source": sizes.source}
         pin |= {"shapes": as_record(sizes.shapes)} if sizes.shapes is not None else {}
     return pin

@@ -20,7 +20,7 @@ from rigspec.units import count, text_w
 def speed_lines(sized: Sized, speeds: Speeds) -> Iterator[str]:
     """Decode, prompts, then what a cap costs."""
     if host_gib(sized.facts, sized.settings) is not None:
-        yield "  speed: unknown, it hangs on the host's memory and cores"
+        yield "  speed: unknown, it depends on the host's memory and cores"
         return
     if speeds.single is None:
         yield "  speed: unknown, the memory bandwidth of this card is not in the catalog"

@@ -22,6 +22,11 @@ class Flags:
         pairs = zip(self._words, self._words[1:], strict=False)
         return next((value for flag, value in pairs if flag in names), None)
 
+    def texts(self, *names: str) -> tuple[str, ...]:
+        """The words after every one of the flags."""
+        pairs = zip(self._words, self._words[1:], strict=False)
+        return tuple(value for flag, value in pairs if flag in names)
+
     def whole(self, *names: str) -> int | None:
         """The whole number after one of the flags; None when it is not there or is none."""
         value = self.text(*names) or ""

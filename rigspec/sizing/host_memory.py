@@ -11,7 +11,7 @@ from rigspec.sizing.llamacpp_told import is_set
 from rigspec.spec.services import Service
 
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
-_COUNTS = ("--cpu-offload-gb",)
+_COUNTS = ("--cpu-offload-gb", "-ncffn", "--n-cpu-ffn")
 """Flags that move as much as they say; 0 moves nothing."""
 _SWITCHES = ("-ot", "--override-tensor", "-nkvo", "--no-kv-offload")
 _ENVIRONMENT = ("LLAMA_ARG_OVERRIDE_TENSOR", "LLAMA_ARG_NO_KV_OFFLOAD")

@@ -239,7 +239,7 @@ def _tokens(
         float(tokens_of(facts, settings, shape, context, gib))
         for gib in (left.value, left.low, left.high)
     )
-    told = settings.complete and settings.version is not None
+    told = settings.complete and not settings.beyond_known
     found = state_doubt(facts, settings, Amount(value, low, high), told=told)
     return found.wider(cache_doubt(facts))
 

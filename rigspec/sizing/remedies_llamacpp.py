@@ -8,9 +8,9 @@ from itertools import islice
 
 from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
-from rigspec.sizing.remedies_host import experts_to_host
+from rigspec.sizing.remedies_host import SPLIT_BY_LOAD, experts_to_host, split_by_load
 from rigspec.sizing.remedies_together import Step, Way, together
-from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, fits, shorter, tried
+from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, fits, shorter, surest, tried
 
 NARROWER = ("q8_0", "q4_0")
 """Cache types with kernels in the project's builds; they need flash attention, its default."""
@@ -20,16 +20,35 @@ CACHE_BLOCK = 32
 
 def llama_remedies(case: Case) -> Iterator[Remedy]:
     """Every single change, or several together where none of those keeps context and cards."""
+    own = list(_each(OWN_SPLIT, _own_split, case))
     single = [
-        *_each("llama.cpp's own split", _own_split, case),
+        *own,
         *_each("split by layer", _split_by_layer, case),
+        *(() if own else surest(split_by_load(case))),
         *shorter(case),
         *_each("kv dtype", _narrow_cache, case),
         *_slots(case),
     ]
     yield from (*single, *together(case, single, SLOT_WAYS))
-    yield from experts_to_host(case)
+    if not any(each.surely and each.name in SPLITS for each in single):
+        yield from experts_to_host(case, _with_experts(case))
     yield from () if case.idle else _more_cards(case)
+
+
+OWN_SPLIT = "llama.cpp's own split"
+SPLITS = (OWN_SPLIT, SPLIT_BY_LOAD)
+"""Free of cost: no experts need to leave the cards then."""
+
+
+def _with_experts(case: Case) -> Iterator[Step]:
+    """What goes with experts in host memory where these are not enough: a narrower cache, then a
+    single sequence beside the narrowest."""
+    narrower = list(_narrow_cache(case))
+    yield from narrower
+    write, changed = narrower[-1] if narrower else ("", case.settings)
+    if case.settings.slots > 1:
+        one, settings = _with_slots(replace(case, settings=changed), 1)
+        yield f"{write}, {one}" if write else one, settings
 
 
 def _each(name: str, way: Way, case: Case) -> Iterator[Remedy]:

@@ -91,9 +91,12 @@ def state_doubt(
     facts: ModelFacts, settings: EngineSettings, tokens: Amount, *, told: bool
 ) -> Amount:
     """Tokens from the settings alone, with what a hybrid's pages leave open; nothing where all that
-    they hang on is told and the layout is that of vLLM's gated delta nets."""
-    plain = all(isinstance(layer.mixer, Attention | Delta) for layer in facts.layers)
-    if not facts.has_states or (told and plain and settings.engine is Engine.VLLM):
+    they hang on is told and the layout is that of vLLM's gated delta nets. Where only the release
+    is not, the newest is meant, which takes the most pages."""
+    if not facts.has_states:
         return tokens
     low, high = STATE_TOKENS.get(settings.engine, (1.0, 1.0))
+    plain = all(isinstance(layer.mixer, Attention | Delta) for layer in facts.layers)
+    if told and plain and settings.engine is Engine.VLLM:
+        low, high = 1.0, 1.0 if settings.version is not None else high
     return Amount(tokens.value, tokens.low * low, tokens.high * high)

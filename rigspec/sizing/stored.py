@@ -13,7 +13,7 @@ from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.frozen import dataclass
 from rigspec.sizing.held import as_held
-from rigspec.sizing.matrices import matrices
+from rigspec.sizing.matrices import Cut, Matrix, matrices
 from rigspec.units import text_gib
 
 MXFP4_KERNELS = 0.025
@@ -48,6 +48,14 @@ class Calibration:
     """By which factor the weights may be less: another reading of the same files says so."""
     most: float = 1.0
     """The same upwards."""
+    experts: float | None = None
+    """Of routed experts alone, and `rest` of all others, where a header tells them apart."""
+    rest: float | None = None
+
+    def of(self, matrix: Matrix) -> float:
+        """How what is stored of this matrix compares with its dimensions."""
+        own = self.experts if matrix.cut is Cut.EXPERTS else self.rest
+        return self.scale if own is None else own
 
 
 @lru_cache(maxsize=16)
@@ -74,7 +82,18 @@ def calibration(facts: ModelFacts) -> Calibration:
         mixed_in += abs(ratio - 1)
     other = _other_reading(facts, ratio)
     error = mixed_in + rounded
-    return Calibration(ratio, sizes.source, error, min(1.0, other), max(1.0, other))
+    found = Calibration(ratio, sizes.source, error, min(1.0, other), max(1.0, other))
+    return found if other != 1.0 else _with_experts(found, facts, sizes)
+
+
+def _with_experts(found: Calibration, facts: ModelFacts, sizes: ExactSizes) -> Calibration:
+    """The same with experts and all others apart, where the header of a GGUF tells them."""
+    of_experts = sum(m.stored_bytes for m in matrices(facts) if m.cut is Cut.EXPERTS)
+    others = formula_bytes(facts) - of_experts
+    told = sizes.expert_bytes or 0
+    if not (0 < told < sizes.total_bytes and of_experts and others > 0):
+        return found
+    return replace(found, experts=told / of_experts, rest=(sizes.total_bytes - told) / others)
 
 
 def believed(facts: ModelFacts) -> ExactSizes | None:

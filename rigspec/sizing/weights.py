@@ -79,7 +79,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
             error, basis = max(error, UNKNOWN_CUT), f"{basis}; how they are cut is not known"
     there = on_card(fullest_stage(kept, facts, settings), facts, settings)
     held = [(m, _rank_bytes(facts, settings, m)) for m in there]
-    stored = found.scale * sum(size for _, size in held) / GIB
+    stored = sum(found.of(m) * size for m, size in held) / GIB
     extra = load_extra(facts, settings, kept, allocator_waste(held) / GIB)
     beside = drafter_gib(facts, settings) + adapters_gib(facts, settings)
     weights = spanning(within(stored, error), found.least, found.most)
@@ -87,7 +87,7 @@ def weights_as_loaded(facts: ModelFacts, settings: EngineSettings) -> RankWeight
     tables = table_bytes(facts) / settings.ranks / GIB
     again = (_keys_as_values(facts, settings, held), _compressed_again(facts, settings, held))
     amount = total((weights, beside, extra, *again))
-    wider = _wider_rest(settings, held, found.scale) / GIB
+    wider = _wider_rest(facts, settings, held) / GIB
     amount = replace(amount, high=amount.high + tables + wider)
     return RankWeights(amount, basis)
 
@@ -100,25 +100,41 @@ gpt-oss-20b and a 35B in IQ4_XS 1.0."""
 
 
 def _wider_rest(
-    settings: EngineSettings, held: Iterable[tuple[Matrix, float]], scale: float
+    facts: ModelFacts, settings: EngineSettings, held: Iterable[tuple[Matrix, float]]
 ) -> float:
-    """Bytes by which matrices that are no experts may be wider, where experts are elsewhere."""
-    if not settings.host_experts:
+    """Bytes that a card may hold more, as matrices that are no experts may be wider: experts are
+    narrower then, so it is no more than has left the card of what they would spare."""
+    found, left = calibration(facts), _share_on_host(facts, settings)
+    if found.rest is not None or not left:
         return 0.0
-    rest = ((m, size) for m, size in held if m.cut is not Cut.EXPERTS and m.stored_bytes)
     # of each matrix the card holds the same part as of its bytes
-    return sum(
-        max(0.0, size / m.stored_bytes * m.elements * WIDEST_REST - scale * size)
+    rest = ((m, size) for m, size in held if m.cut is not Cut.EXPERTS and m.stored_bytes)
+    return left * sum(
+        max(0.0, size / m.stored_bytes * m.elements * WIDEST_REST - found.scale * size)
         for m, size in rest
     )
+
+
+def _share_on_host(facts: ModelFacts, settings: EngineSettings) -> float:
+    """Of all experts, those that lie in host memory."""
+    experts = [m for m in loaded(facts, settings) if m.cut is Cut.EXPERTS]
+    there = sum(m.stored_bytes for m in experts if is_on_host(m, settings))
+    return there / sum(m.stored_bytes for m in experts) if there else 0.0
 
 
 def host_gib(facts: ModelFacts, settings: EngineSettings) -> Amount | None:
     """GiB of experts that llama.cpp keeps in host memory; None where it keeps none there."""
     there = [m for m in loaded(facts, settings) if is_on_host(m, settings)]
     found = calibration(facts)
-    size = found.scale * sum(matrix.stored_bytes for matrix in there) / GIB
-    return spanning(within(size, found.error), found.least, found.most) if there else None
+    size = sum(found.of(matrix) * matrix.stored_bytes for matrix in there) / GIB
+    narrower = 0.0 if found.rest is not None else NARROWEST_EXPERTS * size
+    amount = spanning(within(size, found.error), found.least, found.most)
+    return replace(amount, low=amount.low - narrower) if there else None
+
+
+NARROWEST_EXPERTS = 0.05
+"""Of experts by the average width of a GGUF, whose other matrices are wider: 18.1 GiB of 18.8 in a
+Qwen3.6-35B-A3B Q4_K_M, 39.5 of 40.2 in gpt-oss-120b."""
 
 
 def _keys_as_values(

@@ -210,6 +210,9 @@ def test_a_gguf_file_of_absurd_counts_is_refused_at_once(tmp_path: Path) -> None
         ({"total_bytes": 10**30}, "`_rigspec.total_bytes` is 1,000,000,000,000,000,000,000,000,0"),
         ({"total_bytes": 9, "draft_bytes": 10}, "`_rigspec.draft_bytes` is 10, `total_bytes` is"),
         ({"draft_bytes": 10}, "`_rigspec.draft_bytes` is 10, there are no `total_bytes`"),
+        ({"total_bytes": 9, "expert_bytes": 10}, "`_rigspec.expert_bytes` is 10, `total_bytes`"),
+        ({"total_bytes": 9, "expert_bytes": -1}, "`_rigspec.expert_bytes` is -1, a size is never"),
+        ({"expert_bytes": "9"}, "`_rigspec.expert_bytes` is `9`, which is no whole number of"),
         ([], "`_rigspec` is `[]`, it holds an object"),
     ],
 )

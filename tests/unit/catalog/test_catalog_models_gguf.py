@@ -26,6 +26,7 @@ def written(
     kv_heads: int | list[int] = 2,
     window: int = 0,
     parts: int = 0,
+    experts: int = 0,
 ) -> Path:
     """Four layers of 512 columns, whatever the key-values say."""
     writer = GGUFWriter(str(path), architecture)
@@ -45,6 +46,12 @@ def written(
     for layer in range(LAYERS):
         writer.add_tensor(f"blk.{layer}.attn_q.weight", np.zeros((512, 512), dtype=np.float16))
         writer.add_tensor(f"blk.{layer}.attn_k.weight", np.zeros((128, 512), dtype=np.float16))
+        for name in ("up", "gate", "down") if experts else ():
+            held = np.zeros((experts, 64, 512), dtype=np.float32)
+            writer.add_tensor(f"blk.{layer}.ffn_{name}_exps.weight", held)
+        if experts:  # a shared one, which `--cpu-moe` leaves on the card
+            shared = np.zeros((64, 512), dtype=np.float16)
+            writer.add_tensor(f"blk.{layer}.ffn_up_shexp.weight", shared)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -116,3 +123,20 @@ def test_so_does_what_is_refused_of_a_file_that_is_saved(tmp_path: Path) -> None
     written(tmp_path / "m.gguf", blocks=9999)
     with pytest.raises(RigspecError, match=r"`qwen3\.block_count` is 9,999"):
         save(read_local(tmp_path / "m.gguf"), "it", tmp_path / "saved")
+
+
+def test_the_bytes_of_experts_are_read_out_of_the_header_and_saved(tmp_path: Path) -> None:
+    assert read(written(tmp_path / "dense.gguf")).sizes is not None
+    dense, moe = (
+        read(written(tmp_path / f"{count}.gguf", "qwen3moe", experts=count)).sizes
+        for count in (0, 8)
+    )
+    assert dense is not None
+    assert moe is not None
+    assert dense.expert_bytes is None
+    assert moe.expert_bytes == LAYERS * 3 * 8 * 64 * 512 * 4
+    save(read_local(tmp_path / "8.gguf", None), "a/b", tmp_path / "saved")
+    saved = load_model_facts("a/b", [tmp_path / "saved"])
+    assert saved is not None
+    assert saved.sizes is not None
+    assert saved.sizes.expert_bytes == moe.expert_bytes

@@ -51,7 +51,11 @@ def known() -> CheckContext:
         (("extra_args: [--n-cpu-moe, '99']",), 36),
         (("environment: {LLAMA_ARG_N_CPU_MOE: '26'}",), 26),
         (("environment: {LLAMA_ARG_CPU_MOE: '1'}",), 36),
+        # each adds to the others
         (("extra_args: [--n-cpu-moe, '30']", "environment: {LLAMA_ARG_N_CPU_MOE: '2'}"), 30),
+        (("extra_args: [--n-cpu-moe, '2']", "environment: {LLAMA_ARG_N_CPU_MOE: '30'}"), 30),
+        (("extra_args: [--n-cpu-moe, '30', -ncmoe, '2']",), 30),
+        (("extra_args: [--n-cpu-moe, '2', --n-cpu-moe, '30']",), 30),
     ],
 )
 def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
@@ -61,7 +65,7 @@ def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
     shown = as_text(spec, context)
     assert f"experts of {layers} of 36 layers" in shown
     assert "in host memory  " in shown
-    assert "speed: unknown, it hangs on the host's memory and cores" in shown
+    assert "speed: unknown, it depends on the host's memory and cores" in shown
     assert "tok/s" not in shown
     record = rig_record(spec, context)["services"]["qwen"]
     assert record["unsized"] is None
@@ -74,6 +78,19 @@ def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
 def test_where_too_few_leave_the_cards_a_check_names_how_many() -> None:
     spec, context = rig("extra_args: [--n-cpu-moe, '4']"), known()
     (found,) = (f for f in check(spec, context) if f.rule == "memory.fits")
-    assert "experts in host memory: `--n-cpu-moe " in found.hint
-    assert "`--tensor-split " in found.hint
+    assert "experts in host memory: `extra_args: [--n-cpu-moe, " in found.hint
+    assert ", --tensor-split, " in found.hint
     assert rig_record(rig(), known())["services"]["qwen"]["host_gib"] is None
+
+
+@pytest.mark.parametrize("count", ["-1", "36.5", "1e2", "all", "٣٦", "99999999999999999999"])
+def test_what_counts_no_layers_is_refused(count: str) -> None:
+    spec = rig(f"extra_args: [--n-cpu-moe, '{count}']")
+    (found,) = (f for f in check(spec, known()) if "--n-cpu-moe" in f.message)
+    assert (found.rule, found.severity) == ("flags.flag-accepted", "error")
+    assert found.message == f"`--n-cpu-moe` needs a whole number, 0 or more, not `{count}`"
+
+
+def test_a_count_may_be_given_more_than_once() -> None:
+    spec = rig("extra_args: [--n-cpu-moe, '2', --n-cpu-moe, '30']")
+    assert not [f for f in check(spec, known()) if "more than once" in f.message]

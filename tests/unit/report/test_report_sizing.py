@@ -99,6 +99,7 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("gpu_layers: 64", "`gpu_layers: 64` of 65 (the output is one)"),
         ("gpu_layers: 0", "`gpu_layers: 0` of 65 (the output is one)"),
         ("extra_args: [--no-kv-offload]", "`--no-kv-offload`"),
+        ("extra_args: [--n-cpu-ffn, '3']", "`--n-cpu-ffn`"),
         ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
     ],
 )

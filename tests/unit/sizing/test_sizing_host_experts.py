@@ -3,23 +3,29 @@ for what passes through, ways out."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from published import CONFIGS, card
 
-from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.models import load_model_facts
+from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.llamacpp_told import ALL_LAYERS
+from rigspec.sizing.matrices import Cut, matrices
 from rigspec.sizing.memory import budget
 from rigspec.sizing.remedies import remedies
+from rigspec.sizing.remedies_host import HOST_EXPERTS, SPLIT_BY_LOAD
+from rigspec.sizing.remedy import Remedy
 from rigspec.sizing.service import sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
 from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import host_gib, rank_weights
+from rigspec.units import GIB
 
 LLAMA = EngineSettings(engine=Engine.LLAMA_CPP, context=32768, complete=True)
 
@@ -109,33 +115,116 @@ def test_how_fast_the_host_reads_experts_is_not_guessed() -> None:
     assert (found.single, found.batch, found.prefill) == (None, None, None)
 
 
+def told(remedy: Remedy) -> dict[str, str]:
+    """The flags of a line for a spec, with their values."""
+    words = re.findall(r"[^\s,\[\]\"]+(?:,\d+)*", remedy.write.split("[")[1].split("]")[0])
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def followed(remedy: Remedy, settings: EngineSettings) -> EngineSettings:
+    flags = told(remedy)
+    shares = flags.get("--tensor-split", "")
+    return replace(
+        settings,
+        host_experts=int(flags.get("--n-cpu-moe", settings.host_experts)),
+        tensor_split=tuple(map(float, shares.split(","))) if shares else settings.tensor_split,
+    )
+
+
+def remedy(name: str, facts: ModelFacts, cards: tuple[Card, ...], asked: EngineSettings) -> Remedy:
+    (found,) = (each for each in remedies(facts, cards, asked) if each.name == name)
+    return found
+
+
 def test_the_fewest_experts_that_have_to_go_are_named() -> None:
     facts, on = gguf("openai/gpt-oss-120b", 4.3), (card("rtx-3090"),)
-    (found,) = (each for each in remedies(facts, on, LLAMA) if "host memory" in each.name)
-    count = int(found.write.strip("`").split()[-1])
-    assert found.write == f"`--n-cpu-moe {count}`"
+    found = remedy(HOST_EXPERTS, facts, on, LLAMA)
+    changed = followed(found, LLAMA)
+    assert found.write == f'extra_args: [--n-cpu-moe, "{changed.host_experts}"]'
     assert found.surely
-    followed = tightest(facts, on, replace(LLAMA, host_experts=count))[0]
-    assert followed.boots is Verdict.YES
-    assert tightest(facts, on, replace(LLAMA, host_experts=count - 1))[0].boots is not Verdict.YES
-    held = host_gib(facts, replace(LLAMA, host_experts=count))
+    assert tightest(facts, on, changed)[0].boots is Verdict.YES
+    fewer = replace(changed, host_experts=changed.host_experts - 1)
+    assert tightest(facts, on, fewer)[0].boots is not Verdict.YES
+    held = host_gib(facts, changed)
     assert held is not None
     assert f"{held.value:,.1f} GiB in host memory" in found.gives
 
 
-def test_several_cards_are_filled_alike_where_experts_have_to_go() -> None:
+@pytest.mark.parametrize("names", [("rtx-3090",) * 2, ("rtx-3090", "rtx-3060"), ("rtx-3060",) * 3])
+def test_several_cards_are_filled_alike_where_experts_have_to_go(names: tuple[str, ...]) -> None:
+    facts, on = gguf("openai/gpt-oss-120b", 4.3), tuple(map(card, names))
+    settings = replace(LLAMA, context=16384, tensor_parallel=len(on))
+    changed = followed(remedy(HOST_EXPERTS, facts, on, settings), settings)
+    assert sum(changed.tensor_split) == 37  # 36 layers and the output
+    assert tightest(facts, on, changed)[0].boots is Verdict.YES
+    # with llama.cpp's own split more would have to go
+    assert tightest(facts, on, replace(changed, tensor_split=()))[0].verdict is Verdict.NO
+    # with one layer fewer no split of two cards would do
+    for first in range(37 if len(on) == 2 else 0):
+        fewer = replace(changed, host_experts=changed.host_experts - 1)
+        other = replace(fewer, tensor_split=(float(first), float(37 - first)))
+        assert tightest(facts, on, other)[0].boots is not Verdict.YES
+
+
+def test_a_split_by_load_spares_the_experts() -> None:
+    # 14 layers of light experts on the first card, all heavy ones on the second
     facts, on = gguf("openai/gpt-oss-120b", 4.3), (card("rtx-3090"),) * 2
-    settings = replace(LLAMA, tensor_parallel=2)
-    (found,) = (each for each in remedies(facts, on, settings) if "host memory" in each.name)
-    moved, split = (word.strip("`") for word in found.write.split("`, `"))
-    count, shares = int(moved.split()[-1]), tuple(map(float, split.split()[-1].split(",")))
-    assert sum(shares) == 37  # 36 layers and the output
-    followed = replace(settings, host_experts=count, tensor_split=shares)
-    first, second = (memory for memory, _ in each_card(facts, on, followed))
-    assert first.weights.value == pytest.approx(second.weights.value, rel=0.15)
-    assert tightest(facts, on, followed)[0].boots is Verdict.YES
-    # 60 GiB of weights on 47 GiB of cards: with llama.cpp's own split more would have to go
-    assert tightest(facts, on, replace(followed, tensor_split=()))[0].verdict is Verdict.NO
+    settings = replace(LLAMA, tensor_parallel=2, host_experts=16)
+    assert tightest(facts, on, settings)[0].boots is Verdict.NO
+    found = remedy(SPLIT_BY_LOAD, facts, on, settings)
+    assert found.surely
+    assert "--n-cpu-moe" not in told(found)
+    assert tightest(facts, on, followed(found, settings))[0].boots is Verdict.YES
+    assert HOST_EXPERTS not in {each.name for each in remedies(facts, on, settings)}
+
+
+def test_experts_and_a_narrower_cache_go_together_where_neither_is_enough() -> None:
+    facts, on = gguf("Qwen/Qwen3-30B-A3B", 4.9), (card("rtx-3060"),)
+    settings = replace(LLAMA, context=32768, slots=4, parallel=4)
+    found = remedy(HOST_EXPERTS, facts, on, settings)
+    assert found.write.endswith("], kv_cache_dtype: q8_0")
+    changed = replace(followed(found, settings), kv_dtype="q8_0")
+    assert tightest(facts, on, changed)[0].boots is Verdict.YES
+    many = replace(LLAMA, context=40960, slots=16, parallel=16)
+    assert remedy(HOST_EXPERTS, facts, on, many).write.endswith(
+        "], kv_cache_dtype: q4_0, max_sequences: 1"
+    )
+
+
+def test_a_dense_model_or_layer_gives_no_doubt_either() -> None:
+    for facts, moved in (
+        (gguf("Qwen/Qwen3-32B", 4.9), ALL_LAYERS),
+        (gguf("zai-org/GLM-4.5-Air", 4.9), 1),  # its first layer is dense
+    ):
+        plain, told_to = (
+            rank_weights(facts, replace(LLAMA, host_experts=count)) for count in (0, moved)
+        )
+        assert told_to == plain
+
+
+def test_the_first_layers_to_leave_widen_little() -> None:
+    facts = gguf("Qwen/Qwen3.5-35B-A3B", 4.9)
+    none, one = (rank_weights(facts, replace(LLAMA, host_experts=n)).amount for n in (0, 1))
+    assert one.high < none.high
+    assert one.value < none.value
+
+
+def test_a_header_that_tells_experts_apart_leaves_no_doubt() -> None:
+    # by width: 4.3 bits for experts, 16 for the rest of gpt-oss-120b
+    facts = gguf("openai/gpt-oss-120b", 4.48)
+    experts = sum(m.elements for m in matrices(facts) if m.cut is Cut.EXPERTS)
+    rest = sum(m.elements for m in matrices(facts)) - experts
+    sizes = ExactSizes(
+        int(experts * 4.3 / 8 + rest * 2), "a file", expert_bytes=int(experts * 4.3 / 8)
+    )
+    known, settings = replace(facts, sizes=sizes), replace(LLAMA, host_experts=ALL_LAYERS)
+    there = host_gib(known, settings)
+    assert there is not None
+    assert there.value == pytest.approx(experts * 4.3 / 8 / GIB)
+    found = rank_weights(known, settings).amount
+    words = facts.vocab * facts.hidden  # looked up on the CPU
+    assert found.value == pytest.approx((rest - words) * 2 / GIB, rel=0.01)
+    assert found.high < 1.01 * found.value < rank_weights(facts, settings).amount.high
 
 
 def test_a_dense_model_has_no_experts_to_move() -> None:
