@@ -47,6 +47,8 @@ class ExactSizes:
     """What the same headers show of the layers."""
     expert_bytes: int | None = None
     """Of routed experts, where a GGUF's header says it: they seldom have its average width."""
+    words_bytes: int | None = None
+    """Of the table of words, likewise."""
 
 
 @dataclass(frozen=True, eq=False)

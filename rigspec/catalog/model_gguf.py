@@ -43,7 +43,7 @@ _KEYS = {
     "ssm.time_step_rank": "linear_num_value_heads",
     "ssm.state_size": "linear_value_head_dim",
     "ssm.conv_kernel": "linear_conv_kernel_dim",
-    "nextn_predict_layers": "num_nextn_predict_layers",
+    "nextn_predict_layers": (_DRAFTS := "num_nextn_predict_layers"),
 }
 """GGUF key (after the architecture's prefix) → the `config.json` key of the same thing."""
 
@@ -66,6 +66,9 @@ def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
             value = max(value)
         if value is not None:
             config[ours] = value
+    blocks, drafts = (config.get(key) for key in ("num_hidden_layers", _DRAFTS))
+    if isinstance(blocks, int) and isinstance(drafts, int) and 0 < drafts < blocks:
+        config["num_hidden_layers"] = blocks - drafts  # a GGUF counts them in
     if "vocab_size" not in config:
         tokens = values.get("tokenizer.ggml.tokens")
         config["vocab_size"] = len(tokens) if isinstance(tokens, (list, tuple)) else None
@@ -87,6 +90,7 @@ class Read(NamedTuple):
     """Of all its tensors."""
     tensors: list[Tensor]
     expert_bytes: int
+    words_bytes: int
 
 
 def read_gguf(path: Path) -> Read:
@@ -110,7 +114,8 @@ def read_gguf(path: Path) -> Read:
     tensors = [(t.name, tuple(map(int, reversed(t.shape)))) for t in reader.tensors]
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader.tensors}
     experts = sum(size for name, size in sizes.items() if _EXPERTS.search(name))
-    return Read(config, sum(sizes.values()), tensors, experts)
+    words = sizes.get("token_embd.weight", 0)
+    return Read(config, sum(sizes.values()), tensors, experts, words)
 
 
 _EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
@@ -213,13 +218,18 @@ def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:
     read = [read_gguf(part) for part in parts]
     config, total = read[0].config, sum(each.total_bytes for each in read)
     tensors = [tensor for each in read for tensor in each.tensors]
-    experts = sum(each.expert_bytes for each in read)
+    experts, words = (
+        sum(getattr(each, name) for each in read) for name in ("expert_bytes", "words_bytes")
+    )
     if not total:
         raise UnusableModel(
             f"{parts[0].name} holds no tensors: it is a vocabulary alone, or was cut by who made it"
         )
     shapes = shapes_of_gguf(config, tensors)
-    return config, ExactSizes(total, parts[0].name, shapes=shapes, expert_bytes=experts or None)
+    return config, ExactSizes(
+        total, parts[0].name,
+        shapes=shapes, expert_bytes=experts or None, words_bytes=words or None,
+    )  # fmt: skip
 
 
 def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shapes | None:

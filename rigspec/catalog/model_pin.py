@@ -10,6 +10,8 @@ from rigspec.catalog.model_shapes import as_record, from_record
 from rigspec.letters import as_name
 
 PIN = "_rigspec"
+_PARTS = ("draft_bytes", "expert_bytes", "words_bytes")
+"""Of the whole."""
 _MOST_BYTES = 1 << 50
 """A pebibyte: hundreds of times beyond any published checkpoint."""
 
@@ -25,10 +27,11 @@ def pin_of(config: Mapping[str, object]) -> Mapping[str, object]:
         return {}
     if not isinstance(pin, Mapping):
         raise UnusableModel(f"`{PIN}` is {_shown(pin)}, it holds an object")
-    total, draft = _bytes_of(pin, "total_bytes"), _bytes_of(pin, "draft_bytes")
+    total = _bytes_of(pin, "total_bytes")
     if total == 0:
         raise UnusableModel(f"`{PIN}.total_bytes` is 0, a size is at least 1")
-    for key, part in (("draft_bytes", draft), ("expert_bytes", _bytes_of(pin, "expert_bytes"))):
+    for key in _PARTS:
+        part = _bytes_of(pin, key)
         if part is not None and part > (total or 0):
             most = f"`total_bytes` is {total:,}" if total else "there are no `total_bytes`"
             raise UnusableModel(f"`{PIN}.{key}` is {part:,}, {most}")
@@ -42,10 +45,8 @@ def pinned_sizes(pin: Mapping[str, object]) -> ExactSizes | None:
         return None
     source = pinned_word(pin, "source") or "saved with the config"
     shapes = from_record(pin.get("shapes"))
-    experts = _bytes_of(pin, "expert_bytes")
-    return ExactSizes(
-        total, source, _bytes_of(pin, "draft_bytes"), shapes=shapes, expert_bytes=experts
-    )
+    draft, experts, words = (_bytes_of(pin, key) for key in _PARTS)
+    return ExactSizes(total, source, draft, shapes=shapes, expert_bytes=experts, words_bytes=words)
 
 
 def pinned_word(pin: Mapping[str, object], key: str) -> str | None:
@@ -59,7 +60,8 @@ def pin_text(name: str, revision: str | None, sizes: ExactSizes | None) -> dict[
     pin: dict[str, object] = {"name": as_name(name), "revision": revision}
     if sizes is not None:
         pin |= {"total_bytes": sizes.total_bytes, "draft_bytes": sizes.draft_bytes}
-        pin |= {"expert_bytes": sizes.expert_bytes} if sizes.expert_bytes else {}
+        told = {"expert_bytes": sizes.expert_bytes, "words_bytes": sizes.words_bytes}
+        pin |= {key: size for key, size in told.items() if size}
         pin |= {"source": sizes.source}
         pin |= {"shapes": as_record(sizes.shapes)} if sizes.shapes is not None else {}
     return pin

@@ -18,9 +18,8 @@ class Flags:
         return any(name in self._words for name in names)
 
     def text(self, *names: str) -> str | None:
-        """The word after one of the flags; None when it is not there."""
-        pairs = zip(self._words, self._words[1:], strict=False)
-        return next((value for flag, value in pairs if flag in names), None)
+        """The word after the last of the flags, which wins; None when none is there."""
+        return next(reversed(self.texts(*names)), None)
 
     def texts(self, *names: str) -> tuple[str, ...]:
         """The words after every one of the flags."""

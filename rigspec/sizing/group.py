@@ -103,7 +103,9 @@ def _free_gib(card: Card) -> float:
 def _whole_layers(count: int, shares: list[float]) -> Iterator[range]:
     """Each layer goes to the first card whose share ends beyond the layer's beginning."""
     ends = list(accumulate(shares))
-    owners = [min(bisect_right(ends, layer / count), len(ends) - 1) for layer in range(count)]
+    # shares that count layers end where one begins, whatever the sums are rounded to
+    begins = (layer / count + 1e-9 for layer in range(count))
+    owners = [min(bisect_right(ends, begin), len(ends) - 1) for begin in begins]
     for card in range(len(shares)):
         first = bisect_right(owners, card - 1)
         yield range(first, bisect_right(owners, card))

@@ -61,8 +61,9 @@ def load_extra(
     ranks = max(1, settings.tensor_parallel)
     is_sglang = settings.engine is Engine.SGLANG
     start, own = (SGLANG_EXTRA_GIB,) * 2 if is_sglang else (0.0, LOADED_EXTRA_GIB)
-    # llama.cpp computes them as it goes
-    rotary = 0.0 if settings.engine is Engine.LLAMA_CPP else facts.rotary_bytes / GIB
+    rotary = facts.rotary_bytes / GIB
+    if settings.engine is Engine.LLAMA_CPP:  # computes them as it goes, into buffers of its own
+        rotary = waste = 0.0
     most = own + waste + rotary
     doubt = 0.009 + 0.004 * math.log2(ranks)
     # expandable segments (PYTORCH_CUDA_ALLOC_CONF, some images' default) round nothing up

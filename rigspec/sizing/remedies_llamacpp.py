@@ -41,14 +41,22 @@ SPLITS = (OWN_SPLIT, SPLIT_BY_LOAD)
 
 
 def _with_experts(case: Case) -> Iterator[Step]:
-    """What goes with experts in host memory where these are not enough: a narrower cache, then a
-    single sequence beside the narrowest."""
+    """What goes with experts in host memory where these are not enough: half a cache, then fewer
+    sequences beside it, then a quarter for a single one."""
     narrower = list(_narrow_cache(case))
-    yield from narrower
-    write, changed = narrower[-1] if narrower else ("", case.settings)
-    if case.settings.slots > 1:
-        one, settings = _with_slots(replace(case, settings=changed), 1)
-        yield f"{write}, {one}" if write else one, settings
+    yield from narrower[:1]
+    write, changed = narrower[0] if narrower else ("", case.settings)
+    slots = case.settings.slots
+    while slots > 1:
+        slots //= 2
+        yield _and(write, _with_slots(replace(case, settings=changed), slots))
+    for write, changed in narrower[1:]:
+        alone = replace(case, settings=changed)
+        yield (write, changed) if changed.slots == 1 else _and(write, _with_slots(alone, 1))
+
+
+def _and(write: str, step: Step) -> Step:
+    return (f"{write}, {step[0]}" if write else step[0]), step[1]
 
 
 def _each(name: str, way: Way, case: Case) -> Iterator[Remedy]:

@@ -13,7 +13,7 @@ from rigspec.catalog.model_quant import UNKNOWN_FORMAT, Scheme
 from rigspec.catalog.model_sizes import ROUNDED_ERROR
 from rigspec.frozen import dataclass
 from rigspec.sizing.held import as_held
-from rigspec.sizing.matrices import Cut, Matrix, matrices
+from rigspec.sizing.matrices import Cut, Matrix, Part, matrices
 from rigspec.units import text_gib
 
 MXFP4_KERNELS = 0.025
@@ -49,12 +49,16 @@ class Calibration:
     most: float = 1.0
     """The same upwards."""
     experts: float | None = None
-    """Of routed experts alone, and `rest` of all others, where a header tells them apart."""
+    """Of routed experts alone, where a header tells the parts of a file."""
+    words: float | None = None
+    """Of the table of words, likewise."""
     rest: float | None = None
+    """Of all others."""
 
     def of(self, matrix: Matrix) -> float:
         """How what is stored of this matrix compares with its dimensions."""
-        own = self.experts if matrix.cut is Cut.EXPERTS else self.rest
+        by_part = {Part.EXPERTS: self.experts, Part.EMBEDDING: self.words}
+        own = by_part.get(matrix.part, self.rest)
         return self.scale if own is None else own
 
 
@@ -83,17 +87,27 @@ def calibration(facts: ModelFacts) -> Calibration:
     other = _other_reading(facts, ratio)
     error = mixed_in + rounded
     found = Calibration(ratio, sizes.source, error, min(1.0, other), max(1.0, other))
-    return found if other != 1.0 else _with_experts(found, facts, sizes)
+    return found if other != 1.0 else _by_part(found, facts, sizes)
 
 
-def _with_experts(found: Calibration, facts: ModelFacts, sizes: ExactSizes) -> Calibration:
-    """The same with experts and all others apart, where the header of a GGUF tells them."""
-    of_experts = sum(m.stored_bytes for m in matrices(facts) if m.cut is Cut.EXPERTS)
-    others = formula_bytes(facts) - of_experts
-    told = sizes.expert_bytes or 0
-    if not (0 < told < sizes.total_bytes and of_experts and others > 0):
+def _by_part(found: Calibration, facts: ModelFacts, sizes: ExactSizes) -> Calibration:
+    """The same with experts, the table of words and all others apart, where a header tells them."""
+    stored = matrices(facts)
+    experts = sum(m.stored_bytes for m in stored if m.cut is Cut.EXPERTS)
+    words = sum(m.stored_bytes for m in stored if m.part is Part.EMBEDDING)
+    told, table = sizes.expert_bytes or 0, sizes.words_bytes or 0
+    others, rest = formula_bytes(facts) - experts - words, sizes.total_bytes - told - table
+    if min(words, table, others, rest) <= 0 or (told > 0) is not (experts > 0):
         return found
-    return replace(found, experts=told / of_experts, rest=(sizes.total_bytes - told) / others)
+    weights = sum(m.elements for m in stored if m.cut is Cut.EXPERTS)
+    if told < LEAST_BITS / 8 * weights:
+        return found  # no file is so narrow
+    return replace(
+        found,
+        experts=told / experts if experts else None,
+        words=table / words,
+        rest=rest / others,
+    )
 
 
 def believed(facts: ModelFacts) -> ExactSizes | None:

@@ -105,8 +105,11 @@ def _wider_rest(
     """Bytes that a card may hold more, as matrices that are no experts may be wider: experts are
     narrower then, so it is no more than has left the card of what they would spare."""
     found, left = calibration(facts), _share_on_host(facts, settings)
-    if found.rest is not None or not left:
+    if not left:
         return 0.0
+    if found.rest is not None:  # known but for which layers' experts are the wider ones
+        mine = (m.stored_bytes for m in matrices(facts) if m.cut is Cut.EXPERTS)
+        return UNEVEN * sum(mine) * (found.experts or found.scale) * left * (1 - left)
     # of each matrix the card holds the same part as of its bytes
     rest = ((m, size) for m, size in held if m.cut is not Cut.EXPERTS and m.stored_bytes)
     return left * sum(
@@ -127,11 +130,16 @@ def host_gib(facts: ModelFacts, settings: EngineSettings) -> Amount | None:
     there = [m for m in loaded(facts, settings) if is_on_host(m, settings)]
     found = calibration(facts)
     size = sum(found.of(matrix) * matrix.stored_bytes for matrix in there) / GIB
+    uneven = UNEVEN * size * (1 - _share_on_host(facts, settings))
     narrower = 0.0 if found.rest is not None else NARROWEST_EXPERTS * size
     amount = spanning(within(size, found.error), found.least, found.most)
-    return replace(amount, low=amount.low - narrower) if there else None
+    low, high = amount.low - max(uneven, narrower), amount.high + uneven
+    return Amount(amount.value, low, high) if there else None
 
 
+UNEVEN = 0.1
+"""Of some layers' experts: types mix, as first and last layers take wider ones (a sixth of the
+experts of a `Q4_K_M` are 7 % more than a sixth)."""
 NARROWEST_EXPERTS = 0.05
 """Of experts by the average width of a GGUF, whose other matrices are wider: 18.1 GiB of 18.8 in a
 Qwen3.6-35B-A3B Q4_K_M, 39.5 of 40.2 in gpt-oss-120b."""

@@ -9,6 +9,7 @@ import pytest
 from gguf import GGUFWriter
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_gguf import config_of_gguf
 from rigspec.catalog.models import UnusableModel, load_model_facts
 from rigspec.errors import RigspecError
 from rigspec.hub import read_local, save
@@ -140,3 +141,15 @@ def test_the_bytes_of_experts_are_read_out_of_the_header_and_saved(tmp_path: Pat
     assert saved is not None
     assert saved.sizes is not None
     assert saved.sizes.expert_bytes == moe.expert_bytes
+    assert saved.sizes.words_bytes == 256 * 512 * 2
+
+
+def test_blocks_of_a_gguf_count_layers_that_draft_in() -> None:
+    # GLM-4.5-Air: 47 blocks of which the last drafts
+    values = {
+        "general.architecture": "glm4moe", "glm4moe.block_count": 47,
+        "glm4moe.nextn_predict_layers": 1,
+    }  # fmt: skip
+    assert config_of_gguf(values)["num_hidden_layers"] == 46
+    assert config_of_gguf(values | {"glm4moe.nextn_predict_layers": 0})["num_hidden_layers"] == 47
+    assert config_of_gguf(values | {"glm4moe.nextn_predict_layers": 47})["num_hidden_layers"] == 47

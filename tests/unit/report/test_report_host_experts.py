@@ -94,3 +94,12 @@ def test_what_counts_no_layers_is_refused(count: str) -> None:
 def test_a_count_may_be_given_more_than_once() -> None:
     spec = rig("extra_args: [--n-cpu-moe, '2', --n-cpu-moe, '30']")
     assert not [f for f in check(spec, known()) if "more than once" in f.message]
+
+
+def test_of_a_flag_that_is_given_twice_the_last_is_sized() -> None:
+    first, last = (
+        rig(f"extra_args: [--n-cpu-moe, '20', --tensor-split, '{a}', --tensor-split, '{b}']")
+        for a, b in (("28,9", "1,3"), ("1,3", "28,9"))
+    )
+    assert [f for f in check(first, known()) if f.rule == "memory.fits"]
+    assert not [f for f in check(last, known()) if f.rule == "memory.fits"]

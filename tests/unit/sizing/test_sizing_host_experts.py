@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from published import CONFIGS, card
@@ -187,7 +188,7 @@ def test_experts_and_a_narrower_cache_go_together_where_neither_is_enough() -> N
     assert tightest(facts, on, changed)[0].boots is Verdict.YES
     many = replace(LLAMA, context=40960, slots=16, parallel=16)
     assert remedy(HOST_EXPERTS, facts, on, many).write.endswith(
-        "], kv_cache_dtype: q4_0, max_sequences: 1"
+        "], kv_cache_dtype: q8_0, max_sequences: 2"
     )
 
 
@@ -214,15 +215,20 @@ def test_a_header_that_tells_experts_apart_leaves_no_doubt() -> None:
     facts = gguf("openai/gpt-oss-120b", 4.48)
     experts = sum(m.elements for m in matrices(facts) if m.cut is Cut.EXPERTS)
     rest = sum(m.elements for m in matrices(facts)) - experts
+    words = facts.vocab * facts.hidden  # looked up on the CPU, here in 4.5 bits
     sizes = ExactSizes(
-        int(experts * 4.3 / 8 + rest * 2), "a file", expert_bytes=int(experts * 4.3 / 8)
-    )
+        int(experts * 4.3 / 8 + (rest - words) * 2 + words * 4.5 / 8), "a file",
+        expert_bytes=int(experts * 4.3 / 8), words_bytes=int(words * 4.5 / 8),
+    )  # fmt: skip
     known, settings = replace(facts, sizes=sizes), replace(LLAMA, host_experts=ALL_LAYERS)
     there = host_gib(known, settings)
     assert there is not None
     assert there.value == pytest.approx(experts * 4.3 / 8 / GIB)
+    assert there.low == pytest.approx(there.value, rel=0.001)
+    average = host_gib(facts, settings)
+    assert average is not None
+    assert average.low < there.value < average.value  # of 4.48 bits
     found = rank_weights(known, settings).amount
-    words = facts.vocab * facts.hidden  # looked up on the CPU
     assert found.value == pytest.approx((rest - words) * 2 / GIB, rel=0.01)
     assert found.high < 1.01 * found.value < rank_weights(facts, settings).amount.high
 
@@ -231,3 +237,33 @@ def test_a_dense_model_has_no_experts_to_move() -> None:
     found = remedies(gguf("Qwen/Qwen3-32B", 8.5), (card("rtx-3090"),), LLAMA)
     assert found
     assert not [each for each in found if "host memory" in each.name]
+
+
+def test_unequal_cards_are_filled_one_after_the_other_where_shares_are_too_coarse() -> None:
+    facts = gguf("openai/gpt-oss-120b", 4.3)
+    on = (card("rtx-3060"),) * 3 + (card("rtx-3090"),)
+    settings = replace(LLAMA, tensor_parallel=4)
+    changed = followed(remedy(HOST_EXPERTS, facts, on, settings), settings)
+    assert tightest(facts, on, changed)[0].boots is Verdict.YES
+    fewer = replace(changed, host_experts=changed.host_experts - 1)
+    for first, second, third in product(range(8, 20), range(4, 10), range(4, 10)):
+        shares = tuple(map(float, (first, second, third, 37 - first - second - third)))
+        assert tightest(facts, on, replace(fewer, tensor_split=shares))[0].boots is not Verdict.YES
+
+
+def test_cards_that_others_fill_have_no_way_out_and_no_fault() -> None:
+    on = tuple(replace(card("rtx-3060"), held_gib=30.0) for _ in range(2))
+    for facts in (gguf("openai/gpt-oss-120b", 4.3), gguf("Qwen/Qwen3-32B", 4.9)):
+        assert HOST_EXPERTS not in {
+            each.name for each in remedies(facts, on, replace(LLAMA, tensor_parallel=2))
+        }
+
+
+def test_experts_of_less_than_a_bit_are_not_believed() -> None:
+    facts, settings = gguf("Qwen/Qwen3-30B-A3B", 4.9), replace(LLAMA, host_experts=30)
+    told = [
+        ExactSizes(18_544_228_352, "a file", expert_bytes=experts, words_bytes=175_030_272)
+        for experts in (1, None)
+    ]
+    one, none = (rank_weights(replace(facts, sizes=sizes), settings) for sizes in told)
+    assert one == none

