@@ -87,7 +87,7 @@ def calibration(facts: ModelFacts) -> Calibration:
     other = _other_reading(facts, ratio)
     error = mixed_in + rounded
     found = Calibration(ratio, sizes.source, error, min(1.0, other), max(1.0, other))
-    return found if other != 1.0 else _by_part(found, facts, sizes)
+    return _by_part(found, facts, sizes)
 
 
 def _by_part(found: Calibration, facts: ModelFacts, sizes: ExactSizes) -> Calibration:

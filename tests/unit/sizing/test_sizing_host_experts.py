@@ -175,6 +175,10 @@ def test_a_split_by_load_spares_the_experts() -> None:
     found = remedy(SPLIT_BY_LOAD, facts, on, settings)
     assert found.surely
     assert "--n-cpu-moe" not in told(found)
+    halves = [
+        memory.available.value for memory, _ in each_card(facts, on, followed(found, settings))
+    ]
+    assert max(halves) - min(halves) < 2  # a layer is 1.6 GiB: both are filled alike
     assert tightest(facts, on, followed(found, settings))[0].boots is Verdict.YES
     assert HOST_EXPERTS not in {each.name for each in remedies(facts, on, settings)}
 
@@ -210,27 +214,52 @@ def test_the_first_layers_to_leave_widen_little() -> None:
     assert one.value < none.value
 
 
-def test_a_header_that_tells_experts_apart_leaves_no_doubt() -> None:
-    # by width: 4.3 bits for experts, 16 for the rest of gpt-oss-120b
-    facts = gguf("openai/gpt-oss-120b", 4.48)
+def by_header(facts: ModelFacts) -> ModelFacts:
+    """4.3 bits for experts, 16 for the rest of gpt-oss-120b, 4.5 for its table of words."""
     experts = sum(m.elements for m in matrices(facts) if m.cut is Cut.EXPERTS)
     rest = sum(m.elements for m in matrices(facts)) - experts
-    words = facts.vocab * facts.hidden  # looked up on the CPU, here in 4.5 bits
+    words = facts.vocab * facts.hidden  # looked up on the CPU
     sizes = ExactSizes(
         int(experts * 4.3 / 8 + (rest - words) * 2 + words * 4.5 / 8), "a file",
         expert_bytes=int(experts * 4.3 / 8), words_bytes=int(words * 4.5 / 8),
     )  # fmt: skip
-    known, settings = replace(facts, sizes=sizes), replace(LLAMA, host_experts=ALL_LAYERS)
-    there = host_gib(known, settings)
+    return replace(facts, sizes=sizes)
+
+
+def test_a_header_that_tells_experts_apart_leaves_no_doubt() -> None:
+    facts, settings = gguf("openai/gpt-oss-120b", 4.48), replace(LLAMA, host_experts=ALL_LAYERS)
+    known = by_header(facts)
+    assert known.sizes is not None
+    assert known.sizes.expert_bytes is not None
+    assert known.sizes.words_bytes is not None
+    experts = known.sizes.expert_bytes / GIB
+    there, average = (host_gib(each, settings) for each in (known, facts))
     assert there is not None
-    assert there.value == pytest.approx(experts * 4.3 / 8 / GIB)
-    assert there.low == pytest.approx(there.value, rel=0.001)
-    average = host_gib(facts, settings)
     assert average is not None
+    assert there.value == pytest.approx(experts)
+    assert there.low == pytest.approx(there.value, rel=0.001)
     assert average.low < there.value < average.value  # of 4.48 bits
     found = rank_weights(known, settings).amount
-    assert found.value == pytest.approx((rest - words) * 2 / GIB, rel=0.01)
+    rest = (known.sizes.total_bytes - known.sizes.words_bytes) / GIB - experts
+    assert found.value == pytest.approx(rest, rel=0.01)
     assert found.high < 1.01 * found.value < rank_weights(facts, settings).amount.high
+
+
+def test_which_layers_have_the_wider_experts_a_header_s_sum_does_not_say() -> None:
+    # Qwen3-30B-A3B with every second `ffn_down_exps` in Q6_K: a layer is 7 % off
+    known, half = by_header(gguf("openai/gpt-oss-120b", 4.48)), replace(LLAMA, host_experts=18)
+    there, here = host_gib(known, half), rank_weights(known, half).amount
+    assert there is not None
+    assert there.low < 0.96 * there.value < 1.04 * there.value < there.high
+    assert here.high > here.value + 0.04 * there.value
+
+
+def test_a_tied_table_is_the_output_on_the_card() -> None:
+    facts = gguf("Qwen/Qwen3-4B", 4.9)
+    assert facts.tied
+    sizes = ExactSizes(2_600_000_000, "a file", words_bytes=facts.vocab * facts.hidden * 2)
+    found = rank_weights(replace(facts, sizes=sizes), LLAMA).amount
+    assert found.value == pytest.approx(2_600_000_000 / GIB, rel=0.005)
 
 
 def test_a_dense_model_has_no_experts_to_move() -> None:
