@@ -62,13 +62,11 @@ class Share(click.FloatRange):
 def say_passed_over() -> None:
     """Beside an answer without a spec: files of the owner's folder that nothing reads."""
     from rigspec.catalog.data import own_folder
-    from rigspec.catalog.own import meant, passed_over_in
+    from rigspec.catalog.own import passed_over_in
 
     folder = own_folder()
-    for name in passed_over_in(folder) if folder is not None else ():
-        instead = meant(name)
-        cure = f"rename it to `{instead}`" if instead else "move it out of the folder"
-        click.echo(f"warning: nothing reads {folder}/{name}, so ours holds: {cure}", err=True)
+    for found in passed_over_in(folder) if folder is not None else ():
+        click.echo(f"warning: {found.message}\n  hint: {found.hint}", err=True)
 
 
 def _short(value: object) -> str:

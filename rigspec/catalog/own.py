@@ -11,6 +11,8 @@ from rigspec.catalog.circuits import all_circuits
 from rigspec.catalog.data import CatalogError
 from rigspec.catalog.gpus import all_gpus
 from rigspec.catalog.switches import all_switches
+from rigspec.spec.beside import passed_over
+from rigspec.spec.slips import PlacedFinding
 
 TABLES: Mapping[str, Callable[[Path], object]] = {
     "gpus": all_gpus, "boards": all_boards, "switches": all_switches, "circuits": all_circuits,
@@ -18,8 +20,8 @@ TABLES: Mapping[str, Callable[[Path], object]] = {
 
 
 @lru_cache(maxsize=16)
-def read_own(folder: Path) -> tuple[str, ...]:
-    """Read every table of the folder, once; the names of files that would be tables and are none.
+def read_own(folder: Path) -> tuple[PlacedFinding, ...]:
+    """Read every table of the folder, once; files that would be tables and are none.
 
     CatalogError at the first row that cannot be used.
     """
@@ -30,9 +32,11 @@ def read_own(folder: Path) -> tuple[str, ...]:
     return passed_over_in(folder)
 
 
-def passed_over_in(folder: Path) -> tuple[str, ...]:
-    """Names of files that would be tables and are none."""
-    return tuple(name for name in _names(folder) if _is_passed_over(name))
+def passed_over_in(folder: Path) -> tuple[PlacedFinding, ...]:
+    """Files that would be tables and are none."""
+    tables = ", ".join(f"`{table}.yaml`" for table in TABLES)
+    found = (name for name in _names(folder) if _is_passed_over(name))
+    return tuple(passed_over(str(folder / name), _meant(name), tables) for name in found)
 
 
 def _names(folder: Path) -> list[str]:
@@ -48,7 +52,7 @@ def _is_passed_over(name: str) -> bool:
     return bool(dot and stem) and end.lower() in ("yaml", "yml") and not is_table
 
 
-def meant(name: str) -> str:
+def _meant(name: str) -> str:
     """The file that another one was probably to be: `gpus.yaml` of `gpus.yml` and `GPU.yaml`."""
     stem = name.rpartition(".")[0].lower()
     return next((f"{table}.yaml" for table in TABLES if stem in (table, table[:-1])), "")

@@ -38,7 +38,7 @@ from rigspec.rules import (
 from rigspec.rules.context import CheckContext, saved_context
 from rigspec.rules.sizable import on_host, uncounted_of
 from rigspec.rules.to_save import to_save, unread_drafts
-from rigspec.spec.beside import passed_over, unusable_catalog, unusable_faults
+from rigspec.spec.beside import unusable_catalog, unusable_faults
 from rigspec.spec.load import Loaded, load
 from rigspec.spec.rig import Rig
 from rigspec.spec.slips import PlacedFinding
@@ -113,11 +113,9 @@ def _own_catalog(context: CheckContext) -> Iterator[PlacedFinding]:
     """Files of the owner's folder that nothing reads; CatalogError where a row cannot be used."""
     if context.catalog is None:
         return
-    from rigspec.catalog.own import TABLES, meant, read_own  # few owners have rows of their own
+    from rigspec.catalog.own import read_own  # few owners have rows of their own
 
-    tables = ", ".join(f"`{table}.yaml`" for table in TABLES)
-    for name in read_own(context.catalog):
-        yield passed_over(str(context.catalog / name), meant(name), tables)
+    yield from read_own(context.catalog)
 
 
 def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:

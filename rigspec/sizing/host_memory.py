@@ -14,7 +14,7 @@ _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
 _COUNTS = ("--cpu-offload-gb", "-ncffn", "--n-cpu-ffn")
 """Flags that move as much as they say; 0 moves nothing."""
 _SWITCHES = ("-ot", "--override-tensor", "-nkvo", "--no-kv-offload")
-_ENVIRONMENT = ("LLAMA_ARG_OVERRIDE_TENSOR", "LLAMA_ARG_NO_KV_OFFLOAD")
+_ENVIRONMENT = ("LLAMA_ARG_OVERRIDE_TENSOR", "LLAMA_ARG_NO_KV_OFFLOAD", "LLAMA_ARG_N_CPU_FFN")
 
 
 def kept_on_host(service: Service, layers: int) -> str:

@@ -45,30 +45,17 @@ ALL_LAYERS = 1 << 20
 """More than any model has."""
 
 
-def host_experts_told(service: Service) -> tuple[str, ...]:
-    """Every count of layers whose experts shall lie in host memory, as written."""
-    if service.engine != "llama_cpp":
-        return ()
-    told = service.environment.get("LLAMA_ARG_N_CPU_MOE")
-    given = Flags(service.extra_args).texts("-ncmoe", "--n-cpu-moe")
-    return given if told is None else (*given, told)
-
-
 def host_experts_of(service: Service) -> int:
     """The first layers whose experts it keeps in host memory; `--n-cpu-moe` may say more than there
     are, `--cpu-moe` means all. Each adds to the others, the environment too (`common/arg.cpp`)."""
     if service.engine != "llama_cpp":
         return 0
-    whole = Flags(service.extra_args).given("-cmoe", "--cpu-moe")
-    if whole or is_set(service, "LLAMA_ARG_CPU_MOE"):
+    flags = Flags(service.extra_args)
+    if flags.given("-cmoe", "--cpu-moe") or is_set(service, "LLAMA_ARG_CPU_MOE"):
         return ALL_LAYERS
-    counts = (int(text) for text in host_experts_told(service) if is_count(text))
-    return min(ALL_LAYERS, max(counts, default=0))
-
-
-def is_count(text: str) -> bool:
-    """Whether llama.cpp reads it as a count of layers."""
-    return re.fullmatch(r"[0-9]{1,9}", text) is not None
+    told = service.environment.get("LLAMA_ARG_N_CPU_MOE", "")
+    counts = (*flags.texts("-ncmoe", "--n-cpu-moe"), told)
+    return max((int(text) for text in counts if re.fullmatch(r"[0-9]{1,9}", text)), default=0)
 
 
 def _tokens(service: Service, names: tuple[str, ...], variable: str) -> int | None:

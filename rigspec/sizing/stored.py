@@ -57,8 +57,9 @@ class Calibration:
 
     def of(self, matrix: Matrix) -> float:
         """How what is stored of this matrix compares with its dimensions."""
-        by_part = {Part.EXPERTS: self.experts, Part.EMBEDDING: self.words}
-        own = by_part.get(matrix.part, self.rest)
+        own = self.words if matrix.part is Part.EMBEDDING else self.rest
+        if matrix.cut is Cut.EXPERTS:  # those that draft, too
+            own = self.experts
         return self.scale if own is None else own
 
 

@@ -108,8 +108,9 @@ def _wider_rest(
     if not left:
         return 0.0
     if found.rest is not None:  # known but for which layers' experts are the wider ones
-        mine = (m.stored_bytes for m in matrices(facts) if m.cut is Cut.EXPERTS)
-        return UNEVEN * sum(mine) * (found.experts or found.scale) * left * (1 - left)
+        every = sum(m.stored_bytes for m in loaded(facts, settings) if m.cut is Cut.EXPERTS)
+        here = sum(size for m, size in held if m.cut is Cut.EXPERTS)
+        return UNEVEN * (found.experts or found.scale) * here * (1 - here / every)
     # of each matrix the card holds the same part as of its bytes
     rest = ((m, size) for m, size in held if m.cut is not Cut.EXPERTS and m.stored_bytes)
     return left * sum(

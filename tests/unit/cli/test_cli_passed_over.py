@@ -20,9 +20,10 @@ def test_it_is_named_beside_the_answer(
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / name).write_text("my-card: {}\n")
     monkeypatch.chdir(tmp_path)
-    said = f"warning: nothing reads catalog/{name}, so ours holds: {cure}"
+    said = f"warning: nothing reads catalog/{name}: the tables here are "
     for answer in (fit(*CARD), rigspec("catalog", "gpus")):
         assert said in answer.stderr
+        assert f"hint: {cure}" in answer.stderr
         assert said not in answer.stdout
         assert answer.exit_code == 0
 

@@ -100,6 +100,7 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("gpu_layers: 0", "`gpu_layers: 0` of 65 (the output is one)"),
         ("extra_args: [--no-kv-offload]", "`--no-kv-offload`"),
         ("extra_args: [--n-cpu-ffn, '3']", "`--n-cpu-ffn`"),
+        ("environment: {LLAMA_ARG_N_CPU_FFN: '3'}", "`LLAMA_ARG_N_CPU_FFN`"),
         ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
     ],
 )

@@ -16,7 +16,7 @@ from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
 from rigspec.sizing.llamacpp_told import ALL_LAYERS
-from rigspec.sizing.matrices import Cut, matrices
+from rigspec.sizing.matrices import Cut, Part, matrices
 from rigspec.sizing.memory import budget
 from rigspec.sizing.remedies import remedies
 from rigspec.sizing.remedies_host import HOST_EXPERTS, SPLIT_BY_LOAD
@@ -24,6 +24,7 @@ from rigspec.sizing.remedy import Remedy
 from rigspec.sizing.service import sized
 from rigspec.sizing.settings import Engine, EngineSettings, Portion
 from rigspec.sizing.speeds import speeds_of
+from rigspec.sizing.stored import calibration
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import host_gib, rank_weights
 from rigspec.units import GIB
@@ -252,6 +253,10 @@ def test_which_layers_have_the_wider_experts_a_header_s_sum_does_not_say() -> No
     assert there is not None
     assert there.low < 0.96 * there.value < 1.04 * there.value < there.high
     assert here.high > here.value + 0.04 * there.value
+    # a quarter of 36 layers on the last of four cards: less is in doubt there
+    last = replace(half, tensor_parallel=4, portion=Portion(range(27, 36)))
+    quarter = rank_weights(known, last).amount
+    assert 0.05 < (quarter.high - quarter.value) / quarter.value < 0.09
 
 
 def test_a_tied_table_is_the_output_on_the_card() -> None:
@@ -296,3 +301,14 @@ def test_experts_of_less_than_a_bit_are_not_believed() -> None:
     ]
     one, none = (rank_weights(replace(facts, sizes=sizes), settings) for sizes in told)
     assert one == none
+
+
+def test_experts_that_draft_are_as_wide_as_the_others() -> None:
+    facts = gguf("zai-org/GLM-4.5-Air", 4.9)
+    drafts = [m for m in matrices(facts) if m.cut is Cut.EXPERTS and m.part is Part.DRAFT]
+    assert drafts
+    every = sum(m.elements for m in matrices(facts) if m.cut is Cut.EXPERTS)
+    words = facts.vocab * facts.hidden
+    sizes = ExactSizes(70_000_000_000, "a file", expert_bytes=every // 2, words_bytes=words)
+    found = calibration(replace(facts, sizes=sizes))
+    assert found.of(drafts[0]) * drafts[0].stored_bytes == pytest.approx(drafts[0].elements / 2)
