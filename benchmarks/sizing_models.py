@@ -116,10 +116,16 @@ def _as_run(facts: ModelFacts, keys: Keys, models: Models, named: NamedCards) ->
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, NARROW_DOUBT))
     elif converted:
         facts = replace(facts, weights_doubt=max(facts.weights_doubt, CONVERTED_DOUBT))
-    row = models.sizes.find(facts.name)
-    if row is not None and _belongs(facts, row[1]):
-        facts = replace(facts, sizes=row[1])
-    return _with_remarks(facts, keys)
+    size = _size_at_hand(facts, keys, models.sizes)
+    return _with_remarks(replace(facts, sizes=size) if size else facts, keys)
+
+
+def _size_at_hand(facts: ModelFacts, keys: Keys, sizes: SizeTable) -> ExactSizes | None:
+    """What the table says of the checkpoint that ran."""
+    if facts.quantization.scheme is Scheme.GGUF:
+        return _file_of(keys, sizes)
+    row = sizes.find(facts.name)
+    return row[1] if row is not None and _belongs(facts, row[1]) else None
 
 
 TOLD = 0.02
@@ -170,6 +176,21 @@ def _printed_file(keys: Keys) -> ExactSizes | None:
     return ExactSizes(int(size), "printed file size", None, DECIMAL if decimal else 0.01)
 
 
+_TYPE = re.compile(r"(?i)(?<![a-z0-9])((?:UD-)?I?Q\d_[A-Z0-9_]+)(?![a-z0-9])")
+
+
+def _file_of(keys: Keys, sizes: SizeTable) -> ExactSizes | None:
+    """The bytes of the very GGUF that ran: a row names its repository, or the model, and its type;
+    a repository holds one file of each."""
+    run = f"{keys.text('model')} {keys.text('quantization')}".lower()
+    types, words = set(_TYPE.findall(run)), set(re.split(r"[\s(),;]+", run))
+    for row, found in (*sizes.exact.items(), *sizes.rounded.items()):
+        own = _TYPE.findall(row)
+        if len(own) == 1 and types == set(own) and row.split()[0] in words:
+            return found
+    return None
+
+
 def _is_packed(facts: ModelFacts, keys: Keys, named: NamedCards) -> bool:
     """No quantization is named, and the unquantized weights exceed all cards together."""
     largest = max((gpu.memory_mib * 2**20 for gpu in named.gpus), default=0)
@@ -186,8 +207,6 @@ def _belongs(facts: ModelFacts, sizes: ExactSizes) -> bool:
 
     A run that quantizes at load, or a sibling in another format, is far from its namesake's bytes.
     """
-    if facts.quantization.scheme is Scheme.GGUF:
-        return False
     formula = sum(matrix.stored_bytes for matrix in matrices(facts))
     copy = facts.vocab * facts.hidden * facts.dtype_bytes if facts.tied else 0
     return 0.7 * formula < sizes.total_bytes < 1.6 * (formula + copy)

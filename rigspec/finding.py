@@ -12,8 +12,9 @@ from enum import StrEnum
 
 from rigspec.frozen import dataclass
 
-WAYS_OUT = "any one of these fits: "
-"""In a hint: what follows are ways out, with `; ` between them; a terminal shows one per line."""
+WAYS_OUT = "any one of these "
+"""In a hint: after the next colon follow ways out, with `; ` between them; a terminal shows one per
+line."""
 
 Path = tuple[str | int, ...]
 """A place in the YAML: mapping keys and sequence indexes from the top."""

@@ -7,13 +7,13 @@ unknown version or another version, what the table cannot know is only warned ab
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from rigspec.catalog.flag_problems import Complaints, FlagProblem, Strictness
-from rigspec.catalog.flag_table import load_flags, load_history, version_key
+from rigspec.catalog.flag_table import FlagTable, load_flags, load_history, version_key
+from rigspec.catalog.flag_values import ValueChecker
 from rigspec.catalog.flag_walk import Seen, Walk
-from rigspec.finding import Severity
 
 __all__ = ["FlagProblem", "check_argv", "check_env"]
 
@@ -24,11 +24,8 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
 }
 _POSITIONALS = {"vllm": 1, "sglang": 1, "llama_cpp": 0}
 _SECRET_FLAGS = ("api_key", "hf_token", "admin_api_key")
-_SECRET_NAMES = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)$")
 _TYPO = 0.93
 """How alike two names are when one is a slip of the other, not a variable of another version."""
-_P2P_LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
-"""Words NCCL 2.30 knows (`src/graph/paths.cc`); any other is ignored without a message."""
 
 
 def check_argv(
@@ -53,43 +50,31 @@ def check_argv(
 
 
 def check_env(
-    engine: str, env: Mapping[str, str], version: str | None = None, lenient_image: bool = False
+    engine: str, env: Mapping[str, str], version: str | None = None
 ) -> tuple[FlagProblem, ...]:
-    """Everything wrong with an engine's environment; unknown names are ignored by the engine."""
+    """Names of the engine's own that it does not know, which it ignores, and values it refuses."""
     name = engine.replace(".", "_")
     table = load_flags(name)
-    other = lenient_image or version not in (None, table.version)
-    found: list[FlagProblem] = []
+    complaints = Complaints(Strictness.of(table, None, version, lenient=False))
+    checker = ValueChecker(table, complaints)
     for variable in sorted(env):
-        if variable.startswith(table.env_prefix) and variable not in table.env_known:
-            cutoff = _TYPO if other else 0.6
-            near = get_close_matches(variable, table.env_known, 1, cutoff)
-            if other and not near:
-                continue  # a patched or other version may well know it
-            hint = f"did you mean `{near[0]}`?" if near else "leave it out"
-            message = f"{name} {table.version} does not know `{variable}` and ignores it"
-            found.append(FlagProblem(-1, variable, "env", message, hint, Severity.WARNING))
-        found.extend(_value_of_variable(variable, env[variable]))
-    return tuple(found)
+        if not variable.startswith(table.env_prefix):
+            continue
+        if variable not in table.env_known:
+            _unknown_variable(
+                table, variable, complaints, other=version not in (None, table.version)
+            )
+        elif flag := table.flag_of(variable):
+            checker.check(-1, flag, variable, env[variable])
+    return tuple(complaints.found)
 
 
-def _value_of_variable(name: str, value: str) -> Iterator[FlagProblem]:
-    if _SECRET_NAMES.search(name) and value:
-        message = f"`{name}` looks like a secret in plain text"
-        hint = "name the variable on your own machine with `api_key_env`"
-        yield FlagProblem(-1, name, "secret", message, hint, Severity.ERROR)
-    if name == "NCCL_P2P_LEVEL" and value not in _P2P_LEVELS:
-        legacy = value.isdigit()
-        message = f"`NCCL_P2P_LEVEL={value}` is none of {', '.join(_P2P_LEVELS)}"
-        hint = "digits are legacy and easily off by one" if legacy else "NCCL ignores other words"
-        severity = Severity.WARNING if legacy else Severity.ERROR
-        yield FlagProblem(-1, name, "choice", message, hint, severity)
-    if name == "PYTORCH_CUDA_ALLOC_CONF" and "expandable_segments:True" in value:
-        message = "`expandable_segments:True` breaks all-reduce kernels that share memory by IPC"
-        yield FlagProblem(-1, name, "rule", message, "leave it out", Severity.WARNING)
-    if name == "VLLM_SERVER_DEV_MODE" and value == "1":
-        message = "`VLLM_SERVER_DEV_MODE=1` opens administrative routes"
-        yield FlagProblem(-1, name, "rule", message, "leave it out", Severity.WARNING)
+def _unknown_variable(table: FlagTable, name: str, say: Complaints, *, other: bool) -> None:
+    near = get_close_matches(name, table.env_known, 1, _TYPO if other else 0.6)
+    if near or not other:  # another version may well know it
+        hint = f"did you mean `{near[0]}`?" if near else "leave it out"
+        message = f"{table.engine} {table.version} does not know `{name}` and ignores it"
+        say.warn(-1, name, "env", message, hint)
 
 
 def _program_length(engine: str, argv: Sequence[str]) -> int:

@@ -88,6 +88,13 @@ class FlagTable:
     equals_form: bool
     dotted_json: bool
 
+    def flag_of(self, variable: str) -> Flag | None:
+        """The flag whose value a variable holds, where it is the flag's name (most of llama.cpp's);
+        a switch has none."""
+        name = variable.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
+        flag, _ = self.by_name.get(f"--{name}", (None, True))
+        return flag if flag and flag.kind in ("value", "append") else None
+
     def spelled(self, name: str) -> str:
         """A flag as the engine compares it (`_` is `-` in some)."""
         if not (self.underscore_is_dash and name.startswith("--")):

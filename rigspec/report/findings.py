@@ -123,8 +123,9 @@ def _block(finding: Finding, source: Source, lines: Sequence[str], colour: bool,
 
 def _hint(text: str, room: int) -> list[str]:
     """One line, or one for each of several ways out."""
-    before, these, ways = text.partition(WAYS_OUT)
-    said = _said("  hint: ", f"{before}{these.rstrip()}", room)
+    before, these, rest = text.partition(WAYS_OUT)
+    surely, colon, ways = rest.partition(": ")
+    said = _said("  hint: ", f"{before}{these}{surely}{colon.rstrip()}", room)
     each = ways.split("; ") if these else []
     return said + [line for way in each for line in _said("    - ", way, room)]
 

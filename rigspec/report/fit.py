@@ -18,6 +18,7 @@ from rigspec.sizing.amount import band
 from rigspec.sizing.cards import Card
 from rigspec.sizing.fit import FitRow, fit_table
 from rigspec.sizing.remedies import Remedy, beyond_and_too_large, remedies
+from rigspec.sizing.remedy import given, how_surely
 from rigspec.sizing.service import Sized, sized, usual_link, usual_slot
 from rigspec.sizing.settings import Engine
 from rigspec.sizing.unknown import doubts_of
@@ -117,13 +118,15 @@ def _ways_out(sized: Sized) -> Iterator[str]:
     found = _remedies(sized)
     own = beyond_and_too_large(sized.facts, sized.cards, sized.settings)
     also = f"{own:,} tokens do not fit either; " if own else ""
-    yield f"  {also}what would fit:" if found else f"  {also}no single change makes it fit"
+    heading = f"what {_HELP[how_surely(found)]}:" if found else "no single change makes it fit"
+    yield f"  {also}{heading}"
     yield from (f"    {_said(remedy)}" for remedy in found)
     own_words = [flag for key, flag in _FLAGS.items() if any(key in each.write for each in found)]
     if own_words:
         yield f"    (keys of a rig spec; of this command: {', '.join(own_words)})"
 
 
+_HELP = {"fits": "would fit", "fits or may fit": "would or may fit", "may fit": "may fit"}
 _FLAGS = {
     "context_length": "--context", "kv_cache_dtype": "--kv-dtype", "max_sequences": "--sequences",
     "gpu_memory_fraction": "--fraction", "tensor_parallel_size": "--tp",
@@ -146,8 +149,7 @@ def _is_settled(sized: Sized) -> bool:
 
 
 def _said(remedy: Remedy) -> str:
-    closely = "" if remedy.surely else ", closely"
-    return f"{remedy.name}: {remedy.write} ({remedy.gives}{closely})"
+    return f"{remedy.name}: {remedy.write} ({given(remedy)})"
 
 
 def answer_record(sized: Sized) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from rigspec.sizing.amount import band
 from rigspec.sizing.cache_type import cache_type
+from rigspec.sizing.llamacpp import is_on_host
+from rigspec.sizing.matrices import Part, matrices
 from rigspec.sizing.memory import asked_context
 from rigspec.sizing.service import Sized
 from rigspec.sizing.settings import Engine
@@ -47,10 +49,12 @@ def host_lines(sized: Sized) -> Iterator[str]:
     held = host_gib(sized.facts, sized.settings)
     if held is None:
         return
-    layers = sized.facts.layers
-    having = [number for number, layer in enumerate(layers) if layer.experts]
-    moved = sum(number < sized.settings.host_experts for number in having)
-    which = f"experts of {moved} of {len(having)} layers"
+    experts = [m for m in matrices(sized.facts) if m.part is Part.EXPERTS and not m.plain]
+    there = [m for m in experts if is_on_host(m, sized.settings)]
+    moved = {m.layer for m in there}
+    whole = len(there) == sum(m.layer in moved for m in experts)
+    of = f"experts of {len(moved)} of {len({m.layer for m in experts})} layers"
+    which = of if whole else f"a part of the {of}"
     yield f"  {'in host memory':<34} {band(held, 1)} GiB, {which}"
 
 

@@ -22,10 +22,20 @@ _ADDRESS = {
     "LLAMA_ARG_HOST": "listen.address",
     "LLAMA_ARG_PORT": "listen.port",
     "LLAMA_ARG_MODEL": "model",
+    "LLAMA_ARG_HF_REPO": "models.NAME.hub",
+    "LLAMA_ARG_ALIAS": "served_names",
+    "LLAMA_ARG_DEVICE": "gpus",
     "LLAMA_ARG_CTX_SIZE": "context_length",
+    "LLAMA_ARG_N_PARALLEL": "max_sequences",
+    "LLAMA_ARG_BATCH": "max_batched_tokens",
+    "LLAMA_ARG_CACHE_TYPE_K": "kv_cache_dtype",
+    "LLAMA_ARG_CACHE_TYPE_V": "kv_cache_dtype",
     "LLAMA_ARG_N_GPU_LAYERS": "gpu_layers",
     "LLAMA_ARG_SPLIT_MODE": "split_mode",
+    "LLAMA_ARG_SPEC_TYPE": "speculative.method",
 }
+"""Of llama.cpp every one whose flag has a field (`rules/flags.py`): where the field is not set, no
+flag would win over the variable."""
 
 
 def _all(rig: Rig) -> Iterator[tuple[Path, str, str]]:

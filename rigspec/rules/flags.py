@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rigspec.finding import Finding, Path, Severity, error
 from rigspec.frozen import dataclass
@@ -12,6 +13,9 @@ from rigspec.rules.images import is_stock, version_told
 from rigspec.spec.rig import Rig
 from rigspec.spec.secrets import hide_tokens
 from rigspec.spec.services import Service
+
+if TYPE_CHECKING:
+    from rigspec.catalog.flag_problems import FlagProblem
 
 FIELD_FLAGS: dict[str, dict[str, str]] = {
     "vllm": {
@@ -165,26 +169,40 @@ def flag_accepted(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
                 path,
                 hide_tokens(problem.message),
                 why=_how_sure(service, lenient, problem.severity),
-                hint=hide_tokens(problem.hint),
+                hint=_elsewhere(service, problem) or hide_tokens(problem.hint),
             )
 
 
+def _elsewhere(service: Service, problem: FlagProblem) -> str:
+    """What to write for a flag of another engine; empty where it is none."""
+    from rigspec.catalog.flag_table import load_flags
+
+    if problem.kind != "unknown":
+        return ""
+    for other, fields in FIELD_FLAGS.items():
+        if problem.flag in load_flags(other).by_name:
+            field = fields.get(problem.flag, "")
+            also = f" and set `{field}`" if field in FIELD_FLAGS[service.engine].values() else ""
+            return f"it is a flag of {other}: delete it{also}"
+    return ""
+
+
 def variable_known(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """The engine knows these variables; it ignores others without a message."""
+    """The engine knows these variables, where it ignores others without a message, and takes these
+    values."""
     from rigspec.catalog.engine_flags import check_env  # its tables are large
 
     for name, service in rig.services.items():
         if not service.environment or not is_stock(service.engine, service.image):
             continue  # a patched engine has variables of its own
         for problem in check_env(service.engine, service.environment, version_told(service)):
-            if problem.kind == "env":
-                yield Finding(
-                    problem.severity,
-                    "flags.variable-known",
-                    ("services", name, "environment", problem.flag),
-                    problem.message,
-                    hint=problem.hint,
-                )
+            yield Finding(
+                problem.severity,
+                "flags.variable-known",
+                ("services", name, "environment", problem.flag),
+                hide_tokens(problem.message),
+                hint=problem.hint,
+            )
 
 
 @dataclass(frozen=True)

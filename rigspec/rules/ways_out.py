@@ -43,24 +43,31 @@ def starts_after(sized: Sized) -> str:
 def ways_out(sized: Sized) -> str:
     """Every single change that helps, or some together, the nearest first."""
     from rigspec.sizing.remedies import remedies
+    from rigspec.sizing.remedy import how_surely
 
     spare = 1 - sum(each.reserved_gib for each in sized.neighbours) / sized.card.total.value
     changes = remedies(sized.facts, sized.cards, sized.settings, spare_share=spare, idle=sized.idle)
     found = (*changes, *_one_at_a_time(sized))
     if not found:
         return "no single change helps: take a smaller model or larger cards"
-    return WAYS_OUT + "; ".join(_said(r, on_main=sized.on_main) for r in found[:MOST_REMEDIES])
+    shown = found[:MOST_REMEDIES]
+    return f"{WAYS_OUT}{how_surely(shown)}: " + "; ".join(_said(each, sized) for each in shown)
 
 
-def _said(remedy: Remedy, *, on_main: bool = False) -> str:
-    from rigspec.sizing.remedy import MORE_CARDS
+def _said(remedy: Remedy, sized: Sized) -> str:
+    from rigspec.sizing.remedy import MORE_CARDS, given
 
     written = remedy.write if "`" in remedy.write else f"`{remedy.write}`"
-    if on_main and remedy.name == MORE_CARDS:
-        written += " and no `split_mode: none`"
-    # what a spec says of supplies, circuit and slots was for fewer
-    anew = ", power and PCIe are judged anew" if remedy.name == MORE_CARDS else ""
-    return f"{remedy.name}: {written} ({remedy.gives}{'' if remedy.surely else ', closely'}{anew})"
+    if remedy.name != MORE_CARDS:
+        return f"{remedy.name}: {written} ({given(remedy)})"
+    groups = ticked(list(dict.fromkeys(member.partition(".")[0] for member in sized.gpus)))
+    alone = " and no `split_mode: none`" if sized.on_main else ""
+    # what a spec says of supplies, circuit and slots was for fewer, and so were others' shares
+    beside = "".join(f", `{each.name}`" for each in sized.neighbours)
+    return (
+        f"{remedy.name} in {groups}: {written}{alone} ({given(remedy)}, power, PCIe{beside} "
+        "are judged anew)"
+    )
 
 
 def _one_at_a_time(sized: Sized) -> Iterator[Remedy]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from rigspec.catalog.engines import engine as engine_row
 from rigspec.catalog.engines import is_beyond_known, known_version, tag, version_of
@@ -52,7 +51,7 @@ def settings_of(
     service = rig.services[name]
     llama, flags = service.engine == "llama_cpp", Flags(service.extra_args)
     told = version_of(service.engine_version or _stock_tag(service))
-    return EngineSettings(
+    found = EngineSettings(
         engine=ENGINES[service.engine],
         version=known_version(service.engine, told),
         beyond_known=is_beyond_known(service.engine, told),
@@ -83,18 +82,10 @@ def settings_of(
         language_only=flags.given("--language-model-only"),
         speculative=_speculative(service, models or {}),
         lora=_lora(service, flags),
-        split=_split(service),
-        tensor_split=_tensor_split(service),
-        main_gpu=_main_gpu(service),
-        parallel=service.max_sequences or 1,
-        slots=1 if not llama or flags.given("-kvu", "--kv-unified") else service.max_sequences or 1,
-        batch=llamacpp_told.batch_of(service),
-        ubatch=llamacpp_told.ubatch_of(service),
-        host_experts=llamacpp_told.host_experts_of(service),
-        flash_attention=not (llama and llamacpp_told.without_flash_attention(service)),
         complete=True,
         uncounted=bool(uncounted(service)),
     )
+    return llamacpp_told.told(found, service) if llama else found
 
 
 def _context(service: Service, models: Mapping[str, ModelFacts]) -> int | None:
@@ -140,24 +131,6 @@ def _lora(service: Service, flags: Flags) -> Lora | None:
         return None
     usual = Lora()
     return Lora(flags.whole("--max-loras") or usual.slots, rank or usual.rank)
-
-
-def _split(service: Service) -> Literal["layer", "row", "tensor"]:
-    if service.split_mode == "row":
-        return "row"
-    return "tensor" if service.split_mode == "tensor" else "layer"
-
-
-def _tensor_split(service: Service) -> tuple[float, ...]:
-    """Empty: llama.cpp shares out by memory."""
-    shares = llamacpp_told.shares_told(service) or ()
-    return shares if any(shares) else ()
-
-
-def _main_gpu(service: Service) -> int:
-    """The first where nothing says."""
-    said = llamacpp_told.main_gpu_of(service) or ""
-    return int(said) if said.isdecimal() else 0
 
 
 def _ranks(rig: Rig, service: Service) -> int:

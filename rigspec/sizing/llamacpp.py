@@ -15,6 +15,7 @@ from rigspec.catalog.model_parts import Attention, Delta, Latent, Layer, Mamba
 from rigspec.sizing.amount import Amount, about, exact, within
 from rigspec.sizing.cards import Card
 from rigspec.sizing.matrices import Cut, Matrix, matrices
+from rigspec.sizing.overrides import is_moved, name_of_experts
 from rigspec.sizing.settings import EngineSettings
 from rigspec.units import GIB
 
@@ -57,8 +58,11 @@ def on_card(
 def is_on_host(matrix: Matrix, settings: EngineSettings) -> bool:
     """Whether it is one of the experts that lie in host memory (`--n-cpu-moe` of `common/arg.cpp`
     overrides the buffer of `ffn_*_exps` of the first blocks)."""
-    inside = matrix.layer is not None and matrix.layer < settings.host_experts
-    return inside and matrix.cut is Cut.EXPERTS
+    if matrix.layer is None or matrix.cut is not Cut.EXPERTS:
+        return False
+    if matrix.layer < settings.host_experts or not settings.overrides:
+        return matrix.layer < settings.host_experts
+    return is_moved(settings.overrides, name_of_experts(matrix.layer, matrix.name.split(".")[-1]))
 
 
 def layers_held(facts: ModelFacts, settings: EngineSettings) -> str:

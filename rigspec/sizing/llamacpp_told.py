@@ -1,13 +1,54 @@
-"""What llama.cpp is told by flag or environment of cards, batches, attention; the flag wins."""
+"""What llama.cpp alone is told by field, flag or environment; the flag wins over the variable."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Literal
 
 from rigspec.sizing.flags import Flags
+from rigspec.sizing.overrides import overrides_of
+from rigspec.sizing.settings import EngineSettings
 from rigspec.spec.services import Service
 
-_OFF = ("off", "0", "false", "disabled")
+OFF = ("off", "0", "false", "disabled")
+"""Words that mean no (`common/arg.cpp`)."""
+
+
+def told(settings: EngineSettings, service: Service) -> EngineSettings:
+    """With cards, slots, batches, and what stays on the host."""
+    slots, flags = service.max_sequences or 1, Flags(service.extra_args)
+    return replace(
+        settings,
+        split=_split(service),
+        tensor_split=_tensor_split(service),
+        main_gpu=_main_gpu(service),
+        parallel=slots,
+        slots=1 if flags.given("-kvu", "--kv-unified") else slots,
+        batch=_batch_of(service),
+        ubatch=ubatch_of(service),
+        host_experts=host_experts_of(service),
+        overrides=overrides_of(service) or (),
+        flash_attention=not without_flash_attention(service),
+    )
+
+
+def _split(service: Service) -> Literal["layer", "row", "tensor"]:
+    if service.split_mode == "row":
+        return "row"
+    return "tensor" if service.split_mode == "tensor" else "layer"
+
+
+def _tensor_split(service: Service) -> tuple[float, ...]:
+    """Empty: llama.cpp shares out by memory."""
+    shares = shares_told(service) or ()
+    return shares if any(shares) else ()
+
+
+def _main_gpu(service: Service) -> int:
+    """The first where nothing says."""
+    said = main_gpu_of(service) or ""
+    return int(said) if said.isdecimal() else 0
 
 
 def shares_told(service: Service) -> tuple[float, ...] | None:
@@ -29,14 +70,14 @@ def main_gpu_of(service: Service) -> str | None:
     return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None
 
 
-def batch_of(service: Service) -> int:
+def _batch_of(service: Service) -> int:
     """Tokens that are handed over at once."""
-    return _tokens(service, ("-b", "--batch-size"), "LLAMA_ARG_BATCH") or 2048
+    return service.max_batched_tokens or 2048
 
 
 def ubatch_of(service: Service) -> int:
     """Tokens of one graph: 512 where nothing is told, the whole batch at 0, never more than it."""
-    batch = batch_of(service)
+    batch = _batch_of(service)
     asked = _tokens(service, ("-ub", "--ubatch-size"), "LLAMA_ARG_UBATCH")
     return min(batch, 512 if asked is None else asked or batch)
 
@@ -65,13 +106,13 @@ def _tokens(service: Service, names: tuple[str, ...], variable: str) -> int | No
 
 def is_set(service: Service, name: str) -> bool:
     """Whether a variable of its environment turns something on, or names a file."""
-    return service.environment.get(name, "").lower() not in ("", *_OFF)
+    return service.environment.get(name, "").lower() not in ("", *OFF)
 
 
 def without_flash_attention(service: Service) -> str:
     """The setting that tells it to do without; empty where none does."""
     flag = Flags(service.extra_args).text("-fa", "--flash-attn")
     if flag is not None:
-        return f"--flash-attn {flag}" if flag in _OFF else ""
+        return f"--flash-attn {flag}" if flag in OFF else ""
     said = service.environment.get("LLAMA_ARG_FLASH_ATTN", "")
-    return f"LLAMA_ARG_FLASH_ATTN={said}" if said in _OFF else ""
+    return f"LLAMA_ARG_FLASH_ATTN={said}" if said in OFF else ""

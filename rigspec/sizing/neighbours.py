@@ -122,7 +122,7 @@ def of_llama_cpp(
     its model or a card is not known, a part of it stays in host memory, or the card holds none."""
     service, cards = rig.services[name], cards_of(rig, name, catalog)
     facts, settings = models.get(service.model), settings_of(rig, name, models)
-    if facts is None or not cards or kept_on_host(service, len(facts.layers)):
+    if facts is None or not cards or kept_on_host(service, facts, settings.tensor_parallel):
         return None
     place = members(rig.gpus, service.gpus).index(member)
     used, _ = used_cards(service, cards, settings)

@@ -86,7 +86,8 @@ def wider(facts: ModelFacts, matrix: Matrix, scale: float) -> float:
     if plain or not facts.has_experts or matrix.active_fraction < 1.0:
         return 1.0
     least = WIDE_HEAD_BITS if matrix.part in (Part.HEAD, Part.EMBEDDING) else WIDE_BITS
-    return max(1.0, least / (scale * (mix.bits_per_weight or least)))
+    bits = 8 * matrix.stored_bytes / matrix.elements if matrix.elements else 0.0
+    return max(1.0, least / (scale * (bits or least)))
 
 
 def row_share(facts: ModelFacts, settings: EngineSettings, rows: int) -> float:

@@ -32,7 +32,8 @@ def split_by_load(case: Case) -> Iterator[Remedy]:
 def experts_to_host(case: Case, together: Iterable[Step]) -> Iterator[Remedy]:
     """The fewest layers whose experts have to leave the cards, and what host memory holds then;
     where not even all of them are enough, with the first of the other steps that helps."""
-    ways = (("", case.settings), *together) if case.facts.has_experts else ()
+    free = case.facts.has_experts and not case.settings.overrides
+    ways = (("", case.settings), *together) if free else ()
     for surely, (write, changed) in product((True, False), ways):
         found = list(_fewest(replace(case, settings=changed), surely=surely))
         for each in found:

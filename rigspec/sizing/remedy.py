@@ -41,6 +41,17 @@ class Remedy:
     """Whether even the low end of the band fits."""
 
 
+def given(remedy: Remedy) -> str:
+    """What it gives, and whether that is enough for sure."""
+    return remedy.gives if remedy.surely else f"{remedy.gives}, too close to call"
+
+
+def how_surely(found: Iterable[Remedy]) -> str:
+    """What a list of ways out promises: `fits`, or less where one is too close to call."""
+    kinds = {each.surely for each in found}
+    return "fits or may fit" if len(kinds) > 1 else "fits" if True in kinds else "may fit"
+
+
 @dataclass(frozen=True)
 class Case:
     """What does not surely fit, and the card of its group with the least room."""

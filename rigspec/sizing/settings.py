@@ -8,6 +8,7 @@ from typing import Literal
 
 from rigspec.catalog.model_parts import Layer
 from rigspec.frozen import dataclass
+from rigspec.sizing.overrides import Override
 
 
 class Engine(StrEnum):
@@ -137,6 +138,8 @@ class EngineSettings:
     flash_attention: bool = True
     host_experts: int = 0
     """llama.cpp's `--n-cpu-moe`: the first layers, whose experts lie in host memory."""
+    overrides: tuple[Override, ...] = ()
+    """llama.cpp's `--override-tensor`: other experts that do."""
     other_processes_gib: float = 0.0
     complete: bool = False
     """What is not set is left to the engine, as in a spec; else nobody says, as of a published run.
@@ -183,6 +186,7 @@ class EngineSettings:
             tensor_split=self.tensor_split,
             portion=self.portion,
             host_experts=self.host_experts,
+            overrides=self.overrides,
         )
 
     def is_since(self, first: tuple[int, ...]) -> bool:

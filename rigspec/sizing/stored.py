@@ -69,7 +69,7 @@ def calibration(facts: ModelFacts) -> Calibration:
     formula, sizes = formula_bytes(facts), believed(facts)
     if sizes is None or formula <= 0:
         least, most = facts.weights_span
-        most = max(most, UNSTATED[facts.lacks])
+        most = max(most, UNSTATED[facts.lacks], _left_wide(facts) / formula if formula else 1.0)
         return Calibration(1.0, "formulas over config.json", formula_doubt(facts), least, most)
     stored = sizes.total_bytes
     tables = (formula + size for size in _table_sizes(facts))
@@ -228,6 +228,17 @@ def _tells_group(facts: ModelFacts) -> bool:
     found = facts.quantization
     fixed = found.scheme in (Scheme.NVFP4, Scheme.MXFP4)
     return fixed or bool(found.method) or re.search(r"\bg\d+", found.label) is not None
+
+
+def _left_wide(facts: ModelFacts) -> float:
+    """Bytes where a checkpoint of 8-bit integers without a list leaves attention and states in 16,
+    as some do beside recurrent states: 11.87 GiB of a 9B, where all in 8 bits are 10.4. Those of
+    8-bit floats have not been seen to (five loads within 1.5 %).
+    """
+    found = facts.quantization
+    if found.has_list or found.scheme is not Scheme.INT8 or not facts.has_states:
+        return 0.0
+    return formula_bytes(replace(facts, quantization=replace(found, mixer_scheme=Scheme.PLAIN)))
 
 
 def _habit_doubt(facts: ModelFacts) -> float:

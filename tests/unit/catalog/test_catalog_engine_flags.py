@@ -217,17 +217,22 @@ def test_unknown_engine_variable_is_a_warning_with_the_likely_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "severity"),
-    [("NODE", "error"), ("sys", "error"), ("4", "warning"), ("SYS", None), ("PXB", None)],
+    ("name", "value", "kinds"),
+    [
+        ("LLAMA_ARG_N_CPU_MOE", "many", ["type"]),
+        ("LLAMA_ARG_N_CPU_MOE", "-1", ["type"]),
+        ("LLAMA_ARG_N_CPU_MOE", "", ["type"]),
+        ("LLAMA_ARG_N_CPU_MOE", "12", []),
+        ("LLAMA_ARG_FLASH_ATTN", "maybe", ["choice"]),
+        ("LLAMA_ARG_FLASH_ATTN", "off", []),
+        ("LLAMA_ARG_CPU_MOE", "1", []),  # a switch: what counts as yes is its own
+        ("LLAMA_ARG_NO_CPU_MOES", "x", ["env"]),
+    ],
 )
-def test_p2p_level_outside_nccls_words_does_nothing(level: str, severity: str | None) -> None:
-    found = check_env("vllm", {"NCCL_P2P_LEVEL": level})
-    assert [problem.severity for problem in found] == ([severity] if severity else [])
-
-
-def test_secret_in_the_environment_is_an_error() -> None:
-    found = check_env("sglang", {"HF_TOKEN": "x", "MY_API_KEY": "", "TOKENIZERS_PARALLELISM": "0"})
-    assert errors(found) == [("secret", "HF_TOKEN")]
+def test_llama_cpp_reads_the_value_of_a_variable_like_that_of_the_flag(
+    name: str, value: str, kinds: list[str]
+) -> None:
+    assert [problem.kind for problem in check_env("llama_cpp", {name: value})] == kinds
 
 
 def test_versions_compare_as_numbers() -> None:

@@ -67,8 +67,8 @@ def test_llama_cpp_s_table_shows_the_cache_it_sets_aside(gguf: Path) -> None:
     assert "at once" not in table
     title = next(line for line in table.splitlines() if "cache GiB" in line)
     rows = [line[title.index("cache GiB") :] for line in table.splitlines() if " 32,768 " in line]
-    # 19 of 36 layers, 17 and the output
-    assert [row.split()[0] for row in rows] == ["4.5", "2.4"]
+    # 17 of 36 layers and the output, which is wider than the two more that the other card holds
+    assert [row.split()[0] for row in rows] == ["4.5", "2.1"]
 
 
 def test_llama_cpp_without_room_says_how_much_is_missing(gguf: Path) -> None:

@@ -130,11 +130,13 @@ def test_json_has_the_promised_keys_and_path_text() -> None:
 
 
 def test_ways_out_stand_one_per_line_and_in_json_as_one_string() -> None:
-    hint = f"the first start decides; {WAYS_OUT}less context: `a: 1` (x, y); more GPUs: `b`"
+    hint = (
+        f"the first start decides; {WAYS_OUT}may fit: less context: `a: 1` (x, y); more GPUs: `b`"
+    )
     found = (error("a.b", ("a",), "m", hint=hint),)
     source = parse("f.yaml", "a: 1\n")[0]
     assert as_text(found, source).splitlines()[-5:-2] == [
-        "  hint: the first start decides; any one of these fits:",
+        "  hint: the first start decides; any one of these may fit:",
         "    - less context: `a: 1` (x, y)",
         "    - more GPUs: `b`",
     ]

@@ -70,8 +70,8 @@ def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
     record = rig_record(spec, context)["services"]["qwen"]
     assert record["unsized"] is None
     assert record["decode_tok_s"] is None
-    # 36 layers of 128 experts, 3 × 2,880² each, 4.3 bits: 1.6 GB a layer
-    assert record["host_gib"]["value"] == pytest.approx(layers * 1.594, rel=0.01)
+    # 36 layers of 128 experts, 3 × 2,880² each; the file's 4.3 bits are 4.14 beside its output
+    assert record["host_gib"]["value"] == pytest.approx(layers * 1.536, rel=0.01)
     assert not [f for f in check(spec, context) if f.rule == "memory.fits"]
 
 

@@ -101,7 +101,9 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("extra_args: [--no-kv-offload]", "`--no-kv-offload`"),
         ("extra_args: [--n-cpu-ffn, '3']", "`--n-cpu-ffn`"),
         ("environment: {LLAMA_ARG_N_CPU_FFN: '3'}", "`LLAMA_ARG_N_CPU_FFN`"),
-        ("extra_args: ['-ot=exps=CPU']", "`-ot`"),
+        ("environment: {LLAMA_ARG_KV_OFFLOAD: 'off'}", "`LLAMA_ARG_KV_OFFLOAD`"),
+        ("environment: {LLAMA_ARG_NO_KV_OFFLOAD: '1'}", "`LLAMA_ARG_NO_KV_OFFLOAD`"),
+        ("extra_args: ['-ot', 'ffn_up=CPU']", "`--override-tensor`"),
     ],
 )
 def test_a_part_in_host_memory_is_said_and_not_sized(setting: str, why: str) -> None:

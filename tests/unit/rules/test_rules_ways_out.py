@@ -55,11 +55,11 @@ def complaints(model: str, cards: str, service: Service) -> list[Finding]:
 
 def ways(hint: str) -> Iterator[tuple[str, bool]]:
     """What to write, and whether that surely fits, of each way out but another checkpoint."""
-    for way in hint.partition(WAYS_OUT)[2].split("; "):
+    for way in hint.partition(WAYS_OUT)[2].partition(": ")[2].split("; "):
         name, _, rest = way.partition(": ")
         write, gives = rest.rsplit(" (", 1)
         if name != "another quantization":
-            yield write, "closely" not in gives
+            yield write, "too close to call" not in gives
 
 
 def plain(text: str) -> bool | float | str:
@@ -157,7 +157,7 @@ def test_room_for_a_cache_of_unknown_size_is_no_proof_and_nothing_to_change() ->
     alone = SGLANG | {"context_length": 65536}
     said = complaints("deepseek-ai/DeepSeek-V4-Flash", "1 h200", alone)[0]
     assert said.rule == "memory.fits"
-    assert said.hint.startswith(f"{WAYS_OUT}more GPUs: `2 such GPUs, ")
+    assert said.hint.startswith(f"{WAYS_OUT}may fit: more GPUs in `pair`: `2 such GPUs, ")
 
 
 def test_only_more_cards_ask_for_another_split() -> None:

@@ -207,7 +207,7 @@ def test_what_stopped_for_something_else_is_no_refusal_of_memory(
 @pytest.mark.parametrize(
     ("notes", "moved"),
     [
-        ("-ot exps=CPU -ub 2048", None),
+        ("-ot exps=CPU -ub 2048", ALL_LAYERS),
         ('-ot "ffn_(up|gate)_exps.weight=CPU"', None),
         ("--cpu-moe", ALL_LAYERS),
         ("flags -cmoe -fa", ALL_LAYERS),
@@ -217,6 +217,11 @@ def test_what_stopped_for_something_else_is_no_refusal_of_memory(
         ("--n-cpu-moe 20 -ot blk.3=CPU", None),
         ("--n-cpu-moe 0 -b 4096", 0),
         ("part of the experts on CPU by -ot", None),
+        ('-ot ".ffn_.*_exps.=CPU"', ALL_LAYERS),
+        ('-ot "blk.3.ffn_.*_exps.=CPU"', None),
+        ("-ot ffn_up_exps=CPU", None),
+        ("exps=CPU, -ot blk.3=CUDA0", None),
+        ("blocks 0-14 to CUDA0, exps=CPU", None),
         ("experts of blocks 0-16 on CUDA0, rest elsewhere", 0),
         ("all 62 layers on GPU", 0),
         ("no experts on the CPU", 0),

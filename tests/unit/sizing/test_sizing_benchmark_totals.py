@@ -116,7 +116,7 @@ def test_the_fullest_card_of_a_gguf_holds_a_layer_more_or_the_output() -> None:
     }  # fmt: skip
     four = predict_weights(case(gpu="RTX 3090", gpu_count=4, **told)).value
     whole = predict_weights(case(gpu="RTX 3090", gpu_count=1, **told)).value
-    assert four == pytest.approx(4.82, rel=0.03)
+    assert four == pytest.approx(4.82, rel=0.04)
     assert four > 1.01 * whole / 4
     assert predict_fits(case(gpu="RTX 3090", gpu_count=4, **told)) == "yes"
 

@@ -95,26 +95,31 @@ def test_a_context_that_the_engine_finds_itself_asks_for_no_certain_room() -> No
 
 
 @pytest.mark.parametrize(
-    ("args", "tokens"),
+    ("args", "batch", "tokens"),
     [
-        ("", 512), ('"-ub", "1024"', 1024), ('"-ub", "0"', 2048), ('"-ub", "4096"', 2048),
-        ('"-ub", "0", "-b", "256"', 256), ('"-b", "128"', 128), ('"-ub", "²"', 512),
+        ("", "", 512), ('"-ub", "1024"', "", 1024), ('"-ub", "0"', "", 2048),
+        ('"-ub", "4096"', "", 2048), ('"-ub", "0"', "256", 256), ("", "128", 128),
+        ('"-ub", "²"', "", 512), ('"-ub", "4096"', "8192", 4096),
     ],
 )  # fmt: skip
-def test_llama_cpp_computes_a_batch_at_most_and_all_of_it_at_zero(args: str, tokens: int) -> None:
+def test_llama_cpp_computes_a_batch_at_most_and_all_of_it_at_zero(
+    args: str, batch: str, tokens: int
+) -> None:
+    told = f"    max_batched_tokens: {batch}\n" if batch else ""
     found = rig(
         STARTER, ("    engine: vllm\n", "    engine: llama_cpp\n"),
-        ("    tensor_parallel_size: 2\n", f"    extra_args: [{args}]\n"),
+        ("    tensor_parallel_size: 2\n", f"    extra_args: [{args}]\n{told}"),
     )  # fmt: skip
     assert settings_of(found, "qwen").ubatch == tokens
 
 
-def test_llama_cpp_takes_its_batches_from_the_environment_where_no_flag_says() -> None:
+def test_llama_cpp_takes_its_micro_batch_from_the_environment_where_no_flag_says() -> None:
     written = rig(STARTER, ("    engine: vllm\n", "    engine: llama_cpp\n")).services["qwen"]
-    told = {"environment": {"LLAMA_ARG_UBATCH": "1024", "LLAMA_ARG_BATCH": "768"}}
-    assert ubatch_of(written.model_copy(update=told)) == 768
-    flag = {"extra_args": ("-b", "4096"), **told}
-    assert ubatch_of(written.model_copy(update=flag)) == 1024
+    told = {"environment": {"LLAMA_ARG_UBATCH": "1024"}}
+    assert ubatch_of(written.model_copy(update=told)) == 1024
+    assert ubatch_of(written.model_copy(update={"max_batched_tokens": 768, **told})) == 768
+    flag = {"extra_args": ("-ub", "256"), **told}
+    assert ubatch_of(written.model_copy(update=flag)) == 256
 
 
 def test_llama_cpp_counts_cards_instead_of_ranks() -> None:

@@ -11,6 +11,7 @@ from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.sizing import sglang
 from rigspec.sizing.matrices import Cut, Part, matrices
+from rigspec.sizing.overrides import Override
 from rigspec.sizing.settings import Engine, EngineSettings, Lora, Portion, Speculative
 from rigspec.sizing.stages import fullest_stage
 from rigspec.sizing.weights import rank_weights, weights_as_loaded
@@ -191,6 +192,7 @@ LIVELY = EngineSettings(
     ubatch=256,
     flash_attention=False,
     host_experts=3,
+    overrides=(Override("exps", on_host=True),),
     other_processes_gib=1.0,
     uncounted=True,
 )
@@ -323,3 +325,21 @@ def test_a_copy_of_the_attention_caches_all_heads() -> None:
     copies = replace(ranks, data_parallel=4, dp_attention=True)
     one, two = (sglang.bytes_per_token(facts, asked) for asked in (ranks, copies))
     assert two == 4 * one
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name", "wide"),
+    [
+        (Scheme.INT8, "Qwen/Qwen3.5-9B", True),
+        (Scheme.FP8, "Qwen/Qwen3.5-9B", False),
+        (Scheme.INT8, "Qwen/Qwen3-8B", False),
+    ],
+)
+def test_eight_bit_integers_may_leave_what_lies_beside_states_in_sixteen(
+    scheme: Scheme, name: str, wide: bool
+) -> None:
+    facts = replace(model(name), quantization=Quantization(scheme, 0))
+    loaded = rank_weights(facts, EngineSettings(language_only=True)).amount
+    assert (loaded.high > 1.1 * loaded.value) is wide
+    if wide:  # W8A8 of Qwen3.5-9B, vLLM 0.27.1 printed 11.87 GiB
+        assert loaded.low < 11.87 < loaded.high

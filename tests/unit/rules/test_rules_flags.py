@@ -1,0 +1,93 @@
+"""Flags and variables of an engine: what a field decides, and what another engine knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rigspec.finding import Finding
+from rigspec.rules.context import CheckContext
+from rigspec.rules.environment import field_by_variable
+from rigspec.rules.flags import FIELD_FLAGS, flag_accepted, variable_known
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).resolve().parents[3]
+IMAGES = {
+    "vllm": "docker.io/vllm/vllm-openai:v0.33.0",
+    "llama_cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda-b11434",
+}
+
+
+def serving(**service: Any) -> Rig:
+    """One service on the cards of the starter."""
+    head = (ROOT / "rigs/starter.yaml").read_text().partition("\nservices:")[0]
+    image = IMAGES[service["engine"]]
+    common = {"model": "qwen", "gpus": ["pair"], "listen": {"port": 8000}, "image": image}
+    text = f"{head}\n{yaml.safe_dump({'services': {'one': common | service}})}"
+    loaded = load_text("rig.yaml", text)
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def hints(found: list[Finding]) -> list[str]:
+    return [finding.hint for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "hint"),
+    [
+        ("vllm", ["--n-cpu-moe", "12"], "it is a flag of llama_cpp: delete it"),
+        (
+            "vllm",
+            ["--mem-fraction-static", "0.8"],
+            "it is a flag of sglang: delete it and set `gpu_memory_fraction`",
+        ),
+        (
+            "llama_cpp",
+            ["--max-model-len", "8192"],
+            "it is a flag of vllm: delete it and set `context_length`",
+        ),
+        ("llama_cpp", ["--gpu-memory-utilization", "0.9"], "it is a flag of vllm: delete it"),
+    ],
+)
+def test_a_flag_of_another_engine_is_called_that(engine: str, words: list[str], hint: str) -> None:
+    found = list(flag_accepted(serving(engine=engine, extra_args=words), CheckContext()))
+    assert hint in hints(found)
+
+
+def test_a_slip_is_still_answered_with_the_nearest_flag() -> None:
+    rig = serving(engine="vllm", extra_args=["--enable-prefix-cachin"])
+    (hint,) = hints(list(flag_accepted(rig, CheckContext())))
+    assert "--enable-prefix-caching" in hint
+
+
+def test_a_variable_that_counts_nothing_is_refused_where_it_stands() -> None:
+    told = {"LLAMA_ARG_N_CPU_MOE": "a few"}
+    (finding,) = variable_known(serving(engine="llama_cpp", environment=told), CheckContext())
+    assert finding.severity == "error"
+    assert finding.path == ("services", "one", "environment", "LLAMA_ARG_N_CPU_MOE")
+    assert "needs a whole number, 0 or more, not `a few`" in finding.message
+
+
+VARIABLES = {
+    "--model": "MODEL", "--hf-repo": "HF_REPO", "--alias": "ALIAS", "--host": "HOST",
+    "--port": "PORT", "--ctx-size": "CTX_SIZE", "--parallel": "N_PARALLEL",
+    "--batch-size": "BATCH", "--cache-type-k": "CACHE_TYPE_K", "--cache-type-v": "CACHE_TYPE_V",
+    "--n-gpu-layers": "N_GPU_LAYERS", "--split-mode": "SPLIT_MODE", "--device": "DEVICE",
+    "--spec-type": "SPEC_TYPE",
+}  # fmt: skip
+"""`llama-server --help` of b11434 names the variable beside each flag."""
+
+
+def test_every_flag_of_llama_cpp_that_has_a_field_has_it_by_variable_too() -> None:
+    fields = {flag: field for flag, field in FIELD_FLAGS["llama_cpp"].items() if flag[:2] == "--"}
+    assert set(fields) == set(VARIABLES)
+    told = {f"LLAMA_ARG_{VARIABLES[flag]}": "1" for flag in fields}
+    found = list(field_by_variable(serving(engine="llama_cpp", environment=told), CheckContext()))
+    decided = {str(finding.path[-1]): finding.message for finding in found}
+    for flag, field in fields.items():
+        assert decided[f"LLAMA_ARG_{VARIABLES[flag]}"].endswith(f"is decided by `{field}`")

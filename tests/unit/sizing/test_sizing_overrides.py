@@ -1,0 +1,168 @@
+"""`--override-tensor` of llama.cpp: which experts leave the cards, and when nobody can say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.model_quant import Quantization, Scheme
+from rigspec.catalog.models import load_model_facts
+from rigspec.report.sizing import as_text
+from rigspec.report.sizing_json import rig_record
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import check
+from rigspec.sizing.overrides import is_moved, name_of_experts, overrides_in
+from rigspec.spec.load import load_text
+from rigspec.spec.rig import Rig
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "benchmarks/data/model-configs"
+
+
+def rig(*told: str, count: int = 2) -> Rig:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    for old, new in (
+        ("    count: 2\n", f"    count: {count}\n"),
+        ("    engine: vllm\n", "    engine: llama_cpp\n"),
+        ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
+        ("    max_sequences: 8\n", "".join(f"    {line}\n" for line in told)),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    loaded = load_text("rig.yaml", text)
+    assert loaded.rig is not None, loaded.findings
+    return loaded.rig
+
+
+def gguf(model: str = "openai/gpt-oss-120b") -> ModelFacts:
+    facts = load_model_facts(model, [CONFIGS])
+    assert facts is not None
+    return replace(facts, quantization=Quantization(Scheme.GGUF, bits_per_weight=4.3), sizes=None)
+
+
+def held(spec: Rig, facts: ModelFacts | None = None) -> tuple[float, str]:
+    """GiB on the host, and what lies there."""
+    context = CheckContext(models={"qwen": facts or gguf()})
+    record = rig_record(spec, context)["services"]["qwen"]
+    assert record["unsized"] is None, record["unsized"]
+    lines = [line for line in as_text(spec, context).splitlines() if "in host memory  " in line]
+    gib = record["host_gib"]["value"] if record["host_gib"] else 0.0
+    return gib, lines[0].partition("GiB, ")[2] if lines else ""
+
+
+def moved_by(expression: str) -> tuple[float, str]:
+    return held(rig(f"extra_args: ['-ot', '{expression}']"))
+
+
+ALL, _ = held(rig("extra_args: [--cpu-moe]"))
+
+
+@pytest.mark.parametrize(
+    ("expression", "layers"),
+    [
+        ("exps=CPU", 36),
+        (".ffn_.*_exps.=CPU", 36),
+        (r"\.ffn_(up|down|gate|gate_up)_(ch|)exps=CPU", 36),
+        (r"blk\.([0-9]|1[01])\.ffn_.*_exps=CPU", 12),
+        (r"blk\.(3[0-5])\.ffn_.*_exps\.weight=CPU", 6),
+        (r"blk\.3\.ffn=CPU", 1),
+        ("blk.3.ffn=CPU", 1),
+        (r"blk\.1\.ffn_.*_exps=CPU,blk\.2\.ffn_.*_exps=CPU", 2),
+        (r"blk\.99\.ffn_.*_exps=CPU", 0),
+        ("exps=CUDA_Host", 36),
+    ],
+)
+def test_experts_of_the_layers_that_an_expression_finds_lie_on_the_host(
+    expression: str, layers: int
+) -> None:
+    gib, which = moved_by(expression)
+    assert gib == pytest.approx(ALL * layers / 36, rel=0.001)
+    assert which == (f"experts of {layers} of 36 layers" if layers else "")
+
+
+def test_as_many_leave_by_an_expression_as_by_their_count() -> None:
+    counted, told = held(rig("extra_args: [--n-cpu-moe, '12']"))
+    assert moved_by(r"blk\.([0-9]|1[01])\.ffn_.*_exps=CPU") == (pytest.approx(counted), told)
+
+
+def test_a_part_of_a_layer_s_experts_is_called_that() -> None:
+    gib, which = moved_by("ffn_(up|down)_exps=CPU")
+    assert gib == pytest.approx(ALL * 2 / 3, rel=0.01)
+    assert which == "a part of the experts of 36 of 36 layers"
+
+
+def test_the_first_expression_decides_and_the_environment_comes_before_the_flags() -> None:
+    words = r"extra_args: ['-ot', 'blk\.[0-5]\.ffn_.*_exps=CUDA0,exps=CPU']"
+    assert held(rig(words, count=1))[1] == "experts of 30 of 36 layers"
+    words = r"extra_args: ['-ot', 'exps=CPU', '-ot', 'blk\.[0-5]\.ffn_.*_exps=CUDA0']"
+    assert held(rig(words, count=1))[1] == "experts of 36 of 36 layers"
+    words = "extra_args: ['--override-tensor', 'exps=CPU']"
+    variable = r"environment: {LLAMA_ARG_OVERRIDE_TENSOR: 'blk\.[0-5]\.ffn_.*_exps=CUDA0'}"
+    assert held(rig(words, variable, count=1))[1] == "experts of 30 of 36 layers"
+
+
+def test_counts_and_expressions_that_take_experts_add_up() -> None:
+    spec = rig(r"extra_args: [--n-cpu-moe, '4', '-ot', 'blk\.1[0-1]\.ffn_.*_exps=CPU']")
+    assert held(spec)[1] == "experts of 6 of 36 layers"
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("'-ot', 'attn=CPU'", 2),
+        ("'-ot', '.*=CPU'", 2),
+        (r"'-ot', 'blk\.3\.=CPU'", 2),
+        ("'-ot', 'output=CPU'", 2),
+        (r"'-ot', 'blk\.[0-5]\.ffn_.*_exps=CUDA0,exps=CPU'", 2),  # between cards
+        ("'-ot', 'exps=CUDA1'", 1),
+        (r"--cpu-moe, '-ot', 'blk\.1\.ffn=CUDA0'", 1),  # which comes first decides
+        ("'-ot', 'exps=cpu'", 2),
+        ("'-ot', 'exps'", 2),
+        ("'-ot', '(exps=CPU'", 2),
+        ("'-ot', '(a+)+exps=CPU'", 2),
+        ("'-ot', 'a{1,2}exps=CPU'", 2),
+        ("'-ot', '.*.*.*.*.*exps=CPU'", 2),
+        ("'-ot', '(?i)EXPS=CPU'", 2),
+        ("'-ot', '[[:alpha:]]exps=CPU'", 2),
+    ],
+)
+def test_what_nobody_can_follow_is_not_sized(words: str, count: int) -> None:
+    context = CheckContext(models={"qwen": gguf()})
+    record = rig_record(rig(f"extra_args: [{words}]", count=count), context)["services"]["qwen"]
+    assert record["unsized"] is not None
+    assert "`--override-tensor` leaves a part of the model in host memory" in record["unsized"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expression", "sized"),
+    [
+        ("Qwen/Qwen3-30B-A3B", r"blk\.[0-3]\.ffn=CPU", True),  # experts and their router alone
+        ("zai-org/GLM-4.5-Air", r"blk\.[0-3]\.ffn=CPU", False),  # shared experts, a dense layer
+        ("zai-org/GLM-4.5-Air", r"blk\.[0-3]\.ffn_.*_exps=CPU", True),
+    ],
+)
+def test_an_expression_that_takes_more_than_experts_is_not_sized(
+    model: str, expression: str, sized: bool
+) -> None:
+    context = CheckContext(models={"qwen": gguf(model)})
+    spec = rig(f"extra_args: ['-ot', '{expression}']")
+    assert (rig_record(spec, context)["services"]["qwen"]["unsized"] is None) is sized
+
+
+def test_where_experts_are_chosen_by_an_expression_no_count_is_offered_beside_it() -> None:
+    spec = rig(r"extra_args: ['-ot', 'blk\.[0-3]\.ffn_.*_exps=CPU']")
+    context = CheckContext(models={"qwen": gguf()})
+    (found,) = (f for f in check(spec, context) if f.rule == "memory.fits")
+    assert "--n-cpu-moe" not in found.hint
+
+
+def test_a_long_expression_takes_no_time() -> None:
+    began = perf_counter()
+    for expression in ("(a*)*" * 30, "x*" * 200, ".*" * 4 + "z", "(" * 5000):
+        held_by = overrides_in(f"{expression}=CPU") or ()
+        is_moved(held_by, name_of_experts(93, "gate_proj"))
+    assert perf_counter() - began < 1.0
