@@ -343,3 +343,21 @@ def test_eight_bit_integers_may_leave_what_lies_beside_states_in_sixteen(
     assert (loaded.high > 1.1 * loaded.value) is wide
     if wide:  # W8A8 of Qwen3.5-9B, vLLM 0.27.1 printed 11.87 GiB
         assert loaded.low < 11.87 < loaded.high
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "printed_gib"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", 1, 15.02),
+        ("Qwen/Qwen3-8B", 1, 15.28),
+        ("Qwen/Qwen3-32B", 4, 15.50),
+        ("Qwen/Qwen3-0.6B", 1, 1.25),
+    ],
+)
+def test_sglang_may_count_a_little_of_its_start_up(
+    name: str, ranks: int, printed_gib: float
+) -> None:
+    settings = EngineSettings(engine=Engine.SGLANG, tensor_parallel=ranks)
+    found = rank_weights(model(name), settings).amount
+    assert found.low < printed_gib < found.high
+    assert abs(found.value - printed_gib) < 0.1
