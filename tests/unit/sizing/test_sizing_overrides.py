@@ -15,7 +15,7 @@ from rigspec.report.sizing import as_text
 from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import check
-from rigspec.sizing.overrides import is_moved, name_of_experts, overrides_in
+from rigspec.sizing.overrides import is_moved, name_of_experts, overrides_in, overrides_of
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -143,6 +143,12 @@ def test_what_nobody_can_follow_is_not_sized(words: str, count: int) -> None:
         ("Qwen/Qwen3-30B-A3B", r"blk\.[0-3]\.ffn=CPU", True),  # experts and their router alone
         ("zai-org/GLM-4.5-Air", r"blk\.[0-3]\.ffn=CPU", False),  # shared experts, a dense layer
         ("zai-org/GLM-4.5-Air", r"blk\.[0-3]\.ffn_.*_exps=CPU", True),
+        ("zai-org/GLM-4.5-Air", "shexp=CPU", False),
+        ("Qwen/Qwen3-30B-A3B", "shexp=CPU", True),  # has none
+        ("zai-org/GLM-4.5-Air", r"blk\.46\.attn=CPU", False),  # the layer that drafts
+        ("Qwen/Qwen3-30B-A3B", r"^output\.weight=CPU", False),
+        ("Qwen/Qwen3-30B-A3B", "token_embd=CPU", True),  # lies there anyway
+        ("google/gemma-4-26B-A4B", "token_embd=CPU", False),  # is the output, too
     ],
 )
 def test_an_expression_that_takes_more_than_experts_is_not_sized(
@@ -160,7 +166,17 @@ def test_where_experts_are_chosen_by_an_expression_no_count_is_offered_beside_it
     assert "--n-cpu-moe" not in found.hint
 
 
+def test_another_engine_has_no_such_variable() -> None:
+    text = (ROOT / "rigs/starter.yaml").read_text()
+    told = "    environment: {LLAMA_ARG_OVERRIDE_TENSOR: attn=CPU}\n"
+    loaded = load_text("rig.yaml", text.replace("    max_sequences: 8\n", told))
+    assert loaded.rig is not None
+    assert told in loaded.source.text
+    assert overrides_of(loaded.rig.services["qwen"]) == ()
+
+
 def test_a_long_expression_takes_no_time() -> None:
+    assert overrides_in(f"{'a' * 401}=CPU") is None
     began = perf_counter()
     for expression in ("(a*)*" * 30, "x*" * 200, ".*" * 4 + "z", "(" * 5000):
         held_by = overrides_in(f"{expression}=CPU") or ()
