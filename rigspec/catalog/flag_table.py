@@ -89,11 +89,9 @@ class FlagTable:
     dotted_json: bool
 
     def flag_of(self, variable: str) -> Flag | None:
-        """The flag whose value a variable holds, where it is the flag's name (most of llama.cpp's);
-        a switch has none."""
+        """The flag whose value a variable holds, where it is the flag's name (most of llama.cpp's)."""
         name = variable.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
-        flag, _ = self.by_name.get(f"--{name}", (None, True))
-        return flag if flag and flag.kind in ("value", "append") else None
+        return self.by_name.get(f"--{name}", (None, True))[0]
 
     def spelled(self, name: str) -> str:
         """A flag as the engine compares it (`_` is `-` in some)."""

@@ -341,6 +341,9 @@ def test_eight_bit_integers_may_leave_what_lies_beside_states_in_sixteen(
     facts = replace(model(name), quantization=Quantization(scheme, 0))
     loaded = rank_weights(facts, EngineSettings(language_only=True)).amount
     assert (loaded.high > 1.1 * loaded.value) is wide
+    listed = replace(facts, quantization=replace(facts.quantization, has_list=True))
+    told = rank_weights(listed, EngineSettings(language_only=True)).amount
+    assert told.high < 1.1 * told.value
     if wide:  # W8A8 of Qwen3.5-9B, vLLM 0.27.1 printed 11.87 GiB
         assert loaded.low < 11.87 < loaded.high
 
