@@ -89,7 +89,7 @@ class FlagTable:
     dotted_json: bool
 
     def flag_of(self, variable: str) -> Flag | None:
-        """The flag whose value a variable holds, where it is the flag's name (most of llama.cpp's)."""
+        """The flag whose value a variable holds, where it has the flag's name."""
         name = variable.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
         return self.by_name.get(f"--{name}", (None, True))[0]
 

@@ -72,7 +72,7 @@ class Walk:
 
     def _flag(self, index: int, word: str) -> None:
         name, equals, inline = word.partition("=")
-        if equals and not self.table.equals_form:
+        if equals and not self.table.equals_form and self.table.spelled(name) in self.table.by_name:
             hint = f"write `{name}` and `{inline}` as two arguments"
             message = f"`{word}`: this engine takes the value as the next argument"
             self.say.error(index, name, "syntax", message, hint)

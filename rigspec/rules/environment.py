@@ -15,6 +15,8 @@ from rigspec.spec.services import Service
 P2P_LEVELS = ("LOC", "NVL", "NVB", "C2C", "PIX", "PXB", "P2C", "PXN", "PHB", "SYS")
 """NCCL 2.30, `src/graph/paths.cc`; case-sensitive, any other word is ignored without a message."""
 
+_READERS = {"LLAMA_ARG_": "llama_cpp", "VLLM_": "vllm", "SGLANG_": "sglang", "SGL_": "sglang"}
+"""How an engine's own variables begin."""
 _GPU_CHOICE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 _ADDRESS = {
     "VLLM_HOST_IP": "listen.address",
@@ -92,9 +94,18 @@ def gpus_by_variable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 
 def field_by_variable(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
-    """A variable that a field of the spec decides."""
+    """A variable that a field of the spec decides, or that another engine reads."""
     for path, key, _ in _all(rig):
-        if key in _ADDRESS:
+        engine = rig.services[str(path[1])].engine
+        reader = next((own for start, own in _READERS.items() if key.startswith(start)), engine)
+        if reader != engine:
+            yield warning(
+                "environment.field-by-variable",
+                path,
+                f"`{key}` is a variable of {reader}; {engine} never reads it",
+                hint="delete it",
+            )
+        elif key in _ADDRESS:
             yield error(
                 "environment.field-by-variable",
                 path,

@@ -179,9 +179,10 @@ def _elsewhere(service: Service, problem: FlagProblem) -> str:
 
     if problem.kind != "unknown":
         return ""
+    flag = problem.flag.replace("_", "-")
     for other, fields in FIELD_FLAGS.items():
-        if problem.flag in load_flags(other).by_name:
-            field = fields.get(problem.flag, "")
+        if flag in load_flags(other).by_name:
+            field = fields.get(flag, "")
             also = f" and set `{field}`" if field in FIELD_FLAGS[service.engine].values() else ""
             return f"it is a flag of {other}: delete it{also}"
     return ""

@@ -98,7 +98,8 @@ def _wall_part(load: Load) -> str:
 def highest_caps(rig: Rig, facts: CheckContext) -> Caps | None:
     """The highest cap of each group that every supply and the circuit carry; None if none does.
 
-    One for all, in steps of 5 W, save for cards whose default limit is below it: these keep theirs.
+    One for all, in steps of 5 W, save for cards whose default limit is below it or whose lowest is
+    above: these keep theirs.
     """
     return _caps_within(rig, facts, circuit_w(rig.power.circuit)[0])
 
@@ -136,9 +137,10 @@ def _caps_within(rig: Rig, facts: CheckContext, limit_w: float) -> Caps | None:
         return None
     highest = max(card.power_default_w for card in known.values())
     for cap in range(highest // STEP_W * STEP_W, 0, -STEP_W):
-        caps = {name: min(cap, card.power_default_w) for name, card in known.items()}
-        if any(caps[name] < (card.power_min_w or 0) for name, card in known.items()):
-            return None
+        caps = {
+            name: max(min(cap, card.power_default_w), card.power_min_w or 0)
+            for name, card in known.items()
+        }
         if _carried(rig, caps, limit_w):
             return caps
     return None

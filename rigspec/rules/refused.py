@@ -59,8 +59,9 @@ def attention(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     for name, service, taken in _supported(rig):
         model = facts.models.get(service.model)
         kind, weights = _kind_and_weights(model)
+        told = service.kv_cache_dtype if service.kv_cache_dtype != "auto" else None
         asks = "fp8" if model is not None and model.quantization.kv_fp8 else ""
-        cache, version = service.kv_cache_dtype or asks or "auto", _version(service)
+        cache, version = told or asks or "auto", _version(service)
         for _, gpu in _cards(rig, facts, service):
             compute = gpu.compute_capability
             row = taken.refused_attention(cache, kind, weights, compute, version)

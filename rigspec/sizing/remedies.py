@@ -179,13 +179,13 @@ def _drafts(case: Case) -> Iterator[Remedy]:
         yield from tried("no drafts", "no `speculative`", case, changed)
 
 
-TEXT_SINCE = (0, 5, 18)
-"""The first SGLang that takes `--language-model-only` (`flag-history` of its parser)."""
+TEXT_SINCE = {Engine.VLLM: (0, 17, 1), Engine.SGLANG: (0, 5, 18)}
+"""The first release seen to take `--language-model-only` (`flag-history` of its parser)."""
 
 
 def _text_only(case: Case) -> Iterator[Remedy]:
     version = case.settings.version
-    old = case.settings.engine is Engine.SGLANG and version is not None and version < TEXT_SINCE
+    old = version is not None and version < TEXT_SINCE.get(case.settings.engine, (0,))
     if case.facts.vision is not None and not case.settings.language_only and not old:
         changed = replace(case.settings, language_only=True)
         yield from tried("text only", "`--language-model-only`", case, changed)

@@ -20,12 +20,13 @@ IMAGES = {
     "vllm": "docker.io/vllm/vllm-openai:v0.33.0",
     "llama_cpp": "ghcr.io/ggml-org/llama.cpp:server-cuda-b11434",
 }
+SGLANG = "docker.io/lmsysorg/sglang:v0.5.23"
 
 
 def serving(**service: Any) -> Rig:
     """One service on the cards of the starter."""
     head = (ROOT / "rigs/starter.yaml").read_text().partition("\nservices:")[0]
-    image = IMAGES[service["engine"]]
+    image = IMAGES.get(service["engine"], "")
     common = {"model": "qwen", "gpus": ["pair"], "listen": {"port": 8000}, "image": image}
     text = f"{head}\n{yaml.safe_dump({'services': {'one': common | service}})}"
     loaded = load_text("rig.yaml", text)
@@ -91,3 +92,31 @@ def test_every_flag_of_llama_cpp_that_has_a_field_has_it_by_variable_too() -> No
     decided = {str(finding.path[-1]): finding.message for finding in found}
     for flag, field in fields.items():
         assert decided[f"LLAMA_ARG_{VARIABLES[flag]}"].endswith(f"is decided by `{field}`")
+
+
+@pytest.mark.parametrize(
+    ("engine", "variable", "reader"),
+    [
+        ("vllm", "LLAMA_ARG_CTX_SIZE", "llama_cpp"),
+        ("llama_cpp", "VLLM_PORT", "vllm"),
+        ("vllm", "SGLANG_PORT", "sglang"),
+    ],
+)
+def test_a_variable_of_another_engine_is_never_read(
+    engine: str, variable: str, reader: str
+) -> None:
+    rig = serving(engine=engine, environment={variable: "512"})
+    (finding,) = field_by_variable(rig, CheckContext())
+    assert finding.severity == "warning"
+    assert finding.message == f"`{variable}` is a variable of {reader}; {engine} never reads it"
+
+
+def test_a_joined_flag_of_another_engine_is_called_that_at_once() -> None:
+    rig = serving(engine="llama_cpp", extra_args=["--mem-fraction-static=0.5"])
+    assert hints(list(flag_accepted(rig, CheckContext()))) == ["it is a flag of sglang: delete it"]
+
+
+def test_a_flag_of_another_engine_may_be_written_with_underscores() -> None:
+    rig = serving(engine="sglang", image=SGLANG, extra_args=["--max_model_len", "4096"])
+    found = hints(list(flag_accepted(rig, CheckContext())))
+    assert "it is a flag of vllm: delete it and set `context_length`" in found

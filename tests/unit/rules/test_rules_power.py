@@ -146,6 +146,24 @@ def test_unequal_cards_get_a_cap_each_and_none_above_its_own_default(home: Rig) 
     assert hint.startswith("`power_limit_w: 240` in `big`, `power_limit_w: 170` in `small` fits")
 
 
+def test_a_card_whose_lowest_cap_is_high_does_not_keep_the_others_up(home: Rig) -> None:
+    # 2 × 5090 take 400 W at least: (1600 − 200 − 800) / 2 leaves 300 W for each 3090
+    data = home.model_dump()
+    data["gpus"] = {
+        "old": data["gpus"]["main"] | {"sku": "rtx-3090", "count": 2, "power_limit_w": None},
+        "new": data["gpus"]["main"] | {"sku": "rtx-5090", "count": 2, "power_limit_w": None},
+    }
+    data["pcie"] |= {"switches": [], "direct": [{"gpus": ["old", "new"]}]}
+    psu = data["power"]["psus"][0] | {"gpus": ["old", "new"], "count": 1, "watts": 1600}
+    data["power"] |= {"base_load_w": 200, "transient_factor": 1.0, "psus": [psu]}
+    data["power"] |= {"circuit": {"volts": 240, "amps": 30}}
+    data["services"] = {}
+    (hint,) = overloads(data)
+    assert hint.startswith("`power_limit_w: 300` in `old`, `power_limit_w: 400` in `new` fits")
+    data["gpus"]["old"]["power_limit_w"], data["gpus"]["new"]["power_limit_w"] = 300, 400
+    assert not overloads(data)
+
+
 @pytest.mark.parametrize(
     ("volts", "warned"),
     [(100, True), (120, True), (208, True), (230, False), (240, True), (400, False)],

@@ -194,6 +194,7 @@ def test_no_hint_names_a_type_that_the_model_does_not_bear(serves: str, hint: st
     ("sku", "stated", "place", "hint"),
     [
         ("tesla-t4", None, "kv_cache_dtype", "`kv_cache_dtype: float16`"),
+        ("tesla-t4", "auto", "kv_cache_dtype", "`kv_cache_dtype: float16`"),
         ("tesla-t4", "fp8", "kv_cache_dtype", "`kv_cache_dtype: float16`"),
         ("tesla-t4", "float16", None, ""),
         ("rtx-3090", None, None, ""),

@@ -130,14 +130,22 @@ def test_a_way_out_of_too_few_states_is_more_of_them() -> None:
     assert "fewer states" not in names
 
 
-@pytest.mark.parametrize(("version", "offered"), [((0, 5, 17), False), ((0, 5, 18), True)])
+@pytest.mark.parametrize(
+    ("engine", "version", "offered"),
+    [
+        (Engine.SGLANG, (0, 5, 17), False),
+        (Engine.SGLANG, (0, 5, 18), True),
+        (Engine.VLLM, (0, 17, 0), False),
+        (Engine.VLLM, (0, 17, 1), True),
+    ],
+)
 def test_text_only_is_offered_where_the_release_takes_it(
-    version: tuple[int, ...], offered: bool
+    engine: Engine, version: tuple[int, ...], offered: bool
 ) -> None:
     asked = EngineSettings(
-        engine=Engine.SGLANG,
+        engine=engine,
         version=version,
-        memory_fraction=0.93,
+        memory_fraction=0.9,
         context=32_768,
         tensor_parallel=2,
     )
