@@ -6,6 +6,7 @@ differences of `data_offsets`, so packed types need no table. Nothing here opens
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,10 +54,12 @@ def _shape_of(entry: object) -> tuple[int, ...]:
 
 
 def offsets_of(name: str, entry: object) -> tuple[int, int]:
-    """First and last byte of a tensor; (0, 0) for an entry that is none (`__metadata__`)."""
+    """First and last byte of a tensor; (0, 0) for the one entry that is none."""
+    if name == "__metadata__":
+        return 0, 0
     offsets = entry.get("data_offsets") if isinstance(entry, Mapping) else None
     if offsets is None:
-        return 0, 0
+        raise UnusableModel(f"`{as_name(name)}` of a header states no `data_offsets`")
     if isinstance(offsets, list) and len(offsets) == 2:
         start, end = offsets
         if type(start) is int and type(end) is int and 0 <= start <= end:
@@ -91,6 +94,8 @@ def sizes_of_folder(folder: Path) -> ExactSizes | None:
     shards = _shards_of(index)
     if files:
         _refuse_missing(shards, files)
+        if not shards:
+            _refuse_gaps(files)
         return sizes_of_headers((_read_header(file) for file in files), _source(len(files)))
     found = sizes_of_index(index, INDEX)
     if found is None:  # one that states a total may lie beside a config alone
@@ -130,6 +135,26 @@ def _refuse_missing(shards: set[str], files: list[Path]) -> None:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         shown = as_name(missing[0])
         raise UnusableModel(f"{INDEX} names `{shown}`{more}, which the folder does not hold")
+
+
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+
+
+def _refuse_gaps(files: list[Path]) -> None:
+    """Where no index names the files, each says itself of how many it is one."""
+    held = {file.name for file in files}
+    for part in filter(None, map(_PART.fullmatch, sorted(held))):
+        stem, whole = part[1], part[3]
+        for number in range(1, min(int(whole), _MOST_PARTS) + 1):
+            other = f"{stem}-{number:05}-of-{whole}.safetensors"
+            if other not in held:
+                raise UnusableModel(
+                    f"the folder holds `{as_name(part[0])}`, but not `{as_name(other)}`"
+                )
+
+
+_MOST_PARTS = 1000
+"""More than any checkpoint has."""
 
 
 def _read_header(file: Path) -> Mapping[str, object]:

@@ -177,7 +177,7 @@ def size_doubt(facts: ModelFacts) -> str:
     formula, stored = formula_bytes(facts), facts.sizes.total_bytes
     if believed(facts) is None:
         return (
-            f"{facts.sizes.source} states {stored:,} bytes, less than a bit for each of its "
+            f"{stored:,} bytes by {facts.sizes.source}, less than a bit for each of its "
             "weights: reckoned from its dimensions"
         )
     if opaque or facts.contradicted:

@@ -237,6 +237,27 @@ def test_folder_of_a_checkpoint_gives_exact_bytes(tmp_path: Path) -> None:
     assert facts.sizes.total_bytes == 1000
 
 
+def test_parts_that_name_their_number_and_are_not_all_there_are_no_checkpoint(
+    tmp_path: Path,
+) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"model-0000{number}-of-00003.safetensors").write_bytes(shard(x=(0, 10)))
+    found = sizes_of_folder(tmp_path)
+    assert found is not None
+    assert found.total_bytes == 30
+    (tmp_path / "model-00002-of-00003.safetensors").unlink()
+    with pytest.raises(UnusableModel, match=r"but not `model-00002-of-00003\.safetensors`"):
+        sizes_of_folder(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [5, {}, {"dtype": "BF16"}, None, []])
+def test_a_header_s_entry_that_names_no_bytes_is_no_tensor(tmp_path: Path, entry: object) -> None:
+    text = json.dumps({"model.a": entry}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    with pytest.raises(UnusableModel, match=r"`model\.a` of a header states no `data_offsets`"):
+        sizes_of_folder(tmp_path)
+
+
 def test_index_states_a_total() -> None:
     assert sizes_of_index({"metadata": {"total_size": 5}}, "i") == ExactSizes(5, "i")
     assert sizes_of_index({"metadata": {}}, "i") is None

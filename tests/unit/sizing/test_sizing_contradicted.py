@@ -183,7 +183,7 @@ def test_a_total_that_leaves_no_bit_for_a_weight_is_set_aside(total: int) -> Non
     found = rank_weights(stated(total), EngineSettings())
     assert found.basis == "formulas over config.json"
     assert 0.85 * WHOLE < found.amount.low < 0.95 * WHOLE < WHOLE < found.amount.high
-    said = f"model.safetensors.index.json states {total:,} bytes, less than a bit for each"
+    said = f"{total:,} bytes by model.safetensors.index.json, less than a bit for each"
     assert doubts_of(stated(total))[0].startswith(said)
     settings = EngineSettings(version=(0, 30), context=4096)
     fast = decode(stated(total), card("rtx-3090"), settings)
