@@ -145,16 +145,12 @@ def _refuse_gaps(files: list[Path]) -> None:
     held = {file.name for file in files}
     for part in filter(None, map(_PART.fullmatch, sorted(held))):
         stem, whole = part[1], part[3]
-        for number in range(1, min(int(whole), _MOST_PARTS) + 1):
+        for number in range(1, int(whole) + 1):
             other = f"{stem}-{number:05}-of-{whole}.safetensors"
             if other not in held:
                 raise UnusableModel(
                     f"the folder holds `{as_name(part[0])}`, but not `{as_name(other)}`"
                 )
-
-
-_MOST_PARTS = 1000
-"""More than any checkpoint has."""
 
 
 def _read_header(file: Path) -> Mapping[str, object]:

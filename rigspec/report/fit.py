@@ -118,7 +118,7 @@ def _ways_out(sized: Sized) -> Iterator[str]:
     found = _remedies(sized)
     own = beyond_and_too_large(sized.facts, sized.cards, sized.settings)
     also = f"{own:,} tokens do not fit either; " if own else ""
-    heading = f"what {_HELP[how_surely(found)]}:" if found else "no single change makes it fit"
+    heading = f"what {_PROMISED[how_surely(found)]}:" if found else "no single change makes it fit"
     yield f"  {also}{heading}"
     yield from (f"    {_said(remedy)}" for remedy in found)
     own_words = [flag for key, flag in _FLAGS.items() if any(key in each.write for each in found)]
@@ -126,7 +126,7 @@ def _ways_out(sized: Sized) -> Iterator[str]:
         yield f"    (keys of a rig spec; of this command: {', '.join(own_words)})"
 
 
-_HELP = {"fits": "would fit", "fits or may fit": "would or may fit", "may fit": "may fit"}
+_PROMISED = {"fits": "would fit", "fits or may fit": "would or may fit", "may fit": "may fit"}
 _FLAGS = {
     "context_length": "--context", "kv_cache_dtype": "--kv-dtype", "max_sequences": "--sequences",
     "gpu_memory_fraction": "--fraction", "tensor_parallel_size": "--tp",
