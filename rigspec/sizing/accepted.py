@@ -133,9 +133,10 @@ def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterato
     if taken is None or settings.patched or card.compute is None:
         return
     built = taken.least_card(settings.version)
-    who = settings.engine.label
+    who, told = settings.engine.label, settings.version is not None or settings.beyond_known
     if card.compute < built.least:
-        yield Refusal(CARD, built.refusal(who, card.name, card.compute))
+        sure = told or not taken.held(card.compute)
+        yield Refusal(CARD, built.refusal(who, card.name, card.compute), sure)
         return
     cache = engine_s_word(facts, settings)
     row = taken.refused_attention(
@@ -146,7 +147,8 @@ def _support(facts: ModelFacts, settings: EngineSettings, card: Card) -> Iterato
         settings.version,
     )
     if row is not None:
-        yield Refusal(ATTENTION, row.refusal(who, cache, card.name, card.compute))
+        said = row.refusal(who, cache, card.name, card.compute)
+        yield Refusal(ATTENTION, said, told or row.versions.every)
     method = facts.quantization.method
     if settings.engine is Engine.VLLM and method in HALF_ONLY and lacks_half(facts, card):
         yield Refusal(

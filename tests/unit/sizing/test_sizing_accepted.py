@@ -138,6 +138,22 @@ def test_cards_that_the_engines_builds_hold_no_code_for(
     assert ("card" in rules("Qwen/Qwen3-8B", settings, sku)) is refused
 
 
+@pytest.mark.parametrize(
+    ("engine", "sku", "sure"),
+    [
+        (EngineSettings(), "tesla-v100-pcie-32gb", False),  # 0.19 held code for it
+        (EngineSettings(version=(0, 30, 0)), "tesla-v100-pcie-32gb", True),
+        (EngineSettings(beyond_known=True), "tesla-v100-pcie-32gb", True),
+        (EngineSettings(), "tesla-p40", True),  # no release did
+    ],
+)
+def test_a_card_that_an_older_release_took_is_not_surely_refused_by_one_that_nobody_names(
+    engine: EngineSettings, sku: str, sure: bool
+) -> None:
+    found = refusals(model("Qwen/Qwen3-8B"), engine, card(sku))
+    assert [each.surely for each in found if each.rule == "card"] == [sure]
+
+
 def test_a_patched_build_may_hold_kernels_that_the_projects_own_does_not() -> None:
     settings = EngineSettings(version=(0, 30, 0), patched=True, kv_dtype="nvfp4")
     assert rules("Qwen/Qwen3-8B", settings, "tesla-p40") == []
