@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
+from llama_rig import gguf, rig
 
-from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import as_text
 from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
 from rigspec.rules.run import check
-from rigspec.spec.load import load_text
-from rigspec.spec.rig import Rig
-
-ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "benchmarks/data/model-configs"
-
-
-def rig(*told: str) -> Rig:
-    text = (ROOT / "rigs/starter.yaml").read_text()
-    for old, new in (
-        ("    engine: vllm\n", "    engine: llama_cpp\n"),
-        ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
-        ("    max_sequences: 8\n", "".join(f"    {line}\n" for line in told)),
-    ):
-        assert old in text
-        text = text.replace(old, new, 1)
-    loaded = load_text("rig.yaml", text)
-    assert loaded.rig is not None, loaded.findings
-    return loaded.rig
 
 
 def known() -> CheckContext:
-    """gpt-oss-120b as a GGUF: 36 layers, 58 GiB; two 3090s have 47."""
-    facts = load_model_facts("openai/gpt-oss-120b", [CONFIGS])
-    assert facts is not None
-    quantization = Quantization(Scheme.GGUF, bits_per_weight=4.3)
-    return CheckContext(models={"qwen": replace(facts, quantization=quantization, sizes=None)})
+    return CheckContext(models={"qwen": gguf()})
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 
 import pytest
+from llama_rig import ROOT, gguf, rig
 
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_quant import Quantization, Scheme
-from rigspec.catalog.models import load_model_facts
 from rigspec.report.sizing import as_text
 from rigspec.report.sizing_json import rig_record
 from rigspec.rules.context import CheckContext
@@ -18,30 +15,6 @@ from rigspec.rules.run import check
 from rigspec.sizing.overrides import is_moved, name_of_experts, overrides_in, overrides_of
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
-
-ROOT = Path(__file__).parents[3]
-CONFIGS = ROOT / "benchmarks/data/model-configs"
-
-
-def rig(*told: str, count: int = 2) -> Rig:
-    text = (ROOT / "rigs/starter.yaml").read_text()
-    for old, new in (
-        ("    count: 2\n", f"    count: {count}\n"),
-        ("    engine: vllm\n", "    engine: llama_cpp\n"),
-        ("    tensor_parallel_size: 2\n", "    split_mode: layer\n"),
-        ("    max_sequences: 8\n", "".join(f"    {line}\n" for line in told)),
-    ):
-        assert old in text
-        text = text.replace(old, new, 1)
-    loaded = load_text("rig.yaml", text)
-    assert loaded.rig is not None, loaded.findings
-    return loaded.rig
-
-
-def gguf(model: str = "openai/gpt-oss-120b") -> ModelFacts:
-    facts = load_model_facts(model, [CONFIGS])
-    assert facts is not None
-    return replace(facts, quantization=Quantization(Scheme.GGUF, bits_per_weight=4.3), sizes=None)
 
 
 def held(spec: Rig, facts: ModelFacts | None = None) -> tuple[float, str]:
