@@ -59,10 +59,10 @@ def on_host(rig: Rig, name: str, facts: CheckContext) -> str:
     known = facts.models.get(rig.services[name].model)
     if known is None:
         return ""
-    from rigspec.sizing.from_spec import settings_of
+    from rigspec.sizing.from_spec import cards_in_use
     from rigspec.sizing.host_memory import kept_on_host
 
-    return kept_on_host(rig.services[name], known, settings_of(rig, name).tensor_parallel)
+    return kept_on_host(rig.services[name], known, cards_in_use(rig, rig.services[name]))
 
 
 def uncounted_of(service: Service, facts: CheckContext) -> dict[str, str]:

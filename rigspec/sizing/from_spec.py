@@ -56,7 +56,7 @@ def settings_of(
         version=known_version(service.engine, told),
         beyond_known=is_beyond_known(service.engine, told),
         patched=not engine_row(service.engine).is_stock(service.image),
-        tensor_parallel=_ranks(rig, service) if llama else service.tensor_parallel_size,
+        tensor_parallel=cards_in_use(rig, service) if llama else service.tensor_parallel_size,
         pipeline_parallel=service.pipeline_parallel_size,
         decode_context_parallel=service.decode_context_parallel_size,
         data_parallel=service.data_parallel_size,
@@ -133,7 +133,8 @@ def _lora(service: Service, flags: Flags) -> Lora | None:
     return Lora(flags.whole("--max-loras") or usual.slots, rank or usual.rank)
 
 
-def _ranks(rig: Rig, service: Service) -> int:
+def cards_in_use(rig: Rig, service: Service) -> int:
+    """Cards that llama.cpp shares a model out over."""
     return 1 if service.split_mode == "none" else max(1, len(members(rig.gpus, service.gpus)))
 
 

@@ -43,6 +43,8 @@ def _overridden(service: Service, facts: ModelFacts, cards: int) -> str:
     """`--override-tensor` that takes more than experts, moves them between cards, or says nothing
     that is understood."""
     found = overrides_of(service)
+    if found == ():
+        return ""
     to_card = any(not each.on_host for each in found or ())
     # which of the two comes first decides
     moved = to_card and (cards > 1 or host_experts_of(service) > 0)
