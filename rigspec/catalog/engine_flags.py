@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from rigspec.catalog.flag_problems import Complaints, FlagProblem, Strictness
 from rigspec.catalog.flag_table import FlagTable, load_flags, load_history, version_key
-from rigspec.catalog.flag_values import ValueChecker
+from rigspec.catalog.flag_values import OFF, ValueChecker
 from rigspec.catalog.flag_walk import Seen, Walk
 
 __all__ = ["FlagProblem", "check_argv", "check_env"]
@@ -60,13 +60,21 @@ def check_env(
     for variable in sorted(env):
         if not variable.startswith(table.env_prefix):
             continue
-        if variable not in table.env_known:
+        if variable in table.env_known:
+            checker.variable(variable, env[variable])
+        elif negated := table.negated_by(variable):
+            _negating_variable(variable, env[variable], negated, complaints)
+        else:
             _unknown_variable(
                 table, variable, complaints, other=version not in (None, table.version)
             )
-        elif flag := table.flag_of(variable):
-            checker.check(-1, flag, variable, env[variable])
     return tuple(complaints.found)
+
+
+def _negating_variable(name: str, value: str, negated: str, say: Complaints) -> None:
+    if value in (*OFF, ""):
+        message = f"`{name}` turns this off whatever it holds, `{value}` too"
+        say.warn(-1, name, "env", message, f"`{negated}: on` turns it on; delete this one")
 
 
 def _unknown_variable(table: FlagTable, name: str, say: Complaints, *, other: bool) -> None:

@@ -16,6 +16,7 @@ from rigspec.catalog.data import DATA, CatalogError
 from rigspec.frozen import dataclass
 
 ENGINES = ("vllm", "sglang", "llama_cpp")
+_ARG, _NO = "LLAMA_ARG_", "LLAMA_ARG_NO_"
 Presence = Literal["present", "not yet", "gone", "unknown"]
 
 
@@ -83,15 +84,24 @@ class FlagTable:
     """Flags that are gone: what to use instead, or when they went."""
     env_prefix: str
     env_known: frozenset[str]
+    env_flags: Mapping[str, str]
+    """The flag of a variable that is named otherwise."""
     underscore_is_dash: bool
     abbreviations: bool
     equals_form: bool
     dotted_json: bool
 
     def flag_of(self, variable: str) -> Flag | None:
-        """The flag whose value a variable holds, where it has the flag's name."""
-        name = variable.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
-        return self.by_name.get(f"--{name}", (None, True))[0]
+        """The flag whose value a variable holds."""
+        own = f"--{variable.removeprefix(_ARG).lower().replace('_', '-')}"
+        return self.by_name.get(self.env_flags.get(variable, own), (None, True))[0]
+
+    def negated_by(self, variable: str) -> str:
+        """The variable of llama.cpp whose flag this one turns off, whatever it holds
+        (`get_value_from_env` of `common/arg.cpp`); empty where it is none of that kind."""
+        positive = f"{_ARG}{variable.removeprefix(_NO)}" if variable.startswith(_NO) else ""
+        flag = self.flag_of(positive) if positive in self.env_known else None
+        return positive if flag is not None and flag.kind == "bool" else ""
 
     def spelled(self, name: str) -> str:
         """A flag as the engine compares it (`_` is `-` in some)."""
@@ -122,6 +132,7 @@ def load_flags(engine: str) -> FlagTable:
         removed=raw["removed_flags"],
         env_prefix=raw["env"]["prefix"],
         env_known=frozenset(raw["env"]["known"]),
+        env_flags=raw["env"].get("flags", {}),
         underscore_is_dash=syntax["underscore_equals_dash"],
         abbreviations=syntax["prefix_abbreviation"],
         equals_form=syntax.get("equals_form", True),

@@ -36,6 +36,8 @@ _POSITIVE = frozenset(
 `check_lora_server_args`), or that would leave it nothing at all to keep."""
 _REGISTRY_OF = {"spec_method": "speculative_method"}
 _SHOWN = 12
+ON, OFF = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
+"""llama.cpp's words for yes and no, in small letters (`is_truthy` of `common/arg.cpp`)."""
 
 
 class ValueChecker:
@@ -61,6 +63,20 @@ class ValueChecker:
             self.say.warn(index, name, "suggested", message, hint)
         if not flag.choices:
             self._registry(index, flag, name, value)
+
+    def variable(self, name: str, value: str) -> None:
+        """All complaints about the value of a variable that holds what a flag would."""
+        flag = self.table.flag_of(name)
+        if flag is None:
+            return
+        if flag.kind not in ("bool", "switch"):
+            self.check(-1, flag, name, value)
+        elif flag.kind == "bool" and value not in (*ON, *OFF):
+            message = f"`{name}` needs {_either(ON)}, or {_either(OFF)}, not `{value}`"
+            self.say.error(-1, name, "type", message)
+        elif value not in (*ON, *OFF, ""):
+            message = f"`{name}: {value}` turns nothing on: {self.table.engine} knows {_either(ON)}"
+            self.say.warn(-1, name, "env", message, f"write `{ON[0]}`, or delete it")
 
     def keys(self, index: int, flag: Flag, name: str, keys: Iterable[str]) -> None:
         """Complaints about the keys of a JSON option."""
@@ -116,6 +132,10 @@ class ValueChecker:
         soft = registry in self.table.soft_registries
         say = self.say.warn if soft else self.say.about_value
         say(index, name, "registry", message, hint or "a plugin may bring it")
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _not_one_of(name: str, value: str, allowed: Sequence[str]) -> tuple[str, str]:

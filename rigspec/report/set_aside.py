@@ -41,7 +41,8 @@ def neighbour_lines(sized: Sized) -> Iterator[str]:
     """What services hold of the card that may run beside it."""
     for each in sized.neighbours:
         more = "" if each.bounded else ", and a cache that nothing bounds"
-        yield f"    · {f'held by `{each.name}`':<30} {each.gib:.1f} GiB{more}"
+        held = f"{each.gib:.1f} GiB{more}" if each.gib else "nobody knows how much: it is not sized"
+        yield f"    · {f'held by `{each.name}`':<30} {held}"
 
 
 def host_lines(sized: Sized) -> Iterator[str]:

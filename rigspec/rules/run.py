@@ -28,6 +28,7 @@ from rigspec.rules import (
     memory,
     models,
     mounts,
+    overrides,
     parallel,
     pcie,
     power,
@@ -36,7 +37,7 @@ from rigspec.rules import (
     storage,
 )
 from rigspec.rules.context import CheckContext, saved_context
-from rigspec.rules.sizable import on_host, uncounted_of
+from rigspec.rules.sizable import off_cards, uncounted_of
 from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.spec.beside import unusable_catalog, unusable_faults
 from rigspec.spec.load import Loaded, load
@@ -48,7 +49,7 @@ Rule = Callable[[Rig, CheckContext], Iterator[Finding]]
 _SUBJECTS: tuple[ModuleType, ...] = (
     host, board, gpus, pcie, fabric, kernel, arguments, circuit, power, driver, containers, storage,
     models, services, mounts, parallel, memory, exposure, images, engine, refused, flags,
-    environment,
+    overrides, environment,
 )  # fmt: skip
 """In the order of the spec."""
 
@@ -137,9 +138,6 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
     for name, service in rig.services.items():
         for flag, what in uncounted_of(service, context).items():
             yield f"`{flag}` of `{name}` is not reckoned: {what}"
-        held = on_host(rig, name, context)
+        held = off_cards(rig, name, context)
         if held:
-            yield (
-                f"whether `{name}` fits was not checked: {held} leaves a part of the model in host "
-                "memory, which is not sized"
-            )
+            yield f"whether `{name}` fits was not checked: {held}, which is not sized"

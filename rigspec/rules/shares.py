@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import floor
 
 from rigspec.rules.context import CheckContext
-from rigspec.rules.sizable import on_host, sized_once
+from rigspec.rules.sizable import off_cards, sized_once
 from rigspec.spec.rig import Rig
 from rigspec.spec.together import sharers
 
@@ -168,7 +168,7 @@ def _least_share(rig: Rig, name: str, member: str, facts: CheckContext) -> float
     """What llama.cpp's weights and the cache of a set context take at least of a card, where it is
     the first to start."""
     card = facts.gpu(rig, member)
-    known = facts.models and card is not None and not on_host(rig, name, facts)
+    known = facts.models and card is not None and not off_cards(rig, name, facts)
     if not known or rig.services[name].context_length is None:
         return 0.0
     from rigspec.sizing.from_spec import catalog_of

@@ -24,7 +24,7 @@ def sized_once(rig: Rig, name: str, facts: CheckContext) -> Sized | None:
     kept = facts.sized.get(name)
     if kept is None or kept[0] is not rig:
         found = None
-        if not on_host(rig, name, facts):
+        if not off_cards(rig, name, facts):
             found = size_service(rig, name, facts.models, catalog_of(facts.catalog))
         kept = rig, found
         facts.sized[name] = kept
@@ -48,21 +48,22 @@ def why_unsized(rig: Rig, name: str, facts: CheckContext) -> str:
         return f"what is saved of `{wanted}` cannot be used: {facts.unusable[service.model]}"
     if service.model not in facts.models:
         return f"nothing is saved of `{wanted}`"
-    held = on_host(rig, name, facts)
+    held = off_cards(rig, name, facts)
     if held:
-        return f"{held} leaves a part of the model in host memory, which is not sized"
+        return f"{held}, which is not sized"
     return "" if sized_once(rig, name, facts) else "a card is not in the catalog"
 
 
-def on_host(rig: Rig, name: str, facts: CheckContext) -> str:
-    """The setting that keeps a part of a known model in host memory; empty when none does."""
+def off_cards(rig: Rig, name: str, facts: CheckContext) -> str:
+    """The setting that keeps a part of a known model off the cards, and where that lies; empty when
+    none does."""
     known = facts.models.get(rig.services[name].model)
     if known is None:
         return ""
     from rigspec.sizing.from_spec import cards_in_use
-    from rigspec.sizing.host_memory import kept_on_host
+    from rigspec.sizing.host_memory import kept_off
 
-    return kept_on_host(rig.services[name], known, cards_in_use(rig, rig.services[name]))
+    return kept_off(rig.services[name], known, cards_in_use(rig, rig.services[name]))
 
 
 def uncounted_of(service: Service, facts: CheckContext) -> dict[str, str]:

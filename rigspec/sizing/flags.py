@@ -11,11 +11,11 @@ class Flags:
     """The engine flags an owner adds by hand: `--flag value` and `--flag=value`."""
 
     def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = tuple(part for word in words for part in _parts(word))
+        self.words = tuple(part for word in words for part in _parts(word))
 
     def given(self, *names: str) -> bool:
         """Whether one of the flags is there."""
-        return any(name in self._words for name in names)
+        return any(name in self.words for name in names)
 
     def text(self, *names: str) -> str | None:
         """The word after the last of the flags, which wins; None when none is there."""
@@ -23,7 +23,7 @@ class Flags:
 
     def texts(self, *names: str) -> tuple[str, ...]:
         """The words after every one of the flags."""
-        pairs = zip(self._words, self._words[1:], strict=False)
+        pairs = zip(self.words, self.words[1:], strict=False)
         return tuple(value for flag, value in pairs if flag in names)
 
     def whole(self, *names: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What keeps a part of a model off the cards, in host memory, so that nobody can size the rest.
+"""What keeps a part of a model off the cards, so that nobody can size the rest.
 
 Experts are no such part (`llamacpp_told.host_experts_of`, `overrides`) where it is known which they
 are.
@@ -7,24 +7,33 @@ are.
 from __future__ import annotations
 
 from rigspec.catalog.model_facts import ModelFacts
+from rigspec.catalog.override_words import FLAGS, VARIABLE
 from rigspec.sizing.flags import Flags
-from rigspec.sizing.llamacpp_told import OFF, host_experts_of, is_set
-from rigspec.sizing.overrides import FLAGS, overrides_of, takes_more
+from rigspec.sizing.llamacpp_told import host_experts_of, is_off
+from rigspec.sizing.overrides import overrides_of, puts_table_on_card, takes_more
 from rigspec.spec.services import Service
 
 _LAYERS = ("-ngl", "--gpu-layers", "--n-gpu-layers")
 _COUNTS = ("--cpu-offload-gb", "-ncffn", "--n-cpu-ffn")
 """Flags that move as much as they say; 0 moves nothing."""
 _SWITCHES = ("-nkvo", "--no-kv-offload")
-_ENVIRONMENT = ("LLAMA_ARG_NO_KV_OFFLOAD", "LLAMA_ARG_N_CPU_FFN")
+_COUNT, _OFFLOAD = "LLAMA_ARG_N_CPU_FFN", "LLAMA_ARG_KV_OFFLOAD"
+_ELSEWHERE = ("--rpc", "LLAMA_ARG_RPC")
 
 
-def kept_on_host(service: Service, facts: ModelFacts, cards: int) -> str:
-    """Setting of a service with so many `cards` by which a part of the model lies in host memory
-    that nobody can tell; empty where there is none.
+def kept_off(service: Service, facts: ModelFacts, cards: int) -> str:
+    """The setting of a service with so many `cards` that keeps a part of the model off them, and
+    where that lies, in one clause; empty where nobody has to guess."""
+    told = (*Flags(service.extra_args).words, *service.environment)
+    elsewhere = next((name for name in _ELSEWHERE if name in told), "")
+    if elsewhere and service.engine == "llama_cpp":
+        return f"`{elsewhere}` leaves a part of the model to other machines"
+    found = _kept_on_host(service, facts) or _overridden(service, facts, cards)
+    return f"{found} leaves a part of the model in host memory" if found else ""
 
-    llama.cpp counts the output matrix as one layer more.
-    """
+
+def _kept_on_host(service: Service, facts: ModelFacts) -> str:
+    """llama.cpp counts the output matrix as one layer more."""
     flags, layers = Flags(service.extra_args), len(facts.layers)
     asked = service.gpu_layers if service.gpu_layers is not None else flags.whole(*_LAYERS)
     if asked is not None and asked <= layers:
@@ -32,11 +41,17 @@ def kept_on_host(service: Service, facts: ModelFacts, cards: int) -> str:
         return f"`{field}: {asked}` of {layers + 1} (the output is one)"
     moved = (name for name in _COUNTS if flags.text(name) not in (None, "0"))
     given = (name for name in _SWITCHES if flags.given(name))
-    said = (name for name in _ENVIRONMENT if is_set(service, name))
+    said = (_COUNT,) if service.environment.get(_COUNT) not in (None, "0") else ()
     found = next((f"`{name}`" for names in (given, moved, said) for name in names), "")
-    off = service.environment.get("LLAMA_ARG_KV_OFFLOAD", "on").lower() in OFF
-    unloaded = "`LLAMA_ARG_KV_OFFLOAD`" if off else ""
-    return found or unloaded or _overridden(service, facts, cards)
+    return found or _unloaded(service)
+
+
+def _unloaded(service: Service) -> str:
+    """The variable that keeps the cache off the cards; a flag that wants it there wins."""
+    if not is_off(service, _OFFLOAD) or Flags(service.extra_args).given("-kvo", "--kv-offload"):
+        return ""
+    negated = _OFFLOAD.replace("ARG_", "ARG_NO_")
+    return f"`{negated if negated in service.environment else _OFFLOAD}`"
 
 
 def _overridden(service: Service, facts: ModelFacts, cards: int) -> str:
@@ -48,5 +63,6 @@ def _overridden(service: Service, facts: ModelFacts, cards: int) -> str:
     to_card = any(not each.on_host for each in found or ())
     # which of the two comes first decides
     moved = to_card and (cards > 1 or host_experts_of(service) > 0)
-    unclear = found is None or moved or takes_more(found, facts)
-    return f"`{FLAGS[-1]}`" if unclear else ""
+    unclear = found is None or moved or puts_table_on_card(found) or takes_more(found, facts)
+    written = FLAGS[-1] if Flags(service.extra_args).given(*FLAGS) else VARIABLE
+    return f"`{written}`" if unclear else ""

@@ -6,30 +6,35 @@ import re
 from dataclasses import replace
 from typing import Literal
 
+from rigspec.catalog.flag_values import OFF, ON
 from rigspec.sizing.flags import Flags
 from rigspec.sizing.overrides import overrides_of
 from rigspec.sizing.settings import EngineSettings
 from rigspec.spec.services import Service
 
-OFF = ("off", "0", "false", "disabled")
-"""Words that mean no (`common/arg.cpp`)."""
-
 
 def told(settings: EngineSettings, service: Service) -> EngineSettings:
     """With cards, slots, batches, and what stays on the host."""
-    slots, flags = service.max_sequences or 1, Flags(service.extra_args)
+    slots = service.max_sequences or 1
     return replace(
         settings,
         split=_split(service),
         tensor_split=_tensor_split(service),
         main_gpu=_main_gpu(service),
         parallel=slots,
-        slots=1 if flags.given("-kvu", "--kv-unified") else slots,
+        slots=1 if is_unified(service) else slots,
         batch=_batch_of(service),
         ubatch=ubatch_of(service),
         host_experts=host_experts_of(service),
         overrides=overrides_of(service) or (),
         flash_attention=not without_flash_attention(service),
+    )
+
+
+def is_unified(service: Service) -> bool:
+    """Whether all slots share one cache."""
+    return Flags(service.extra_args).given("-kvu", "--kv-unified") or (
+        is_on(service, "LLAMA_ARG_KV_UNIFIED")
     )
 
 
@@ -92,7 +97,7 @@ def host_experts_of(service: Service) -> int:
     if service.engine != "llama_cpp":
         return 0
     flags = Flags(service.extra_args)
-    if flags.given("-cmoe", "--cpu-moe") or is_set(service, "LLAMA_ARG_CPU_MOE"):
+    if flags.given("-cmoe", "--cpu-moe") or is_on(service, "LLAMA_ARG_CPU_MOE"):
         return ALL_LAYERS
     told = service.environment.get("LLAMA_ARG_N_CPU_MOE", "")
     counts = (*flags.texts("-ncmoe", "--n-cpu-moe"), told)
@@ -104,9 +109,16 @@ def _tokens(service: Service, names: tuple[str, ...], variable: str) -> int | No
     return int(told) if found is None and told.isdecimal() else found
 
 
-def is_set(service: Service, name: str) -> bool:
-    """Whether a variable of its environment turns something on, or names a file."""
-    return service.environment.get(name, "").lower() not in ("", *OFF)
+def is_on(service: Service, variable: str) -> bool:
+    """Whether a variable of its environment turns a switch on; any other word turns nothing."""
+    return service.environment.get(variable) in ON
+
+
+def is_off(service: Service, variable: str) -> bool:
+    """Whether its environment turns off what is on else: `LLAMA_ARG_NO_…` does whatever it holds,
+    and before the other is looked at (`get_value_from_env` of `common/arg.cpp`)."""
+    negated = variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
+    return negated in service.environment or service.environment.get(variable) in OFF
 
 
 def without_flash_attention(service: Service) -> str:

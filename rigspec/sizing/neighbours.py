@@ -16,7 +16,7 @@ from rigspec.sizing.as_loaded import as_loaded
 from rigspec.sizing.cards import Card
 from rigspec.sizing.from_spec import Catalog, cards_of, settings_of, used_cards
 from rigspec.sizing.group import each_card, tightest
-from rigspec.sizing.host_memory import kept_on_host
+from rigspec.sizing.host_memory import kept_off
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.settings import Engine, EngineSettings
 from rigspec.sizing.sglang_states import pool_for
@@ -32,7 +32,8 @@ class Neighbour:
     name: str
     gib: float
     bounded: bool = True
-    """Whether it takes no more: llama.cpp without a context takes what is free for its cache."""
+    """Whether it takes no more: llama.cpp without a context takes what is free for its cache, and
+    nobody knows what it takes of a model that is not sized."""
     wants: float = 0.0
     """GiB to leave free for it, more than it holds where SGLang's share of them must be enough."""
 
@@ -45,15 +46,17 @@ class Neighbour:
 def neighbours(
     rig: Rig, name: str, models: Mapping[str, ModelFacts], catalog: Catalog
 ) -> Mapping[str, tuple[Neighbour, ...]]:
-    """By card, the services that may run beside one and hold most of it; cards of its own are left
-    out, and so are services whose model or card is not known."""
+    """By card, the services that may run beside one and hold most of it, and those of which nobody
+    knows how much; cards of its own are left out, and so are services whose card is not known."""
     found: dict[str, tuple[Neighbour, ...]] = {}
     for member, users in sharers(rig).items():
         groups = [g for g in groups_at_once(rig, users) if name in g] if name in users else []
         others = [tuple(each for each in group if each != name) for group in groups]
         held = [tuple(_held(rig, names, member, models, catalog)) for names in others]
         if held:
-            found[member] = max(held, key=held_gib)
+            most = max(held, key=held_gib)
+            unknown = dict.fromkeys(each for group in held for each in group if not each.gib)
+            found[member] = (*most, *(each for each in unknown if each not in most))
     return found
 
 
@@ -77,15 +80,23 @@ def _held(
         facts = models.get(service.model)
         if not cards:
             continue
+        unsized = _is_unsized(service, facts, settings)
         if settings.engine is Engine.LLAMA_CPP:
             gib = _held_by(of_llama_cpp(rig, name, member, models, catalog))
         else:
             gib = _share_of(facts, min(cards, key=lambda c: c.total.value), settings, taken)
-        if gib > 0:
+        if gib > 0 or unsized:
             taken += gib
             bounded = settings.engine is not Engine.LLAMA_CPP or settings.context is not None
             wanted = _wants(facts, service, cards, settings)
-            yield Neighbour(name, gib, bounded, wanted)
+            yield Neighbour(name, gib, bounded and not unsized, wanted)
+
+
+def _is_unsized(service: Service, facts: ModelFacts | None, settings: EngineSettings) -> bool:
+    """Whether nobody knows what llama.cpp takes; the others take a share, whatever they load."""
+    if settings.engine is not Engine.LLAMA_CPP:
+        return False
+    return facts is None or bool(kept_off(service, facts, settings.tensor_parallel))
 
 
 def _share_of(
@@ -122,7 +133,7 @@ def of_llama_cpp(
     its model or a card is not known, a part of it stays in host memory, or the card holds none."""
     service, cards = rig.services[name], cards_of(rig, name, catalog)
     facts, settings = models.get(service.model), settings_of(rig, name, models)
-    if facts is None or not cards or kept_on_host(service, facts, settings.tensor_parallel):
+    if facts is None or not cards or _is_unsized(service, facts, settings):
         return None
     place = members(rig.gpus, service.gpus).index(member)
     used, _ = used_cards(service, cards, settings)

@@ -14,14 +14,13 @@ from typing import NamedTuple
 
 from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.model_parts import Layer
+from rigspec.catalog.override_words import FLAGS, HOST, VARIABLE, card, words
 from rigspec.sizing.flags import Flags
 from rigspec.spec.services import Service
 
-FLAGS, VARIABLE = ("-ot", "--override-tensor"), "LLAMA_ARG_OVERRIDE_TENSOR"
-_HOST = ("CPU", "CUDA_Host")
-_CARD = "CUDA0"
+_CARD = card(0)
 """The first of a service's; what goes to another is not followed."""
-_LONGEST, _MOST_REPEATS = 400, 4
+_MOST, _LONGEST, _MOST_REPEATS = 1000, 400, 4
 """What is more is not tried: an expression that repeats repeats may run for years."""
 _ELSEWHERE = re.compile(r"\)[*+{]|\(\?[^:=!]|\[\[|\\[1-9AZ]")
 """Repeated groups, and what Python reads otherwise than ECMAScript."""
@@ -32,6 +31,12 @@ _ATTENTION = (
     "ssm_ba", "ssm_alpha", "ssm_beta", "indexer.attn_q_b", "indexer.attn_k",
 )  # fmt: skip
 _GATES = ("gate", "up", "down")
+_VECTORS = (
+    "attn_norm", "attn_q_norm", "attn_k_norm", "attn_q_a_norm", "attn_kv_a_norm", "attn_sinks",
+    "post_attention_norm", "ffn_norm", "post_ffw_norm", "ffn_gate_inp", "ffn_gate_inp_shexp",
+    "exp_probs_b", "layer_output_scale", "ssm_norm", "ssm_dt", "ssm_a", "ssm_d",
+)  # fmt: skip
+"""What weighs nothing, and yet is a name that an expression may be meant for."""
 
 
 class Override(NamedTuple):
@@ -51,31 +56,56 @@ def overrides_of(service: Service) -> tuple[Override, ...] | None:
 
 def overrides_in(text: str) -> tuple[Override, ...] | None:
     """Of one line, `expression=buffer` with commas between; None where one is not understood."""
-    found = []
-    for word in filter(None, text.split(",")):
-        pattern, _, buffer = word.partition("=")
-        on_host = buffer in _HOST
-        if not (on_host or buffer == _CARD) or not _is_plain(pattern):
-            return None
-        found.append(Override(pattern, on_host))
-    return tuple(found)
+    told = words(text) if text else ()
+    if len(told) > _MOST or any(buffer not in (HOST, _CARD) for _, _, buffer in told):
+        return None
+    if not all(_is_plain(pattern) for pattern, _, _ in told):
+        return None
+    return tuple(Override(pattern, buffer == HOST) for pattern, _, buffer in told)
 
 
 def _is_plain(pattern: str) -> bool:
-    repeats = sum(pattern.count(sign) for sign in "*+{")
+    repeats = sum(pattern.count(sign) for sign in "*+{?") - pattern.count("(?")
     if len(pattern) > _LONGEST or repeats > _MOST_REPEATS or _ELSEWHERE.search(pattern):
         return False
     try:
-        re.compile(pattern)
+        _compiled(pattern)
     except (re.error, RecursionError, OverflowError):
         return False
     return True
 
 
+@lru_cache(maxsize=_MOST)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Kept for more than Python itself keeps: every one is tried at every matrix."""
+    return re.compile(pattern)
+
+
 @lru_cache(maxsize=65536)
 def is_moved(overrides: tuple[Override, ...], name: str) -> bool:
     """Whether the matrix of that name lies in host memory."""
-    return next((each.on_host for each in overrides if re.search(each.pattern, name)), False)
+    return next((each.on_host for each in overrides if _compiled(each.pattern).search(name)), False)
+
+
+def puts_table_on_card(overrides: tuple[Override, ...]) -> bool:
+    """Whether the table of words, which lies in host memory else, goes to a card."""
+    table = "token_embd.weight"
+    first = next((each for each in overrides if _compiled(each.pattern).search(table)), None)
+    return first is not None and not first.on_host
+
+
+def finds_nothing(pattern: str, facts: ModelFacts) -> bool:
+    """Whether an expression is in the name of no matrix or vector of a model."""
+    return not any(_compiled(pattern).search(name) for name in _names(facts))
+
+
+def _names(facts: ModelFacts) -> Iterator[str]:
+    """What a GGUF of the model may hold, by name; some of it only some releases write."""
+    stems = [*_others(facts), "token_embd", "output_norm", "rope_freqs"]
+    for number, layer in enumerate((*facts.layers, *facts.draft.layers)):
+        routed = (f"ffn_{gate}_exps" for gate in (*_GATES, "gate_up")) if layer.experts else ()
+        stems += (f"blk.{number}.{part}" for part in (*_VECTORS, *routed))
+    return (f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias"))
 
 
 def takes_more(overrides: tuple[Override, ...], facts: ModelFacts) -> bool:

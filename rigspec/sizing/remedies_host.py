@@ -12,7 +12,7 @@ from rigspec.sizing.cards import Card
 from rigspec.sizing.llamacpp import card_cache_gib, on_card
 from rigspec.sizing.memory import MemoryEstimate, asked_context, estimate
 from rigspec.sizing.remedies_together import Step
-from rigspec.sizing.remedy import Case, Remedy, fits, tried
+from rigspec.sizing.remedy import Case, Remedy, fits, tried, written
 from rigspec.sizing.settings import EngineSettings, Portion
 from rigspec.sizing.verdict import Verdict
 from rigspec.sizing.weights import host_gib, loaded
@@ -32,12 +32,13 @@ def split_by_load(case: Case) -> Iterator[Remedy]:
 def experts_to_host(case: Case, together: Iterable[Step]) -> Iterator[Remedy]:
     """The fewest layers whose experts have to leave the cards, and what host memory holds then;
     where not even all of them are enough, with the first of the other steps that helps."""
-    free = case.facts.has_experts and not case.settings.overrides
+    # which comes first decides where an expression keeps some on a card
+    free = case.facts.has_experts and all(each.on_host for each in case.settings.overrides)
     ways = (("", case.settings), *together) if free else ()
     for surely, (write, changed) in product((True, False), ways):
         found = list(_fewest(replace(case, settings=changed), surely=surely))
         for each in found:
-            yield replace(each, write=f"{each.write}, {write}" if write else each.write)
+            yield replace(each, write=written(each.write, write) if write else each.write)
         if found:
             return
 
@@ -73,18 +74,18 @@ def _splits(case: Case, count: int, flags: tuple[str, ...], *, surely: bool) -> 
     """As the cards share the layers now; filled alike, as llama.cpp's own split goes by layers, as
     if none of them had become lighter; and each card filled before the next."""
     settings = replace(case.settings, host_experts=count)
-    yield _written(flags), settings
+    yield _added(flags), settings
     if settings.split == "layer" and settings.tensor_parallel > 1:
         for shares in (_by_load(case, settings), _one_after_the_other(case, settings, surely)):
             if shares:
                 changed = replace(settings, tensor_split=tuple(map(float, shares)))
-                yield _written((*flags, "--tensor-split", ",".join(map(str, shares)))), changed
+                yield _added((*flags, "--tensor-split", ",".join(map(str, shares)))), changed
 
 
-def _written(words: tuple[str, ...]) -> str:
-    """Flags and their values in turn, as a line of a spec."""
+def _added(words: tuple[str, ...]) -> str:
+    """Flags and their values in turn; what the line holds already stays there."""
     quoted = (word if word.startswith("--") else f'"{word}"' for word in words)
-    return f"extra_args: [{', '.join(quoted)}]"
+    return f"add `{', '.join(quoted)}` to `extra_args`"
 
 
 def _one_after_the_other(case: Case, settings: EngineSettings, surely: bool) -> list[int]:

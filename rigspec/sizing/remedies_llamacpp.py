@@ -10,7 +10,17 @@ from rigspec.catalog.model_parts import Attention
 from rigspec.sizing.llamacpp import CACHE_BYTES, cache_widths
 from rigspec.sizing.remedies_host import SPLIT_BY_LOAD, experts_to_host, split_by_load
 from rigspec.sizing.remedies_together import Step, Way, together
-from rigspec.sizing.remedy import MORE_CARDS, MOST_RANKS, Case, Remedy, fits, shorter, surest, tried
+from rigspec.sizing.remedy import (
+    MORE_CARDS,
+    MOST_RANKS,
+    Case,
+    Remedy,
+    fits,
+    shorter,
+    shorter_length,
+    surest,
+    tried,
+)
 
 NARROWER = ("q8_0", "q4_0")
 """Cache types with kernels in the project's builds; they need flash attention, its default."""
@@ -42,7 +52,7 @@ SPLITS = (OWN_SPLIT, SPLIT_BY_LOAD)
 
 def _with_experts(case: Case) -> Iterator[Step]:
     """What goes with experts in host memory where these are not enough: half a cache, then fewer
-    sequences beside it, then a quarter for a single one."""
+    sequences beside it, then a quarter for a single one, and at last a shorter context."""
     narrower = list(_narrow_cache(case))
     yield from narrower[:1]
     write, changed = narrower[0] if narrower else ("", case.settings)
@@ -53,6 +63,10 @@ def _with_experts(case: Case) -> Iterator[Step]:
     for write, changed in narrower[1:]:
         alone = replace(case, settings=changed)
         yield (write, changed) if changed.slots == 1 else _and(write, _with_slots(alone, 1))
+    every = replace(case.settings, host_experts=len(case.facts.layers))
+    length = shorter_length(replace(case, settings=every))
+    if length is not None:
+        yield f"context_length: {length}", replace(case.settings, context=length)
 
 
 def _and(write: str, step: Step) -> Step:

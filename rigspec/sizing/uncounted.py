@@ -7,7 +7,7 @@ sized all the same, is never said to fit for sure, and the flag is named.
 from __future__ import annotations
 
 from rigspec.sizing.flags import Flags
-from rigspec.sizing.llamacpp_told import is_set
+from rigspec.sizing.llamacpp_told import is_on
 from rigspec.sizing.records import is_known_type
 from rigspec.spec.services import Service
 
@@ -39,8 +39,9 @@ FLAGS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 _STAGES = ("VLLM_PP_LAYER_PARTITION", "SGLANG_PP_LAYER_PARTITION")
 _OVERRIDES = ("--hf-overrides", "--json-model-override-args")
+_SWITCHES = {"LLAMA_ARG_SWA_FULL": _WINDOWS}
 _ENVIRONMENT = {
-    "LLAMA_ARG_SWA_FULL": _WINDOWS, "LLAMA_ARG_MMPROJ": _TOWER, "LLAMA_ARG_MMPROJ_URL": _TOWER,
+    "LLAMA_ARG_MMPROJ": _TOWER, "LLAMA_ARG_MMPROJ_URL": _TOWER,
     "LLAMA_ARG_SPEC_DRAFT_MODEL": _DRAFT, "LLAMA_ARG_SPEC_DRAFT_HF_REPO": _DRAFT,
     "LLAMA_ARG_MODEL_DRAFT": _DRAFT,
 }  # fmt: skip
@@ -52,7 +53,8 @@ def uncounted(service: Service) -> dict[str, str]:
     flags, known = Flags(service.extra_args), FLAGS[service.engine]
     found = {name: what for name, what in known.items() if flags.given(name)}
     if service.engine == "llama_cpp":
-        return found | {n: what for n, what in _ENVIRONMENT.items() if is_set(service, n)}
+        found |= {n: what for n, what in _SWITCHES.items() if is_on(service, n)}
+        return found | {n: what for n, what in _ENVIRONMENT.items() if service.environment.get(n)}
     if not is_known_type(service.kv_cache_dtype or ""):
         found["kv_cache_dtype"] = "a cache of this type is counted as 16 bits"
     if flags.text("--dtype") in ("float32", "float"):

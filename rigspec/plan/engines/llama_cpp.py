@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from rigspec.plan.engines.words import Words, served_names
+from rigspec.sizing.llamacpp_told import is_unified
 from rigspec.spec.services import Service
 
 FIRST_FIT = 7407
@@ -51,11 +52,6 @@ def _total_context(service: Service) -> int | None:
     if service.context_length is None or is_unified(service):
         return service.context_length
     return service.context_length * (service.max_sequences or 1)
-
-
-def is_unified(service: Service) -> bool:
-    """Whether all slots share one cache."""
-    return any(word in ("-kvu", "--kv-unified") for word in service.extra_args)
 
 
 def _fits_by_itself(service: Service) -> bool:

@@ -161,8 +161,13 @@ def test_older_llama_cpp_gets_no_words_it_does_not_know(make_rig: MakeRig) -> No
 
 
 def test_llama_cpp_with_one_cache_for_all_is_given_the_length_of_one(make_rig: MakeRig) -> None:
-    unified = LLAMA | {"extra_args": ["--kv-unified"]}
-    assert after(argv(make_rig, unified), "--ctx-size") == "8192"
+    for told in (
+        {"extra_args": ["--kv-unified"]},
+        {"environment": {"LLAMA_ARG_KV_UNIFIED": "on"}},
+    ):
+        assert after(argv(make_rig, LLAMA | told), "--ctx-size") == "8192"
+    apart = {"environment": {"LLAMA_ARG_KV_UNIFIED": "off"}}
+    assert after(argv(make_rig, LLAMA | apart), "--ctx-size") != "8192"
 
 
 @pytest.mark.parametrize(

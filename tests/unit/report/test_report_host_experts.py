@@ -51,7 +51,7 @@ def test_what_leaves_the_cards_is_shown_and_its_speed_is_not_guessed(
 def test_where_too_few_leave_the_cards_a_check_names_how_many() -> None:
     spec, context = rig("extra_args: [--n-cpu-moe, '4']"), known()
     (found,) = (f for f in check(spec, context) if f.rule == "memory.fits")
-    assert "experts in host memory: `extra_args: [--n-cpu-moe, " in found.hint
+    assert "experts in host memory: add `--n-cpu-moe, " in found.hint
     assert ", --tensor-split, " in found.hint
     assert rig_record(rig(), known())["services"]["qwen"]["host_gib"] is None
 

@@ -46,7 +46,6 @@ ALL, _ = held(rig("extra_args: [--cpu-moe]"))
         ("blk.3.ffn=CPU", 1),
         (r"blk\.1\.ffn_.*_exps=CPU,blk\.2\.ffn_.*_exps=CPU", 2),
         (r"blk\.99\.ffn_.*_exps=CPU", 0),
-        ("exps=CUDA_Host", 36),
     ],
 )
 def test_experts_of_the_layers_that_an_expression_finds_lie_on_the_host(
@@ -94,6 +93,11 @@ def test_counts_and_expressions_that_take_experts_add_up() -> None:
         ("'-ot', 'exps=CUDA1'", 1),
         (r"--cpu-moe, '-ot', 'blk\.1\.ffn=CUDA0'", 1),  # which comes first decides
         ("'-ot', 'exps=cpu'", 2),
+        ("'-ot', 'exps=CUDA_Host'", 2),  # no buffer type of a released llama.cpp
+        ("'-ot', 'exps=CPU,'", 2),
+        ("'-ot', 'token_embd=CUDA0'", 1),  # on a card it weighs, else it lies on the host
+        ("'-ot', '.=CUDA0'", 1),
+        ("'-ot', '.?.?.?.?.?exps=CPU'", 2),
         ("'-ot', 'exps'", 2),
         ("'-ot', '(exps=CPU'", 2),
         ("'-ot', '(a+)+exps=CPU'", 2),
@@ -132,11 +136,21 @@ def test_an_expression_that_takes_more_than_experts_is_not_sized(
     assert (rig_record(spec, context)["services"]["qwen"]["unsized"] is None) is sized
 
 
-def test_where_experts_are_chosen_by_an_expression_no_count_is_offered_beside_it() -> None:
-    spec = rig(r"extra_args: ['-ot', 'blk\.[0-3]\.ffn_.*_exps=CPU']")
+@pytest.mark.parametrize(
+    ("expression", "count", "offered"),
+    [
+        (r"blk\.3[0-3]\.ffn_.*_exps=CPU", 2, True),
+        ("nothing=CPU", 2, True),
+        (r"blk\.3[0-3]\.ffn_.*_exps=CUDA0", 1, False),  # which of the two comes first decides
+    ],
+)
+def test_a_count_goes_with_expressions_that_keep_nothing_on_a_card(
+    expression: str, count: int, offered: bool
+) -> None:
+    spec = rig(f"extra_args: ['-ot', '{expression}']", count=count)
     context = CheckContext(models={"qwen": gguf()})
     (found,) = (f for f in check(spec, context) if f.rule == "memory.fits")
-    assert "--n-cpu-moe" not in found.hint
+    assert ("add `--n-cpu-moe, " in found.hint) is offered
 
 
 def test_another_engine_has_no_such_variable() -> None:

@@ -103,6 +103,8 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("environment: {LLAMA_ARG_N_CPU_FFN: '3'}", "`LLAMA_ARG_N_CPU_FFN`"),
         ("environment: {LLAMA_ARG_KV_OFFLOAD: 'off'}", "`LLAMA_ARG_KV_OFFLOAD`"),
         ("environment: {LLAMA_ARG_NO_KV_OFFLOAD: '1'}", "`LLAMA_ARG_NO_KV_OFFLOAD`"),
+        ("environment: {LLAMA_ARG_NO_KV_OFFLOAD: '0'}", "`LLAMA_ARG_NO_KV_OFFLOAD`"),
+        ("environment: {LLAMA_ARG_OVERRIDE_TENSOR: 'ffn=CPU'}", "`LLAMA_ARG_OVERRIDE_TENSOR`"),
         ("extra_args: ['-ot', 'ffn_up=CPU']", "`--override-tensor`"),
     ],
 )
@@ -119,12 +121,22 @@ def test_a_part_in_host_memory_is_said_and_not_sized(setting: str, why: str) -> 
     assert not [f for f in check(spec, known()) if f.rule.startswith("memory.")]
 
 
+@pytest.mark.parametrize("told", ["extra_args: [--rpc, a:1]", "environment: {LLAMA_ARG_RPC: a:1}"])
+def test_a_part_on_other_machines_is_not_sized_either(told: str) -> None:
+    spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {told}\n"))
+    why = rig_record(spec, known())["services"]["qwen"]["unsized"]
+    assert why.endswith("` leaves a part of the model to other machines, which is not sized")
+
+
 @pytest.mark.parametrize(
     "setting",
     [
         "gpu_layers: 65",
         "extra_args: [--n-cpu-moe, 0]",
         "extra_args: [--cpu-moe]",  # this model has no experts
+        "environment: {LLAMA_ARG_N_CPU_FFN: '0'}",
+        "environment: {LLAMA_ARG_KV_OFFLOAD: 'Off'}",  # llama.cpp refuses it
+        "environment: {LLAMA_ARG_KV_OFFLOAD: 'off'}\n    extra_args: [--kv-offload]",
     ],
 )
 def test_settings_that_leave_all_on_the_cards_are_sized(setting: str) -> None:

@@ -12,6 +12,7 @@ from rigspec.finding import Finding
 from rigspec.rules.context import CheckContext
 from rigspec.rules.environment import field_by_variable
 from rigspec.rules.flags import FIELD_FLAGS, flag_accepted, variable_known
+from rigspec.rules.overrides import words_taken
 from rigspec.spec.load import load_text
 from rigspec.spec.rig import Rig
 
@@ -120,3 +121,71 @@ def test_a_flag_of_another_engine_may_be_written_with_underscores() -> None:
     rig = serving(engine="sglang", image=SGLANG, extra_args=["--max_model_len", "4096"])
     found = hints(list(flag_accepted(rig, CheckContext())))
     assert "it is a flag of vllm: delete it and set `context_length`" in found
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "severity"),
+    [
+        ("CPU_MOE", "1", None),
+        ("CPU_MOE", "off", None),  # turns nothing on, as it says
+        ("CPU_MOE", "yes", "warning"),
+        ("CPU_MOE", "True", "warning"),
+        ("KV_OFFLOAD", "disabled", None),
+        ("KV_OFFLOAD", "no", "error"),
+        ("KV_OFFLOAD", "", "error"),
+        ("NO_KV_OFFLOAD", "1", None),
+        ("NO_KV_OFFLOAD", "0", "warning"),  # off all the same
+        ("NO_UBATCH", "1", "warning"),  # nothing that can be turned off
+        ("UBATCH", "1024", None),
+        ("UBATCH", "x", "error"),
+        ("UBATCH", "-5", "error"),
+    ],
+)
+def test_the_words_of_a_variable_are_llama_cpp_s_own(
+    variable: str, value: str, severity: str | None
+) -> None:
+    rig = serving(engine="llama_cpp", environment={f"LLAMA_ARG_{variable}": value})
+    found = list(variable_known(rig, CheckContext()))
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("exps=CPU", ""),
+        ("exps=CUDA1,attn=CUDA0", ""),
+        (r"blk\.(?:[0-9]|1[0-2])\.ffn_.*_exps\.=CPU", ""),
+        (r"\(?P=CPU", ""),  # a parenthesis that may be there
+        ("a**=CPU", ""),  # std::regex takes what Python does not
+        ("=CPU", ""),  # everything
+        ("exps", "`exps` names no buffer type"),
+        ("exps=", "llama.cpp has no buffer type `` here"),
+        ("exps=CUDA2", "llama.cpp has no buffer type `CUDA2` here"),  # of two cards
+        ("exps=CUDA_Host", "llama.cpp has no buffer type `CUDA_Host` here"),
+        ("exps=CPU ,a=CPU", "llama.cpp has no buffer type `CPU ` here"),
+        ("", "a word between its commas is empty"),
+        ("exps=CPU,", "a word between its commas is empty"),
+        ("[a-=CPU", "`[a-` is no expression: unterminated character set"),
+        ("*exps=CPU", "`*exps` is no expression: nothing to repeat"),
+        (
+            "(?<!x)y=CPU",
+            "`(?<!x)y` is no expression: ECMAScript, in which it is written, has no `(?<`",
+        ),
+    ],
+)
+def test_what_ends_llama_cpp_at_a_word_of_override_tensor_is_refused(words: str, said: str) -> None:
+    for told in (
+        {"environment": {"LLAMA_ARG_OVERRIDE_TENSOR": words}},
+        *([{"extra_args": ["-ot", words]}] if words else []),
+    ):
+        found = list(words_taken(serving(engine="llama_cpp", **told), CheckContext()))
+        assert [finding.message for finding in found] == ([said] if said else [])
+        assert all(finding.severity == "error" for finding in found)
+
+
+def test_a_patched_llama_cpp_may_have_buffers_of_its_own() -> None:
+    rig = serving(engine="llama_cpp", image="example/fork:v1", extra_args=["-ot", "exps=Fast"])
+    (finding,) = words_taken(rig, CheckContext())
+    assert finding.severity == "warning"
+    remote = serving(engine="llama_cpp", extra_args=["--rpc", "host:1", "-ot", "exps=RPC0"])
+    assert not list(words_taken(remote, CheckContext()))

@@ -123,7 +123,7 @@ def test_how_fast_the_host_reads_experts_is_not_guessed() -> None:
 
 def told(remedy: Remedy) -> dict[str, str]:
     """The flags of a line for a spec, with their values."""
-    words = re.findall(r"[^\s,\[\]\"]+(?:,\d+)*", remedy.write.split("[")[1].split("]")[0])
+    words = re.findall(r"[^\s,\[\]\"]+(?:,\d+)*", remedy.write.split("`")[1])
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
@@ -146,7 +146,7 @@ def test_the_fewest_experts_that_have_to_go_are_named() -> None:
     facts, on = gguf("openai/gpt-oss-120b", 4.3), (card("rtx-3090"),)
     found = remedy(HOST_EXPERTS, facts, on, LLAMA)
     changed = followed(found, LLAMA)
-    assert found.write == f'extra_args: [--n-cpu-moe, "{changed.host_experts}"]'
+    assert found.write == f'add `--n-cpu-moe, "{changed.host_experts}"` to `extra_args`'
     assert found.surely
     assert tightest(facts, on, changed)[0].boots is Verdict.YES
     fewer = replace(changed, host_experts=changed.host_experts - 1)
@@ -192,12 +192,12 @@ def test_experts_and_a_narrower_cache_go_together_where_neither_is_enough() -> N
     facts, on = gguf("Qwen/Qwen3-30B-A3B", 4.9), (card("rtx-3060"),)
     settings = replace(LLAMA, context=32768, slots=4, parallel=4)
     found = remedy(HOST_EXPERTS, facts, on, settings)
-    assert found.write.endswith("], kv_cache_dtype: q8_0")
+    assert found.write.endswith("` to `extra_args`, `kv_cache_dtype: q8_0`")
     changed = replace(followed(found, settings), kv_dtype="q8_0")
     assert tightest(facts, on, changed)[0].boots is Verdict.YES
     many = replace(LLAMA, context=40960, slots=16, parallel=16)
     assert remedy(HOST_EXPERTS, facts, on, many).write.endswith(
-        "], kv_cache_dtype: q8_0, max_sequences: 2"
+        "` to `extra_args`, `kv_cache_dtype: q8_0, max_sequences: 2`"
     )
 
 

@@ -227,8 +227,28 @@ def test_of_more_than_twelve_services_only_pairs_are_looked_at(
 
 
 @pytest.mark.parametrize("told", [{"gpu_layers": 0}, {"extra_args": ["--no-kv-offload"]}])
-def test_what_stays_in_host_memory_is_not_set_against_a_card(told: dict[str, Any]) -> None:
+def test_what_stays_in_host_memory_is_no_figure_and_yet_a_doubt(told: dict[str, Any]) -> None:
     llama = {"engine": "llama_cpp", "split_mode": "none", "context_length": 8192}
     services = {"one": {"engine": "vllm"}, "other": llama | told}
-    assert beside(rig({"main": LARGE}, services), "one") == {}
-    assert beside(rig({"main": LARGE}, services | {"other": llama}), "one") != {}
+    assert beside(rig({"main": LARGE}, services), "one") == {"other": 0}
+    assert beside(rig({"main": LARGE}, services | {"other": llama}), "one")["other"] > 4
+    known = {"qwen": model("Qwen/Qwen3-8B")}
+    for engine in ("vllm", "llama_cpp"):
+        one = {"one": {"engine": engine, "context_length": 8192}}
+        judged = [
+            size_service(rig({"main": LARGE}, one | others), "one", known, find_gpu)
+            for others in ({}, {"other": llama | told}, {"other": llama | {"model": "unread"}})
+        ]
+        assert [each and each.memory.boots.value for each in judged] == ["yes", "close", "close"]
+
+
+def test_of_two_that_never_run_at_once_the_unknown_is_named_beside_the_larger() -> None:
+    llama = {"engine": "llama_cpp", "context_length": 8192}
+    services = {
+        "one": {"engine": "vllm"},
+        "large": llama | {"instead_of": ["unknown"]},
+        "unknown": llama | {"gpu_layers": 3},
+    }
+    found = beside(rig({"main": LARGE}, services), "one")
+    assert set(found) == {"large", "unknown"}
+    assert found["unknown"] == 0 < found["large"]

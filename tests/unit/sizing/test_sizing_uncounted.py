@@ -96,6 +96,7 @@ def test_a_flag_that_nobody_reckons_is_named_and_nothing_fits_for_sure(
         ("sglang", "extra_args: [--lora-paths, a=/a, --max-lora-rank, 16]"),
         ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: '0'}"),
         ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: 'false'}"),
+        ("llama_cpp", "environment: {LLAMA_ARG_SWA_FULL: 'yes'}"),  # no word that it knows
     ],
 )
 def test_what_is_reckoned_or_changes_nothing_is_not_named(engine: str, line: str) -> None:
@@ -116,12 +117,13 @@ def test_every_name_of_a_flag_is_known(engine: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SWA_FULL", "MMPROJ", "MMPROJ_URL", "SPEC_DRAFT_MODEL", "SPEC_DRAFT_HF_REPO",
-             "MODEL_DRAFT"]
+    ("name", "value"),
+    [("SWA_FULL", "on"), ("MMPROJ", "/m"), ("MMPROJ_URL", "/m"), ("SPEC_DRAFT_MODEL", "/m"),
+     ("SPEC_DRAFT_HF_REPO", "/m"), ("MODEL_DRAFT", "/m")],
 )  # fmt: skip
-def test_a_variable_does_what_its_flag_does(name: str) -> None:
+def test_a_variable_does_what_its_flag_does(name: str, value: str) -> None:
     # `set_env` of llama.cpp's `common/arg.cpp`; builds before the drafts' new names have the last
-    spec = rig("llama_cpp", f"environment: {{LLAMA_ARG_{name}: /m}}")
+    spec = rig("llama_cpp", f"environment: {{LLAMA_ARG_{name}: '{value}'}}")
     assert list(uncounted(spec.services["qwen"])) == [f"LLAMA_ARG_{name}"]
 
 
