@@ -116,10 +116,13 @@ UNSIZED = "no file tells their sizes: weights are reckoned from the dimensions, 
 
 
 def read_local(path: Path, file: str | None = None) -> Found:
-    """A checkpoint folder or a GGUF file on this machine."""
+    """A checkpoint folder or a GGUF file on this machine; a config beside nothing but GGUF files is
+    that of the checkpoint they were made of."""
     # a link by its own name, as a spec's `path` has it; `.` and `..` have none
     name = path.name if path.name not in ("", "..") else path.resolve().name
-    if path.is_dir() and file is None and holds_file(path / CONFIG):
+    names = [str(found.relative_to(path)) for found in sorted(path.rglob("*.gguf"))]
+    lone = not any(path.glob("*.safetensors")) and bool(names)
+    if path.is_dir() and file is None and holds_file(path / CONFIG) and not lone:
         modelopt = path / MODELOPT
         return Found(
             name=name,
@@ -129,7 +132,6 @@ def read_local(path: Path, file: str | None = None) -> Found:
             sizes=sizes_of_folder(path),
         )
     if path.is_dir():
-        names = [str(found.relative_to(path)) for found in sorted(path.rglob("*.gguf"))]
         path = path / _chosen(names, file, str(path), has_config=(path / CONFIG).is_file())
     if holds_file(path) and path.suffix != ".gguf":
         raise RigspecError(
@@ -149,9 +151,10 @@ def read_hub(
         info = api.model_info(name, revision=revision, files_metadata=True)
         files = {sibling.rfilename: sibling.size for sibling in info.siblings or []}
         with tempfile.TemporaryDirectory(prefix="rigspec-") as scratch:
-            if CONFIG in files and file is None:
-                return _of_safetensors(api, name, info.sha, files, Path(scratch))
             ggufs = sorted(f for f in files if f.endswith(".gguf"))
+            lone = bool(ggufs) and not any(f.endswith(".safetensors") for f in files)
+            if CONFIG in files and file is None and not lone:
+                return _of_safetensors(api, name, info.sha, files, Path(scratch))
             first = _chosen(ggufs, file, name, has_config=CONFIG in files)
             parts = [
                 _header_only(api, name, info.sha, part, files.get(part) or 0, Path(scratch))

@@ -7,7 +7,7 @@ A saved file (`rigs/models/ORG__NAME.json`) is the model's own `config.json` wit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -17,7 +17,7 @@ from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object
-from rigspec.catalog.model_gguf import facts_of_gguf, with_gguf_sizes
+from rigspec.catalog.model_gguf import facts_of_gguf, part_number, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
 from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes, pinned_word
@@ -141,16 +141,25 @@ def _is_saved(path: Path) -> bool:
 
 def _of_folder(folder: Path) -> ModelFacts | None:
     path = folder / "config.json"
-    if not holds_file(path):
-        files = sorted(folder.glob("*.gguf"))
-        if not files:
-            raise UnusableModel("the folder holds neither config.json nor a GGUF file")
-        return _of_gguf(files[0])
+    files = sorted(folder.glob("*.gguf"))
+    if not holds_file(path) and not files:
+        raise UnusableModel("the folder holds neither config.json nor a GGUF file")
+    if files and not any(folder.glob("*.safetensors")):
+        return _of_gguf(_only(files))
     config = json_object(path)
     facts = facts_of_config(folder.name, config, _modelopt(folder / "hf_quant_config.json"))
     if facts is None:
         raise UnusableModel(f"config.json states no {lacking(config)}")
     return facts.with_sizes(sizes_of_folder(folder))
+
+
+def _only(files: Sequence[Path]) -> Path:
+    """The one GGUF file, by its first part where it is split."""
+    firsts = [file for file in files if part_number(file.name) == 1] or files[:1]
+    if len(firsts) > 1:
+        listed = ", ".join(file.name for file in firsts[:12]) + (" …" if len(firsts) > 12 else "")
+        raise UnusableModel(f"the folder holds {len(firsts)} GGUF files, name one: {listed}")
+    return firsts[0]
 
 
 def _of_gguf(path: Path) -> ModelFacts:

@@ -66,7 +66,8 @@ def saved_context(rig: Rig, spec: Path) -> CheckContext:
 
 
 def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFacts], dict[str, str]]:
-    """Facts by model, and why a file that is there cannot be used."""
+    """Facts by model, and why a file that is there cannot be used. Of a spec that names a GGUF file
+    a checkpoint's config is no record: its weights are of another width."""
     from rigspec.catalog.models import load_model_facts  # slow to import, needed by few specs
 
     found: dict[str, ModelFacts] = {}
@@ -78,7 +79,7 @@ def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFact
             except (OSError, ValueError) as problem:
                 unusable.setdefault(name, str(problem))
                 continue
-            if facts is not None:
+            if facts is not None and (facts.is_gguf or not model.is_gguf):
                 found.setdefault(name, facts)
     return found, {name: why for name, why in unusable.items() if name not in found}
 

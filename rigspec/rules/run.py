@@ -129,9 +129,9 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
         if model:
             commands, alike = ", or ".join(to_save(model, context)), context.alike.get(name)
             yield (
-                f"whether `{name}` fits was not checked: nothing is saved of it; {commands} reads "
-                "its config and sizes once (no weights)"
-                + (f"; {alike} differs in capitals only" if alike else "")
+                f"whether `{name}` fits was not checked: nothing is saved of "
+                f"{f'its `{model.file}`' if model.file else 'it'}; {commands} reads its config and "
+                "sizes once (no weights)" + (f"; {alike} differs in capitals only" if alike else "")
             )
     for name, draft in unread_drafts(rig, context):
         yield f"the draft model of `{name}` is not reckoned: {draft}"

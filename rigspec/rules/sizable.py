@@ -47,7 +47,8 @@ def why_unsized(rig: Rig, name: str, facts: CheckContext) -> str:
     if service.model in facts.unusable:
         return f"what is saved of `{wanted}` cannot be used: {facts.unusable[service.model]}"
     if service.model not in facts.models:
-        return f"nothing is saved of `{wanted}`"
+        file = f", file `{model.file}`" if model and model.file else ""
+        return f"nothing is saved of `{wanted}`{file}"
     held = off_cards(rig, name, facts)
     if held:
         return f"{held}, which is not sized"

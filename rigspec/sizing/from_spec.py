@@ -248,8 +248,8 @@ def _skus(rig: Rig, used: Iterable[str], catalog: Catalog) -> list[Gpu | None]:
 
 
 def paths_of(rig: Rig, name: str, catalog: Catalog) -> tuple[LinkPath, ...]:
-    """The way between every two cards of one service."""
-    used = members(rig.gpus, rig.services[name].gpus)
+    """The way between every two cards of one service, however often one of them is named."""
+    used = tuple(dict.fromkeys(members(rig.gpus, rig.services[name].gpus)))
     places = {place.gpu: place for place in places_of(rig, catalog)}
     own = [places[member] for member in used if member in places]
     found = paths(own, peer=peers(rig, name, catalog), redirect=rig.pcie.acs == "keep")

@@ -56,3 +56,8 @@ class Model(Section):
         description="Environment variable on your machine that holds the hub token of a gated "
         "model; it reaches the host as a root-only file.",
     )
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether a GGUF file is named."""
+        return self.file is not None or (self.path or "").endswith(".gguf")

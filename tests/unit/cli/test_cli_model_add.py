@@ -141,6 +141,38 @@ def test_several_gguf_files_must_be_chosen_from(tmp_path: Path) -> None:
     assert hub.read_local(tmp_path, "b.gguf").gguf
 
 
+@pytest.mark.parametrize("beside", [(), ("a.gguf",), ("a.gguf", "b.gguf")])
+def test_a_config_beside_gguf_files_alone_is_not_that_of_the_weights(
+    tmp_path: Path, beside: tuple[str, ...]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    data = gguf_file(tmp_path / "tiny.gguf").read_bytes()
+    for name in beside:
+        (tmp_path / name).write_bytes(data)
+    files = {"config.json": json.dumps(CONFIG).encode(), "tiny.gguf": data}
+    with serving({"org/tiny": files | dict.fromkeys(beside, data)}) as served:
+        for read in (
+            lambda: hub.read_local(tmp_path),
+            lambda: hub.read_hub("org/tiny", None, endpoint=served.url),
+        ):
+            if not beside:
+                assert read().gguf
+                continue
+            with pytest.raises(RigspecError) as caught:
+                read()
+            assert caught.value.hint.startswith("choose one with --file: a.gguf, ")
+    told = CliRunner().invoke(main, ["fit", str(tmp_path), "--gpu", "rtx-3090"]).output
+    said = (
+        f"the folder holds {len(beside) + 1} GGUF files, name one: a.gguf, "
+        if beside
+        else ", llama.cpp"
+    )
+    assert said in told
+    # beside weights of its own it is
+    (tmp_path / "model.safetensors").write_bytes(safetensors(PART))
+    assert not hub.read_local(tmp_path).gguf
+
+
 def test_split_gguf_counts_every_part(tmp_path: Path) -> None:
     for part in (1, 2, 3):
         gguf_file(tmp_path / f"big-{part:05}-of-00003.gguf")
