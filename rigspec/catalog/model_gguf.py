@@ -13,76 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rigspec.catalog.gguf_config import ARCHITECTURES, KEYS, config_of_gguf
 from rigspec.catalog.model_config import facts_of_config
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import SEEN, holds_file, refuse_stand_in
 from rigspec.catalog.model_quant import Quantization, Scheme
 from rigspec.catalog.model_shapes import Shapes, Tensor, shapes_of
-
-_KEYS = {
-    "block_count": "num_hidden_layers",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.value_length": "v_head_dim",
-    "attention.sliding_window": "sliding_window",
-    "attention.kv_lora_rank": "kv_lora_rank",
-    "attention.q_lora_rank": "q_lora_rank",
-    "rope.dimension_count": "qk_rope_head_dim",
-    "context_length": "max_position_embeddings",
-    "vocab_size": "vocab_size",
-    "expert_count": "num_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_count": "n_shared_experts",
-    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
-    "moe_latent_size": "moe_latent_size",
-    "interleave_moe_layer_step": "interleave_moe_layer_step",
-    "leading_dense_block_count": "first_k_dense_replace",
-    "full_attention_interval": "full_attention_interval",
-    "ssm.group_count": "linear_num_key_heads",
-    "ssm.time_step_rank": "linear_num_value_heads",
-    "ssm.state_size": "linear_value_head_dim",
-    "ssm.conv_kernel": "linear_conv_kernel_dim",
-    "nextn_predict_layers": (_DRAFTS := "num_nextn_predict_layers"),
-}
-"""GGUF key (after the architecture's prefix) → the `config.json` key of the same thing."""
-
-_ARCHITECTURES = {
-    "qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "qwen3next": "qwen3_next",
-    "qwen35": "qwen3_5_text", "qwen35moe": "qwen3_5_moe_text", "deepseek2": "deepseek_v3",
-    "gpt-oss": "gpt_oss", "gemma3": "gemma3_text", "gemma4": "gemma4_text", "llama4": "llama4_text",
-}  # fmt: skip
-
-
-def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
-    """A `config.json` look-alike from GGUF key-values."""
-    architecture = str(values.get("general.architecture", ""))
-    config: dict[str, object] = {"model_type": _ARCHITECTURES.get(architecture, architecture)}
-    for theirs, ours in _KEYS.items():
-        key = f"{architecture}.{theirs}"
-        value = values.get(key)
-        if isinstance(value, (list, tuple)) and value:
-            _refuse_length(key, len(value), f"{architecture}.block_count", values)
-            value = max(value)
-        if value is not None:
-            config[ours] = value
-    blocks, drafts = (config.get(key) for key in ("num_hidden_layers", _DRAFTS))
-    if isinstance(blocks, int) and isinstance(drafts, int) and 0 < drafts < blocks:
-        config["num_hidden_layers"] = blocks - drafts  # a GGUF counts them in
-    if "vocab_size" not in config:
-        tokens = values.get("tokenizer.ggml.tokens")
-        config["vocab_size"] = len(tokens) if isinstance(tokens, (list, tuple)) else None
-    return config
-
-
-def _refuse_length(key: str, count: int, blocks: str, values: Mapping[str, object]) -> None:
-    """A list says it of each layer: llama.cpp ends with `wrong array length` at another one."""
-    if blocks in values and count != values[blocks]:
-        raise UnusableModel(f"`{key}` names {count} layers, `{blocks}` says {values[blocks]}")
 
 
 class Read(NamedTuple):
@@ -91,7 +28,7 @@ class Read(NamedTuple):
     config: dict[str, object]
     """A `config.json` look-alike."""
     total_bytes: int
-    """Of all its tensors."""
+    """Of all its tensors but the tables by layer."""
     tensors: list[Tensor]
     expert_bytes: int
     words_bytes: int
@@ -114,12 +51,16 @@ def read_gguf(path: Path) -> Read:
     config = config_of_gguf(values)
     if config.get("vocab_size") is None and tokens is not None:
         config["vocab_size"] = len(tokens.data)
-    config["tie_word_embeddings"] = all(t.name != "output.weight" for t in reader.tensors)
     tensors = [(t.name, tuple(map(int, reversed(t.shape)))) for t in reader.tensors]
     sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader.tensors}
     experts = sum(size for name, size in sizes.items() if _EXPERTS.search(name))
     words = sizes.get("token_embd.weight", 0)
-    return Read(config, sum(sizes.values()), tensors, experts, words)
+    total = sum(size for name, size in sizes.items() if name != _TABLES)
+    return Read(config, total, tensors, experts, words)
+
+
+_TABLES = "per_layer_token_embd.weight"
+"""Gemma's tables by layer, in which llama.cpp looks words up on the CPU."""
 
 
 _EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
@@ -190,8 +131,8 @@ def gguf_keys(config: Mapping[str, object]) -> Iterator[None]:
 
 def _renamed(said: str, model_type: str) -> str:
     """A sentence about a key of `config.json`, about the one of the file instead."""
-    of_file = {ours: theirs for theirs, ours in _ARCHITECTURES.items()}
-    for theirs, ours in _KEYS.items():
+    of_file = {ours: theirs for theirs, ours in ARCHITECTURES.items()}
+    for theirs, ours in KEYS.items():
         said = said.replace(f"`{ours}`", f"`{of_file.get(model_type, model_type)}.{theirs}`")
     return said
 
@@ -222,6 +163,7 @@ def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:
     read = [read_gguf(part) for part in parts]
     config, total = read[0].config, sum(each.total_bytes for each in read)
     tensors = [tensor for each in read for tensor in each.tensors]
+    config["tie_word_embeddings"] = all(name != "output.weight" for name, _ in tensors)
     experts, words = (
         sum(getattr(each, name) for each in read) for name in ("expert_bytes", "words_bytes")
     )
@@ -239,8 +181,8 @@ def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:
 def shapes_of_gguf(config: Mapping[str, object], tensors: list[Tensor]) -> Shapes | None:
     """What the tensor table shows; heads only of plain attention.
 
-    The key-values of window and state-space models name widths per kind of layer, which
-    `config_of_gguf` does not take apart; of a list by layer it takes the largest.
+    Window and state-space models have widths per kind of layer, of which not all are stated; of a
+    list by layer the largest is taken.
     """
     found = shapes_of(tensors)
     mixed = config.get("sliding_window") or config.get("linear_value_head_dim")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
+from rigspec.catalog.gguf_config import config_of_gguf
 from rigspec.catalog.model_facts import ModelFacts
-from rigspec.catalog.model_gguf import config_of_gguf
 from rigspec.catalog.models import UnusableModel, load_model_facts
 from rigspec.errors import RigspecError
 from rigspec.hub import read_local, save
@@ -28,6 +28,7 @@ def written(
     window: int = 0,
     parts: int = 0,
     experts: int = 0,
+    more: tuple[str, ...] = (),
 ) -> Path:
     """Four layers of 512 columns, whatever the key-values say."""
     writer = GGUFWriter(str(path), architecture)
@@ -53,6 +54,8 @@ def written(
         if experts:  # a shared one, which `--cpu-moe` leaves on the card
             shared = np.zeros((64, 512), dtype=np.float16)
             writer.add_tensor(f"blk.{layer}.ffn_up_shexp.weight", shared)
+    for name in more:
+        writer.add_tensor(name, np.zeros((256, 512), dtype=np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -153,3 +156,20 @@ def test_blocks_of_a_gguf_count_layers_that_draft_in() -> None:
     assert config_of_gguf(values)["num_hidden_layers"] == 46
     assert config_of_gguf(values | {"glm4moe.nextn_predict_layers": 0})["num_hidden_layers"] == 47
     assert config_of_gguf(values | {"glm4moe.nextn_predict_layers": 47})["num_hidden_layers"] == 47
+
+
+def test_an_output_matrix_in_a_later_part_is_no_copy_of_the_table(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"m-{part:05}-of-00002.gguf" for part in (1, 2))
+    for told, tied in (((), True), (("output.weight",), False)):
+        written(first, parts=2)
+        written(second, parts=2, more=told)
+        assert read(first).tied is tied
+
+
+def test_tables_by_layer_are_on_no_card(tmp_path: Path) -> None:
+    plain = read(written(tmp_path / "m.gguf")).sizes
+    more = ("per_layer_token_embd.weight",)
+    assert plain is not None
+    tables = read(written(tmp_path / "t.gguf", more=more)).sizes
+    assert tables is not None
+    assert tables.total_bytes == plain.total_bytes
