@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rigspec.catalog.flag_table import load_flags
 from rigspec.finding import Finding
 from rigspec.rules.context import CheckContext
 from rigspec.rules.environment import field_by_variable
@@ -80,7 +81,9 @@ VARIABLES = {
     "--port": "PORT", "--ctx-size": "CTX_SIZE", "--parallel": "N_PARALLEL",
     "--batch-size": "BATCH", "--cache-type-k": "CACHE_TYPE_K", "--cache-type-v": "CACHE_TYPE_V",
     "--n-gpu-layers": "N_GPU_LAYERS", "--split-mode": "SPLIT_MODE", "--device": "DEVICE",
-    "--spec-type": "SPEC_TYPE",
+    "--spec-type": "SPEC_TYPE", "--model-url": "MODEL_URL", "--docker-repo": "DOCKER_REPO",
+    "--models-dir": "MODELS_DIR", "--models-preset": "MODELS_PRESET", "--hf-file": "HF_FILE",
+    "--gpu-layers": "N_GPU_LAYERS",
 }  # fmt: skip
 """`llama-server --help` of b11434 names the variable beside each flag."""
 
@@ -93,6 +96,13 @@ def test_every_flag_of_llama_cpp_that_has_a_field_has_it_by_variable_too() -> No
     decided = {str(finding.path[-1]): finding.message for finding in found}
     for flag, field in fields.items():
         assert decided[f"LLAMA_ARG_{VARIABLES[flag]}"].endswith(f"is decided by `{field}`")
+
+
+@pytest.mark.parametrize("engine", FIELD_FLAGS)
+def test_a_flag_that_a_field_decides_is_known_by_all_its_names(engine: str) -> None:
+    fields, table = FIELD_FLAGS[engine], load_flags(engine).by_name
+    for flag in fields.keys() & table.keys():
+        assert {fields.get(name) for name in table[flag][0].names} == {fields[flag]}
 
 
 @pytest.mark.parametrize(
