@@ -30,10 +30,13 @@ from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
 from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
 from rigspec.errors import RigspecError
 from rigspec.frozen import dataclass
+from rigspec.letters import as_name
 from rigspec.sizing.unknown import doubts_of
 from rigspec.units import text_gib
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+_NAME = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.+@= -]*", re.ASCII)
+"""What a spec may look a model up by: its `hub`, or the last part of its `path`."""
 CONFIG, MODELOPT = "config.json", "hf_quant_config.json"
 BROKEN = "no engine could load it either: fetch the file again, or take another revision"
 _GGUF_START, _GGUF_MOST = 16 << 20, 256 << 20
@@ -81,6 +84,11 @@ def _read(source: str, file: str | None) -> Found:
 
 def save(found: Found, name: str | None, folder: Path) -> str:
     """Write the small file beside the rigs; a sentence about what is in it."""
+    if name is not None and _NAME.fullmatch(name) is None:
+        raise RigspecError(
+            f"--as `{as_name(name)}` is no name that a spec can look up",
+            hint="write ORG/NAME as in its `hub`, or the last part of its `path`",
+        )
     known = name or found.name
     text = saved_file(
         known, found.config, found.sizes, revision=found.revision, modelopt=found.modelopt,

@@ -141,6 +141,18 @@ def test_several_gguf_files_must_be_chosen_from(tmp_path: Path) -> None:
     assert hub.read_local(tmp_path, "b.gguf").gguf
 
 
+@pytest.mark.parametrize("name", ["", "../x", "a/b/c", "/x", ".x", "x/", ".", "a\nb", "a/.."])
+def test_a_name_that_no_spec_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    words = ["model", "add", str(folder), "--as", name, "--to", str(tmp_path / "models")]
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == 2
+    assert "is no name that a spec can look up" in told.output
+    assert not (tmp_path / "models").exists()
+
+
 @pytest.mark.parametrize("beside", [(), ("a.gguf",), ("a.gguf", "b.gguf")])
 def test_a_config_beside_gguf_files_alone_is_not_that_of_the_weights(
     tmp_path: Path, beside: tuple[str, ...]
