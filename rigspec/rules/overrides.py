@@ -13,6 +13,9 @@ from rigspec.spec.rig import Rig, members
 from rigspec.spec.secrets import hide_tokens
 from rigspec.spec.services import Service
 
+_SHOWN = 5
+"""Expressions of one line that are named."""
+
 
 def words_taken(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """Every word is an expression and a buffer type that llama.cpp has."""
@@ -38,16 +41,18 @@ def finds_something(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
             continue
         from rigspec.sizing.overrides import finds_nothing, overrides_in
 
-        for pattern in dict.fromkeys(each.pattern for each in overrides_in(text) or ()):
-            if finds_nothing(pattern, model):
-                yield warning(
-                    "overrides.finds-something",
-                    path,
-                    f"no matrix of `{service.model}` is found by `{hide_tokens(pattern)}`",
-                    why="llama.cpp passes over it without a word, and everything stays where it is",
-                    hint="names are like `blk.0.attn_q.weight` and `blk.0.ffn_up_exps.weight`; "
-                    "blanks count, a `.` is any character",
-                )
+        told = dict.fromkeys(each.pattern for each in overrides_in(text) or ())
+        lost = [f"`{hide_tokens(pattern)}`" for pattern in told if finds_nothing(pattern, model)]
+        if lost:
+            more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+            yield warning(
+                "overrides.finds-something",
+                path,
+                f"no matrix of `{service.model}` is found by {', '.join(lost[:_SHOWN])}{more}",
+                why="llama.cpp passes over it without a word, and everything stays where it is",
+                hint="names are like `blk.0.attn_q.weight` and `blk.0.ffn_up_exps.weight`; "
+                "blanks count, a `.` is any character",
+            )
 
 
 def _told(rig: Rig) -> Iterator[tuple[Path, Service, str]]:

@@ -7,7 +7,7 @@ exact against seven boot logs, the compute buffer is good to ±20 % or 0.3 GiB.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rigspec.catalog.model_facts import ModelFacts
@@ -43,16 +43,16 @@ def on_card(
 ) -> tuple[Matrix, ...]:
     """The matrices of the card in question; what belongs to no layer goes with the output."""
     held, output = settings.portion, len(facts.layers)
-    loaded = tuple(m for m in loaded if not is_on_host(m, settings))
-    if held is None:
-        return loaded
-    places = ((m, output if m.layer is None else min(m.layer, output)) for m in loaded)
-    by_row = held.spread is not None
-    return tuple(
-        matrix
-        for matrix, place in places
-        if place in held.layers or (by_row and matrix.cut is not Cut.EXPERTS)
-    )
+    here: Iterable[Matrix] = loaded
+    if held is not None:
+        layers, by_row = held.layers, held.spread is not None
+        here = (
+            m
+            for m in loaded
+            if (output if m.layer is None or m.layer > output else m.layer) in layers
+            or (by_row and m.cut is not Cut.EXPERTS)
+        )
+    return tuple(matrix for matrix in here if not is_on_host(matrix, settings))
 
 
 def is_on_host(matrix: Matrix, settings: EngineSettings) -> bool:

@@ -33,7 +33,7 @@ _ATTENTION = (
 _GATES = ("gate", "up", "down")
 _VECTORS = (
     "attn_norm", "attn_q_norm", "attn_k_norm", "attn_q_a_norm", "attn_kv_a_norm", "attn_sinks",
-    "post_attention_norm", "ffn_norm", "post_ffw_norm", "ffn_gate_inp", "ffn_gate_inp_shexp",
+    "post_attention_norm", "ffn_norm", "post_ffw_norm", "ffn_gate_inp",
     "exp_probs_b", "layer_output_scale", "ssm_norm", "ssm_dt", "ssm_a", "ssm_d",
 )  # fmt: skip
 """What weighs nothing, and yet is a name that an expression may be meant for."""
@@ -103,9 +103,14 @@ def _names(facts: ModelFacts) -> Iterator[str]:
     """What a GGUF of the model may hold, by name; some of it only some releases write."""
     stems = [*_others(facts), "token_embd", "output_norm", "rope_freqs"]
     for number, layer in enumerate((*facts.layers, *facts.draft.layers)):
-        routed = (f"ffn_{gate}_exps" for gate in (*_GATES, "gate_up")) if layer.experts else ()
-        stems += (f"blk.{number}.{part}" for part in (*_VECTORS, *routed))
+        stems += (f"blk.{number}.{part}" for part in (*_VECTORS, *_routed(layer)))
     return (f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias"))
+
+
+def _routed(layer: Layer) -> Iterator[str]:
+    if layer.experts is not None:
+        yield from (f"ffn_{gate}_exps" for gate in (*_GATES, "gate_up"))
+        yield from ("ffn_gate_inp_shexp",) if layer.experts.shared_width else ()
 
 
 def takes_more(overrides: tuple[Override, ...], facts: ModelFacts) -> bool:

@@ -169,3 +169,26 @@ def test_a_long_expression_takes_no_time() -> None:
         held_by = overrides_in(f"{expression}=CPU") or ()
         is_moved(held_by, name_of_experts(93, "gate_proj"))
     assert perf_counter() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        ("exps=CPU", []),
+        ("attn_norm=CPU", []),  # weighs nothing, but is there
+        (r"blk\.35\.attn_output\.bias=CPU", []),
+        (r"blk\.36\.=CPU", [r"`blk\.36\.`"]),
+        ("shexp=CPU", ["`shexp`"]),  # this model has none
+        ("exps=CPU, attn=CPU", ["` attn`"]),
+        (
+            ",".join(f"no{number}=CPU" for number in range(8)),
+            ["`no0`, `no1`, `no2`, `no3`, `no4` and 3 more"],
+        ),
+    ],
+)
+def test_expressions_that_find_nothing_are_named(words: str, lost: list[str]) -> None:
+    spec, context = rig(f"extra_args: ['-ot', '{words}']"), CheckContext(models={"qwen": gguf()})
+    said = [f.message for f in check(spec, context) if f.rule == "overrides.finds-something"]
+    assert said == [f"no matrix of `qwen` is found by {names}" for names in lost]
+    unknown = CheckContext()
+    assert not [f for f in check(spec, unknown) if f.rule == "overrides.finds-something"]
