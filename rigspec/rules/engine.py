@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rigspec.catalog.engines import version_of
-from rigspec.finding import Finding, error, note, warning
+from rigspec.finding import Finding, Path, error, note, warning
 from rigspec.rules.context import CheckContext
 from rigspec.rules.images import is_stock
 from rigspec.sizing.flags import Flags
@@ -156,33 +156,46 @@ def context_beyond_model(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
 
 def split_understood(rig: Rig, facts: CheckContext) -> Iterator[Finding]:
     """llama.cpp's shares are numbers, one per card; its main GPU is one of the cards."""
-    from rigspec.sizing.llamacpp_told import main_gpu_of, shares_told
+    from rigspec.sizing import llamacpp_told as told
 
     for name, service in rig.services.items():
-        cards, main = len(members(rig.gpus, service.gpus)), main_gpu_of(service)
-        path = ("services", name, "extra_args")
-        shares = shares_told(service)
-        if shares is not None and not 0 < len(shares) <= cards:
+        cards, main = len(members(rig.gpus, service.gpus)), told.main_gpu_of(service)
+        shares = told.shares_told(service)
+        if shares is not None and len(shares) != cards:
+            path, flag = _written(name, service, told.SPLIT_FLAGS, told.SPLIT_VARIABLE)
             complain = warning if shares else error
             yield complain(
                 "engine.split-understood",
                 path,
-                f"`--tensor-split` takes {count(cards, 'number')}, one per card, and "
+                f"`{flag}` takes {count(cards, 'number')}, one per card, and "
                 + (f"{len(shares)} are given" if shares else "has a word that is none"),
-                why="llama.cpp leaves the rest aside"
+                why=_SPLITS[len(shares) > cards]
                 if shares
                 else "llama.cpp ends at a word that is no number; less than nothing it does not "
                 "share out",
                 hint=f"such as `{','.join('1' * cards)}`",
             )
         if main is not None and not (main.isdecimal() and int(main) < cards):
+            path, flag = _written(name, service, told.MAIN_FLAGS, told.MAIN_VARIABLE)
             yield error(
                 "engine.split-understood",
                 path,
-                f"`--main-gpu {main[:20]}`: the service has {count(cards, 'card')}, counted from 0",
+                f"`{flag} {main[:20]}`: the service has {count(cards, 'card')}, counted from 0",
                 why="llama.cpp ends: invalid value for main_gpu",
                 hint=f"0 to {cards - 1}" if cards > 1 else "delete it",
             )
+
+
+_SPLITS = ("llama.cpp puts nothing on the last ones", "llama.cpp leaves the rest aside")
+
+
+def _written(
+    name: str, service: Service, flags: tuple[str, ...], variable: str
+) -> tuple[Path, str]:
+    """Where something is told, and its long name there: the flag wins over the variable."""
+    if Flags(service.extra_args).given(*flags):
+        return ("services", name, "extra_args"), flags[-1]
+    return ("services", name, "environment", variable), variable
 
 
 def auto_context(rig: Rig, facts: CheckContext) -> Iterator[Finding]:

@@ -56,14 +56,21 @@ def _main_gpu(service: Service) -> int:
     return int(said) if said.isdecimal() else 0
 
 
+SPLIT_FLAGS, SPLIT_VARIABLE = ("-ts", "--tensor-split"), "LLAMA_ARG_TENSOR_SPLIT"
+MAIN_FLAGS, MAIN_VARIABLE = ("-mg", "--main-gpu"), "LLAMA_ARG_MAIN_GPU"
+
+
 def shares_told(service: Service) -> tuple[float, ...] | None:
-    """The shares by card, `3,1` or `3/1`; empty where one is no number, None where none is told."""
+    """The shares by card, `3,1` or `3/1`; empty where one is no number, None where none is told.
+
+    Separators count once, and one at the end not at all (`std::regex` of `common/arg.cpp`).
+    """
     flags = Flags(service.extra_args)
-    text = flags.text("-ts", "--tensor-split") or service.environment.get("LLAMA_ARG_TENSOR_SPLIT")
+    text = flags.text(*SPLIT_FLAGS) or service.environment.get(SPLIT_VARIABLE)
     if service.engine != "llama_cpp" or not text:
         return None
-    words = [word.strip() for word in re.split(r"[,/]", text)]
-    known = all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words)
+    words = [word.strip() for word in re.split(r"[,/]+", text.rstrip(",/"))]
+    known = all(re.fullmatch(r"(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?", word) for word in words)
     return tuple(float(word) for word in words) if known else ()
 
 
@@ -72,7 +79,7 @@ def main_gpu_of(service: Service) -> str | None:
     if service.engine != "llama_cpp":
         return None
     flags = Flags(service.extra_args)
-    return flags.text("-mg", "--main-gpu") or service.environment.get("LLAMA_ARG_MAIN_GPU") or None
+    return flags.text(*MAIN_FLAGS) or service.environment.get(MAIN_VARIABLE) or None
 
 
 def _batch_of(service: Service) -> int:

@@ -147,6 +147,23 @@ def test_llama_cpp_has_no_ranks_to_count() -> None:
     assert not found("engine.split-understood", **llama, extra_args=["--main-gpu", "1"])
 
 
+LLAMA_PAIR = {"engine": "llama_cpp", "tensor_parallel_size": 1}
+
+
+@pytest.mark.parametrize("told", ["1e3,1", "3/1", "3,1,", "3,/1", ".5,1E-1"])
+def test_shares_are_what_llama_cpp_reads_as_numbers(told: str) -> None:
+    assert not found("engine.split-understood", **LLAMA_PAIR, extra_args=["-ts", told])
+
+
+def test_cards_without_a_share_and_where_it_is_written_are_named() -> None:
+    here = ("services", "chat")
+    few = found("engine.split-understood", **LLAMA_PAIR, extra_args=["-ts", "1"])
+    assert few == [(*here, "extra_args")]
+    told = {"LLAMA_ARG_TENSOR_SPLIT": "1,one", "LLAMA_ARG_MAIN_GPU": "7"}
+    named = found("engine.split-understood", **LLAMA_PAIR, environment=told)
+    assert named == [(*here, "environment", name) for name in told]
+
+
 def test_unknown_model_is_not_judged_by_heads() -> None:
     assert not found("parallel.heads-divide", model="chat")
     assert not found("parallel.experts-missing", expert_parallel=True)
