@@ -67,9 +67,10 @@ def table_answer(
     sizes = [row.tensor_parallel for row in rows if row.tensor_parallel > 1]
     assumed = _assumed(question.cards, link, (min(sizes), max(sizes))) if sizes else ()
     aside = engine is Engine.LLAMA_CPP
-    return table_text(
-        "\n".join((*head, *assumed, *unclear)), rows, set_aside=aside, columns=columns
-    )
+    short = aside and question.facts.has_experts and any(row.verdict is Verdict.NO for row in rows)
+    spare = ("experts may lie in host memory instead: with `--context` it says how many",)
+    above = (*head, *assumed, *(spare if short else ()), *unclear)
+    return table_text("\n".join(above), rows, set_aside=aside, columns=columns)
 
 
 def answer_text(found: Sized, columns: int | None = None, own: Iterable[str] = ()) -> str:

@@ -125,3 +125,17 @@ def test_a_cap_costs_nothing_where_the_cards_take_turns(gguf: Path) -> None:
     alone = of_gguf(gguf, "--context", "8192", "--power-limit-w", "220").output
     assert "cap of 220 W keeps of the speed: one stream 78 %, prompts about 75 %" in alone
     assert "turns" not in alone
+
+
+def test_a_table_says_that_experts_may_lie_in_host_memory_where_not_all_find_room() -> None:
+    models = ("--models", str(Path(__file__).parents[2] / "errors/models"))
+    said = "experts may lie in host memory instead: with `--context` it says how many"
+    small, large = (
+        fit("Example/MoE-30B-GGUF", "--gpu", card, *models).output
+        for card in ("rtx-3060", "rtx-pro-6000-server")
+    )
+    assert said in small
+    assert said not in large
+    dense = fit("Example/Llama-70B-BF16", "--gpu", "rtx-3060", *models).output
+    assert "does not fit" in dense
+    assert said not in dense
