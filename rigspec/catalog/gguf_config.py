@@ -185,16 +185,16 @@ def _latent(told: _Told, config: dict[str, object]) -> None:
     heads was made before llama.cpp could use it, which caches whole heads of such a one."""
     if "kv_lora_rank" not in config:
         return
-    key, rotary = told.whole("attention.key_length_mla"), told.whole("rope.dimension_count")
-    if not key:
+    key, value = (told.whole(f"attention.{name}_length_mla") for name in ("key", "value"))
+    rotary = told.whole("rope.dimension_count")
+    if not (key and value):
         del config["kv_lora_rank"]
         return
     if key <= rotary:
         named = f"{told.architecture}.attention.key_length_mla"
         raise UnusableModel(f"`{named}` is {key}, of which {rotary} are rotary")
     config["qk_nope_head_dim"] = key - rotary
-    config["v_head_dim"] = told.whole("attention.value_length_mla") or key - rotary
-    config.pop("head_dim", None)
+    config["v_head_dim"] = value
 
 
 def _feed(told: _Told, config: dict[str, object]) -> None:

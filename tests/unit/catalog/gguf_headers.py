@@ -97,6 +97,34 @@ def _gemma4(config: Config) -> dict[str, object]:
     }
 
 
+def _mimo(config: Config) -> dict[str, object]:
+    few, many, marks = (
+        config[key] for key in ("num_key_value_heads", "swa_num_key_value_heads", _MIMO_MARKS)
+    )
+    return {
+        "attention.head_count_kv": [many if mark else few for mark in marks],
+        "attention.sliding_window_pattern": marks,
+        "attention.value_length": config["v_head_dim"],
+        "leading_dense_block_count": config["moe_layer_freq"].index(1),
+    }
+
+
+_MIMO_MARKS = "hybrid_layer_pattern"
+
+
+def _step(config: Config) -> dict[str, object]:
+    """`Step35Model`: lists reach over the layers that draft."""
+    drafts, count = config["num_nextn_predict_layers"], config["num_hidden_layers"]
+    kinds = [*config["layer_types"], *["full_attention"] * drafts][: count + drafts]
+    return {
+        "attention.head_count": [config["num_attention_heads"] for _ in kinds],
+        "attention.head_count_kv": [config["num_key_value_heads"] for _ in kinds],
+        "attention.sliding_window_pattern": [kind == "sliding_attention" for kind in kinds],
+        "expert_shared_count": None,
+        "expert_shared_feed_forward_length": config["share_expert_dim"],
+    }
+
+
 def _llama4(config: Config) -> dict[str, object]:
     return {
         "feed_forward_length": config["intermediate_size_mlp"],
@@ -136,6 +164,8 @@ _PARTS = {
     "qwen35moe": (_delta,),
     "gemma4": (_gemma4,),
     "llama4": (_llama4,),
+    "mimo2": (_mimo,),
+    "step35": (_step,),
     "gpt-oss": (_gpt_oss,),
     "nemotron_h_moe": (_nemotron,),
 }

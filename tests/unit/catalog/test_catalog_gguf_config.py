@@ -65,6 +65,8 @@ def shape(layer: Layer) -> Layer:
         ("zai-org__GLM-4.5-Air", "glm4moe"),
         ("zai-org__GLM-5", "glm-dsa"),
         ("MiniMaxAI__MiniMax-M2.5", "minimax-m2"),
+        ("XiaomiMiMo__MiMo-V2-Flash", "mimo2"),
+        ("stepfun-ai__Step-3.7-Flash", "step35"),
         ("nvidia__NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nemotron_h_moe"),
         ("nvidia__NVIDIA-Nemotron-3-Super-120B-A12B-FP8", "nemotron_h_moe"),
     ],
@@ -97,18 +99,19 @@ def test_a_latent_head_is_wider_than_its_rotary_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "kind", "more"),
+    ("architecture", "state", "more"),
     [
-        ("granitehybrid", Mamba, {
-            "ssm.conv_kernel": 4, "ssm.state_size": 128, "ssm.group_count": 1,
+        ("granitehybrid", Mamba(heads=48, head_dim=64, groups=2, state=128, kernel=5), {
+            "ssm.conv_kernel": 5, "ssm.state_size": 128, "ssm.group_count": 2,
             "ssm.time_step_rank": 48, "ssm.inner_size": 3072,
         }),
-        ("lfm2", ShortConv, {"shortconv.l_cache": 3}),
-        ("kimi-linear", Delta, {"kda.head_dim": 128, "ssm.conv_kernel": 4}),
+        ("lfm2", ShortConv(width=4096, kernel=5), {"shortconv.l_cache": 5}),
+        ("lfm2moe", ShortConv(width=4096, kernel=5), {"shortconv.l_cache": 5}),
+        ("kimi-linear", Delta(32, 32, 96, 96, 5), {"kda.head_dim": 96, "ssm.conv_kernel": 5}),
     ],
 )  # fmt: skip
 def test_layers_without_key_and_value_heads_keep_a_state(
-    architecture: str, kind: type, more: dict[str, int]
+    architecture: str, state: Mamba | ShortConv | Delta, more: dict[str, int]
 ) -> None:
     told = header(read("Qwen__Qwen3-8B"), "qwen3") | {
         "qwen3.attention.head_count_kv": [8 * (layer % 4 == 3) for layer in range(36)]
@@ -117,10 +120,11 @@ def test_layers_without_key_and_value_heads_keep_a_state(
     named |= {f"{architecture}.{key}": value for key, value in more.items()}
     found = facts(config_of_gguf(named | {"general.architecture": architecture}))
     mixers = [layer.mixer for layer in found.layers]
-    assert [type(mixer) for mixer in mixers] == [kind, kind, kind, Attention] * 9
-    assert mixers[3] == Attention(heads=32, kv_heads=8, head_dim=128, v_dim=128)
-    if isinstance(mixers[0], Mamba):
-        assert (mixers[0].heads, mixers[0].head_dim, mixers[0].state) == (48, 64, 128)
+    plain = Attention(heads=32, kv_heads=8, head_dim=128, v_dim=128)
+    assert mixers == [state, state, state, plain] * 9
+    assert "not known" not in "".join(found.doubts)
+    whole = named | {f"{architecture}.attention.head_count_kv": 8}
+    assert facts(config_of_gguf(whole | {"general.architecture": architecture})).layers[0] != state
 
 
 def test_windows_that_llama_cpp_does_not_use_are_none() -> None:
@@ -147,3 +151,35 @@ def test_a_list_of_another_length_is_refused() -> None:
     told = header(read("google__gemma-4-26B-A4B"), "gemma4")
     with pytest.raises(UnusableModel, match=r"names 3 layers, `gemma4\.block_count` says 30"):
         config_of_gguf(told | {"gemma4.attention.sliding_window_pattern": [True] * 3})
+
+
+def test_layers_that_share_a_cache_widths_by_layer_and_dense_parts_are_followed() -> None:
+    told = header(read("google__gemma-4-26B-A4B"), "gemma4")
+    widths = [2112] * 15 + [4224] * 15
+    more = {"gemma4.attention.shared_kv_layers": 10, "gemma4.feed_forward_length": widths}
+    layers = facts(config_of_gguf(told | more)).layers
+    shared = [isinstance(layer.mixer, Attention) and layer.mixer.shares_cache for layer in layers]
+    assert shared == [False] * 20 + [True] * 10
+    assert [layer.mlp.width if layer.mlp else 0 for layer in layers] == widths
+    some = {"gemma4.feed_forward_length": [0] * 15 + [4224] * 15}  # of a kind that nobody knows
+    assert {
+        layer.mlp.width for layer in facts(config_of_gguf(told | some)).layers if layer.mlp
+    } == {4224}
+
+
+def test_nemotron_without_experts_is_fed_by_plain_layers() -> None:
+    told = header(read("nvidia__NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"), "nemotron_h_moe")
+    named = {key.replace("nemotron_h_moe.", "nemotron_h."): told[key] for key in told}
+    for key in ("expert_count", "expert_used_count", "expert_feed_forward_length"):
+        del named[f"nemotron_h.{key}"]
+    found = facts(config_of_gguf(named | {"general.architecture": "nemotron_h"}))
+    fed = [layer.mlp for layer in found.layers if layer.mlp is not None]
+    assert len(fed) == 23
+    assert not fed[0].gated  # squared ReLU
+    assert not any(layer.experts for layer in found.layers)
+
+
+def test_a_list_of_words_is_no_list_of_heads() -> None:
+    told = header(read("Qwen__Qwen3-8B"), "qwen3")
+    words = told | {"qwen3.attention.sliding_window_pattern": ["a"] * 36}
+    assert facts(config_of_gguf(words)).layers == facts(config_of_gguf(told)).layers
