@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rigspec.cli import main
 from rigspec.rules.context import saved_context
 from rigspec.rules.run import unchecked
+from rigspec.rules.sizable import why_unsized
 from rigspec.spec.load import load_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -108,3 +109,30 @@ def test_a_part_of_a_model_in_host_memory_was_not_checked() -> None:
     assert loaded.rig is not None
     (end,) = unchecked(loaded.rig, saved_context(loaded.rig, ROOT / "rigs/mine.yaml"))
     assert "`qwen` fits was not checked: `gpu_layers: 40` of 65 (the output is one) leaves" in end
+
+
+GGUF = (ROOT / "tests/errors/models/Example__MoE-30B-GGUF.json").read_text()
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_gguf_file_is_not_sized_by_the_config_of_its_checkpoint(
+    tmp_path: Path, by_path: bool
+) -> None:
+    spec, saved = tmp_path / "mine.yaml", tmp_path / "models"
+    saved.mkdir()
+    hub = re.search(r"(?m)^    hub:(.*\n){3}", STARTER)
+    assert hub is not None
+    source = "    path: /srv/m/q.gguf\n" if by_path else f"{hub[0]}    file: q.gguf\n"
+    spec.write_text(STARTER.replace(hub[0], source).replace("engine: vllm", "engine: llama_cpp"))
+    name = "q.gguf" if by_path else "Qwen__Qwen3.6-27B-FP8"
+    rig = load_text("mine.yaml", spec.read_text()).rig
+    assert rig is not None
+    (saved / f"{name}.json").write_text(CONFIG)
+    assert not saved_context(rig, spec).models
+    wanted = "nothing is saved of it" if by_path else "nothing is saved of its `q.gguf`"
+    context = saved_context(rig, spec)
+    assert wanted in "".join(unchecked(rig, context))
+    where = "`/srv/m/q.gguf`" if by_path else "`Qwen/Qwen3.6-27B-FP8`, file `q.gguf`"
+    assert why_unsized(rig, "qwen", context) == f"nothing is saved of {where}"
+    (saved / f"{name}.json").write_text(GGUF)
+    assert saved_context(rig, spec).models["qwen"].is_gguf

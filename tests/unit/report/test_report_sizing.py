@@ -126,6 +126,8 @@ def test_a_part_on_other_machines_is_not_sized_either(told: str) -> None:
     spec = rig(STARTER, *LLAMA, ("    max_sequences: 8\n", f"    {told}\n"))
     why = rig_record(spec, known())["services"]["qwen"]["unsized"]
     assert why.endswith("` leaves a part of the model to other machines, which is not sized")
+    other = rig(STARTER, ("    max_sequences: 8\n", "    environment: {LLAMA_ARG_RPC: a:1}\n"))
+    assert rig_record(other, known())["services"]["qwen"]["unsized"] is None  # vLLM has none
 
 
 @pytest.mark.parametrize(

@@ -197,5 +197,8 @@ def test_a_patched_llama_cpp_may_have_buffers_of_its_own() -> None:
     rig = serving(engine="llama_cpp", image="example/fork:v1", extra_args=["-ot", "exps=Fast"])
     (finding,) = words_taken(rig, CheckContext())
     assert finding.severity == "warning"
+    other = serving(engine="llama_cpp", extra_args=["--override_tensor", "exps=Fast"])
+    (finding,) = words_taken(other, CheckContext())
+    assert finding.severity == "error"
     remote = serving(engine="llama_cpp", extra_args=["--rpc", "host:1", "-ot", "exps=RPC0"])
     assert not list(words_taken(remote, CheckContext()))

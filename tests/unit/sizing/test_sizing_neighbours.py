@@ -10,6 +10,7 @@ import yaml
 from published import card, model
 
 from rigspec.catalog.gpus import Gpu, find_gpu
+from rigspec.report.set_aside import neighbour_lines
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.neighbours import held_gib, neighbours, of_llama_cpp
@@ -240,6 +241,9 @@ def test_what_stays_in_host_memory_is_no_figure_and_yet_a_doubt(told: dict[str, 
             for others in ({}, {"other": llama | told}, {"other": llama | {"model": "unread"}})
         ]
         assert [each and each.memory.boots.value for each in judged] == ["yes", "close", "close"]
+        said = [list(neighbour_lines(each)) for each in judged if each is not None]
+        unknown = ["    · held by `other`                nobody knows how much: it is not sized"]
+        assert said == [[], unknown, unknown]
 
 
 def test_of_two_that_never_run_at_once_the_unknown_is_named_beside_the_larger() -> None:
