@@ -57,6 +57,7 @@ EXPERT_DEFAULTS: Mapping[str, tuple[str, int, Mapping[str, object]]] = {
 }
 """The same of experts, and what shows that a config is of the model whose sizes the class assumes
 (Llama 4 Scout, Qwen3.5-35B-A3B): a larger one that leaves them out was cut by somebody."""
+_STATE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 _NAMINGS: Mapping[str, Naming] = {"nemotron_h": "mixer", "kimi_linear": "attention"}
 _DTYPE_BYTES = {
     "float32": 4, "fp32": 4, "float": 4, "float16": 2, "fp16": 2, "half": 2, "bfloat16": 2,
@@ -97,9 +98,7 @@ def facts_of_config(
         draft=draft_of(keys, model_type, layers),
         vision=vision_of(config, hidden),
         soft_cap=keys.number("final_logit_softcapping") is not None,
-        state_bytes=2
-        if keys.text("mamba_ssm_dtype", "mamba_ssm_cache_dtype") in ("float16", "bfloat16")
-        else 4,
+        state_bytes=_STATE_BYTES.get(keys.word("mamba_ssm_dtype", "mamba_ssm_cache_dtype"), 0),
         naming=_NAMINGS.get(model_type, "standard"),
         hyper_streams=keys.whole("hc_mult", "hc_count") or 1,
         rotary_bytes=rotary_bytes(keys, layers),

@@ -71,8 +71,8 @@ class ModelFacts:
     draft: Draft = field(default_factory=Draft)
     vision: Vision | None = None
     soft_cap: bool = False
-    state_bytes: int = 4
-    """Bytes per element of a recurrent state (`mamba_ssm_dtype`)."""
+    state_bytes: int = 0
+    """Bytes per element of a recurrent state (`mamba_ssm_dtype`); 0 leaves it to the engine."""
     naming: Naming = "standard"
     hyper_streams: int = 1
     rotary_bytes: int = 0

@@ -116,7 +116,7 @@ def state_bytes(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSetting
     """Bytes of recurrent and convolution state of one layer on one rank."""
     ranks = settings.attention_ranks
     drafts = settings.speculative.depth if settings.speculative else 0
-    width_of_state = settings.state_bytes or facts.state_bytes
+    width_of_state = _width_of_state(facts, mixer, settings)
     if isinstance(mixer, Mamba):
         conv = (mixer.inner + 2 * mixer.groups * mixer.state) // ranks * (mixer.kernel - 1)
         recurrent = mixer.heads // ranks * mixer.head_dim * mixer.state
@@ -125,3 +125,16 @@ def state_bytes(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSetting
     conv = width // ranks * (mixer.kernel - 1 + drafts)
     recurrent = max(1, mixer.value_heads // ranks) * mixer.value_dim * mixer.key_dim
     return conv * 2 + recurrent * width_of_state
+
+
+def _width_of_state(facts: ModelFacts, mixer: Delta | Mamba, settings: EngineSettings) -> int:
+    """Bytes per element: as told, as the config states, else as the engine has it.
+
+    vLLM takes the model's own type for Mamba-2 and gated delta nets, 32 bits for KDA
+    (`MambaStateDtypeCalculator`; Qwen3-Next on two ranks printed blocks of 544 and, beside a cache
+    of 8 bits, 1,072 tokens: 16 bits); SGLang has 32 bits.
+    """
+    stated = settings.state_bytes or facts.state_bytes
+    gated = facts.model_type.startswith("qwen3_next")
+    own = settings.engine is Engine.VLLM and (gated or isinstance(mixer, Mamba))
+    return stated or (facts.dtype_bytes if own else 4)

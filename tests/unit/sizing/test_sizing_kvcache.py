@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from published import model
 
+from rigspec.catalog.model_parts import Delta, Mamba
 from rigspec.sizing.kvcache import PoolShape, pool_shape
 from rigspec.sizing.memory import tokens_of
-from rigspec.sizing.records import kv_kind
-from rigspec.sizing.settings import EngineSettings, Speculative
+from rigspec.sizing.records import kv_kind, state_bytes
+from rigspec.sizing.settings import Engine, EngineSettings, Speculative
 from rigspec.units import GIB
 
 
@@ -155,6 +156,38 @@ def test_the_owner_may_halve_the_states() -> None:
     assert shape.block_tokens == 544
     found = tokens_of(facts, settings, shape, 65_536, 5.85)
     assert found == pytest.approx(242_534, rel=3e-3)  # --mamba-ssm-cache-dtype float16
+
+
+def test_a_state_that_the_config_leaves_open_is_as_wide_as_the_engine_has_it() -> None:
+    # two ranks: vLLM 0.10.2 printed blocks of 544 tokens, 0.13.0 beside a cache of 8 bits 1,072,
+    # of 17.58 GiB 767,552 tokens and 84.29 requests of 32,768
+    facts = model("Qwen/Qwen3-Next-80B-A3B-Instruct")
+    pair = EngineSettings(version=(0, 13), tensor_parallel=2, prefix_caching=False)
+    wide = replace(pair, kv_dtype="fp8")
+    shapes = [pool_shape(facts, each, batch_tokens=8192) for each in (pair, wide)]
+    assert [shape and shape.block_tokens for shape in shapes] == [544, 1072]
+    assert shapes[1] is not None
+    assert tokens_of(facts, wide, shapes[1], 32_768, 17.58) == 767_552
+    assert shapes[1].concurrency(17.58 * GIB, 32_768) == pytest.approx(84.29, abs=0.03)
+    told = replace(pair, state_bytes=4)
+    assert shapes[0] != pool_shape(facts, told, batch_tokens=8192)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_only_vllm_takes_the_model_s_own_type_for_a_state(engine: Engine) -> None:
+    settings, mamba = EngineSettings(engine=engine), Mamba(8, 64, 1, 128, 4)
+    for name, bits in (("Qwen/Qwen3-Next-80B-A3B-Instruct", 16), ("moonshotai/Kimi-K3", 32)):
+        facts = model(name)
+        delta = next(x.mixer for x in facts.layers if isinstance(x.mixer, Delta))
+        recurrent = delta.value_heads * delta.value_dim * delta.key_dim
+        conv = 2 * delta.key_heads * delta.key_dim + delta.value_heads * delta.value_dim
+        width = bits // 8 if engine is Engine.VLLM else 4
+        found = state_bytes(facts, delta, settings)
+        assert found == recurrent * width + conv * (delta.kernel - 1) * 2
+    plain = replace(model("nvidia/Nemotron-H-56B-Base-8K"), state_bytes=0)
+    stated = replace(plain, state_bytes=4)
+    halved = state_bytes(plain, mamba, settings) < state_bytes(stated, mamba, settings)
+    assert halved is (engine is Engine.VLLM)
 
 
 @pytest.mark.parametrize(
