@@ -27,6 +27,7 @@ from benchmarks.sizing_files import check_models, check_target, listed_cases, wr
 from benchmarks.sizing_models import Models
 from benchmarks.sizing_predict import Declined, Row, predictions
 from benchmarks.sizing_table import markdown
+from benchmarks.sizing_words import with_options_as_text
 from benchmarks.sizing_yaml import read_yaml, stop
 from rigspec.catalog.model_sizes import size_table
 from rigspec.outlet import guarded
@@ -120,6 +121,7 @@ def _load(raw: object, known: Models, order: int) -> Case | Declined:
     """A case, or why it cannot be used: one odd entry never stops the others."""
     if not isinstance(raw, Mapping):
         return Declined(f"case-{order}", ALL, "it is no mapping of keys")
+    raw = with_options_as_text(raw)
     name, faults = str(raw.get("id") or f"case-{order}"), faults_of(raw)
     if faults:
         return Declined(name, ALL, "; ".join(faults))

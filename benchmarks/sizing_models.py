@@ -217,6 +217,9 @@ SIBLINGS = (0.9, 1.12)
 what one leaves in 16 bits, the other packs (four loads of Qwen3.6, 0.93 to 1.11)."""
 
 
+_SIBLING = re.compile(r"sibling|\b(an)?other (quantizer|packer)|\bof the same base\b")
+
+
 def _as_sibling(facts: ModelFacts) -> ModelFacts:
     """The facts of an NVFP4 checkpoint of which nothing but a sibling's record is known; it may be
     that its own packer left nothing out."""
@@ -240,7 +243,7 @@ def _with_remarks(facts: ModelFacts, keys: Keys) -> ModelFacts:
     if "pruned" in note:
         remark = "experts were pruned from this checkpoint"
         facts = replace(facts, doubts=(*facts.doubts, remark), weights_doubt=0.4)
-    if "sibling" in note:
+    if _SIBLING.search(note):
         facts = _as_sibling(facts)
     said = f"{keys.text('quantization')} {keys.text('model')}".lower()
     told = re.search(r"\bmixed\b", said) or WIDTH.search(said)

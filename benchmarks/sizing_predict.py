@@ -217,7 +217,8 @@ def _leaves_fraction_open(case: Case) -> bool:
 
 
 def predict_tokens(case: Case) -> Amount:
-    """Tokens of the pool from the printed GiB, which is rounded to two decimals."""
+    """Tokens of the pool from the printed GiB, which is rounded to two decimals; SGLang rounds keys
+    and values each, and its pool holds a page more than it says, in whole pages."""
     facts = facts_of(case)
     printed = Keys((case.measured,)).number("available_kv_gib") or 0.0
     if case.engine is Engine.SGLANG:  # it prints the target's cache; drafts and states have others
@@ -226,7 +227,10 @@ def predict_tokens(case: Case) -> Amount:
     shape = _shape(case, facts)
     if _says_either(case, shape):
         raise Unknown(_two_lines(case, facts, shape, printed))
-    found = _tokens(case, facts, about(printed, 0.005))
+    rounded = 0.01 if case.engine is Engine.SGLANG else 0.005
+    found = _tokens(case, facts, about(printed, rounded))
+    if case.engine is Engine.SGLANG:
+        found = replace(found, low=found.low - LARGEST_PAGE)
     if facts.has_states and found.high > OPEN_TOKENS * max(1.0, found.low):
         raise Unknown(
             "the run leaves open what a pool of recurrent states depends on (context, type of the "
@@ -235,6 +239,8 @@ def predict_tokens(case: Case) -> Amount:
     return found
 
 
+LARGEST_PAGE = 64
+"""Tokens of SGLang's usual pages at most (`page_size`: 1, or 64 with TensorRT-LLM's kernels)."""
 OPEN_TOKENS = 1.1
 """A pool with recurrent states whose tokens are open by more is another question's answer: pages
 take the size of a state, so an unstated type of the cache moves everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rigspec.sizing.settings import Speculation, Speculative
 from rigspec.units import GB, GIB
@@ -97,6 +97,15 @@ def tokens_of(value: object) -> int | None:
 _OFF = re.compile(r"^(none|off|no|false|disabled|-|)$|no[- ]?(mtp|spec|drafter)", re.IGNORECASE)
 
 
+def with_options_as_text(raw: Mapping[str, object]) -> Mapping[str, object]:
+    """The case with vLLM's `--speculative-config`, where that is written as a mapping, as text."""
+    options = raw.get("speculative")
+    if not isinstance(options, Mapping):
+        return raw
+    told = (f"{key}: {value}" for key, value in options.items() if value is not None)
+    return {**raw, "speculative": ", ".join(told) or None}
+
+
 def speculation_of(text: str | None, compose: str | None) -> Speculative | None:
     """How a run speculated; None when it states nothing or says that it did not."""
     stated = (text or "").strip()
@@ -138,7 +147,9 @@ def _method(text: str) -> Speculation:
 
 
 def _depth(text: str) -> int | None:
-    found = re.search(r"\bn\s*=\s*(\d+)|steps (\d+)|depth[^\d]{0,20}(\d+)", text)
+    found = re.search(
+        r"\bn\s*=\s*(\d+)|steps (\d+)|depth[^\d]{0,20}(\d+)|num_speculative_tokens\W+(\d+)", text
+    )
     return int(next(group for group in found.groups() if group)) if found else None
 
 

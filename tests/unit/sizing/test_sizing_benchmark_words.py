@@ -124,6 +124,8 @@ def test_context_lengths(value: object, tokens: int | None) -> None:
         ("off", None, None),
         ("see compose", "mainline (no spec-dec)", None),
         ("mtp n=3", None, Speculative("mtp", 3)),
+        ("method: mtp, num_speculative_tokens: 2", None, Speculative("mtp", 2)),
+        ('{"method":"eagle3","num_speculative_tokens":4}', None, Speculative("eagle", 4)),
         ("see compose", "dual-dflash.yml (n=7)", Speculative("dflash", 7)),
         ("see compose", "dual.yml", Speculative("unstated")),
         ("EAGLE/NEXTN steps 3 draft 4", None, Speculative("mtp", 3)),
