@@ -87,10 +87,17 @@ def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFact
 def _alike(rig: Rig, known: Set[str], folders: Sequence[Path]) -> Mapping[str, str]:
     """Saved files whose names differ in capitals only from those that were looked for."""
     wanted = {
-        (model.hub or Path(model.path or "").name).replace("/", "__").lower(): name
+        name: (model.hub or Path(model.path or "").name).replace("/", "__")
         for name, model in rig.models.items()
         if name not in known
     }
-    files = (file for folder in folders for file in folder.glob("*.json")) if wanted else ()
+    files = [file for folder in folders for file in folder.glob("*.json")] if wanted else []
     found = {file.stem.lower(): str(file) for file in files}
-    return MappingProxyType({name: found[stem] for stem, name in wanted.items() if stem in found})
+    same = {file.stem for file in files}  # the checkpoint's of which a GGUF was made
+    return MappingProxyType(
+        {
+            name: found[stem.lower()]
+            for name, stem in wanted.items()
+            if stem.lower() in found and stem not in same
+        }
+    )

@@ -131,7 +131,9 @@ def test_a_gguf_file_is_not_sized_by_the_config_of_its_checkpoint(
     assert not saved_context(rig, spec).models
     wanted = "nothing is saved of it" if by_path else "nothing is saved of its `q.gguf`"
     context = saved_context(rig, spec)
-    assert wanted in "".join(unchecked(rig, context))
+    told = "".join(unchecked(rig, context))
+    assert wanted in told
+    assert "capitals" not in told
     where = "`/srv/m/q.gguf`" if by_path else "`Qwen/Qwen3.6-27B-FP8`, file `q.gguf`"
     assert why_unsized(rig, "qwen", context) == f"nothing is saved of {where}"
     (saved / f"{name}.json").write_text(GGUF)
