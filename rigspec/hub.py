@@ -20,6 +20,7 @@ from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
 from rigspec.catalog.model_gguf import (
     gguf_keys,
+    in_its_keys,
     open_gguf,
     part_number,
     parts_of,
@@ -100,9 +101,10 @@ def save(found: Found, name: str | None, folder: Path) -> str:
     except UnusableModel as problem:
         raise RigspecError(f"the config of {known}: {problem}", hint=BROKEN) from problem
     if facts is None:
+        keys = lacking(found.config)
+        keys = in_its_keys(keys, str(found.config.get("model_type"))) if found.gguf else keys
         raise RigspecError(
-            f"the config of {known} states no {lacking(found.config)}",
-            hint="is this a language model?",
+            f"the config of {known} states no {keys}", hint="is this a language model?"
         )
     path = folder / f"{file_stem(known)}.json"
     try:

@@ -126,10 +126,10 @@ def gguf_keys(config: Mapping[str, object]) -> Iterator[None]:
     try:
         yield
     except UnusableModel as problem:
-        raise UnusableModel(_renamed(str(problem), str(config.get("model_type")))) from problem
+        raise UnusableModel(in_its_keys(str(problem), str(config.get("model_type")))) from problem
 
 
-def _renamed(said: str, model_type: str) -> str:
+def in_its_keys(said: str, model_type: str) -> str:
     """A sentence about a key of `config.json`, about the one of the file instead."""
     of_file = {ours: theirs for theirs, ours in ARCHITECTURES.items()}
     for theirs, ours in KEYS.items():
@@ -196,4 +196,4 @@ def with_gguf_sizes(facts: ModelFacts, sizes: ExactSizes) -> ModelFacts:
     quantization = Quantization(scheme=Scheme.GGUF, bits_per_weight=4.85, label="GGUF")
     read = replace(sizes, source=f"header of {sizes.source}")
     found = replace(facts, quantization=quantization).with_sizes(read)
-    return replace(found, doubts=tuple(_renamed(d, facts.model_type) for d in found.doubts))
+    return replace(found, doubts=tuple(in_its_keys(d, facts.model_type) for d in found.doubts))

@@ -105,6 +105,20 @@ def test_hub_gguf_is_read_by_its_header_alone(tmp_path: Path) -> None:
     assert (facts.heads, facts.kv_heads, facts.max_positions) == (4, 2, 4096)
 
 
+def test_what_a_gguf_lacks_is_named_as_it_has_it(tmp_path: Path) -> None:
+    writer = GGUFWriter(str(tmp_path / "m.gguf"), "qwen3moe")
+    writer.add_embedding_length(64)
+    writer.add_vocab_size(256)
+    writer.add_tensor("token_embd.weight", np.zeros((256, 64), dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    words = ["model", "add", str(tmp_path / "m.gguf"), "--to", str(tmp_path / "saved")]
+    told = CliRunner().invoke(main, words).output
+    assert "the config of m.gguf states no `qwen3moe.block_count`" in told
+
+
 @pytest.mark.parametrize(
     ("name", "revision", "words"),
     [("org/none", None, "org/none"), ("org/tiny", "nope", "org/tiny@nope")],
