@@ -37,7 +37,8 @@ from rigspec.rules import (
     storage,
 )
 from rigspec.rules.context import CheckContext, saved_context
-from rigspec.rules.sizable import off_cards, uncounted_of
+from rigspec.rules.places import ticked
+from rigspec.rules.sizable import off_cards, sized_services, uncounted_of
 from rigspec.rules.to_save import to_save, unread_drafts
 from rigspec.spec.beside import unusable_catalog, unusable_faults
 from rigspec.spec.load import Loaded, load
@@ -141,3 +142,7 @@ def unchecked(rig: Rig, context: CheckContext) -> Iterator[str]:
         held = off_cards(rig, name, context)
         if held:
             yield f"whether `{name}` fits was not checked: {held}, which is not sized"
+    for name, sized in sized_services(rig, context):
+        beside = ticked([other.name for other in sized.neighbours if not other.gib])
+        if beside:
+            yield f"`{name}` is judged without {beside}: nobody knows how much it holds of a card"

@@ -11,6 +11,8 @@ from published import card, model
 
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.report.set_aside import neighbour_lines
+from rigspec.rules.context import CheckContext
+from rigspec.rules.run import unchecked
 from rigspec.sizing.matrices import matrices
 from rigspec.sizing.memory import MemoryEstimate
 from rigspec.sizing.neighbours import held_gib, neighbours, of_llama_cpp
@@ -244,6 +246,16 @@ def test_what_stays_in_host_memory_is_no_figure_and_yet_a_doubt(told: dict[str, 
         said = [list(neighbour_lines(each)) for each in judged if each is not None]
         unknown = ["    · held by `other`                nobody knows how much: it is not sized"]
         assert said == [[], unknown, unknown]
+
+
+def test_a_check_names_the_neighbour_that_nobody_sized() -> None:
+    llama = {"engine": "llama_cpp", "context_length": 8192}
+    found = rig({"main": LARGE}, {"one": llama, "other": llama | {"gpu_layers": 3}})
+    context = CheckContext(models={"qwen": model("Qwen/Qwen3-8B")})
+    said = "`one` is judged without `other`: nobody knows how much it holds of a card"
+    assert said in list(unchecked(found, context))
+    alone = rig({"main": LARGE}, {"one": llama, "other": llama})
+    assert not list(unchecked(alone, context))
 
 
 def test_of_two_that_never_run_at_once_the_unknown_is_named_beside_the_larger() -> None:
