@@ -326,8 +326,10 @@ _LONGER = re.compile(r"(?i)(?<!no )(?<!without )\byarn\b|--rope-scaling|--hf-ove
 
 def _host_experts(keys: Keys, engine: Engine) -> int | None:
     """Layers whose experts lie in host memory; None where a part does, and nobody says which."""
-    llama = engine is Engine.LLAMA_CPP
-    found = host_experts(f"{keys.text('notes')} {keys.text('config_note')}") if llama else 0
+    if engine is not Engine.LLAMA_CPP:
+        return 0 if keys.flag("cpu_offload") is not True else None
+    notes = f"{keys.text('notes')} {keys.text('config_note')}"
+    found = host_experts(notes, keys.whole("n_cpu_moe"))
     return found if found or keys.flag("cpu_offload") is not True else None
 
 

@@ -16,12 +16,17 @@ _CHOSEN = re.compile(
 )
 """An expression names the matrices, or prose says that some are there."""
 _EXPRESSION = re.compile(r"([^\s,;\"'`]+)=CPU\b")
+_TABLE = re.compile(r"(?:-ot |--override-tensor )?['\"]?per_layer_token_embd(?:\\?\.weight)?=CPU\b")
+"""The tables by layer lie there anyway."""
 _TO_CARD = re.compile(r"(?i)(?:=|\b(?:on|to) )CUDA\d")
 
 
-def host_experts(notes: str) -> int | None:
-    """The first layers whose experts lie there; None where a part does, and nobody says which."""
-    counts = {int(one or other) for one, other in _COUNTED.findall(notes)}
+def host_experts(notes: str, stated: int | None = None) -> int | None:
+    """The first layers whose experts lie there, `stated` before what notes count; None where a part
+    does, and nobody says which."""
+    notes = _TABLE.sub("", notes)
+    counted = {int(one or other) for one, other in _COUNTED.findall(notes)}
+    counts = counted if stated is None else {stated}
     if len(counts) == 1 and "=CPU" not in notes:
         return counts.pop()
     if not counts and (_ALL.search(notes) or _is_all(notes)):

@@ -31,6 +31,7 @@ _ATTENTION = (
     "ssm_ba", "ssm_alpha", "ssm_beta", "indexer.attn_q_b", "indexer.attn_k",
 )  # fmt: skip
 _GATES = ("gate", "up", "down")
+_TABLES = ("token_embd.weight", "per_layer_token_embd.weight")
 _VECTORS = (
     "attn_norm", "attn_q_norm", "attn_k_norm", "attn_q_a_norm", "attn_kv_a_norm", "attn_sinks",
     "post_attention_norm", "ffn_norm", "post_ffw_norm", "ffn_gate_inp",
@@ -88,10 +89,12 @@ def is_moved(overrides: tuple[Override, ...], name: str) -> bool:
 
 
 def puts_table_on_card(overrides: tuple[Override, ...]) -> bool:
-    """Whether the table of words, which lies in host memory else, goes to a card."""
-    table = "token_embd.weight"
-    first = next((each for each in overrides if _compiled(each.pattern).search(table)), None)
-    return first is not None and not first.on_host
+    """Whether a table of words, which lies in host memory else, goes to a card."""
+    for table in _TABLES:
+        first = next((each for each in overrides if _compiled(each.pattern).search(table)), None)
+        if first is not None and not first.on_host:
+            return True
+    return False
 
 
 def finds_nothing(pattern: str, facts: ModelFacts) -> bool:
@@ -101,7 +104,7 @@ def finds_nothing(pattern: str, facts: ModelFacts) -> bool:
 
 def _names(facts: ModelFacts) -> Iterator[str]:
     """What a GGUF of the model may hold, by name; some of it only some releases write."""
-    stems = [*_others(facts), "token_embd", "output_norm", "rope_freqs"]
+    stems = [*_others(facts), "token_embd", "per_layer_token_embd", "output_norm", "rope_freqs"]
     for number, layer in enumerate((*facts.layers, *facts.draft.layers)):
         stems += (f"blk.{number}.{part}" for part in (*_VECTORS, *_routed(layer)))
     return (f"{stem}.{kind}" for stem in stems for kind in ("weight", "bias"))

@@ -97,6 +97,7 @@ def test_counts_and_expressions_that_take_experts_add_up() -> None:
         ("'-ot', 'exps=CPU,'", 2),
         ("'-ot', 'token_embd=CUDA0'", 1),  # on a card it weighs, else it lies on the host
         ("'-ot', '.=CUDA0'", 1),
+        ("'-ot', 'per_layer_token_embd=CUDA0'", 1),
         ("'-ot', '.?.?.?.?.?exps=CPU'", 2),
         ("'-ot', 'exps'", 2),
         ("'-ot', '(exps=CPU'", 2),
@@ -179,6 +180,7 @@ def test_a_long_expression_takes_no_time() -> None:
     [
         ("exps=CPU", []),
         ("attn_norm=CPU", []),  # weighs nothing, but is there
+        ("per_layer_token_embd=CPU", []),  # lies there anyway, where a model has it
         (r"blk\.35\.attn_output\.bias=CPU", []),
         (r"blk\.36\.=CPU", [r"`blk\.36\.`"]),
         ("shexp=CPU", ["`shexp`"]),  # this model has none

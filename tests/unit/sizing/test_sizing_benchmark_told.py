@@ -106,3 +106,23 @@ def test_the_config_of_another_packer_leaves_open_what_is_packed(note: str, apar
     found = case_of(run, models(), 0).facts
     assert found is not None
     assert (found.weights_span != (1.0, 1.0)) is apart
+
+
+@pytest.mark.parametrize(
+    ("told", "layers"),
+    [
+        ({"n_cpu_moe": 29}, 29),
+        ({"n_cpu_moe": 35, "notes": "With --n-cpu-moe 33: 9266 MiB"}, 35),  # the run's own counts
+        ({"notes": "--n-cpu-moe 33"}, 33),
+        ({"n_cpu_moe": 23, "notes": "-ot per_layer_token_embd=CPU"}, 23),  # lies there anyway
+        ({"notes": "-ot per_layer_token_embd=CPU"}, 0),
+        ({"n_cpu_moe": 23, "notes": "-ot ffn_up=CPU"}, None),
+        ({"n_cpu_moe": 4, "engine_family": "vllm"}, 0),
+    ],
+)
+def test_experts_in_host_memory_are_as_many_as_the_run_states(
+    told: dict[str, Any], layers: int | None
+) -> None:
+    case = case_of(RUN | {"engine_family": "llama.cpp", "measured": {}} | told, models(), 0)
+    assert case.unplaced is (layers is None)
+    assert case.settings.host_experts == (layers or 0)
