@@ -145,7 +145,9 @@ def test_a_flag_of_another_engine_may_be_written_with_underscores() -> None:
         ("KV_OFFLOAD", "", "error"),
         ("NO_KV_OFFLOAD", "1", None),
         ("NO_KV_OFFLOAD", "0", "warning"),  # off all the same
+        ("NO_KV_OFFLOAD", "", "warning"),
         ("NO_UBATCH", "1", "warning"),  # nothing that can be turned off
+        ("NO_ESCAPE", "1", "warning"),  # a flag alone: no variable turns it off
         ("UBATCH", "1024", None),
         ("UBATCH", "x", "error"),
         ("UBATCH", "-5", "error"),

@@ -16,6 +16,7 @@ from rigspec.catalog.model_words import GGUF_BITS
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
+from rigspec.sizing.llamacpp import on_card
 from rigspec.sizing.llamacpp_told import ALL_LAYERS
 from rigspec.sizing.matrices import Cut, Part, matrices
 from rigspec.sizing.memory import budget
@@ -23,11 +24,11 @@ from rigspec.sizing.remedies import remedies
 from rigspec.sizing.remedies_host import HOST_EXPERTS, SPLIT_BY_LOAD
 from rigspec.sizing.remedy import Remedy
 from rigspec.sizing.service import sized
-from rigspec.sizing.settings import Engine, EngineSettings, Portion
+from rigspec.sizing.settings import Engine, EngineSettings, Portion, Speculative
 from rigspec.sizing.speeds import speeds_of
 from rigspec.sizing.stored import calibration
 from rigspec.sizing.verdict import Verdict
-from rigspec.sizing.weights import host_gib, rank_weights
+from rigspec.sizing.weights import host_gib, loaded, rank_weights
 from rigspec.units import GIB
 
 LLAMA = EngineSettings(engine=Engine.LLAMA_CPP, context=32768, complete=True)
@@ -316,3 +317,16 @@ def test_experts_that_draft_are_as_wide_as_the_others() -> None:
     sizes = ExactSizes(70_000_000_000, "a file", expert_bytes=every // 2, words_bytes=words)
     found = calibration(replace(facts, sizes=sizes))
     assert found.of(drafts[0]) * drafts[0].stored_bytes == pytest.approx(drafts[0].elements / 2)
+
+
+def test_every_matrix_lies_on_one_of_the_cards_those_that_draft_on_the_last() -> None:
+    facts = gguf("stepfun-ai/Step-3.7-Flash", 4.9)
+    settings = replace(LLAMA, speculative=Speculative("mtp", 2))
+    every, layers = loaded(facts, settings), len(facts.layers)
+    assert max(m.layer or 0 for m in every) > layers  # three that draft
+    first, last = (
+        on_card(every, facts, replace(settings, portion=Portion(held)))
+        for held in (range(20), range(20, layers + 1))
+    )
+    assert sorted(m.name for m in (*first, *last)) == sorted(m.name for m in every)
+    assert all(m.layer is not None and m.layer < 20 for m in first)
