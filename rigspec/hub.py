@@ -25,6 +25,7 @@ from rigspec.catalog.model_gguf import (
     part_number,
     parts_of,
     read_parts,
+    refuse_later_part,
     with_gguf_sizes,
 )
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
@@ -148,6 +149,7 @@ def read_local(path: Path, file: str | None = None) -> Found:
             f"{path} is neither a checkpoint folder nor a GGUF file",
             hint="give the folder that holds config.json",
         )
+    refuse_later_part(path.name)
     parts = [path.with_name(part) for part in parts_of(path.name)]
     return _of_gguf(name, None, parts)
 
@@ -227,6 +229,7 @@ def _of_gguf(name: str, revision: str | None, parts: Sequence[Path]) -> Found:
 def _chosen(names: Sequence[str], file: str | None, where: str, *, has_config: bool) -> str:
     """The GGUF file asked for, or the only one; the first part of a split one."""
     if file is not None and file in names:
+        refuse_later_part(file)
         return file
     firsts = [name for name in names if part_number(name) == 1]
     if file is None and len(firsts) == 1:

@@ -70,6 +70,10 @@ _STATES = {"granitemoehybrid": "mamba", "lfm2": "conv", "lfm2_moe": "conv", "kim
 """What layers without key/value heads are."""
 
 
+_EVERY_FOURTH = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")
+"""Families of which llama.cpp takes every fourth layer for a full one where nothing is said."""
+
+
 def config_of_gguf(values: Mapping[str, object]) -> dict[str, object]:
     """A `config.json` look-alike from GGUF key-values."""
     architecture = str(values.get("general.architecture", ""))
@@ -137,6 +141,8 @@ def _windows(told: _Told, config: dict[str, object]) -> None:
             config["sliding_window_pattern"] = period
         elif config["model_type"] not in _PERIODS:
             config.pop("sliding_window", None)
+        elif config["model_type"] != "llama4_text":  # its windows are llama.cpp's own
+            config.setdefault("sliding_window", 0)
         return
     config["layer_types"] = ["sliding_attention" if mark else "full_attention" for mark in marks]
     for key in ("attention.head_count", "attention.head_count_kv"):
@@ -149,6 +155,8 @@ def _windows(told: _Told, config: dict[str, object]) -> None:
 def _states(told: _Told, config: dict[str, object]) -> None:
     """Layers without key/value heads keep a state instead of a cache."""
     heads, kind = told.each("attention.head_count_kv"), _STATES.get(str(config["model_type"]))
+    if config["model_type"] in _EVERY_FOURTH:
+        config.setdefault("full_attention_interval", 4)
     if 0 not in heads or kind is None:
         return
     config["layer_types"] = ["full_attention" if count else kind for count in heads]

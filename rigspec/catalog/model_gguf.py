@@ -114,6 +114,7 @@ def _damaged(path: Path) -> UnusableModel:
 
 def facts_of_gguf(path: Path) -> ModelFacts | None:
     """Facts and exact bytes of a GGUF file with all its parts; None without dimensions."""
+    refuse_later_part(path.name)
     config, sizes = read_parts([path.with_name(part) for part in parts_of(path.name)])
     with gguf_keys(config):
         facts = facts_of_config(path.stem, config)
@@ -153,6 +154,13 @@ def part_number(name: str) -> int:
     """Which part of a split GGUF a file is; 1 where it is not split."""
     match = _PART.search(name)
     return int(match[1]) if match else 1
+
+
+def refuse_later_part(name: str) -> None:
+    """llama.cpp is given the first part of a split file, and ends at another one."""
+    number, parts = part_number(name), parts_of(name)
+    if number > 1:
+        raise UnusableModel(f"{name} is part {number} of {len(parts)}: name the first, {parts[0]}")
 
 
 def read_parts(parts: Sequence[Path]) -> tuple[dict[str, object], ExactSizes]:

@@ -13,6 +13,8 @@ HOST = "CPU"
 """The buffer type of host memory."""
 _FOREIGN = re.compile(r"(?<!\\)(?:\\\\)*(\(\?[^:=!])")
 """Python reads these groups, ECMAScript has none of them."""
+_LITERAL, _BRACE = re.compile(r"\\.|\[[^]]*\]"), re.compile(r"\{(?!\d+\})")
+"""What stands for itself, and a brace that begins no count: Python takes it as it is."""
 _BROKEN = (
     "nothing to repeat", "unterminated character set", "missing )", "unbalanced parenthesis",
     "bad character range", "bad escape (end",
@@ -44,7 +46,7 @@ def fault(word: tuple[str, str, str], cards: int) -> tuple[str, str]:
         listed = ", ".join(f"`{name}`" for name in known)
         return (
             f"llama.cpp has no buffer type `{buffer}` here",
-            f"write `{pattern}={near}`" if near else f"it has {listed}",
+            f"write `{pattern.strip()}={near}`" if near else f"it has {listed}",
         )
     broken = _broken(pattern)
     return (f"`{pattern}` is no expression: {broken}", "") if broken else ("", "")
@@ -55,6 +57,10 @@ def _broken(pattern: str) -> str:
     foreign = _FOREIGN.search(pattern)
     if foreign is not None:
         return f"ECMAScript, in which it is written, has no `{foreign[1]}`"
+    if "[[" in pattern:
+        return ""  # classes that Python does not know
+    if _BRACE.search(_LITERAL.sub("", pattern)):
+        return "a `{` begins a count, such as `{2}`"
     try:
         re.compile(pattern)
     except re.error as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import field
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from rigspec.catalog.data import save_folder
 from rigspec.catalog.gpus import Gpu, find_gpu
 from rigspec.frozen import dataclass
 from rigspec.spec.faults import FabricFaults, load_faults
+from rigspec.spec.models import Model
 from rigspec.spec.rig import Rig
 
 if TYPE_CHECKING:
@@ -79,9 +80,17 @@ def _saved_facts(rig: Rig, folders: Sequence[Path]) -> tuple[dict[str, ModelFact
             except (OSError, ValueError) as problem:
                 unusable.setdefault(name, str(problem))
                 continue
-            if facts is not None and (facts.is_gguf or not model.is_gguf):
+            if facts is not None and _is_of(model, facts):
                 found.setdefault(name, facts)
     return found, {name: why for name, why in unusable.items() if name not in found}
+
+
+def _is_of(model: Model, facts: ModelFacts) -> bool:
+    """Whether a record is of the weights that are served: a GGUF of its own file."""
+    if not model.is_gguf or facts.sizes is None:
+        return not model.is_gguf
+    named = PurePath(model.file or "").name
+    return facts.is_gguf and facts.sizes.source.endswith(f" {named}" if named else "")
 
 
 def _alike(rig: Rig, known: Set[str], folders: Sequence[Path]) -> Mapping[str, str]:

@@ -18,6 +18,8 @@ _COUNTS = ("--cpu-offload-gb", "-ncffn", "--n-cpu-ffn")
 """Flags that move as much as they say; 0 moves nothing."""
 _SWITCHES = ("-nkvo", "--no-kv-offload")
 _COUNT, _OFFLOAD = "LLAMA_ARG_N_CPU_FFN", "LLAMA_ARG_KV_OFFLOAD"
+_MANAGED = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
+"""What finds no room on a card then goes to host memory (llama.cpp's `docs/build.md`)."""
 _ELSEWHERE = ("--rpc", "LLAMA_ARG_RPC")
 
 
@@ -29,6 +31,8 @@ def kept_off(service: Service, facts: ModelFacts, cards: int) -> str:
     if elsewhere and service.engine == "llama_cpp":
         return f"`{elsewhere}` leaves a part of the model to other machines"
     found = _kept_on_host(service, facts) or _overridden(service, facts, cards)
+    if service.engine == "llama_cpp" and _MANAGED in service.environment:
+        found = found or f"`{_MANAGED}`"
     return f"{found} leaves a part of the model in host memory" if found else ""
 
 

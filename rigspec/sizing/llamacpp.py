@@ -103,13 +103,21 @@ def _cache_of(layers: Sequence[Layer], settings: EngineSettings, context: int) -
     for layer in layers:
         mixer = layer.mixer
         if isinstance(mixer, Attention) and not mixer.shares_cache:
-            kept = min(cells, _pad(mixer.window + settings.ubatch)) if mixer.window else cells
+            kept = _window_cells(mixer.window, settings, context) if mixer.window else cells
             found += kept * mixer.kv_heads * (mixer.head_dim * key + mixer.v_dim * value)
         elif isinstance(mixer, Latent):
             found += cells * (mixer.record_width * key + mixer.index_dim * 2)
         elif isinstance(mixer, (Delta, Mamba)):
             found += _state(mixer) * settings.parallel
     return found / GIB
+
+
+def _window_cells(window: int, settings: EngineSettings, context: int) -> int:
+    """Cells of a layer with a window: a batch beyond it for each slot, or in one cache of all slots
+    a window for each of them (`llama-kv-cache-iswa.cpp`)."""
+    slots = settings.slots
+    windows = settings.parallel if slots == 1 else 1
+    return slots * min(_pad(math.ceil(context / slots)), _pad(window * windows + settings.ubatch))
 
 
 def _pad(cells: int) -> int:

@@ -35,7 +35,8 @@ def argv(name: str, service: Service, weights: str, draft: str | None) -> tuple[
         *(words.flag("fit", "off") if fits and "--fit" not in service.extra_args else ()),
         *words.flag("split_mode", service.split_mode),
         *words.flag("context_length", _total_context(service)),
-        *words.flag("max_sequences", service.max_sequences),
+        # else the server takes four slots that share one cache
+        *words.flag("max_sequences", service.max_sequences or 1),
         *words.flag("max_batched_tokens", service.max_batched_tokens),
         *words.flag("kv_cache_dtype", service.kv_cache_dtype),
         *words.flag("kv_cache_dtype_v", service.kv_cache_dtype),

@@ -183,3 +183,14 @@ def test_a_list_of_words_is_no_list_of_heads() -> None:
     told = header(read("Qwen__Qwen3-8B"), "qwen3")
     words = told | {"qwen3.attention.sliding_window_pattern": ["a"] * 36}
     assert facts(config_of_gguf(words)).layers == facts(config_of_gguf(told)).layers
+
+
+def test_what_llama_cpp_takes_where_a_header_says_nothing() -> None:
+    windows = header(read("google__gemma-3-27b-it"), "gemma3")
+    del windows["gemma3.attention.sliding_window"]
+    mixers = [layer.mixer for layer in facts(config_of_gguf(windows)).layers]
+    assert all(isinstance(mixer, Attention) and mixer.window == 0 for mixer in mixers)
+    states = header(read("Qwen__Qwen3.5-35B-A3B"), "qwen35moe")
+    whole = facts(config_of_gguf(states)).layers
+    del states["qwen35moe.full_attention_interval"]
+    assert facts(config_of_gguf(states)).layers == whole

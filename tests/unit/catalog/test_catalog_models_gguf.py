@@ -100,8 +100,23 @@ def test_a_part_whose_others_cannot_be_found_is_refused(tmp_path: Path) -> None:
         read(path)
     assert read(written(tmp_path / "whole.gguf", parts=1)).known
     for part in (1, 2):
-        named = written(tmp_path / f"m-{part:05}-of-00002.gguf", parts=2)
-    assert read(named).sizes is not None
+        written(tmp_path / f"m-{part:05}-of-00002.gguf", parts=2)
+    assert read(tmp_path / "m-00001-of-00002.gguf").sizes is not None
+
+
+def test_a_later_part_is_not_the_model(tmp_path: Path) -> None:
+    # llama.cpp: "model must be loaded with the first split"
+    for part in (1, 2):
+        written(tmp_path / f"m-{part:05}-of-00002.gguf", parts=2)
+    said = r"m-00002-of-00002\.gguf is part 2 of 2: name the first, m-00001-of-00002\.gguf"
+    second = tmp_path / "m-00002-of-00002.gguf"
+    for refused in (
+        lambda: read(second),
+        lambda: read_local(second),
+        lambda: read_local(tmp_path, second.name),
+    ):
+        with pytest.raises(UnusableModel, match=said):
+            refused()
 
 
 @pytest.mark.parametrize(("architecture", "known"), [

@@ -136,5 +136,7 @@ def test_a_gguf_file_is_not_sized_by_the_config_of_its_checkpoint(
     assert "capitals" not in told
     where = "`/srv/m/q.gguf`" if by_path else "`Qwen/Qwen3.6-27B-FP8`, file `q.gguf`"
     assert why_unsized(rig, "qwen", context) == f"nothing is saved of {where}"
-    (saved / f"{name}.json").write_text(GGUF)
+    (saved / f"{name}.json").write_text(GGUF)  # of another file
+    assert bool(saved_context(rig, spec).models) is by_path
+    (saved / f"{name}.json").write_text(GGUF.replace("MoE-30B-Q4_K_M.gguf", "q.gguf"))
     assert saved_context(rig, spec).models["qwen"].is_gguf

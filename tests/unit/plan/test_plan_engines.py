@@ -160,6 +160,11 @@ def test_older_llama_cpp_gets_no_words_it_does_not_know(make_rig: MakeRig) -> No
     assert argv(make_rig, own).count("--fit") == 1
 
 
+def test_llama_cpp_is_told_one_slot_where_the_spec_says_nothing(make_rig: MakeRig) -> None:
+    # the server takes four that share a cache, with four windows, else
+    assert after(argv(make_rig, {"engine": "llama_cpp"}), "--parallel") == "1"
+
+
 def test_llama_cpp_with_one_cache_for_all_is_given_the_length_of_one(make_rig: MakeRig) -> None:
     for told in (
         {"extra_args": ["--kv-unified"]},

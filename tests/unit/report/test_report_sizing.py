@@ -104,6 +104,7 @@ def test_unknown_model_keeps_links_and_power_and_says_how_to_add_it() -> None:
         ("environment: {LLAMA_ARG_KV_OFFLOAD: 'off'}", "`LLAMA_ARG_KV_OFFLOAD`"),
         ("environment: {LLAMA_ARG_NO_KV_OFFLOAD: '1'}", "`LLAMA_ARG_NO_KV_OFFLOAD`"),
         ("environment: {LLAMA_ARG_NO_KV_OFFLOAD: '0'}", "`LLAMA_ARG_NO_KV_OFFLOAD`"),
+        ("environment: {GGML_CUDA_ENABLE_UNIFIED_MEMORY: 1}", "`GGML_CUDA_ENABLE_UNIFIED_MEMORY`"),
         ("environment: {LLAMA_ARG_OVERRIDE_TENSOR: 'ffn=CPU'}", "`LLAMA_ARG_OVERRIDE_TENSOR`"),
         ("extra_args: ['-ot', 'ffn_up=CPU']", "`--override-tensor`"),
     ],

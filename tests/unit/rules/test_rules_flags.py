@@ -178,6 +178,12 @@ def test_the_words_of_a_variable_are_llama_cpp_s_own(
         ("", "a word between its commas is empty"),
         ("exps=CPU,", "a word between its commas is empty"),
         ("[a-=CPU", "`[a-` is no expression: unterminated character set"),
+        (
+            r"blk\.{0..9}=CPU",
+            r"`blk\.{0..9}` is no expression: a `{` begins a count, such as `{2}`",
+        ),
+        (r"blk\.[0-9]{2}\.ffn\{[{]=CPU", ""),
+        ("[[:digit:]]+exps=CPU", ""),  # classes that Python does not know
         ("*exps=CPU", "`*exps` is no expression: nothing to repeat"),
         (
             "(?<!x)y=CPU",

@@ -16,7 +16,7 @@ from rigspec.catalog.model_words import GGUF_BITS
 from rigspec.catalog.models import load_model_facts
 from rigspec.sizing.cards import Card
 from rigspec.sizing.group import each_card, tightest
-from rigspec.sizing.llamacpp import on_card
+from rigspec.sizing.llamacpp import card_cache_gib, on_card
 from rigspec.sizing.llamacpp_told import ALL_LAYERS
 from rigspec.sizing.matrices import Cut, Part, matrices
 from rigspec.sizing.memory import budget
@@ -330,3 +330,20 @@ def test_every_matrix_lies_on_one_of_the_cards_those_that_draft_on_the_last() ->
     )
     assert sorted(m.name for m in (*first, *last)) == sorted(m.name for m in every)
     assert all(m.layer is not None and m.layer < 20 for m in first)
+
+
+@pytest.mark.parametrize(
+    ("slots", "parallel", "mib"),
+    [
+        (1, 1, 323),
+        (1, 4, 833),  # one cache of all: four windows of 1,024 and a batch, 4,608 cells
+        (4, 4, 68 + 4 * 255),  # a cache each: 2,048 tokens of it are more than window and batch
+    ],
+)
+def test_every_slot_has_windows_of_its_own(slots: int, parallel: int, mib: float) -> None:
+    # Gemma 4 12B on a 5070 Laptop, 8,192 cells in q8_0: 68 MiB of full layers; windows of 255
+    # (1,536 cells) with one slot, of 765 with four that share a cache, as printed
+    facts = load_model_facts("google/gemma-4-12B", [CONFIGS])
+    assert facts is not None
+    told = replace(LLAMA, kv_dtype="q8_0", slots=slots, parallel=parallel)
+    assert card_cache_gib(facts, told, 8192) * 1024 == pytest.approx(mib, abs=1)
