@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_config import facts_of_config, lacking
 from rigspec.catalog.model_facts import ExactSizes
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object, object_of
@@ -29,7 +29,7 @@ from rigspec.catalog.model_gguf import (
     with_gguf_sizes,
 )
 from rigspec.catalog.model_headers import sizes_of_folder, sizes_of_headers
-from rigspec.catalog.models import NOT_HERE, file_stem, lacking, names_file, saved_file
+from rigspec.catalog.models import NOT_HERE, file_stem, names_file, saved_file
 from rigspec.errors import RigspecError
 from rigspec.frozen import dataclass
 from rigspec.letters import as_name

@@ -6,6 +6,7 @@ configuration classes; nothing is guessed from a model's name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from rigspec.catalog.model_draft import draft_of
@@ -111,6 +112,30 @@ def facts_of_config(
         is_novel=not is_known(model_type) or "unknown" in kinds or bool(missing),
         lacks=_lacks(missing, short=len(layers) < (keys.whole("num_hidden_layers") or 0)),
     )
+
+
+_LEAST = (
+    ("hidden_size", "n_embd", "d_model"),
+    ("vocab_size",),
+    ("num_hidden_layers", "n_layer", "num_layers"),
+)
+"""What every config states, with the names that older classes have for it."""
+
+
+def lacking(config: Mapping[str, object]) -> str:
+    """What a config must state and does not, by its usual names, with what it states instead."""
+    keys = language_keys(config)
+    missing = [_written(keys, names) for names in _LEAST if not keys.whole(*names)]
+    return ", ".join(missing or ["kind for any of its layers"])
+
+
+def _written(keys: Keys, names: tuple[str, ...]) -> str:
+    """The first name, or the whole number that another value stands for."""
+    found = keys.first(*names)
+    if found is None:
+        return f"`{names[0]}`"
+    name, value = found
+    return f"whole number in `{name}: {json.dumps(value)[:40]}`"
 
 
 def _class_defaults(keys: Keys, model_type: str) -> Mapping[str, object]:

@@ -151,6 +151,11 @@ class ModelFacts:
         return any(isinstance(layer.mixer, Compressed) for layer in self.unlike)
 
     @property
+    def is_cache_unknown(self) -> bool:
+        """Whether no layer says what it caches."""
+        return not any(layer.mixer for layer in self.unlike)
+
+    @property
     def is_latent(self) -> bool:
         """Whether the cache is one latent record per token (MLA)."""
         return any(isinstance(layer.mixer, Latent) for layer in self.unlike)

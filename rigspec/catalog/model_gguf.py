@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rigspec.catalog.gguf_config import ARCHITECTURES, KEYS, config_of_gguf
-from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_config import facts_of_config, lacking
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import SEEN, holds_file, refuse_stand_in
@@ -47,6 +47,7 @@ def read_gguf(path: Path) -> Read:
     except _DAMAGED as problem:
         raise _damaged(path) from problem
     _refuse_lone_part(path.name, values.get("split.count"))
+    _refuse_renamed_part(path.name, values.get("split.no"))
     tokens = reader.fields.get("tokenizer.ggml.tokens")
     config = config_of_gguf(values)
     if config.get("vocab_size") is None and tokens is not None:
@@ -73,6 +74,16 @@ def _refuse_lone_part(name: str, told: object) -> None:
         raise UnusableModel(
             f"{name} is a part of {told} (`split.count`), which are named "
             f"`NAME-00001-of-{told:05}.gguf` and so on: the others are not beside it"
+        )
+
+
+def _refuse_renamed_part(name: str, told: object) -> None:
+    """llama.cpp ends with `invalid split file idx` where a part stands under another's name."""
+    number = part_number(name)
+    if isinstance(told, int) and told + 1 != number:
+        raise UnusableModel(
+            f"{name} is part {told + 1} by its own header (`split.no`), part {number} by its name: "
+            "fetch it again"
         )
 
 
@@ -104,21 +115,42 @@ def open_gguf(path: Path) -> Any:
         return GGUFReader(str(path))
     except RecursionError as problem:
         raise UnusableModel(f"{path.name} nests arrays thousands of levels deep") from problem
+    except ValueError as problem:
+        kind = _NEW_TYPE.search(str(problem))
+        raise (_of_new_type(path, kind[1]) if kind else _damaged(path)) from problem
     except _DAMAGED as problem:
         raise _damaged(path) from problem
+
+
+_NEW_TYPE = re.compile(r"\b(\d{1,3})\)? is not a valid GGMLQuantizationType")
+
+
+def _of_new_type(path: Path, number: str) -> UnusableModel:
+    return UnusableModel(
+        f"{path.name} has a tensor of type {number}, which llama.cpp does not know: it was made "
+        "for a fork such as ik_llama.cpp or a later build (take another file), or is damaged"
+    )
 
 
 def _damaged(path: Path) -> UnusableModel:
     return UnusableModel(f"{path.name} is cut short or damaged: its header leads beyond its bytes")
 
 
-def facts_of_gguf(path: Path) -> ModelFacts | None:
-    """Facts and exact bytes of a GGUF file with all its parts; None without dimensions."""
+def facts_of_gguf(path: Path) -> ModelFacts:
+    """Facts and exact bytes of a GGUF file with all its parts.
+
+    Raises UnusableModel when it holds no language model that can be loaded.
+    """
     refuse_later_part(path.name)
     config, sizes = read_parts([path.with_name(part) for part in parts_of(path.name)])
     with gguf_keys(config):
         facts = facts_of_config(path.stem, config)
-    return with_gguf_sizes(facts, sizes) if facts is not None else None
+    if facts is None:
+        raise UnusableModel(
+            f"{path.name} states no {in_its_keys(lacking(config), str(config['model_type']))}: it "
+            "is no language model, or was written by a broken converter"
+        )
+    return with_gguf_sizes(facts, sizes)
 
 
 @contextmanager
@@ -134,7 +166,8 @@ def in_its_keys(said: str, model_type: str) -> str:
     """A sentence about a key of `config.json`, about the one of the file instead."""
     of_file = {ours: theirs for theirs, ours in ARCHITECTURES.items()}
     for theirs, ours in KEYS.items():
-        said = said.replace(f"`{ours}`", f"`{of_file.get(model_type, model_type)}.{theirs}`")
+        named = f"`{of_file.get(model_type, model_type)}.{theirs}"
+        said = said.replace(f"`{ours}`", f"{named}`").replace(f"`{ours}:", f"{named}:")
     return said
 
 

@@ -13,13 +13,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
-from rigspec.catalog.model_config import facts_of_config
+from rigspec.catalog.model_config import facts_of_config, lacking
 from rigspec.catalog.model_facts import ExactSizes, ModelFacts
 from rigspec.catalog.model_faults import UnusableModel
 from rigspec.catalog.model_files import holds_file, json_object
 from rigspec.catalog.model_gguf import facts_of_gguf, part_number, with_gguf_sizes
 from rigspec.catalog.model_headers import sizes_of_folder
-from rigspec.catalog.model_keys import Keys, language_keys
 from rigspec.catalog.model_pin import PIN, pin_of, pin_text, pinned_sizes, pinned_word
 from rigspec.regular import no_file
 
@@ -47,7 +46,7 @@ def load_model_facts(model: str | Path, folders: Iterable[Path] = ()) -> ModelFa
     if path.is_dir():
         return _of_folder(path)
     if holds_file(path):
-        return _of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
+        return facts_of_gguf(path) if path.suffix == ".gguf" else _of_file(path)
     return saved_facts(str(model), folders)
 
 
@@ -145,7 +144,7 @@ def _of_folder(folder: Path) -> ModelFacts | None:
     if not holds_file(path) and not files:
         raise UnusableModel("the folder holds neither config.json nor a GGUF file")
     if files and not any(folder.glob("*.safetensors")):
-        return _of_gguf(_only(files))
+        return facts_of_gguf(_only(files))
     config = json_object(path)
     facts = facts_of_config(folder.name, config, _modelopt(folder / "hf_quant_config.json"))
     if facts is None:
@@ -160,16 +159,6 @@ def _only(files: Sequence[Path]) -> Path:
         listed = ", ".join(file.name for file in firsts[:12]) + (" …" if len(firsts) > 12 else "")
         raise UnusableModel(f"the folder holds {len(firsts)} GGUF files, name one: {listed}")
     return firsts[0]
-
-
-def _of_gguf(path: Path) -> ModelFacts:
-    facts = facts_of_gguf(path)
-    if facts is None:
-        raise UnusableModel(
-            f"{path.name} states no width, no vocabulary or no layers: it is no language model, or "
-            "was written by a broken converter"
-        )
-    return facts
 
 
 @lru_cache(maxsize=64)
@@ -205,30 +194,6 @@ def _of_file(path: Path, name: str | None = None) -> ModelFacts:
     if pinned.get("format") == "gguf" and sizes is not None:
         return with_gguf_sizes(facts, sizes)
     return facts.with_sizes(sizes)
-
-
-_LEAST = (
-    ("hidden_size", "n_embd", "d_model"),
-    ("vocab_size",),
-    ("num_hidden_layers", "n_layer", "num_layers"),
-)
-"""What every config states, with the names that older classes have for it."""
-
-
-def lacking(config: Mapping[str, object]) -> str:
-    """What a config must state and does not, by its usual names, with what it states instead."""
-    keys = language_keys(config)
-    missing = [_written(keys, names) for names in _LEAST if not keys.whole(*names)]
-    return ", ".join(missing or ["kind for any of its layers"])
-
-
-def _written(keys: Keys, names: tuple[str, ...]) -> str:
-    """The first name, or the whole number that another value stands for."""
-    found = keys.first(*names)
-    if found is None:
-        return f"`{names[0]}`"
-    name, value = found
-    return f"whole number in `{name}: {json.dumps(value)[:40]}`"
 
 
 def _record_of(path: Path) -> Path:

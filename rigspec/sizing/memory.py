@@ -207,7 +207,9 @@ def asked_context(facts: ModelFacts, settings: EngineSettings) -> int | None:
 def _needed(
     facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, context: int | None
 ) -> Amount | None:
-    if context is None or (settings.engine is Engine.LLAMA_CPP and facts.is_compressed):
+    if context is None or facts.is_cache_unknown:
+        return None
+    if settings.engine is Engine.LLAMA_CPP and facts.is_compressed:
         return None  # no run of it has printed what llama.cpp keeps of compressed tokens
     if settings.engine is Engine.LLAMA_CPP:
         cache = llamacpp.card_cache_gib(facts, settings, context * settings.slots)
@@ -286,7 +288,7 @@ def _largest(
     facts: ModelFacts, settings: EngineSettings, shape: PoolShape | None, left: Amount
 ) -> int | None:
     limit = (None if settings.stretched else facts.max_positions) or UNLIMITED
-    if settings.engine is Engine.LLAMA_CPP:
+    if settings.engine is Engine.LLAMA_CPP and not facts.is_cache_unknown:
         return llamacpp.largest_context(facts, settings, left.value, limit)
     if shape is None:
         return None

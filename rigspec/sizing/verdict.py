@@ -57,8 +57,9 @@ def verdict_of(
 
 
 def _is_unreckoned(facts: ModelFacts, needed: Amount | None) -> bool:
-    """Whether what a request takes of the cache cannot be told: its layout changes by release."""
-    return needed is None and facts.is_compressed
+    """Whether what a request takes of the cache cannot be told: its layout changes by release, or
+    nothing says it."""
+    return needed is None and (facts.is_compressed or facts.is_cache_unknown)
 
 
 def stated_cache(card: Card, settings: EngineSettings, used: tuple[Amount, ...]) -> Verdict:

@@ -198,6 +198,14 @@ def test_a_gguf_file_of_absurd_counts_is_refused_at_once(tmp_path: Path) -> None
             read_gguf(tmp_path / "damaged.gguf")
 
 
+def test_a_tensor_type_of_another_build_is_named(tmp_path: Path) -> None:
+    whole = gguf(tmp_path / "whole.gguf")
+    kind = whole.index(b"token_embd.weight") + len(b"token_embd.weight") + 4 + 2 * 8
+    (tmp_path / "ik.gguf").write_bytes(whole[:kind] + struct.pack("<I", 137) + whole[kind + 4 :])
+    with pytest.raises(UnusableModel, match=r"ik\.gguf has a tensor of type 137, which llama\.cpp"):
+        read_gguf(tmp_path / "ik.gguf")
+
+
 @pytest.mark.parametrize(
     ("pin", "said"),
     [
@@ -252,7 +260,7 @@ def test_a_gguf_file_without_dimensions_says_what_is_wrong_with_it(tmp_path: Pat
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(UnusableModel, match=r"bare\.gguf states no width, no vocabulary"):
+    with pytest.raises(UnusableModel, match=r"bare\.gguf states no `qwen3\.embedding_length`, "):
         load_model_facts(tmp_path / "bare.gguf")
 
 

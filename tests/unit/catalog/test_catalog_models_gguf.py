@@ -13,6 +13,11 @@ from rigspec.catalog.model_facts import ModelFacts
 from rigspec.catalog.models import UnusableModel, load_model_facts
 from rigspec.errors import RigspecError
 from rigspec.hub import read_local, save
+from rigspec.sizing.amount import exact
+from rigspec.sizing.cards import Card
+from rigspec.sizing.memory import estimate
+from rigspec.sizing.settings import Engine, EngineSettings
+from rigspec.sizing.verdict import Verdict
 
 LAYERS = 4
 
@@ -27,6 +32,8 @@ def written(
     kv_heads: int | list[int] = 2,
     window: int = 0,
     parts: int = 0,
+    number: int | None = None,
+    heads: int | None = 8,
     experts: int = 0,
     more: tuple[str, ...] = (),
 ) -> Path:
@@ -36,7 +43,8 @@ def written(
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_feed_forward_length(1024)
-    writer.add_head_count(8)
+    if heads is not None:
+        writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
     writer.add_key_length(64)
     writer.add_vocab_size(256)
@@ -44,6 +52,8 @@ def written(
         writer.add_sliding_window(window)
     if parts:
         writer.add_uint16("split.count", parts)
+    if number is not None:
+        writer.add_uint16("split.no", number)
     writer.add_tensor("token_embd.weight", np.zeros((256, 512), dtype=np.float16))
     for layer in range(LAYERS):
         writer.add_tensor(f"blk.{layer}.attn_q.weight", np.zeros((512, 512), dtype=np.float16))
@@ -117,6 +127,26 @@ def test_a_later_part_is_not_the_model(tmp_path: Path) -> None:
     ):
         with pytest.raises(UnusableModel, match=said):
             refused()
+
+
+def test_a_part_under_the_name_of_another_is_refused(tmp_path: Path) -> None:
+    # llama.cpp: "invalid split file idx: 0 (file: …), expected 1"
+    first, second = (tmp_path / f"m-{part:05}-of-00002.gguf" for part in (1, 2))
+    written(first, parts=2, number=0)
+    written(second, parts=2, number=1)
+    assert read(first).known
+    second.write_bytes(first.read_bytes())
+    said = r"m-00002-of-00002\.gguf is part 1 by its own header \(`split\.no`\), part 2 by its name"
+    with pytest.raises(UnusableModel, match=said):
+        read(first)
+
+
+def test_a_cache_of_heads_that_are_not_stated_is_no_cache_of_nothing(tmp_path: Path) -> None:
+    found = read(written(tmp_path / "m.gguf", heads=None))
+    card = Card("a card", exact(24.0), 936.0, (8, 6))
+    sized = estimate(found, card, EngineSettings(engine=Engine.LLAMA_CPP, context=4096))
+    assert (sized.needed, sized.largest_context) == (None, None)
+    assert sized.boots is Verdict.CLOSE
 
 
 @pytest.mark.parametrize(("architecture", "known"), [
